@@ -1,7 +1,7 @@
 //! Packs the files that become part of the binary, since they are most of what it weighs, and compiles the C in front of
 //! libvpx where VP8 is asked for.
 //!
-//! Writes a table of the files, `embedded.rs`, which `load/embedded.rs` includes; how each form is read is told there.
+//! Writes a table of the files, `embedded.rs`, which `load/embedded.rs` includes, where the forms are documented.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -63,7 +63,7 @@ fn main() -> io::Result<()> {
     fs::write(Path::new(&out).join("embedded.rs"), table + "];\n")
 }
 
-/// Compiles what stands between this crate and the system's libvpx, and links both.
+/// Compiles the layer between this crate and the system's libvpx, and links both.
 #[cfg(feature = "vp8")]
 fn vp8() -> io::Result<()> {
     const SHIM: &str = "src/transport/codec/vp8/shim.c";

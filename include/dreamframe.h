@@ -56,16 +56,16 @@
 #define DREAMFRAME_VERSION_PATCH 0
 
 /**
- * The version of the binary interface: it grows with each addition, and a host needs at least that of its header.
+ * The version of the binary interface: it increases with each addition, and a host needs at least that of its header.
  */
 #define DREAMFRAME_ABI_VERSION 1
 
 /**
- * How guidance is worked out where `guidance_scale` is above 1.
+ * The kind of guidance if `guidance_scale` is above 1.
  */
 typedef enum {
   /**
-   * Not at all.
+   * No guidance.
    */
   DREAMFRAME_CFG_TYPE_NONE = 1,
   /**
@@ -77,13 +77,13 @@ typedef enum {
    */
   DREAMFRAME_CFG_TYPE_FULL = 3,
   /**
-   * By residual guidance that the negative prompt begins.
+   * By residual guidance that is initialized with the negative prompt.
    */
   DREAMFRAME_CFG_TYPE_INITIALIZE = 4,
 } dreamframe_cfg_type_t;
 
 /**
- * Whose control image each row of the stream is given.
+ * The control image of each row of the stream batch.
  */
 typedef enum {
   /**
@@ -101,15 +101,15 @@ typedef enum {
  */
 typedef enum {
   /**
-   * Numbers are swapped between two frames.
+   * Values are replaced between two frames.
    */
   DREAMFRAME_COST_HOT = 1,
   /**
-   * Loaded networks work something out first.
+   * Loaded networks compute something first.
    */
   DREAMFRAME_COST_RECOMPUTE = 2,
   /**
-   * A further network is loaded, while frames are processed.
+   * A network is loaded while frames are processed.
    */
   DREAMFRAME_COST_LOAD = 3,
   /**
@@ -127,54 +127,53 @@ typedef enum {
    */
   DREAMFRAME_DTYPE_F32 = 1,
   /**
-   * 16 bits with the range of 32; needs a processor that multiplies it.
+   * bfloat16: 16 bits with the range of 32; requires hardware support.
    */
   DREAMFRAME_DTYPE_BF16 = 2,
   /**
-   * 8-bit integers, which need a calibration in the model's folder.
+   * 8-bit integers, which require a calibration file in the model's folder.
    */
   DREAMFRAME_DTYPE_INT8 = 3,
   /**
-   * 16 bits, 5 of them of the exponent. Not on the CPU.
+   * float16: 16 bits, 5 of them for the exponent. Not supported on the CPU.
    */
   DREAMFRAME_DTYPE_F16 = 4,
 } dreamframe_dtype_t;
 
 /**
- * What runs the networks.
+ * The executor of networks.
  */
 typedef enum {
   /**
-   * The library's own kernels.
+   * The library's own CPU kernels.
    */
   DREAMFRAME_EXECUTOR_CPU = 1,
   /**
-   * One operation at a time: slow, and obviously right. Refused as unsupported by libraries that are built without
-   * it.
+   * The reference implementation, one operation at a time: slow. Unsupported in libraries that are built without it.
    */
   DREAMFRAME_EXECUTOR_REFERENCE = 2,
 } dreamframe_executor_t;
 
 /**
- * What a session returns for a frame that failed, besides the event.
+ * What a session outputs for a frame that failed, in addition to the event.
  */
 typedef enum {
   /**
-   * The last picture comes again, so that pictures keep the pace of frames.
+   * The last picture is repeated, so that there is a picture for each frame.
    */
   DREAMFRAME_FAILED_FRAME_REPEAT = 1,
   /**
-   * No picture comes.
+   * No picture.
    */
   DREAMFRAME_FAILED_FRAME_SKIP = 2,
 } dreamframe_failed_frame_t;
 
 /**
- * How a frame of another shape is brought to the stream's size.
+ * How a frame with another aspect ratio is fitted to the stream's size.
  */
 typedef enum {
   /**
-   * Fills the image and cuts off what stands over.
+   * Fills the image and crops the rest of the frame.
    */
   DREAMFRAME_FIT_COVER = 1,
   /**
@@ -182,17 +181,17 @@ typedef enum {
    */
   DREAMFRAME_FIT_FIT = 2,
   /**
-   * Fills the image with the whole frame, whatever that does to its proportions.
+   * Stretches the frame to the image, without regard to the aspect ratio.
    */
   DREAMFRAME_FIT_STRETCH = 3,
 } dreamframe_fit_t;
 
 /**
- * What is shown in the place of a picture that the safety checker flags.
+ * The replacement of a picture that the safety checker flags.
  */
 typedef enum {
   /**
-   * The last picture that was not flagged; black, where there is none.
+   * The last picture that was not flagged; black if there is none.
    */
   DREAMFRAME_FLAGGED_PREVIOUS = 1,
   /**
@@ -206,7 +205,7 @@ typedef enum {
  */
 typedef enum {
   /**
-   * A session ends.
+   * The session ends.
    */
   DREAMFRAME_LOG_LEVEL_ERROR = 1,
   /**
@@ -222,27 +221,27 @@ typedef enum {
    */
   DREAMFRAME_LOG_LEVEL_DEBUG = 4,
   /**
-   * Every frame.
+   * Messages for every frame.
    */
   DREAMFRAME_LOG_LEVEL_TRACE = 5,
 } dreamframe_log_level_t;
 
 /**
- * What turns seeds into noise.
+ * The random number generator for noise.
  */
 typedef enum {
   /**
-   * Counter-based; what torch does on a GPU.
+   * Philox, counter-based; as torch on a GPU.
    */
   DREAMFRAME_NOISE_PHILOX = 1,
   /**
-   * What torch does on a processor.
+   * Mersenne Twister; as torch on a CPU.
    */
   DREAMFRAME_NOISE_TORCH_CPU = 2,
 } dreamframe_noise_t;
 
 /**
- * Which row of a frame comes first in memory.
+ * The row of a frame that is first in memory.
  */
 typedef enum {
   /**
@@ -256,37 +255,37 @@ typedef enum {
 } dreamframe_origin_t;
 
 /**
- * How an update ended that was not rejected.
+ * How an update ended, unless it was rejected.
  */
 typedef enum {
   /**
-   * It counts.
+   * It was applied.
    */
   DREAMFRAME_OUTCOME_APPLIED = 1,
   /**
-   * Later updates change all that it changed, so it was left out.
+   * It was skipped, because later updates change all of its fields.
    */
   DREAMFRAME_OUTCOME_SUPERSEDED = 2,
 } dreamframe_outcome_t;
 
 /**
- * How far a publisher or a player is.
+ * The connection state of a publisher or a player.
  */
 typedef enum {
   /**
-   * Its first connection is being made, however often it tries.
+   * The first connection is being made, including retries.
    */
   DREAMFRAME_PEER_STATE_CONNECTING = 1,
   /**
-   * A connection is up.
+   * The connection is up.
    */
   DREAMFRAME_PEER_STATE_CONNECTED = 2,
   /**
-   * A connection was lost, and the next is being made.
+   * The connection was lost, and is being re-established.
    */
   DREAMFRAME_PEER_STATE_DISCONNECTED = 3,
   /**
-   * It has given up, as after an answer that another attempt would not change.
+   * It has given up, for example after an answer that a retry would not change.
    */
   DREAMFRAME_PEER_STATE_FAILED = 4,
   /**
@@ -296,7 +295,7 @@ typedef enum {
 } dreamframe_peer_state_t;
 
 /**
- * How a picture came about.
+ * How a picture was made.
  */
 typedef enum {
   /**
@@ -304,11 +303,11 @@ typedef enum {
    */
   DREAMFRAME_PICTURE_KIND_NEW = 1,
   /**
-   * The last picture again.
+   * A repeat of the last picture.
    */
   DREAMFRAME_PICTURE_KIND_REPEATED = 2,
   /**
-   * Another one in the place of a picture that the safety checker flagged.
+   * A replacement of a picture that the safety checker flagged.
    */
   DREAMFRAME_PICTURE_KIND_FLAGGED = 3,
   /**
@@ -318,37 +317,38 @@ typedef enum {
 } dreamframe_picture_kind_t;
 
 /**
- * How the pixels of a `dreamframe_frame_t` lie in memory. Zero is no format, so that a zeroed frame is refused.
+ * Pixel format of a `dreamframe_frame_t`. Zero is not a format, so that a zeroed frame is rejected.
  */
 typedef enum {
   /**
-   * Four bytes a pixel: red, green, blue, alpha; alpha is not premultiplied, ignored going in and 255 coming out.
+   * Four bytes per pixel: red, green, blue, alpha; alpha is not premultiplied, ignored in input and 255 in output.
    */
   DREAMFRAME_PIXEL_FORMAT_RGBA8 = 1,
   /**
-   * Four bytes a pixel: blue, green, red, alpha, as above.
+   * Four bytes per pixel: blue, green, red, alpha, as above.
    */
   DREAMFRAME_PIXEL_FORMAT_BGRA8 = 2,
   /**
-   * Three bytes a pixel: red, green, blue.
+   * Three bytes per pixel: red, green, blue.
    */
   DREAMFRAME_PIXEL_FORMAT_RGB8 = 3,
   /**
-   * Four half-precision numbers a pixel: red, green, blue, alpha in 0 to 1, coded as the 8-bit formats are.
+   * Four half-precision floats per pixel: red, green, blue, alpha from 0 to 1, with the same transfer function as
+   * the 8-bit formats.
    */
   DREAMFRAME_PIXEL_FORMAT_RGBA16F = 4,
   /**
-   * Two planes: a byte of luma a pixel, then pairs of Cb and Cr at half the width and height, rounded up.
+   * Two planes: one byte of luma per pixel, then pairs of Cb and Cr at half the width and height, rounded up.
    */
   DREAMFRAME_PIXEL_FORMAT_NV12 = 5,
   /**
-   * Three planes: a byte of luma a pixel, then Cb, then Cr at half the width and height, rounded up.
+   * Three planes: one byte of luma per pixel, then Cb, then Cr at half the width and height, rounded up.
    */
   DREAMFRAME_PIXEL_FORMAT_I420 = 6,
 } dreamframe_pixel_format_t;
 
 /**
- * What a style callback is asked for.
+ * The request of a style callback.
  */
 typedef enum {
   /**
@@ -390,93 +390,95 @@ typedef enum {
 } dreamframe_yuv_range_t;
 
 /**
- * An engine: parameters, models and the state of one stream. One call at a time; any thread may make it.
+ * An engine: parameters, models and the state of one stream. Calls must be serialized; they may come from any thread.
  */
 typedef struct dreamframe_engine_t dreamframe_engine_t;
 
 /**
- * A player. Its functions may be called from any thread, also at the same time.
+ * A player. Its functions are thread-safe.
  *
  * It reconnects whenever the connection is lost, until it is stopped.
  */
 typedef struct dreamframe_player_t dreamframe_player_t;
 
 /**
- * A publisher. Its functions may be called from any thread, also at the same time.
+ * A publisher. Its functions are thread-safe.
  *
  * It reconnects whenever the connection is lost, until it is stopped.
  */
 typedef struct dreamframe_publisher_t dreamframe_publisher_t;
 
 /**
- * Where an answer of the host to a question of the library goes; there only while the question is asked.
+ * Receives the reply to a style callback; valid only during the callback.
  */
 typedef struct dreamframe_reply_t dreamframe_reply_t;
 
 /**
  * A server of one session: one publisher at a time sends frames by WHIP, and viewers receive pictures by WHEP.
- * Its functions may be called from any thread, also at the same time.
+ * Its functions are thread-safe.
  */
 typedef struct dreamframe_server_t dreamframe_server_t;
 
 /**
- * A session. Its functions may be called from any thread, also at the same time, unless they say otherwise.
+ * A session. Its functions are thread-safe unless documented otherwise.
  */
 typedef struct dreamframe_session_t dreamframe_session_t;
 
 /**
- * What a fallible call came to.
+ * Result of a fallible call.
  *
- * `DREAMFRAME_OK` is the only success. Any other value leaves every output argument as it was. A negative value is an
- * error: `dreamframe_last_error()` says more. A positive value is none: there is nothing to give yet.
- * Values are never renumbered; later versions may add some, so treat an unknown negative value as an error.
+ * `DREAMFRAME_OK` is the only success. Any other value leaves every output argument unchanged. A negative value is an
+ * error: see `dreamframe_last_error()`. A positive value is not an error: no result is available yet. Values are never
+ * renumbered. Later versions may add some, so treat an unknown negative value as an error.
  */
 typedef int32_t dreamframe_status_t;
 
 /**
- * Takes a line of the log.
+ * Receives a log message.
  *
- * - Threads: called on the thread of a call of the host, and on those of sessions; never twice at a time for one engine.
- *   Must not wait for another call of the library.
+ * - Threads: called on the thread of a call, and on those of sessions; never concurrently for one engine.
+ *   Must not wait for another call into the library.
  * - Ownership: the texts are valid during the call.
  *
  * @param user_data  that of the options
  * @param level      a `dreamframe_log_level_t`
- * @param target     which part of the library
+ * @param target     the module of the library
  * @param message    one line
  */
 typedef void (*dreamframe_log_callback_t)(void *user_data, uint32_t level, const char *target, const char *message);
 
 /**
- * Hears how loading goes, and may stop it.
+ * Receives the progress of loading, and may cancel it.
  *
- * - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or one
- *   of a session; never twice at a time for one engine.
+ * - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or
+ *   one
+ *   of a session; never concurrently for one engine.
  * - Ownership: the text is valid during the call.
  *
  * @param user_data  that of the options
  * @param component  the network, such as `UNet2DConditionModel`
- * @param done       how many of its weights are ready
- * @param total      how many it has
+ * @param done       number of weights that are loaded
+ * @param total      number of weights
  *
- * Returns 0 to continue; any other value ends loading with `DREAMFRAME_ERROR_CANCELLED`, and nothing has changed then.
+ * Returns 0 to continue; any other value cancels loading with `DREAMFRAME_ERROR_CANCELLED`, without any change.
  */
 typedef int32_t (*dreamframe_progress_callback_t)(void *user_data, const char *component, uint64_t done, uint64_t total);
 
 /**
- * Brings what `ip_adapter_style_image_url` names and the library, which has no network, cannot read by itself.
+ * Provides the content for an `ip_adapter_style_image_url` that the library, which does not access the network, cannot
+ * read.
  *
- * The answer is given through `reply` before the callback returns, by `dreamframe_reply_bytes()`,
- * `dreamframe_reply_floats()` or `dreamframe_reply_error()`. Without an answer the update is refused.
+ * The callback replies through `reply` before it returns, with `dreamframe_reply_bytes()`, `dreamframe_reply_floats()`
+ * or `dreamframe_reply_error()`. Without a reply the update is rejected.
  *
- * - Threads: called on the thread that makes the update ready, never while it works on a frame; never twice at a time for
+ * - Threads: called on the thread that prepares the update, never while that processes a frame; never concurrently for
  *   one engine.
  * - Ownership: text and reply are valid during the call.
  *
  * @param user_data  that of the options
  * @param wanted     a `dreamframe_style_t`
  * @param source     an http(s) URL; for a face, the whole text of the parameter
- * @param reply      takes the answer
+ * @param reply      receives the reply
  */
 typedef void (*dreamframe_style_callback_t)(void *user_data,
                                             uint32_t wanted,
@@ -484,11 +486,10 @@ typedef void (*dreamframe_style_callback_t)(void *user_data,
                                             dreamframe_reply_t *reply);
 
 /**
- * What a host chooses once, when it creates an engine. Begin with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are
- * defaults.
+ * Options of an engine. Initialize with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are the defaults.
  *
- * Texts are UTF-8 and only read during `dreamframe_engine_create()`. The callbacks may be called until
- * `dreamframe_engine_free()` returns, and that of each session of the engine.
+ * Texts are UTF-8 and not kept after `dreamframe_engine_create()`. The callbacks may be called until
+ * `dreamframe_engine_free()` and `dreamframe_session_free()` of each session of the engine have returned.
  */
 typedef struct {
   /**
@@ -496,11 +497,11 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * Where models come from: a folder, or `"demo"` (and NULL) for the model in the library.
+   * The source of models: a folder, or `"demo"` (or NULL) for the model in the library.
    */
   const char *models;
   /**
-   * The first parameters as JSON, with Daydream's defaults for what is missing; NULL for those of the demo model.
+   * The initial parameters as JSON, with Daydream's defaults for missing ones; NULL for those of the demo model.
    */
   const char *params_json;
   /**
@@ -508,7 +509,7 @@ typedef struct {
    */
   uint32_t executor;
   /**
-   * A `dreamframe_dtype_t`; 0 for the fastest one of the machine without a visible loss.
+   * A `dreamframe_dtype_t`; 0 for the fastest of this machine without visible loss.
    */
   uint32_t dtype;
   /**
@@ -520,7 +521,7 @@ typedef struct {
    */
   uint32_t noise;
   /**
-   * Threads that work on a frame; 0 for all of the machine's.
+   * Number of threads that process a frame; 0 for all of the machine's.
    */
   uint32_t threads;
   /**
@@ -544,15 +545,15 @@ typedef struct {
    */
   uint32_t log_level;
   /**
-   * The id of an autoencoder in place of the model's own; NULL for none.
+   * The id of an autoencoder instead of the model's own; NULL for none.
    */
   const char *vae;
   /**
-   * The id of an IP-Adapter in place of the published one; NULL for none.
+   * The id of an IP-Adapter instead of the published one; NULL for none.
    */
   const char *ip_adapter;
   /**
-   * Where packed weights are stored: `"beside"` for the model's folder (the default, as NULL), `"off"`, or a folder.
+   * The location of packed weights: `"beside"` for the model's folder (the default, as NULL), `"off"`, or a folder.
    */
   const char *packed_cache;
   /**
@@ -572,7 +573,7 @@ typedef struct {
    */
   dreamframe_style_callback_t style;
   /**
-   * Given back to each of these callbacks.
+   * Passed to each of these callbacks.
    */
   void *user_data;
 } dreamframe_options_t;
@@ -583,9 +584,9 @@ typedef struct {
 #define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * Pixels in memory that the host owns: a frame going in, or room for a picture coming out.
+ * Pixels in memory that the host owns: an input frame, or the target of a picture.
  *
- * Begin with `DREAMFRAME_FRAME_INIT`: it sets `struct_size`, by which the library knows which fields this header had.
+ * Initialize with `DREAMFRAME_FRAME_INIT`. It sets `struct_size`, which identifies the fields that this header has.
  */
 typedef struct {
   /**
@@ -593,11 +594,11 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * Pixels in a row, 1 to 8192.
+   * Width in pixels, 1 to 8192.
    */
   uint32_t width;
   /**
-   * Rows, 1 to 8192.
+   * Height in pixels, 1 to 8192.
    */
   uint32_t height;
   /**
@@ -605,7 +606,7 @@ typedef struct {
    */
   uint32_t format;
   /**
-   * Which row comes first: a `dreamframe_origin_t`, or 0 for the top row.
+   * The row that is first in memory: a `dreamframe_origin_t`, or 0 for the top row.
    */
   uint32_t origin;
   /**
@@ -617,7 +618,7 @@ typedef struct {
    */
   uint32_t range;
   /**
-   * The first byte of each plane that the format has; the others are ignored. Planes of a frame are only read.
+   * The first byte of each plane of the format; the others are ignored. Planes of an input frame are not written.
    */
   uint8_t *planes[4];
   /**
@@ -625,11 +626,11 @@ typedef struct {
    */
   size_t strides[4];
   /**
-   * When the frame was taken, in nanoseconds on the host's own clock; comes back with its picture.
+   * Capture time, in nanoseconds of the host's own clock; returned with the picture.
    */
   uint64_t timestamp_ns;
   /**
-   * Whatever the host marks the frame with; comes back with its picture.
+   * An arbitrary tag of the host; returned with the picture.
    */
   uint64_t user_tag;
 } dreamframe_frame_t;
@@ -640,7 +641,7 @@ typedef struct {
 #define DREAMFRAME_FRAME_INIT {sizeof(dreamframe_frame_t), 0, 0, 0, 0, 0, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0}
 
 /**
- * How a picture was made: all but its pixels. Begin with `DREAMFRAME_PICTURE_INFO_INIT`.
+ * Metadata of a picture. Initialize with `DREAMFRAME_PICTURE_INFO_INIT`.
  */
 typedef struct {
   /**
@@ -648,11 +649,11 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The frame with which the picture came out.
+   * The id of the frame whose processing output the picture.
    */
   uint64_t id;
   /**
-   * The frame that it was made from.
+   * The id of the frame that it was made from.
    */
   uint64_t source_id;
   /**
@@ -664,19 +665,19 @@ typedef struct {
    */
   uint64_t user_tag;
   /**
-   * The version of the parameters that it was made with: the newest update applied, 0 before the first.
+   * The version of the parameters in effect: that of the newest applied update, 0 before the first.
    */
   uint64_t version;
   /**
-   * How it came about: a `dreamframe_picture_kind_t`.
+   * How it was made: a `dreamframe_picture_kind_t`.
    */
   uint32_t kind;
   /**
-   * Pixels in a row of the picture.
+   * Width of the picture, in pixels.
    */
   uint32_t width;
   /**
-   * Rows of the picture.
+   * Height of the picture, in pixels.
    */
   uint32_t height;
   /**
@@ -684,7 +685,7 @@ typedef struct {
    */
   uint32_t reserved;
   /**
-   * Microseconds from pixels to numbers, with the processors before the encoder.
+   * Microseconds for converting the frame, and for the processors before the encoder.
    */
   uint64_t preprocess_us;
   /**
@@ -704,7 +705,7 @@ typedef struct {
    */
   uint64_t decode_us;
   /**
-   * Microseconds from numbers to pixels, with the processors after the decoder.
+   * Microseconds for the processors after the decoder, and for converting the picture.
    */
   uint64_t postprocess_us;
   /**
@@ -719,14 +720,15 @@ typedef struct {
 #define DREAMFRAME_PICTURE_INFO_INIT {sizeof(dreamframe_picture_info_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * Takes a picture as soon as it is ready.
+ * Receives a picture as soon as it is ready.
  *
- * - Threads: called on the session's thread, one picture at a time. It must be quick, since the next frame waits for it,
- *   and must not call `dreamframe_session_stop()`; other functions of the session are fine.
- * - Ownership: picture and info are valid during the call, and only read.
+ * - Threads: called on the session's thread, one picture at a time. It must return quickly, since the next frame waits
+ *   for it,
+ *   and must not call `dreamframe_session_stop()`; other functions of the session are allowed.
+ * - Ownership: picture and info are valid during the call, and must not be written.
  *
  * @param user_data  that of the session's options
- * @param picture    the pixels; NULL where another thread has polled them already
+ * @param picture    the pixels; NULL if another thread has already polled them
  * @param info       how the picture was made
  */
 typedef void (*dreamframe_picture_callback_t)(void *user_data,
@@ -734,7 +736,7 @@ typedef void (*dreamframe_picture_callback_t)(void *user_data,
                                               const dreamframe_picture_info_t *info);
 
 /**
- * What a host chooses when it starts a session. Begin with `DREAMFRAME_SESSION_OPTIONS_INIT`.
+ * Options of a session. Initialize with `DREAMFRAME_SESSION_OPTIONS_INIT`.
  */
 typedef struct {
   /**
@@ -742,11 +744,11 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * Takes pictures as soon as they are ready; NULL for a host that polls.
+   * Receives pictures as soon as they are ready; NULL for a host that polls.
    */
   dreamframe_picture_callback_t on_picture;
   /**
-   * Given back to `on_picture`.
+   * Passed to `on_picture`.
    */
   void *user_data;
   /**
@@ -765,7 +767,7 @@ typedef struct {
 #define DREAMFRAME_SESSION_OPTIONS_INIT {sizeof(dreamframe_session_options_t), 0, 0, 0, 0}
 
 /**
- * What a session has done so far, and does now. Begin with `DREAMFRAME_STATS_INIT`.
+ * Statistics of a session. Initialize with `DREAMFRAME_STATS_INIT`.
  */
 typedef struct {
   /**
@@ -773,27 +775,27 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * Frames that came in.
+   * Frames submitted.
    */
   uint64_t submitted;
   /**
-   * Frames that a newer one replaced before they were worked on.
+   * Frames replaced by a newer one before they were processed.
    */
   uint64_t dropped;
   /**
-   * Frames that were restyled.
+   * Frames restyled.
    */
   uint64_t computed;
   /**
-   * Frames that the similar-image filter skipped.
+   * Frames skipped by the similar-image filter.
    */
   uint64_t skipped;
   /**
-   * Frames that went through unchanged.
+   * Frames passed through unchanged.
    */
   uint64_t passed;
   /**
-   * Frames for which the last picture was given again.
+   * Frames for which the last picture was repeated.
    */
   uint64_t repeated;
   /**
@@ -805,43 +807,43 @@ typedef struct {
    */
   uint64_t unseen;
   /**
-   * Events discarded because they were not taken in time.
+   * Events dropped because they were not taken in time.
    */
   uint64_t lost_events;
   /**
-   * The version of the parameters last accepted.
+   * The version of the last accepted parameters.
    */
   uint64_t desired_version;
   /**
-   * The newest version applied.
+   * The version of the newest applied update.
    */
   uint64_t active_version;
   /**
-   * Frames that came in, in a second.
+   * Frames submitted per second.
    */
   double submitted_per_second;
   /**
-   * Frames that were restyled, in a second.
+   * Frames restyled per second.
    */
   double computed_per_second;
   /**
-   * Half of the newest restyled frames took at most this, in microseconds; 0 before the first.
+   * Median duration of the newest restyled frames, in microseconds; 0 before the first.
    */
   double frame_median_us;
   /**
-   * 95 of 100 took at most this.
+   * 95th percentile of the same.
    */
   double frame_p95_us;
   /**
-   * Frames that wait: 0 or 1.
+   * Frames waiting to be processed: 0 or 1.
    */
   uint32_t waiting_frames;
   /**
-   * Updates that wait or are made ready, without those that load something.
+   * Updates that wait or are being prepared, without those that load something.
    */
   uint32_t waiting_updates;
   /**
-   * Updates that load something, and wait or are made ready.
+   * Updates that load something, and wait or are being prepared.
    */
   uint32_t waiting_loads;
   /**
@@ -856,9 +858,9 @@ typedef struct {
 #define DREAMFRAME_STATS_INIT {sizeof(dreamframe_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * How connections reach the network. Begin with `DREAMFRAME_NETWORK_OPTIONS_INIT`: zeros and NULLs are defaults.
+ * Options of network connections. Initialize with `DREAMFRAME_NETWORK_OPTIONS_INIT`: zeros and NULLs are the defaults.
  *
- * Texts are only read during the call that takes it.
+ * Texts are not kept after the call.
  */
 typedef struct {
   /**
@@ -866,32 +868,32 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The IP addresses to receive at, with commas between them; an unspecified one stands for every interface but
-   * loopback. NULL for `"0.0.0.0,127.0.0.1"`.
+   * Comma-separated IP addresses to bind; an unspecified address means every interface except loopback. NULL for
+   * `"0.0.0.0,127.0.0.1"`.
    */
   const char *bind;
   /**
-   * The IP address to tell peers before those bound, where a NAT maps it to this machine port by port; NULL for
-   * none.
+   * The public IP address, if a NAT maps it to this machine without changing ports: it is sent to peers as the first
+   * candidate. NULL for none.
    */
   const char *public_ip;
   /**
-   * STUN and TURN servers to ask for further addresses, as JSON in the form that browsers take: `[{"urls":
-   * ["turn:host:3478"], "username": "…", "credential": "…"}]`, the latter two for TURN only, of which viewers are
-   * not reported. In place of them, `"secret": "…"` is shared with the TURN server (coturn's `static-auth-secret`),
-   * and each peer gets a user name and a password made with it that hold for an hour. NULL for none.
+   * STUN and TURN servers, as JSON in the format of browsers: `[{"urls": ["turn:host:3478"], "username": "…",
+   * "credential": "…"}]`. User name and credential are for TURN, and are not sent to viewers. Instead of them,
+   * `"secret": "…"` is the shared secret of the TURN server (coturn's `static-auth-secret`): each peer then gets
+   * derived credentials that are valid for one hour. NULL for none.
    */
   const char *ice_servers_json;
   /**
-   * The first UDP port to use, 1 to 65535; 0, here and in `last_port`, leaves the choice to the system.
+   * The first UDP port to use, 1 to 65535; 0, here and in `last_port`, for ports chosen by the system.
    */
   uint32_t first_port;
   /**
-   * The last UDP port to use, `first_port` to 65535. Each connection needs one for each address.
+   * The last UDP port to use, `first_port` to 65535. Each connection needs one port per address.
    */
   uint32_t last_port;
   /**
-   * How long a connection may take to come about before it has failed, in milliseconds; 0 for 15 s.
+   * Timeout for establishing a connection, in milliseconds; 0 for 15 s.
    */
   uint32_t connect_timeout_ms;
   /**
@@ -906,9 +908,9 @@ typedef struct {
 #define DREAMFRAME_NETWORK_OPTIONS_INIT {sizeof(dreamframe_network_options_t), 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * What a host chooses when it starts a player. Begin with `DREAMFRAME_PLAYER_OPTIONS_INIT`: zeros and NULLs are defaults.
+ * Options of a player. Initialize with `DREAMFRAME_PLAYER_OPTIONS_INIT`: zeros and NULLs are the defaults.
  *
- * Texts are UTF-8 and only read during `dreamframe_player_start()`.
+ * Texts are UTF-8 and not kept after `dreamframe_player_start()`.
  */
 typedef struct {
   /**
@@ -916,29 +918,28 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The bearer token, for the server whose address is given and for no other; NULL for none.
+   * The bearer token, which is sent to the given server only; NULL for none.
    */
   const char *token;
   /**
-   * How connections reach the network; NULL for the defaults.
+   * Options of network connections; NULL for the defaults.
    */
   const dreamframe_network_options_t *network;
   /**
-   * The session that the pictures are submitted to as its frames, as they are decoded; NULL for a host that polls them.
+   * The session that receives the pictures as its frames; NULL for a host that polls them.
    * The host still owns it, and may stop and free it while the player runs.
    */
   dreamframe_session_t *session;
   /**
-   * After how many failed attempts in a row it gives up; 0 for never.
+   * The number of consecutive failed attempts after which it gives up; 0 for never.
    */
   uint32_t attempts;
   /**
-   * How long to wait before the second attempt in a row, in milliseconds; doubles with each further one, up to 30 s. 0 for
-   * 1 s.
+   * The delay before the second attempt, in milliseconds; doubles with each further one, up to 30 s. 0 for 1 s.
    */
   uint32_t pause_ms;
   /**
-   * How long a request may take, in milliseconds; 0 for 10 s.
+   * The timeout of a request, in milliseconds; 0 for 10 s.
    */
   uint32_t request_timeout_ms;
   /**
@@ -953,9 +954,9 @@ typedef struct {
 #define DREAMFRAME_PLAYER_OPTIONS_INIT {sizeof(dreamframe_player_options_t), 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * What a publisher or a player has done, in numbers. Begin with `DREAMFRAME_CONNECTION_STATS_INIT`.
+ * Statistics of a publisher or a player. Initialize with `DREAMFRAME_CONNECTION_STATS_INIT`.
  *
- * Of the connection that is up: zeros while there is none, except where a line says otherwise.
+ * They are of the current connection, and zero while disconnected, unless documented otherwise.
  */
 typedef struct {
   /**
@@ -963,15 +964,15 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * Bytes of media that a publisher sent or a player received.
+   * Media bytes that a publisher sent or a player received.
    */
   uint64_t bytes;
   /**
-   * Packets of media that a publisher sent or a player received.
+   * Media packets that a publisher sent or a player received.
    */
   uint64_t packets;
   /**
-   * Packets that a player should have received and never did; 0 for a publisher.
+   * Packets lost on the way to a player; 0 for a publisher.
    */
   uint64_t lost_packets;
   /**
@@ -979,28 +980,28 @@ typedef struct {
    */
   uint64_t pictures;
   /**
-   * Pictures that newer ones replaced on their way, or that the encoder left out to keep to the bitrate; a
-   * publisher's since it was started.
+   * Pictures replaced by newer ones, or dropped by the encoder to keep the bitrate; for a publisher since it was
+   * started.
    */
   uint64_t dropped;
   /**
-   * Pictures that could not be encoded or decoded; a publisher's since it was started.
+   * Pictures that could not be encoded or decoded; for a publisher since it was started.
    */
   uint64_t failed;
   /**
-   * Key frames that the server asked a publisher for, or a player the server.
+   * Key frames requested by the server from a publisher, or by a player from the server.
    */
   uint64_t key_frame_requests;
   /**
-   * The time to the server and back, in microseconds; 0 before it was measured.
+   * The round-trip time, in microseconds; 0 before it was measured.
    */
   uint64_t round_trip_us;
   /**
-   * How much the delay of a player's packets varies, in microseconds; 0 for a publisher.
+   * The jitter of a player's packets, in microseconds; 0 for a publisher.
    */
   uint64_t jitter_us;
   /**
-   * Pictures encoded or decoded, in a second.
+   * Pictures encoded or decoded per second.
    */
   double pictures_per_second;
   /**
@@ -1019,10 +1020,9 @@ typedef struct {
 #define DREAMFRAME_CONNECTION_STATS_INIT {sizeof(dreamframe_connection_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * What a host chooses when it starts a publisher. Begin with `DREAMFRAME_PUBLISHER_OPTIONS_INIT`: zeros and NULLs are
- * defaults.
+ * Options of a publisher. Initialize with `DREAMFRAME_PUBLISHER_OPTIONS_INIT`: zeros and NULLs are the defaults.
  *
- * Texts are UTF-8 and only read during `dreamframe_publisher_start()`.
+ * Texts are UTF-8 and not kept after `dreamframe_publisher_start()`.
  */
 typedef struct {
   /**
@@ -1030,36 +1030,35 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The bearer token, for the server whose address is given and for no other; NULL for none.
+   * The bearer token, which is sent to the given server only; NULL for none.
    */
   const char *token;
   /**
-   * How connections reach the network; NULL for the defaults.
+   * Options of network connections; NULL for the defaults.
    */
   const dreamframe_network_options_t *network;
   /**
-   * After how many failed attempts in a row it gives up; 0 for never.
+   * The number of consecutive failed attempts after which it gives up; 0 for never.
    */
   uint32_t attempts;
   /**
-   * How long to wait before the second attempt in a row, in milliseconds; doubles with each further one, up to 30 s. 0 for
-   * 1 s.
+   * The delay before the second attempt, in milliseconds; doubles with each further one, up to 30 s. 0 for 1 s.
    */
   uint32_t pause_ms;
   /**
-   * How long a request may take, in milliseconds; 0 for 10 s.
+   * The timeout of a request, in milliseconds; 0 for 10 s.
    */
   uint32_t request_timeout_ms;
   /**
-   * Bits in a second that the encoder aims at; 0 for 3,000,000.
+   * The encoder's target, in bits per second; 0 for 3,000,000.
    */
   uint32_t bitrate;
   /**
-   * Pictures in a second that are hardly ever exceeded, by which the encoder plans its bits until it has seen some; 0 for 30.
+   * The highest expected rate, in pictures per second, for rate control until the actual rate is known; 0 for 30.
    */
   float frame_rate;
   /**
-   * The interval of key frames without requests, in milliseconds; 0 for 10 s.
+   * The maximum interval between key frames, in milliseconds; 0 for 10 s.
    */
   uint32_t key_frame_interval_ms;
 } dreamframe_publisher_options_t;
@@ -1070,9 +1069,9 @@ typedef struct {
 #define DREAMFRAME_PUBLISHER_OPTIONS_INIT {sizeof(dreamframe_publisher_options_t), 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * What a host chooses when it starts a server. Begin with `DREAMFRAME_SERVER_OPTIONS_INIT`: zeros and NULLs are defaults.
+ * Options of a server. Initialize with `DREAMFRAME_SERVER_OPTIONS_INIT`: zeros and NULLs are the defaults.
  *
- * Texts are UTF-8 and only read during `dreamframe_server_start()`.
+ * Texts are UTF-8 and not kept after `dreamframe_server_start()`.
  */
 typedef struct {
   /**
@@ -1080,43 +1079,43 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * Where to listen: an IP address and a port; NULL for `"127.0.0.1:8080"`. Port 0 leaves the choice to the system. An
-   * address that other machines reach needs a `token`.
+   * The address to listen on, as IP address and port; NULL for `"127.0.0.1:8080"`. Port 0 selects a free port. An
+   * address that other machines reach requires a `token`.
    */
   const char *address;
   /**
-   * What publishers and viewers must know, as `Authorization: Bearer <token>`; NULL for nothing.
+   * The token that publishers and viewers send as `Authorization: Bearer <token>`; NULL for none.
    */
   const char *token;
   /**
-   * The address that clients know the server by, such as `"https://host"`, where it is behind a proxy that does not say;
-   * NULL for the one that a request was made to.
+   * The server's address as clients see it, such as `"https://host"`, for a proxy that does not send it in headers;
+   * NULL for the address of each request.
    */
   const char *public_url;
   /**
-   * How connections reach the network; NULL for the defaults.
+   * Options of network connections; NULL for the defaults.
    */
   const dreamframe_network_options_t *network;
   /**
-   * How many viewers there may be at once; 0 for 32.
+   * The maximum number of viewers; 0 for 32.
    */
   uint32_t max_viewers;
   /**
-   * Bits in a second that the encoder aims at; 0 for 3,000,000.
+   * The encoder's target, in bits per second; 0 for 3,000,000.
    */
   uint32_t bitrate;
   /**
-   * Pictures in a second that are hardly ever exceeded, by which the encoder plans its bits until it has seen some; 0 for 30.
+   * The highest expected rate, in pictures per second, for rate control until the actual rate is known; 0 for 30.
    */
   float frame_rate;
   /**
-   * The interval of key frames without requests, in milliseconds; 0 for 10 s.
+   * The maximum interval between key frames, in milliseconds; 0 for 10 s.
    */
   uint32_t key_frame_interval_ms;
   /**
-   * The origins whose pages may use a server without a `token`, with commas between, such as
-   * `"https://app.example,http://10.0.0.5:3000"`, besides those of this machine and of `public_url`; NULL for no others.
-   * With a token pages of every origin may, if they know it.
+   * Comma-separated origins whose pages may use a server without a `token`, such as
+   * `"https://app.example,http://10.0.0.5:3000"`, in addition to those of this machine and of `public_url`; NULL for
+   * no others. With a token, pages of every origin may, if they send it.
    */
   const char *allow_origins;
 } dreamframe_server_options_t;
@@ -1127,77 +1126,77 @@ typedef struct {
 #define DREAMFRAME_SERVER_OPTIONS_INIT {sizeof(dreamframe_server_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * It is done, and the output arguments are written.
+ * Success: the output arguments are written.
  */
 #define DREAMFRAME_OK 0
 
 /**
- * No error: there is no picture, or no event, yet.
+ * No error: no picture or event is available yet.
  */
 #define DREAMFRAME_NOT_READY 1
 
 /**
- * The call is wrong in itself (NULL, a freed object, `struct_size`, state): correct the call.
+ * The call is invalid (NULL, a freed handle, `struct_size`, state).
  */
 #define DREAMFRAME_ERROR_INVALID_ARGUMENT -1
 
 /**
- * Parameters break a rule: correct the values that `dreamframe_last_error_json()` lists.
+ * Parameters break a rule: `dreamframe_last_error_json()` lists the values.
  */
 #define DREAMFRAME_ERROR_INVALID_PARAMS -2
 
 /**
- * A frame's size, format or strides do not fit: correct them.
+ * A frame has an invalid size, format or stride.
  */
 #define DREAMFRAME_ERROR_INVALID_FRAME -3
 
 /**
- * A model or file is not there: bring it.
+ * A model or file does not exist.
  */
 #define DREAMFRAME_ERROR_NOT_FOUND -4
 
 /**
- * A model's file is broken, or its names or shapes do not fit: replace the file.
+ * A model's file is corrupt, or its names or shapes are not as expected.
  */
 #define DREAMFRAME_ERROR_BAD_MODEL -5
 
 /**
- * Not built in, or not built yet: use another build, or ask for less.
+ * Not supported by this library, device or model.
  */
 #define DREAMFRAME_ERROR_UNSUPPORTED -6
 
 /**
- * Too little memory: a smaller size, fewer networks.
+ * Not enough memory: use a smaller size or fewer networks.
  */
 #define DREAMFRAME_ERROR_OUT_OF_MEMORY -7
 
 /**
- * The device failed: look at the driver; a retry may help.
+ * The device failed: check the driver; retrying may help.
  */
 #define DREAMFRAME_ERROR_DEVICE -8
 
 /**
- * The session has ended: stop using it.
+ * The session has ended.
  */
 #define DREAMFRAME_ERROR_CLOSED -9
 
 /**
- * It took too long; the caller may wait longer, or continue without it.
+ * The timeout has expired; the operation may be retried.
  */
 #define DREAMFRAME_ERROR_TIMEOUT -10
 
 /**
- * Reading or writing failed: look at the path in the message.
+ * Reading or writing failed; the message has the path.
  */
 #define DREAMFRAME_ERROR_IO -11
 
 /**
- * The progress callback asked for it to stop, and nothing has changed.
+ * The progress callback cancelled loading, and nothing has changed.
  */
 #define DREAMFRAME_ERROR_CANCELLED -12
 
 /**
- * A bug of this library, such as a caught panic: report it.
+ * A bug in this library, such as a caught panic: please report it.
  */
 #define DREAMFRAME_ERROR_INTERNAL -99
 
@@ -1206,62 +1205,63 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Creates an engine: loads the models and gets everything ready for the first frame. Slow; `progress` may stop it.
+ * Creates an engine: loads the models and prepares the first frame. Slow; `progress` may cancel it.
  *
  * - Threads: any thread.
- * - Ownership: nothing of `options` is kept but the callbacks and their `user_data`. The engine is the host's, who frees
- *   it with `dreamframe_engine_free()`.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size` or an option that cannot be;
+ * - Ownership: of `options`, only the callbacks and their `user_data` are kept. The host owns the engine, and frees it
+ *   with `dreamframe_engine_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size` or an invalid option;
  *   `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation; `DREAMFRAME_ERROR_NOT_FOUND`, `_BAD_MODEL`, `_UNSUPPORTED`,
  *   `_OUT_OF_MEMORY`, `_IO`, `_CANCELLED`.
  *
  * @param[in]  options     begun with `DREAMFRAME_OPTIONS_INIT`; NULL for the defaults
  * @param[out] out_engine  the new engine
  */
-dreamframe_status_t dreamframe_engine_create(const dreamframe_options_t *options,
-                                             dreamframe_engine_t **out_engine);
+dreamframe_status_t dreamframe_engine_create(const dreamframe_options_t *options, dreamframe_engine_t **out_engine);
 
 /**
  * Frees an engine. NULL or a handle that was freed has no effect. A session that was started from it keeps running
  * until the session is freed.
  *
- * - Threads: any thread, but not while another call uses the engine: that call then ends first. From within a function of
- *   the host, be it of another object, the engine's own functions are waited for no longer than 5 seconds.
- * - Ownership: the engine is gone. When the call returns, its callbacks are called no more, but for those of its session
- *   and one that was waited for in vain from within another function of the host.
+ * - Threads: any thread. If another call is using the engine, that call completes first. Inside a callback of any
+ *   object, this
+ *   waits at most 5 seconds for the engine's own callbacks.
+ * - Ownership: the handle is invalid afterwards. When the call returns, the engine's callbacks are not called again,
+ *   except
+ *   those of its session and one for which that wait timed out.
  */
 void dreamframe_engine_free(dreamframe_engine_t *engine);
 
 /**
- * Works on one frame and writes the picture of the frame `delay` calls ago into the host's memory.
+ * Processes one frame and writes the picture of the frame `delay` calls ago into the host's memory.
  *
  * - Threads: one call at a time per object.
- * - Ownership: both frames stay the host's; the library keeps no pointer into them. They must not overlap.
+ * - Ownership: the host owns both frames; the library keeps no pointer into them. They must not overlap.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
- *   `DREAMFRAME_ERROR_INVALID_FRAME` for what does not fit; errors of the device. The engine continues with the next
- *   frame; the pixels of `room` may then hold anything.
+ *   `DREAMFRAME_ERROR_INVALID_FRAME` for an invalid frame or size; errors of the device. The engine continues with the next
+ *   frame; the pixels of `target` are then unspecified.
  *
  * @param[in]  engine    from `dreamframe_engine_create()`
  * @param[in]  frame     the frame, of any size and format
- * @param[in]  room      where the picture goes: of `dreamframe_engine_size()`, in any format
+ * @param[in]  target    receives the picture: of the size `dreamframe_engine_size()`, in any format
  * @param[out] out_info  how the picture was made; may be NULL
  */
 dreamframe_status_t dreamframe_engine_process(dreamframe_engine_t *engine,
                                               const dreamframe_frame_t *frame,
-                                              const dreamframe_frame_t *room,
+                                              const dreamframe_frame_t *target,
                                               dreamframe_picture_info_t *out_info);
 
 /**
- * Changes parameters before the next frame: whole, or on an error not at all. Slow where something is loaded.
+ * Changes parameters before the next frame: all of them, or none on an error. Slow if something is loaded.
  *
  * - Threads: one call at a time per object.
- * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+ * - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation;
  *   `DREAMFRAME_ERROR_NOT_FOUND`, `_BAD_MODEL`, `_UNSUPPORTED`, `_OUT_OF_MEMORY`, `_CANCELLED`. Nothing has changed then.
  *
  * @param[in]  engine      from `dreamframe_engine_create()`
  * @param[in]  patch_json  an object with the parameters to change
- * @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changed; may be NULL
+ * @param[out] out_cost    a `dreamframe_cost_t`, or 0 if nothing changed; may be NULL
  * @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
  */
 dreamframe_status_t dreamframe_engine_update(dreamframe_engine_t *engine,
@@ -1270,15 +1270,15 @@ dreamframe_status_t dreamframe_engine_update(dreamframe_engine_t *engine,
                                              char **out_report);
 
 /**
- * Returns what `dreamframe_engine_update()` would change, and the cost; changes nothing. Quick.
+ * Returns what `dreamframe_engine_update()` would change, and the cost, without applying it. Fast.
  *
  * - Threads: one call at a time per object.
- * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+ * - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
  *
  * @param[in]  engine      from `dreamframe_engine_create()`
  * @param[in]  patch_json  an object with the parameters to change
- * @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changes; may be NULL
+ * @param[out] out_cost    a `dreamframe_cost_t`, or 0 if nothing changes; may be NULL
  * @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
  */
 dreamframe_status_t dreamframe_engine_plan(dreamframe_engine_t *engine,
@@ -1290,13 +1290,14 @@ dreamframe_status_t dreamframe_engine_plan(dreamframe_engine_t *engine,
  * Changes the prompt gradually, over this number of pictures.
  *
  * - Threads: one call at a time per object.
- * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for a text that is no transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
- *   for prompts that cannot be. Nothing has changed then.
+ * - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for an invalid transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
+ *   for invalid prompts. Nothing has changed then.
  *
- * @param[in]  engine           from `dreamframe_engine_create()` @param[in]  transition_json  `{"target_prompts":
- * "snow", "num_steps": 4, "temporal_interpolation_method": "linear"}`,
- *                              of which the first is needed; prompts as the parameter `prompt` has them
+ * @param[in]  engine           from `dreamframe_engine_create()`
+ * @param[in]  transition_json  `{"target_prompts": "snow", "num_steps": 4, "temporal_interpolation_method":
+ * "linear"}`,
+ *                              of which only the first is required; prompts as in the parameter `prompt`
  * @param[out] out_report       `{"cost": "recompute", "changes": […], "notices": […]}`; may be NULL
  */
 dreamframe_status_t dreamframe_engine_transition(dreamframe_engine_t *engine,
@@ -1323,8 +1324,8 @@ dreamframe_status_t dreamframe_engine_params(dreamframe_engine_t *engine, char *
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
  *
  * @param[in]  engine      from `dreamframe_engine_create()`
- * @param[out] out_width   pixels in a row
- * @param[out] out_height  rows
+ * @param[out] out_width   width in pixels
+ * @param[out] out_height  height in pixels
  */
 dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine, uint32_t *out_width, uint32_t *out_height);
 
@@ -1341,7 +1342,7 @@ dreamframe_status_t dreamframe_engine_delay(dreamframe_engine_t *engine, uint32_
 
 /**
  * Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`,
- * `evaluations_per_frame`, and `notices` on what was accepted at the start and means something else here.
+ * `evaluations_per_frame`, and `notices` about values that are interpreted differently.
  *
  * - Threads: one call at a time per object.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1353,20 +1354,20 @@ dreamframe_status_t dreamframe_engine_delay(dreamframe_engine_t *engine, uint32_
 dreamframe_status_t dreamframe_engine_info(dreamframe_engine_t *engine, char **out_json);
 
 /**
- * Describes pixels whose rows and planes follow each other without a gap: fills in size, format, planes and strides, and
- * zeros for the rest.
+ * Describes pixels whose rows and planes are contiguous: fills in size, format, planes and strides, and zeros for the
+ * rest.
  *
  * - Threads: any thread.
- * - Ownership: the pixels stay the host's; the frame points to them.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for a
- *   format that is none, a side outside 1 to 8192, or less than the pixels need.
+ * - Ownership: the host owns the pixels; the frame points to them.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for an
+ *   invalid format, a side outside 1 to 8192, or fewer bytes than the pixels need.
  *
  * @param[in]  format     a `dreamframe_pixel_format_t`
- * @param[in]  width      pixels in a row
- * @param[in]  height     rows
+ * @param[in]  width      width in pixels
+ * @param[in]  height     height in pixels
  * @param[in]  pixels     the first byte
- * @param[in]  len        bytes that there are
- * @param[out] out_frame  begun with `DREAMFRAME_FRAME_INIT`
+ * @param[in]  len        number of bytes
+ * @param[out] out_frame  initialized with `DREAMFRAME_FRAME_INIT`
  */
 dreamframe_status_t dreamframe_frame_packed(uint32_t format,
                                             uint32_t width,
@@ -1377,19 +1378,19 @@ dreamframe_status_t dreamframe_frame_packed(uint32_t format,
 
 /**
  * Returns the message of the last error on this thread, with the value and the bound: one line without a full stop.
- * An empty text where none has failed; calls that succeed leave it as it is.
+ * Empty if no call has failed; successful calls do not change it.
  *
  * - Threads: any thread; each has its own.
- * - Ownership: the text belongs to the library, and is valid until the next call of this thread that fails.
+ * - Ownership: the text belongs to the library, and is valid until the next failed call on this thread.
  */
 const char *dreamframe_last_error(void);
 
 /**
  * Returns the last error on this thread as JSON: `{"kind": "invalid_params", "message": "…", "violations": [{"path": "…", "message": "…"}]}`,
- * with every violation of parameters that were refused. An empty text where no call has failed.
+ * with every violation of rejected parameters. Empty if no call has failed.
  *
  * - Threads: any thread; each has its own.
- * - Ownership: the text belongs to the library, and is valid until the next call of this thread that fails.
+ * - Ownership: the text belongs to the library, and is valid until the next failed call on this thread.
  */
 const char *dreamframe_last_error_json(void);
 
@@ -1416,7 +1417,7 @@ dreamframe_status_t dreamframe_params_defaults(char **out_json);
 dreamframe_status_t dreamframe_params_demo(char **out_json);
 
 /**
- * Returns the JSON Schema of the parameters: names, types, ranges, defaults, and the cost of a change of each.
+ * Returns the JSON Schema of the parameters: names, types, ranges, defaults, and the cost of changing each.
  *
  * - Threads: any thread.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1427,41 +1428,42 @@ dreamframe_status_t dreamframe_params_demo(char **out_json);
 dreamframe_status_t dreamframe_params_schema(char **out_json);
 
 /**
- * Checks parameters without an engine: a model may still refuse them.
+ * Validates parameters without an engine. A model may still reject them.
  *
  * - Threads: any thread.
- * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+ * - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
  *
- * @param[in]  params_json  an object with some of the parameters; what is missing has Daydream's default
+ * @param[in]  params_json  an object with some of the parameters; missing ones have Daydream's defaults
  * @param[out] out_report   `{"params": {…}, "notices": […]}` with every field; may be NULL
  */
 dreamframe_status_t dreamframe_params_check(const char *params_json, char **out_report);
 
 /**
- * Puts a change onto parameters, without an engine: a model may still refuse them.
+ * Applies a change to parameters, without an engine. A model may still reject them.
  *
  * - Threads: any thread.
- * - Ownership: the texts are only read; free the result with `dreamframe_string_free()`.
+ * - Ownership: the texts are not kept; free the result with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
  *
- * @param[in]  base_json   parameters, as `dreamframe_params_check()` takes them; NULL for those of the demo model
+ * @param[in]  base_json   parameters, as for `dreamframe_params_check()`; NULL for those of the demo model
  * @param[in]  patch_json  an object with the parameters to change
  * @param[out] out_json    the parameters with every field
  */
 dreamframe_status_t dreamframe_params_merge(const char *base_json, const char *patch_json, char **out_json);
 
 /**
- * Starts a session: moves the engine to a thread of its own, until `dreamframe_session_stop()` returns it.
+ * Starts a session: moves the engine to its own thread, until `dreamframe_session_stop()` returns it.
  *
  * - Threads: one call at a time per object.
- * - Ownership: the engine stays the host's, to be freed by it, but is in the session until that is stopped. The session is
- *   the host's, who frees it with `dreamframe_session_free()`.
+ * - Ownership: the host still owns the engine, which is in the session until that is stopped. The host owns the
+ *   session, and
+ *   frees it with `dreamframe_session_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
  *   `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread; the engine is then freed.
  *
  * @param[in]  engine       from `dreamframe_engine_create()`
- * @param[in]  options      begun with `DREAMFRAME_SESSION_OPTIONS_INIT`; NULL for the defaults
+ * @param[in]  options      initialized with `DREAMFRAME_SESSION_OPTIONS_INIT`; NULL for the defaults
  * @param[out] out_session  the new session
  */
 dreamframe_status_t dreamframe_session_start(dreamframe_engine_t *engine,
@@ -1472,122 +1474,128 @@ dreamframe_status_t dreamframe_session_start(dreamframe_engine_t *engine,
  * Stops a session and returns the engine. A waiting frame is still processed, and prepared updates are
  * applied. When the call returns, `on_picture` is not called again; pictures that were not taken can still be polled.
  *
- * - Threads: any thread but the session's own: never from `on_picture`.
- * - Ownership: the session is still to be freed. The engine can be used again.
+ * - Threads: any thread except the session's own: never from `on_picture`.
+ * - Ownership: the session must still be freed. The engine can be used again.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, from `on_picture`, and for the session of a server;
- *   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames
- *   or `on_picture` take longer: the session then ends by itself, with its engine, and `on_picture` is not called again;
- *   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
+ *   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` if frames or `on_picture`
+ *   take
+ *   longer: the session then ends in the background, with its engine, and `on_picture` is not called again;
+ *   `DREAMFRAME_ERROR_INTERNAL` if the engine panicked.
  *
  * @param[in]  session     from `dreamframe_session_start()`
- * @param[in]  timeout_ms  how long to wait at most, in milliseconds
+ * @param[in]  timeout_ms  timeout in milliseconds
  */
-dreamframe_status_t dreamframe_session_stop(dreamframe_session_t *session,
-                                            uint64_t timeout_ms);
+dreamframe_status_t dreamframe_session_stop(dreamframe_session_t *session, uint64_t timeout_ms);
 
 /**
- * Frees a session. NULL or a handle that was freed has no effect. One that runs ends with the frame that it works on,
- * and its engine goes with it; a model that is being loaded is not waited for. The session of a server continues.
+ * Frees a session. NULL or a handle that was freed has no effect. A running session ends after its current frame, and
+ * its engine is freed with it; a model that is being loaded is not waited for. The session of a server continues.
  *
- * - Threads: any thread, but not while another call uses the session: that call then ends by itself. From within a
- *   function of the host, be it of another object, the session's own functions are waited for no longer than 5 seconds, so
- *   that two threads which free each other's objects from there both continue.
- * - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls, or
- *   it was waited for in vain from within another function of the host.
+ * - Threads: any thread. If another call is using the session, that call completes. Inside a callback of any object,
+ *   this
+ *   waits at most 5 seconds for the session's own callbacks, so that two threads that free each other's objects in
+ *   callbacks
+ *   do not deadlock.
+ * - Ownership: the handle is invalid afterwards. When the call returns, `on_picture` is not running, unless it is the
+ *   caller,
+ *   or the wait for it timed out inside another callback.
  */
 void dreamframe_session_free(dreamframe_session_t *session);
 
 /**
- * Hands a frame to the session. Returns at once: a frame that still waits is replaced.
+ * Submits a frame to the session, without waiting: a frame that is not yet processed is replaced.
  *
- * - Threads: any thread, also while other calls on this session run.
+ * - Threads: thread-safe.
  * - Ownership: the pixels are copied before the call returns; the library keeps no pointer to `frame`.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for what
- *   cannot be; `DREAMFRAME_ERROR_CLOSED` once the session has ended; `DREAMFRAME_ERROR_OUT_OF_MEMORY`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
+ *   for an
+ *   invalid frame; `DREAMFRAME_ERROR_CLOSED` once the session has ended; `DREAMFRAME_ERROR_OUT_OF_MEMORY`.
  *
  * @param[in]  session  from `dreamframe_session_start()`
  * @param[in]  frame    the frame, of any size and format
- * @param[out] out_id   the number by which a picture will name this frame as its source; may be NULL
+ * @param[out] out_id   the id of the frame, which is the source id of its picture; may be NULL
  */
 dreamframe_status_t dreamframe_session_submit(dreamframe_session_t *session,
                                               const dreamframe_frame_t *frame,
                                               uint64_t *out_id);
 
 /**
- * Copies the newest picture into the host's memory, unless it was taken already. Never waits.
+ * Copies the newest picture into the host's memory, unless it was already taken. Does not wait.
  *
- * Returns `DREAMFRAME_NOT_READY` where there is none yet. A picture that does not fit into `room` stays: ask
+ * Returns `DREAMFRAME_NOT_READY` if there is none yet. A picture of another size than `target` is kept: call
  * `dreamframe_session_size()`, and poll again.
  *
- * - Threads: any thread, also while other calls on this session run; each picture goes to one of them.
- * - Ownership: the library keeps no pointer to `room`.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for room
- *   that cannot be or has another size; `DREAMFRAME_ERROR_CLOSED` once the session has ended and all pictures are taken.
+ * - Threads: thread-safe; each picture is returned once.
+ * - Ownership: the library keeps no pointer to `target`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
+ *   for an
+ *   invalid target or one of another size; `DREAMFRAME_ERROR_CLOSED` once the session has ended and all pictures are
+ *   taken.
  *
  * @param[in]  session   from `dreamframe_session_start()`
- * @param[in]  room      where the picture goes, in any format
+ * @param[in]  target    receives the picture, in any format
  * @param[out] out_info  how the picture was made; may be NULL
  */
 dreamframe_status_t dreamframe_session_poll(dreamframe_session_t *session,
-                                            const dreamframe_frame_t *room,
+                                            const dreamframe_frame_t *target,
                                             dreamframe_picture_info_t *out_info);
 
 /**
- * As `dreamframe_session_poll()`, but waits for a picture. For sessions without `on_picture`.
+ * Like `dreamframe_session_poll()`, but waits for a picture. For sessions without `on_picture`.
  *
- * Returns `DREAMFRAME_NOT_READY` where none came in time.
+ * Returns `DREAMFRAME_NOT_READY` on a timeout.
  *
- * - Threads: any thread, also while other calls on this session run; each picture goes to one of them.
- * - Ownership: the library keeps no pointer to `room`.
+ * - Threads: thread-safe; each picture is returned once.
+ * - Ownership: the library keeps no pointer to `target`.
  * - Errors: those of `dreamframe_session_poll()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for a session with `on_picture`.
  *
  * @param[in]  session     from `dreamframe_session_start()`
- * @param[in]  timeout_ms  how long to wait at most, in milliseconds
- * @param[in]  room        where the picture goes, in any format
+ * @param[in]  timeout_ms  timeout in milliseconds
+ * @param[in]  target      receives the picture, in any format
  * @param[out] out_info    how the picture was made; may be NULL
  */
 dreamframe_status_t dreamframe_session_wait(dreamframe_session_t *session,
                                             uint64_t timeout_ms,
-                                            const dreamframe_frame_t *room,
+                                            const dreamframe_frame_t *target,
                                             dreamframe_picture_info_t *out_info);
 
 /**
- * Returns the size of the picture that the next poll takes, in pixels; if none waits, that of the last one, and of the
- * engine's pictures before the first.
+ * Returns the size of the picture that the next poll returns, in pixels. If no picture waits, it is that of the last
+ * one, or that of the engine before the first.
  *
- * - Threads: any thread, also while other calls on this session run.
+ * - Threads: thread-safe.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  session     from `dreamframe_session_start()`
- * @param[out] out_width   pixels in a row
- * @param[out] out_height  rows
+ * @param[out] out_width   width in pixels
+ * @param[out] out_height  height in pixels
  */
 dreamframe_status_t dreamframe_session_size(dreamframe_session_t *session, uint32_t *out_width, uint32_t *out_height);
 
 /**
  * Returns whether the session accepts frames.
  *
- * - Threads: any thread, also while other calls on this session run.
+ * - Threads: thread-safe.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  session      from `dreamframe_session_start()`
- * @param[out] out_running  false once it was stopped or has ended by itself
+ * @param[out] out_running  false once it was stopped or has ended
  */
 dreamframe_status_t dreamframe_session_is_running(dreamframe_session_t *session, bool *out_running);
 
 /**
- * Changes parameters while frames are processed. The patch is checked now, prepared on another thread, and applied
- * between two of them. What turns out later, such as a missing model, comes as an event and from
+ * Changes parameters while frames are processed. The patch is validated now, prepared on another thread, and applied
+ * between two frames. A later failure, such as a missing model, is reported by an event and by
  * `dreamframe_session_wait_for()`.
  *
- * - Threads: any thread, also while other calls on this session run.
- * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+ * - Threads: thread-safe.
+ * - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation;
  *   `DREAMFRAME_ERROR_UNSUPPORTED`, `_CLOSED`. Nothing has changed then.
  *
  * @param[in]  session      from `dreamframe_session_start()`
  * @param[in]  patch_json   an object with the parameters to change
- * @param[out] out_version  numbers the update; pictures made since have at least this version; may be NULL
+ * @param[out] out_version  the version of the update; pictures made with it have at least this version; may be NULL
  * @param[out] out_report   `{"version": 1, "cost": "hot", "changes": […], "notices": […]}`; may be NULL
  */
 dreamframe_status_t dreamframe_session_update(dreamframe_session_t *session,
@@ -1596,17 +1604,18 @@ dreamframe_status_t dreamframe_session_update(dreamframe_session_t *session,
                                               char **out_report);
 
 /**
- * Changes one number, such as `"guidance_scale"` or `"ip_adapter.scale"`; otherwise as `dreamframe_session_update()`.
+ * Changes one number, such as `"guidance_scale"` or `"ip_adapter.scale"`; otherwise like
+ * `dreamframe_session_update()`.
  *
- * The value is taken as the shortest decimal that means the same float: `0.7f` is 0.7.
+ * The value is converted to the shortest decimal that yields the same float: `0.7f` is 0.7.
  *
- * - Threads: any thread, also while other calls on this session run.
- * - Errors: those of `dreamframe_session_update()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for what is no finite number.
+ * - Threads: thread-safe.
+ * - Errors: those of `dreamframe_session_update()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for a value that is not finite.
  *
  * @param[in]  session      from `dreamframe_session_start()`
- * @param[in]  name         a parameter, or a field of an object with a dot between the two
+ * @param[in]  name         a parameter, or a field of an object as `object.field`
  * @param[in]  value        the new value
- * @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
+ * @param[out] out_version  as for `dreamframe_session_update()`; may be NULL
  */
 dreamframe_status_t dreamframe_session_set_f32(dreamframe_session_t *session,
                                                const char *name,
@@ -1614,15 +1623,15 @@ dreamframe_status_t dreamframe_session_set_f32(dreamframe_session_t *session,
                                                uint64_t *out_version);
 
 /**
- * Changes one whole number, such as `"seed"` or `"num_inference_steps"`; otherwise as `dreamframe_session_set_f32()`.
+ * Changes one integer, such as `"seed"` or `"num_inference_steps"`; otherwise like `dreamframe_session_set_f32()`.
  *
- * - Threads: any thread, also while other calls on this session run.
+ * - Threads: thread-safe.
  * - Errors: those of `dreamframe_session_update()`.
  *
  * @param[in]  session      from `dreamframe_session_start()`
- * @param[in]  name         a parameter, or a field of an object with a dot between the two
+ * @param[in]  name         a parameter, or a field of an object as `object.field`
  * @param[in]  value        the new value
- * @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
+ * @param[out] out_version  as for `dreamframe_session_update()`; may be NULL
  */
 dreamframe_status_t dreamframe_session_set_i64(dreamframe_session_t *session,
                                                const char *name,
@@ -1630,15 +1639,15 @@ dreamframe_status_t dreamframe_session_set_i64(dreamframe_session_t *session,
                                                uint64_t *out_version);
 
 /**
- * Changes one switch, such as `"skip_diffusion"`; otherwise as `dreamframe_session_set_f32()`.
+ * Changes one boolean, such as `"skip_diffusion"`; otherwise like `dreamframe_session_set_f32()`.
  *
- * - Threads: any thread, also while other calls on this session run.
+ * - Threads: thread-safe.
  * - Errors: those of `dreamframe_session_update()`.
  *
  * @param[in]  session      from `dreamframe_session_start()`
- * @param[in]  name         a parameter, or a field of an object with a dot between the two
+ * @param[in]  name         a parameter, or a field of an object as `object.field`
  * @param[in]  value        the new value
- * @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
+ * @param[out] out_version  as for `dreamframe_session_update()`; may be NULL
  */
 dreamframe_status_t dreamframe_session_set_bool(dreamframe_session_t *session,
                                                 const char *name,
@@ -1646,16 +1655,16 @@ dreamframe_status_t dreamframe_session_set_bool(dreamframe_session_t *session,
                                                 uint64_t *out_version);
 
 /**
- * Changes one text, such as `"prompt"`, which needs no quoting; otherwise as `dreamframe_session_set_f32()`.
+ * Changes one string, such as `"prompt"`, which needs no quoting; otherwise like `dreamframe_session_set_f32()`.
  *
- * - Threads: any thread, also while other calls on this session run.
- * - Ownership: the text is only read.
+ * - Threads: thread-safe.
+ * - Ownership: the text is not kept.
  * - Errors: those of `dreamframe_session_update()`.
  *
  * @param[in]  session      from `dreamframe_session_start()`
- * @param[in]  name         a parameter, or a field of an object with a dot between the two
+ * @param[in]  name         a parameter, or a field of an object as `object.field`
  * @param[in]  value        the new value
- * @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
+ * @param[out] out_version  as for `dreamframe_session_update()`; may be NULL
  */
 dreamframe_status_t dreamframe_session_set_text(dreamframe_session_t *session,
                                                 const char *name,
@@ -1665,23 +1674,23 @@ dreamframe_status_t dreamframe_session_set_text(dreamframe_session_t *session,
 /**
  * Changes the prompt gradually, over a number of pictures, while frames are processed.
  *
- * - Threads: any thread, also while other calls on this session run.
- * - Ownership: the text is only read.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for a text that is no transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
- *   for prompts that cannot be; `DREAMFRAME_ERROR_CLOSED`. Nothing has changed then.
+ * - Threads: thread-safe.
+ * - Ownership: the text is not kept.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for an invalid transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
+ *   for invalid prompts; `DREAMFRAME_ERROR_CLOSED`. Nothing has changed then.
  *
  * @param[in]  session          from `dreamframe_session_start()`
  * @param[in]  transition_json  as for `dreamframe_engine_transition()`
- * @param[out] out_version      numbers the update that begins it; may be NULL
+ * @param[out] out_version      the version of its first update; may be NULL
  */
 dreamframe_status_t dreamframe_session_transition(dreamframe_session_t *session,
                                                   const char *transition_json,
                                                   uint64_t *out_version);
 
 /**
- * Returns the desired parameters, as JSON with every field: with all accepted updates, without those rejected since.
+ * Returns the desired parameters as JSON with every field: all accepted updates, minus those rejected since.
  *
- * - Threads: any thread, also while other calls on this session run.
+ * - Threads: thread-safe.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
@@ -1691,16 +1700,16 @@ dreamframe_status_t dreamframe_session_transition(dreamframe_session_t *session,
 dreamframe_status_t dreamframe_session_params(dreamframe_session_t *session, char **out_json);
 
 /**
- * Returns what `dreamframe_session_update()` would change, and the cost; changes nothing. Quick.
+ * Returns what `dreamframe_session_update()` would change, and the cost, without applying it. Fast.
  *
- * - Threads: any thread, also while other calls on this session run.
- * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also while one pipeline went and the next is not there yet;
+ * - Threads: thread-safe.
+ * - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also while the old pipeline is released and the new one is not ready yet;
  *   `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
  *
  * @param[in]  session     from `dreamframe_session_start()`
  * @param[in]  patch_json  an object with the parameters to change
- * @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changes; may be NULL
+ * @param[out] out_cost    a `dreamframe_cost_t`, or 0 if nothing changes; may be NULL
  * @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
  */
 dreamframe_status_t dreamframe_session_plan(dreamframe_session_t *session,
@@ -1711,13 +1720,13 @@ dreamframe_status_t dreamframe_session_plan(dreamframe_session_t *session,
 /**
  * Waits until an update is applied, superseded or rejected. For a rejected one, returns the status of its error.
  *
- * - Threads: any thread, also while other calls on this session run; not from `on_picture`.
- * - Errors: `DREAMFRAME_ERROR_TIMEOUT`; `DREAMFRAME_ERROR_CLOSED` where the session ends first;
- *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an update so long ago that it was forgotten; those of a rejected update.
+ * - Threads: thread-safe; not from `on_picture`.
+ * - Errors: `DREAMFRAME_ERROR_TIMEOUT`; `DREAMFRAME_ERROR_CLOSED` if the session ends first;
+ *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an update whose result is no longer stored; the error of a rejected update.
  *
  * @param[in]  session      from `dreamframe_session_start()`
- * @param[in]  version      what the update gave
- * @param[in]  timeout_ms   how long to wait at most, in milliseconds
+ * @param[in]  version      the version of the update
+ * @param[in]  timeout_ms   timeout in milliseconds
  * @param[out] out_outcome  a `dreamframe_outcome_t`; may be NULL
  */
 dreamframe_status_t dreamframe_session_wait_for(dreamframe_session_t *session,
@@ -1726,19 +1735,19 @@ dreamframe_status_t dreamframe_session_wait_for(dreamframe_session_t *session,
                                                 uint32_t *out_outcome);
 
 /**
- * Takes the oldest waiting event; waits for one if there is none.
+ * Takes the oldest event; waits for one if there is none.
  *
- * Returns `DREAMFRAME_NOT_READY` where none came in time. `type` says what happened: `update_applied`,
- * `update_rejected`, `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`,
- * `callback_failed`, `transition_failed`, `stopped`; `error` is as `dreamframe_last_error_json()` has it. Later
- * versions may add types and fields.
+ * Returns `DREAMFRAME_NOT_READY` on a timeout. `type` is one of `update_applied`, `update_rejected`,
+ * `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`, `callback_failed`,
+ * `transition_failed`, `stopped`; `error` has the format of `dreamframe_last_error_json()`. Later versions may add
+ * types and fields.
  *
- * - Threads: any thread, also while other calls on this session run; each event goes to one of them.
+ * - Threads: thread-safe; each event is returned once.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  session     from `dreamframe_session_start()`
- * @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
+ * @param[in]  timeout_ms  timeout in milliseconds; 0 not to wait
  * @param[out] out_json    one object
  */
 dreamframe_status_t dreamframe_session_next_event(dreamframe_session_t *session, uint64_t timeout_ms, char **out_json);
@@ -1746,18 +1755,18 @@ dreamframe_status_t dreamframe_session_next_event(dreamframe_session_t *session,
 /**
  * Returns statistics of a session.
  *
- * - Threads: any thread, also while other calls on this session run.
+ * - Threads: thread-safe.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
  *
  * @param[in]  session    from `dreamframe_session_start()`
- * @param[out] out_stats  begun with `DREAMFRAME_STATS_INIT`
+ * @param[out] out_stats  initialized with `DREAMFRAME_STATS_INIT`
  */
 dreamframe_status_t dreamframe_session_stats(dreamframe_session_t *session, dreamframe_stats_t *out_stats);
 
 /**
  * Returns statistics of a session as JSON, with all rates and the times of each stage.
  *
- * - Threads: any thread, also while other calls on this session run.
+ * - Threads: thread-safe.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
@@ -1767,7 +1776,7 @@ dreamframe_status_t dreamframe_session_stats(dreamframe_session_t *session, drea
 dreamframe_status_t dreamframe_session_stats_json(dreamframe_session_t *session, char **out_json);
 
 /**
- * Names a status: `"ok"`, `"not_ready"`, `"invalid_params"`; `"unknown"` for a number that is none.
+ * Returns the name of a status: `"ok"`, `"not_ready"`, `"invalid_params"`; `"unknown"` for an unknown number.
  *
  * - Threads: any thread.
  * - Ownership: the text is static; never free it.
@@ -1775,80 +1784,82 @@ dreamframe_status_t dreamframe_session_stats_json(dreamframe_session_t *session,
 const char *dreamframe_status_name(dreamframe_status_t status);
 
 /**
- * Answers with bytes.
+ * Replies with bytes.
  *
- * - Threads: only inside the callback that `reply` came with.
+ * - Threads: only inside the callback that received `reply`.
  * - Ownership: the bytes are copied before the call returns.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose question is over.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose callback has returned.
  *
- * @param[in]  reply  what the answer goes to
+ * @param[in]  reply  the argument of the callback
  * @param[in]  data   the first byte
- * @param[in]  len    how many there are
+ * @param[in]  len    number of bytes
  */
 dreamframe_status_t dreamframe_reply_bytes(dreamframe_reply_t *reply, const uint8_t *data, size_t len);
 
 /**
- * Answers with numbers.
+ * Replies with floats.
  *
- * - Threads: only inside the callback that `reply` came with.
- * - Ownership: the numbers are copied before the call returns.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose question is over.
+ * - Threads: only inside the callback that received `reply`.
+ * - Ownership: the values are copied before the call returns.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose callback has returned.
  *
- * @param[in]  reply  what the answer goes to
- * @param[in]  data   the first number
- * @param[in]  len    how many there are
+ * @param[in]  reply  the argument of the callback
+ * @param[in]  data   the first value
+ * @param[in]  len    number of values
  */
 dreamframe_status_t dreamframe_reply_floats(dreamframe_reply_t *reply, const float *data, size_t len);
 
 /**
- * Answers that there is nothing, and why; the update is then refused with that text.
+ * Replies with an error; the update is then rejected with that message.
  *
- * - Threads: only inside the callback that `reply` came with.
+ * - Threads: only inside the callback that received `reply`.
  * - Ownership: the text is copied before the call returns.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose question is over.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose callback has returned.
  *
- * @param[in]  reply    what the answer goes to
- * @param[in]  message  why
+ * @param[in]  reply    the argument of the callback
+ * @param[in]  message  the reason
  */
 dreamframe_status_t dreamframe_reply_error(dreamframe_reply_t *reply, const char *message);
 
 /**
- * Writes the bytes of an image file (PNG, JPEG, WebP) as a text for the parameter `ip_adapter_style_image_url`.
+ * Encodes an image file (PNG, JPEG, WebP) as a value of the parameter `ip_adapter_style_image_url`.
  *
  * - Threads: any thread.
- * - Ownership: the bytes are only read; free the text with `dreamframe_string_free()`.
+ * - Ownership: the bytes are not kept; free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, another format, or too many bytes.
  *
  * @param[in]  data      the first byte of the file
- * @param[in]  len       how many there are
+ * @param[in]  len       number of bytes
  * @param[out] out_text  a data URI
  */
 dreamframe_status_t dreamframe_style_data_uri(const uint8_t *data, size_t len, char **out_text);
 
 /**
- * Frees a text that the library gave through a `char **`.
+ * Frees a string that the library returned through a `char **`.
  *
- * NULL has no effect. Neither has a text that is not the library's, or was freed already; `dreamframe_last_error()` then
- * reports it.
+ * NULL has no effect. A string that is not from the library, or was already freed, has no effect either;
+ * `dreamframe_last_error()` then reports it.
  *
  * - Threads: any thread.
- * - Ownership: the text is gone when the call returns.
+ * - Ownership: the string is invalid afterwards.
  */
 void dreamframe_string_free(char *text);
 
 /**
- * Begins to play from a WHEP server, whose pictures `dreamframe_player_poll()` then gives or a session gets. Returns at once:
- * the connection is made on a thread of the player's own.
+ * Starts to play from a WHEP server. The pictures go to a session, or are returned by `dreamframe_player_poll()`.
+ * Returns immediately: the connection is made on another thread.
  *
  * - Threads: any thread.
- * - Ownership: texts and options are only read. The player is the host's, who frees it with `dreamframe_player_free()`.
- * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
- *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, and an address that is not
- *   of http or https; `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread. What goes wrong with the connection
- *   comes as an event, and from `dreamframe_player_wait_for()`.
+ * - Ownership: texts and options are not kept. The host owns the player, and frees it with `dreamframe_player_free()`.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` if `dreamframe_build_info()` lacks the feature `transport`;
+ *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an invalid option, and an address that is not
+ *   http
+ *   or https; `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread. Connection errors are reported by events
+ *   and
+ *   by `dreamframe_player_wait_for()`.
  *
- * @param[in]  url         what to watch, such as `"https://host/whep/key"`
- * @param[in]  options     begun with `DREAMFRAME_PLAYER_OPTIONS_INIT`; NULL for the defaults
+ * @param[in]  url         the address, such as `"https://host/whep/key"`
+ * @param[in]  options     initialized with `DREAMFRAME_PLAYER_OPTIONS_INIT`; NULL for the defaults
  * @param[out] out_player  the new player
  */
 dreamframe_status_t dreamframe_player_start(const char *url,
@@ -1856,11 +1867,11 @@ dreamframe_status_t dreamframe_player_start(const char *url,
                                             dreamframe_player_t **out_player);
 
 /**
- * Ends the connection, and the session on the server, and waits for both, for some seconds at most. Once more does nothing.
+ * Ends the session on the server and the connection. Waits a few seconds at most. Has no effect on a stopped player.
  * The last picture can still be polled, unless it was taken.
  *
- * - Threads: any thread; who waits for a picture, an event or a state then hears of it.
- * - Ownership: the player is still to be freed.
+ * - Threads: any thread; calls that wait for a picture, an event or a state return.
+ * - Ownership: the player must still be freed.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  */
 dreamframe_status_t dreamframe_player_stop(dreamframe_player_t *player);
@@ -1868,52 +1879,53 @@ dreamframe_status_t dreamframe_player_stop(dreamframe_player_t *player);
 /**
  * Frees a player, and stops it if it was not. NULL or a handle that was freed has no effect.
  *
- * - Threads: any thread; calls of others that use the player then end by themselves.
- * - Ownership: the player is gone.
+ * - Threads: any thread; calls on other threads that use the player complete.
+ * - Ownership: the handle is invalid afterwards.
  */
 void dreamframe_player_free(dreamframe_player_t *player);
 
 /**
- * Copies the newest picture into the host's memory, unless it was taken already. Never waits.
+ * Copies the newest picture into the host's memory, unless it was already taken. Does not wait.
  *
- * Returns `DREAMFRAME_NOT_READY` where there is none yet. A picture that does not fit into `room` stays: ask
+ * Returns `DREAMFRAME_NOT_READY` if there is none yet. A picture of another size than `target` is kept: call
  * `dreamframe_player_size()`, and poll again. The size may change from one picture to the next.
  *
- * - Threads: any thread; each picture goes to one of them.
- * - Ownership: the library keeps no pointer to `room`.
+ * - Threads: any thread; each picture is returned once.
+ * - Ownership: the library keeps no pointer to `target`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, and a player whose pictures go to a session;
- *   `DREAMFRAME_ERROR_INVALID_FRAME` for room that cannot be or has another size; `DREAMFRAME_ERROR_CLOSED` once the player
+ *   `DREAMFRAME_ERROR_INVALID_FRAME` for an invalid target or one of another size; `DREAMFRAME_ERROR_CLOSED` once the player
  *   was stopped or has given up, and the last picture is taken.
  *
  * @param[in]  player  from `dreamframe_player_start()`
- * @param[in]  room    where the picture goes, in any format
- * @param[out] out_id  how many pictures came before it, seen or not; may be NULL
+ * @param[in]  target  receives the picture, in any format
+ * @param[out] out_id  the number of earlier pictures, including dropped ones; may be NULL
  */
 dreamframe_status_t dreamframe_player_poll(dreamframe_player_t *player,
-                                           const dreamframe_frame_t *room,
+                                           const dreamframe_frame_t *target,
                                            uint64_t *out_id);
 
 /**
- * As `dreamframe_player_poll()`, but waits for a picture.
+ * Like `dreamframe_player_poll()`, but waits for a picture.
  *
- * Returns `DREAMFRAME_NOT_READY` where none came in time.
+ * Returns `DREAMFRAME_NOT_READY` on a timeout.
  *
- * - Threads: any thread, but none that the library calls the host on; each picture goes to one of them.
- * - Ownership: the library keeps no pointer to `room`.
+ * - Threads: any thread, but not inside a callback; each picture is returned once.
+ * - Ownership: the library keeps no pointer to `target`.
  * - Errors: those of `dreamframe_player_poll()`.
  *
  * @param[in]  player      from `dreamframe_player_start()`
- * @param[in]  timeout_ms  how long to wait at most, in milliseconds
- * @param[in]  room        where the picture goes, in any format
- * @param[out] out_id      how many pictures came before it, seen or not; may be NULL
+ * @param[in]  timeout_ms  timeout in milliseconds
+ * @param[in]  target      receives the picture, in any format
+ * @param[out] out_id      the number of earlier pictures, including dropped ones; may be NULL
  */
 dreamframe_status_t dreamframe_player_wait(dreamframe_player_t *player,
                                            uint64_t timeout_ms,
-                                           const dreamframe_frame_t *room,
+                                           const dreamframe_frame_t *target,
                                            uint64_t *out_id);
 
 /**
- * Returns the size of the picture that the next poll takes, in pixels; if none waits, that of the last one.
+ * Returns the size of the picture that the next poll returns, in pixels. If no picture waits, it is that of the last
+ * one.
  *
  * Returns `DREAMFRAME_NOT_READY` before the first picture.
  *
@@ -1921,8 +1933,8 @@ dreamframe_status_t dreamframe_player_wait(dreamframe_player_t *player,
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a player whose pictures go to a session.
  *
  * @param[in]  player      from `dreamframe_player_start()`
- * @param[out] out_width   pixels in a row
- * @param[out] out_height  rows
+ * @param[out] out_width   width in pixels
+ * @param[out] out_height  height in pixels
  */
 dreamframe_status_t dreamframe_player_size(dreamframe_player_t *player, uint32_t *out_width, uint32_t *out_height);
 
@@ -1940,24 +1952,24 @@ dreamframe_status_t dreamframe_player_state(dreamframe_player_t *player, uint32_
 /**
  * Waits until the player is in a state.
  *
- * - Threads: any thread, but none that the library calls the host on.
+ * - Threads: any thread, but not inside a callback.
  * - Errors: those of `dreamframe_publisher_wait_for()`.
  *
  * @param[in] player      from `dreamframe_player_start()`
  * @param[in] state       a `dreamframe_peer_state_t`
- * @param[in] timeout_ms  how long to wait at most, in milliseconds
+ * @param[in] timeout_ms  timeout in milliseconds
  */
 dreamframe_status_t dreamframe_player_wait_for(dreamframe_player_t *player, uint32_t state, uint64_t timeout_ms);
 
 /**
- * Takes the oldest waiting event; waits for one if there is none; as `dreamframe_publisher_next_event()`.
+ * Takes the oldest event; waits for one if there is none. See `dreamframe_publisher_next_event()`.
  *
- * - Threads: any thread; each event goes to one of them.
+ * - Threads: any thread; each event is returned once.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  player      from `dreamframe_player_start()`
- * @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
+ * @param[in]  timeout_ms  timeout in milliseconds; 0 not to wait
  * @param[out] out_json    one object
  */
 dreamframe_status_t dreamframe_player_next_event(dreamframe_player_t *player, uint64_t timeout_ms, char **out_json);
@@ -1969,24 +1981,26 @@ dreamframe_status_t dreamframe_player_next_event(dreamframe_player_t *player, ui
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
  *
  * @param[in]  player     from `dreamframe_player_start()`
- * @param[out] out_stats  begun with `DREAMFRAME_CONNECTION_STATS_INIT`
+ * @param[out] out_stats  initialized with `DREAMFRAME_CONNECTION_STATS_INIT`
  */
 dreamframe_status_t dreamframe_player_stats(dreamframe_player_t *player, dreamframe_connection_stats_t *out_stats);
 
 /**
- * Begins to publish to a WHIP server what `dreamframe_publisher_show()` is given, as H.264. Returns at once: the connection
- * is made on a thread of the publisher's own.
+ * Starts to publish the pictures of `dreamframe_publisher_show()` to a WHIP server, as H.264. Returns immediately: the
+ * connection is made on another thread.
  *
  * - Threads: any thread.
- * - Ownership: texts and options are only read. The publisher is the host's, who frees it with
+ * - Ownership: texts and options are not kept. The host owns the publisher, and frees it with
  *   `dreamframe_publisher_free()`.
- * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
- *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, and an address that is not
- *   of http or https; `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread. What goes wrong with the connection
- *   comes as an event, and from `dreamframe_publisher_wait_for()`.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` if `dreamframe_build_info()` lacks the feature `transport`;
+ *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an invalid option, and an address that is not
+ *   http
+ *   or https; `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread. Connection errors are reported by events
+ *   and
+ *   by `dreamframe_publisher_wait_for()`.
  *
- * @param[in]  url            where to publish, such as `"https://host/whip/key"`
- * @param[in]  options        begun with `DREAMFRAME_PUBLISHER_OPTIONS_INIT`; NULL for the defaults
+ * @param[in]  url            the address, such as `"https://host/whip/key"`
+ * @param[in]  options        initialized with `DREAMFRAME_PUBLISHER_OPTIONS_INIT`; NULL for the defaults
  * @param[out] out_publisher  the new publisher
  */
 dreamframe_status_t dreamframe_publisher_start(const char *url,
@@ -1994,10 +2008,11 @@ dreamframe_status_t dreamframe_publisher_start(const char *url,
                                                dreamframe_publisher_t **out_publisher);
 
 /**
- * Ends the connection, and the session on the server, and waits for both, for some seconds at most. Once more does nothing.
+ * Ends the session on the server and the connection. Waits a few seconds at most. Has no effect on a stopped
+ * publisher.
  *
- * - Threads: any thread; who waits for an event or a state then hears of it.
- * - Ownership: the publisher is still to be freed.
+ * - Threads: any thread; calls that wait for an event or a state return.
+ * - Ownership: the publisher must still be freed.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  */
 dreamframe_status_t dreamframe_publisher_stop(dreamframe_publisher_t *publisher);
@@ -2005,27 +2020,28 @@ dreamframe_status_t dreamframe_publisher_stop(dreamframe_publisher_t *publisher)
 /**
  * Frees a publisher, and stops it if it was not. NULL or a handle that was freed has no effect.
  *
- * - Threads: any thread; calls of others that use the publisher then end by themselves.
- * - Ownership: the publisher is gone.
+ * - Threads: any thread; calls on other threads that use the publisher complete.
+ * - Ownership: the handle is invalid afterwards.
  */
 void dreamframe_publisher_free(dreamframe_publisher_t *publisher);
 
 /**
- * Shows a picture. Returns at once: it is copied where a connection is up, and one that was not encoded yet is replaced.
- * Sizes and formats may change from one to the next. Its `timestamp_ns` does not count: the picture is of now.
+ * Sends a picture, without waiting. It is copied if a connection is up, and replaces one that is not encoded yet.
+ * Sizes and formats may change from one picture to the next. Its `timestamp_ns` is ignored: the picture is sent with
+ * the current time.
  *
- * To publish a session's pictures, call it from `on_picture` with the picture that comes, unless that is NULL.
+ * To publish a session's pictures, call it in `on_picture` with the picture, unless that is NULL.
  *
  * - Threads: any thread, also from `on_picture`.
  * - Ownership: the pixels are copied before the call returns; the library keeps no pointer to `picture`.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for what
- *   cannot be.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
+ *   for an
+ *   invalid picture.
  *
  * @param[in] publisher  from `dreamframe_publisher_start()`
  * @param[in] picture    the picture, of any size and format
  */
-dreamframe_status_t dreamframe_publisher_show(dreamframe_publisher_t *publisher,
-                                              const dreamframe_frame_t *picture);
+dreamframe_status_t dreamframe_publisher_show(dreamframe_publisher_t *publisher, const dreamframe_frame_t *picture);
 
 /**
  * Returns the state of the publisher.
@@ -2041,45 +2057,45 @@ dreamframe_status_t dreamframe_publisher_state(dreamframe_publisher_t *publisher
 /**
  * Waits until the publisher is in a state.
  *
- * - Threads: any thread, but none that the library calls the host on.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a number that is no state; `DREAMFRAME_ERROR_TIMEOUT`;
- *   `DREAMFRAME_ERROR_CLOSED` where it ends in another state. `dreamframe_last_error()` has what went wrong last.
+ * - Threads: any thread, but not inside a callback.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or an invalid state; `DREAMFRAME_ERROR_TIMEOUT`;
+ *   `DREAMFRAME_ERROR_CLOSED` if it ends in another state. `dreamframe_last_error()` then has the most recent connection error.
  *
  * @param[in] publisher   from `dreamframe_publisher_start()`
  * @param[in] state       a `dreamframe_peer_state_t`
- * @param[in] timeout_ms  how long to wait at most, in milliseconds
+ * @param[in] timeout_ms  timeout in milliseconds
  */
 dreamframe_status_t dreamframe_publisher_wait_for(dreamframe_publisher_t *publisher,
                                                   uint32_t state,
                                                   uint64_t timeout_ms);
 
 /**
- * Returns the URL to play the stream from, if the server names one.
+ * Returns the URL to play the stream from, if the server has sent one.
  *
- * Returns `DREAMFRAME_NOT_READY` where it has not said any.
+ * Returns `DREAMFRAME_NOT_READY` if it has not.
  *
  * - Threads: any thread.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  publisher  from `dreamframe_publisher_start()`
- * @param[out] out_url    an address of WHEP
+ * @param[out] out_url    a WHEP address
  */
 dreamframe_status_t dreamframe_publisher_playback_url(dreamframe_publisher_t *publisher, char **out_url);
 
 /**
- * Takes the oldest waiting event; waits for one if there is none. 64 are kept.
+ * Takes the oldest event; waits for one if there is none. At most 64 are kept.
  *
- * Returns `DREAMFRAME_NOT_READY` where none came in time, and once there can be none. `type` says what happened: `state`, with
- * `state`; or `attempt_failed`, with `error` as `dreamframe_last_error_json()` has it, and `retry_ms`, or null where there
- * will be no other attempt. Later versions may add types and fields.
+ * Returns `DREAMFRAME_NOT_READY` on a timeout, and if no further event can come. `type` is `state`, with `state`; or
+ * `attempt_failed`, with `error` in the format of `dreamframe_last_error_json()`, and `retry_ms`, which is null if
+ * there is no further attempt. Later versions may add types and fields.
  *
- * - Threads: any thread; each event goes to one of them.
+ * - Threads: any thread; each event is returned once.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  publisher   from `dreamframe_publisher_start()`
- * @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
+ * @param[in]  timeout_ms  timeout in milliseconds; 0 not to wait
  * @param[out] out_json    one object
  */
 dreamframe_status_t dreamframe_publisher_next_event(dreamframe_publisher_t *publisher,
@@ -2093,25 +2109,28 @@ dreamframe_status_t dreamframe_publisher_next_event(dreamframe_publisher_t *publ
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
  *
  * @param[in]  publisher  from `dreamframe_publisher_start()`
- * @param[out] out_stats  begun with `DREAMFRAME_CONNECTION_STATS_INIT`
+ * @param[out] out_stats  initialized with `DREAMFRAME_CONNECTION_STATS_INIT`
  */
 dreamframe_status_t dreamframe_publisher_stats(dreamframe_publisher_t *publisher,
                                                dreamframe_connection_stats_t *out_stats);
 
 /**
- * Starts a session of an engine and serves it: who publishes to `/whip` gives its frames, who watches `/whep` sees its
- * pictures, and both may change parameters by the data channel `parameters`. Frames are H.264.
+ * Starts a session of an engine and serves it: publishers at `/whip` send its frames, viewers at `/whep` receive its
+ * pictures, and both may change parameters over the data channel `parameters`. Video is H.264.
  *
  * - Threads: one call at a time per object.
- * - Ownership: nothing of `options` is kept. The engine stays the host's, to be freed by it, but is in the server until that
- *   is stopped. The server is the host's, who frees it with `dreamframe_server_free()`.
- * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
- *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, an engine that is in use or
- *   in a session; `DREAMFRAME_ERROR_IO` where the address cannot be listened at; `DREAMFRAME_ERROR_DEVICE` where the system
- *   cannot start a thread. The engine can be used again, unless it is the session that got no threads.
+ * - Ownership: nothing of `options` is kept. The host still owns the engine, which is in the server until that is
+ *   stopped. The
+ *   host owns the server, and frees it with `dreamframe_server_free()`.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` if `dreamframe_build_info()` lacks the feature `transport`;
+ *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an invalid option, an engine that is in use
+ *   or in a
+ *   session; `DREAMFRAME_ERROR_IO` if the address is not available; `DREAMFRAME_ERROR_DEVICE` if the system cannot
+ *   start a
+ *   thread. The engine can be used again, unless the session could not be started.
  *
  * @param[in]  engine      from `dreamframe_engine_create()`
- * @param[in]  options     begun with `DREAMFRAME_SERVER_OPTIONS_INIT`; NULL for the defaults
+ * @param[in]  options     initialized with `DREAMFRAME_SERVER_OPTIONS_INIT`; NULL for the defaults
  * @param[out] out_server  the new server
  */
 dreamframe_status_t dreamframe_server_start(dreamframe_engine_t *engine,
@@ -2121,25 +2140,23 @@ dreamframe_status_t dreamframe_server_start(dreamframe_engine_t *engine,
 /**
  * Ends all connections and the session, and returns the engine.
  *
- * - Threads: any thread, but none that the library calls the host on.
- * - Ownership: the server is still to be freed. The engine can be used again.
+ * - Threads: any thread, but not inside a callback.
+ * - Ownership: the server must still be freed. The engine can be used again.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped;
- *   `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
- *   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
+ *   `DREAMFRAME_ERROR_TIMEOUT` if frames take longer: the session then ends in the background, with its engine;
+ *   `DREAMFRAME_ERROR_INTERNAL` if the engine panicked.
  *
  * @param[in]  server      from `dreamframe_server_start()`
- * @param[in]  timeout_ms  how long to wait for the session at most, in milliseconds; connections take up to some seconds
- *                         before that
+ * @param[in]  timeout_ms  timeout for the session, in milliseconds; ending connections takes a few seconds more
  */
-dreamframe_status_t dreamframe_server_stop(dreamframe_server_t *server,
-                                           uint64_t timeout_ms);
+dreamframe_status_t dreamframe_server_stop(dreamframe_server_t *server, uint64_t timeout_ms);
 
 /**
- * Frees a server. NULL or a handle that was freed has no effect. One that runs ends its connections, for some seconds at
- * most, and its session with the frame that it works on; its engine goes with it.
+ * Frees a server. NULL or a handle that was freed has no effect. A running server ends its connections, within a few
+ * seconds, and its session after the current frame; its engine is freed with it.
  *
- * - Threads: any thread, but none that the library calls the host on.
- * - Ownership: the server is gone. Sessions that `dreamframe_server_session()` gave are still to be freed.
+ * - Threads: any thread, but not inside a callback.
+ * - Ownership: the handle is invalid afterwards. Sessions from `dreamframe_server_session()` must still be freed.
  */
 void dreamframe_server_free(dreamframe_server_t *server);
 
@@ -2179,17 +2196,18 @@ dreamframe_status_t dreamframe_server_whep_url(dreamframe_server_t *server, char
 dreamframe_status_t dreamframe_server_port(dreamframe_server_t *server, uint32_t *out_port);
 
 /**
- * Gives the server's session: for its parameters and figures; for frames of the host's own, with `timestamp_ns` 0, whether
- * or not somebody publishes; and for pictures, which `dreamframe_session_poll()` takes from no viewer. Its events go to the
- * data channels of those who are connected. `dreamframe_session_stop()` refuses it, as only its server ends it, and
- * `dreamframe_session_wait()`, as if it had an `on_picture`. Each call gives a further handle of the same session.
+ * Returns the server's session: for its parameters and statistics; for submitting frames of the host, with
+ * `timestamp_ns` 0, with or without a publisher; and for pictures, which can be polled in addition to being sent to
+ * viewers. Its events are sent to the data channels of all clients. `dreamframe_session_stop()` and
+ * `dreamframe_session_wait()` return an error: only the server ends it, and it behaves as if it had an `on_picture`.
+ * Each call returns a new handle of the same session.
  *
  * - Threads: any thread.
- * - Ownership: free the session with `dreamframe_session_free()`, before or after the server; that ends nothing.
+ * - Ownership: free the session with `dreamframe_session_free()`, before or after the server; this does not end the session.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  server       from `dreamframe_server_start()`
- * @param[out] out_session  the session, which has ended once the server has
+ * @param[out] out_session  the session, which ends with the server
  */
 dreamframe_status_t dreamframe_server_session(dreamframe_server_t *server,
                                               dreamframe_session_t **out_session);
@@ -2201,7 +2219,7 @@ dreamframe_status_t dreamframe_server_session(dreamframe_server_t *server,
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped.
  *
  * @param[in]  server       from `dreamframe_server_start()`
- * @param[out] out_viewers  how many
+ * @param[out] out_viewers  the number
  */
 dreamframe_status_t dreamframe_server_viewers(dreamframe_server_t *server, uint32_t *out_viewers);
 
@@ -2212,7 +2230,7 @@ dreamframe_status_t dreamframe_server_viewers(dreamframe_server_t *server, uint3
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped.
  *
  * @param[in]  server          from `dreamframe_server_start()`
- * @param[out] out_publishing  whether somebody does
+ * @param[out] out_publishing  true if there is one
  */
 dreamframe_status_t dreamframe_server_is_publishing(dreamframe_server_t *server, bool *out_publishing);
 

@@ -2,11 +2,11 @@
  * dreamframe for C++17: the classes `Engine`, `Session`, `Server`, `Publisher` and `Player` over `dreamframe.h`, which
  * has the whole documentation.
  *
- * Only this header is needed, beside that one and either library. What it adds to C:
+ * Requires only this header, `dreamframe.h` and either library. Differences from C:
  *
  * - objects are moved, not copied, and freed by their destructors;
- * - a call that fails throws `dreamframe::Error`, which has the status; nothing has changed then;
- * - texts are `std::string`, callbacks are `std::function`, and pixels lie in any container of bytes.
+ * - a call that fails throws `dreamframe::Error`, which has the status, and has no effect;
+ * - texts are `std::string`, callbacks are `std::function`, and pixels may be in any container of bytes.
  *
  * Names, threads and ownership are those of the functions of the same name.
  */
@@ -107,7 +107,7 @@ enum class Outcome : std::uint32_t {
   Superseded = DREAMFRAME_OUTCOME_SUPERSEDED,
 };
 
-/** How far a publisher or a player is. */
+/** The connection state of a publisher or a player. */
 enum class PeerState : std::uint32_t {
   Connecting = DREAMFRAME_PEER_STATE_CONNECTING,
   Connected = DREAMFRAME_PEER_STATE_CONNECTED,
@@ -116,7 +116,7 @@ enum class PeerState : std::uint32_t {
   Closed = DREAMFRAME_PEER_STATE_CLOSED,
 };
 
-/** What a call died of: the text is that of `dreamframe_last_error()`. */
+/** The error of a failed call, with the message of `dreamframe_last_error()`. */
 class Error : public std::runtime_error {
 public:
   explicit Error(dreamframe_status_t status)
@@ -133,10 +133,10 @@ private:
   std::string json_;
 };
 
-/** What is behind the classes; not for use outside this header. */
+/** Implementation details; not for use outside this header. */
 namespace detail {
 
-/** Throws where `status` is an error. */
+/** Throws if `status` is an error. */
 inline dreamframe_status_t check(dreamframe_status_t status) {
   if (status < 0) {
     throw Error(status);
@@ -148,7 +148,7 @@ struct FreeString {
   void operator()(char *text) const noexcept { dreamframe_string_free(text); }
 };
 
-/** The text that `call` gives. */
+/** Returns the string of `call`. */
 template <class Call> std::string text(Call &&call) {
   char *raw = nullptr;
   check(std::forward<Call>(call)(&raw));
@@ -182,7 +182,7 @@ struct FreePlayer {
   void operator()(dreamframe_player_t *player) const noexcept { dreamframe_player_free(player); }
 };
 
-/** The text that `call` gives, if there is one. */
+/** Returns the string of `call`, if there is one. */
 template <class Call> std::optional<std::string> text_if_any(Call &&call) {
   char *raw = nullptr;
   check(std::forward<Call>(call)(&raw));
@@ -194,7 +194,7 @@ inline std::uint64_t milliseconds(std::chrono::milliseconds time) noexcept {
   return time.count() < 0 ? 0 : static_cast<std::uint64_t>(time.count());
 }
 
-/** The same as an option, where more than 49 days are as many. */
+/** Converts to an option in milliseconds; more than 49 days are clamped. */
 inline std::uint32_t milliseconds_option(std::chrono::milliseconds time) noexcept {
   constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
   const std::uint64_t count = milliseconds(time);
@@ -203,36 +203,36 @@ inline std::uint32_t milliseconds_option(std::chrono::milliseconds time) noexcep
 
 } // namespace detail
 
-/** What there is to say of a picture besides its pixels. */
+/** Metadata of a picture. */
 using PictureInfo = dreamframe_picture_info_t;
 
-/** What a session has done so far, in numbers. */
+/** Statistics of a session. */
 using Stats = dreamframe_stats_t;
 
-/** What a publisher or a player has done, in numbers. */
+/** Statistics of a publisher or a player. */
 using ConnectionStats = dreamframe_connection_stats_t;
 
 namespace detail {
 
-/** Any type of bytes as the one that C has. */
+/** Converts a pointer to any byte type to that of the C interface. */
 template <class Byte> auto bytes(Byte *pixels) noexcept {
   static_assert(sizeof(Byte) == 1, "pixels are bytes");
   return reinterpret_cast<std::conditional_t<std::is_const_v<Byte>, const std::uint8_t, std::uint8_t> *>(pixels);
 }
 
-/** Pixels in memory that somebody else owns; `Self` says what may be done to them. */
+/** Pixels in borrowed memory; `Self` is the access to them. */
 template <class Self> class Pixels {
 public:
-  /** Pixels that are described in C, with planes and strides of their own. */
+  /** Pixels described by a C struct, with planes and strides. */
   explicit Pixels(const dreamframe_frame_t &raw) noexcept : raw_(raw) {}
 
-  /** Says which row comes first in memory; the top one, if not told. */
+  /** Sets the row that is first in memory; the default is the top row. */
   Self &origin(Origin origin) noexcept {
     raw_.origin = static_cast<std::uint32_t>(origin);
     return self();
   }
 
-  /** Says what the numbers of NV12 and I420 mean; BT.709 in limited range, if not told. */
+  /** Sets the colour encoding of NV12 and I420; the default is BT.709 in limited range. */
   Self &color(YuvMatrix matrix, YuvRange range) noexcept {
     raw_.matrix = static_cast<std::uint32_t>(matrix);
     raw_.range = static_cast<std::uint32_t>(range);
@@ -253,17 +253,17 @@ protected:
 
 } // namespace detail
 
-/** A frame on its way in: pixels that are only read. */
+/** An input frame: pixels that are only read. */
 class FrameView : public detail::Pixels<FrameView> {
 public:
   using Pixels::Pixels;
 
-  /** Pixels without gaps, in a container of bytes such as a vector, an array or a span; it must stay where it is. */
+  /** Contiguous pixels, in a container of bytes such as a vector, an array or a span, which must not move. */
   template <class Bytes>
   FrameView(PixelFormat format, std::uint32_t width, std::uint32_t height, const Bytes &pixels)
       : Pixels(format, width, height, const_cast<std::uint8_t *>(detail::bytes(std::data(pixels))), std::size(pixels)) {}
 
-  /** Marks the frame with what comes back with its picture. */
+  /** Sets the timestamp and the tag that are returned with its picture. */
   FrameView &stamp(std::chrono::nanoseconds timestamp, std::uint64_t user_tag = 0) noexcept {
     raw_.timestamp_ns = static_cast<std::uint64_t>(timestamp.count());
     raw_.user_tag = user_tag;
@@ -271,46 +271,46 @@ public:
   }
 };
 
-/** Room for a picture: pixels that are written. */
+/** The target of a picture: pixels that are written. */
 class FrameViewMut : public detail::Pixels<FrameViewMut> {
 public:
   using Pixels::Pixels;
 
-  /** Pixels without gaps, in a container of bytes such as a vector, an array or a span; it must stay where it is. */
+  /** Contiguous pixels, in a container of bytes such as a vector, an array or a span, which must not move. */
   template <class Bytes>
   FrameViewMut(PixelFormat format, std::uint32_t width, std::uint32_t height, Bytes &&pixels)
       : Pixels(format, width, height, detail::bytes(std::data(pixels)), std::size(pixels)) {}
 };
 
-/** Where a `style` callback puts its answer. */
+/** Receives the reply of a `style` callback. */
 class Reply {
 public:
   explicit Reply(dreamframe_reply_t *raw) noexcept : raw_(raw) {}
 
-  /** Answers with the bytes of an image file. */
+  /** Replies with the bytes of an image file. */
   void bytes(const std::uint8_t *data, std::size_t len) { detail::check(dreamframe_reply_bytes(raw_, data, len)); }
 
-  /** Answers with the embedding of a face. */
+  /** Replies with the embedding of a face. */
   void floats(const float *data, std::size_t len) { detail::check(dreamframe_reply_floats(raw_, data, len)); }
 
-  /** Answers that there is nothing, and why. */
+  /** Replies with an error. */
   void error(const std::string &message) { detail::check(dreamframe_reply_error(raw_, message.c_str())); }
 
 private:
   dreamframe_reply_t *raw_;
 };
 
-/** What a host chooses once, when it creates an engine: what is left out has the library's default. */
+/** Options of an engine: an empty or zero value is the library's default. */
 struct EngineOptions {
   /** A folder, or `"demo"`. */
   std::string models;
-  /** The first parameters as JSON; those of the demo model, if empty. */
+  /** The initial parameters as JSON; those of the demo model, if empty. */
   std::string params_json;
   std::optional<Executor> executor;
   std::optional<Dtype> dtype;
   std::optional<CfgType> cfg_type;
   std::optional<Noise> noise;
-  /** All of the machine's, if 0. */
+  /** The number of threads; all of the machine's, if 0. */
   std::uint32_t threads = 0;
   std::optional<Fit> fit;
   std::optional<PixelFormat> output;
@@ -322,24 +322,24 @@ struct EngineOptions {
   std::string packed_cache;
   std::string calibration;
 
-  /** Takes lines of the log: level, target, message. What it throws is lost. */
+  /** Receives log messages: level, target, message. Exceptions are ignored. */
   std::function<void(LogLevel, std::string_view, std::string_view)> log;
-  /** Hears how loading goes: component, done, total. Loading goes on if it returns true; if it throws, it stops. */
+  /** Receives the progress of loading: component, done, total. Returning false or throwing cancels loading. */
   std::function<bool(std::string_view, std::uint64_t, std::uint64_t)> progress;
-  /** Brings style images: what is wanted, its source, where the answer goes. If it throws, there is no answer. */
+  /** Provides style images: the kind, its source, the reply. An exception means no reply. */
   std::function<void(dreamframe_style_t, std::string_view, Reply)> style;
 };
 
-/** What a host chooses when it starts a session. */
+/** Options of a session. */
 struct SessionOptions {
-  /** Takes pictures on the session's thread as soon as they are ready. What it throws is lost. */
+  /** Receives pictures on the session's thread as soon as they are ready. Exceptions are ignored. */
   std::function<void(const dreamframe_frame_t *, const PictureInfo &)> on_picture;
   std::optional<FailedFrame> failed_frame;
 };
 
 namespace detail {
 
-/** What C calls: no exception goes through it. */
+/** Adapters that C calls: no exception escapes from them. */
 struct Callbacks {
   static void log(void *options, std::uint32_t level, const char *target, const char *message) noexcept {
     try {
@@ -373,26 +373,26 @@ struct Callbacks {
 
 } // namespace detail
 
-/** What an update changes. */
+/** The result of an update. */
 struct Update {
   Cost cost;
   /** Cost, changes and notices as JSON. */
   std::string report;
 };
 
-/** The number of an update, by which it is waited for. */
+/** The receipt of an update, for waiting for it. */
 struct Ticket {
   std::uint64_t version;
-  /** Version, cost, changes and notices as JSON; empty where a single value was set, and for a transition. */
+  /** Version, cost, changes and notices as JSON; empty after setting a single value, and for a transition. */
   std::string report;
 };
 
-/** An engine on its own thread. All but moving and destroying it may be done on any threads at the same time. */
+/** An engine on its own thread. All functions except moving and destruction are thread-safe. */
 class Session {
 public:
   Session(Session &&) noexcept = default;
 
-  /** Frees the session that was here first: only then are its callbacks called no more. */
+  /** Frees the previous session first, so that its callbacks are not called again. */
   Session &operator=(Session &&other) noexcept {
     raw_ = std::move(other.raw_);
     options_ = std::move(other.options_);
@@ -400,33 +400,33 @@ public:
     return *this;
   }
 
-  /** Hands a frame over and returns at once; gives the number by which a picture will name it. */
+  /** Submits a frame, without waiting; returns the id by which a picture refers to it. */
   std::uint64_t submit(const FrameView &frame) {
     std::uint64_t id = 0;
     detail::check(dreamframe_session_submit(get(), frame.raw(), &id));
     return id;
   }
 
-  /** Copies the newest picture into `room`, if there is one that nobody has taken. */
-  std::optional<PictureInfo> poll(const FrameViewMut &room) {
+  /** Copies the newest picture into `target`, if there is one that was not taken. */
+  std::optional<PictureInfo> poll(const FrameViewMut &target) {
     PictureInfo info = DREAMFRAME_PICTURE_INFO_INIT;
-    return ready(dreamframe_session_poll(get(), room.raw(), &info), info);
+    return ready(dreamframe_session_poll(get(), target.raw(), &info), info);
   }
 
-  /** As `poll`, but waits for a picture. */
-  std::optional<PictureInfo> wait(std::chrono::milliseconds timeout, const FrameViewMut &room) {
+  /** Like `poll`, but waits for a picture. */
+  std::optional<PictureInfo> wait(std::chrono::milliseconds timeout, const FrameViewMut &target) {
     PictureInfo info = DREAMFRAME_PICTURE_INFO_INIT;
-    return ready(dreamframe_session_wait(get(), detail::milliseconds(timeout), room.raw(), &info), info);
+    return ready(dreamframe_session_wait(get(), detail::milliseconds(timeout), target.raw(), &info), info);
   }
 
-  /** Gives the width and height of the next picture. */
+  /** Returns the width and height of the next picture. */
   std::pair<std::uint32_t, std::uint32_t> size() const {
     std::pair<std::uint32_t, std::uint32_t> size;
     detail::check(dreamframe_session_size(get(), &size.first, &size.second));
     return size;
   }
 
-  /** Changes parameters while frames go on. */
+  /** Changes parameters while frames are processed. */
   Ticket update(const std::string &patch_json) {
     Ticket ticket{};
     ticket.report = detail::text([&](char **report) {
@@ -435,7 +435,7 @@ public:
     return ticket;
   }
 
-  /** Changes one parameter: a number, a switch or a text. */
+  /** Changes one parameter: a number, a boolean or a string. */
   template <class Value> Ticket set(const std::string &name, const Value &value) {
     Ticket ticket{};
     if constexpr (std::is_same_v<Value, bool>) {
@@ -450,14 +450,14 @@ public:
     return ticket;
   }
 
-  /** Changes the prompt little by little, over so many of the next pictures. */
+  /** Changes the prompt gradually over the given number of pictures. */
   Ticket transition(const std::string &transition_json) {
     Ticket ticket{};
     detail::check(dreamframe_session_transition(get(), transition_json.c_str(), &ticket.version));
     return ticket;
   }
 
-  /** Says what an update would change; nothing has changed. */
+  /** Returns what an update would change, without applying it. */
   Update plan(const std::string &patch_json) const {
     std::uint32_t cost = 0;
     std::string report =
@@ -465,14 +465,14 @@ public:
     return {static_cast<Cost>(cost), std::move(report)};
   }
 
-  /** Waits until an update has ended; throws what it was rejected for. */
+  /** Waits until an update has ended; throws the error of a rejected one. */
   Outcome wait_for(const Ticket &ticket, std::chrono::milliseconds timeout) {
     std::uint32_t outcome = 0;
     detail::check(dreamframe_session_wait_for(get(), ticket.version, detail::milliseconds(timeout), &outcome));
     return static_cast<Outcome>(outcome);
   }
 
-  /** Gives the parameters last accepted, as JSON. */
+  /** Returns the desired parameters, as JSON. */
   std::string params() const {
     return detail::text([&](char **json) { return dreamframe_session_params(get(), json); });
   }
@@ -487,7 +487,7 @@ public:
     return detail::text([&](char **json) { return dreamframe_session_stats_json(get(), json); });
   }
 
-  /** Takes the oldest event that nobody has taken, as JSON; waits for one up to `timeout`. */
+  /** Takes the oldest event, as JSON; waits for one up to `timeout`. */
   std::optional<std::string> next_event(std::chrono::milliseconds timeout = {}) {
     return detail::text_if_any(
         [&](char **json) { return dreamframe_session_next_event(get(), detail::milliseconds(timeout), json); });
@@ -499,12 +499,12 @@ public:
     return running;
   }
 
-  /** Ends the session and gives the engine back; never from `on_picture`. Its pictures can still be polled. */
+  /** Ends the session and returns the engine; never from `on_picture`. Its pictures can still be polled. */
   void stop(std::chrono::milliseconds timeout) {
     detail::check(dreamframe_session_stop(get(), detail::milliseconds(timeout)));
   }
 
-  /** The session in C, which stays this one's. */
+  /** Returns the C handle, which this object still owns. */
   dreamframe_session_t *get() const noexcept { return raw_.get(); }
 
 private:
@@ -530,66 +530,66 @@ private:
     return detail::check(status) == DREAMFRAME_OK ? std::optional<PictureInfo>(info) : std::nullopt;
   }
 
-  // In this order: the session goes first, and calls them no more.
+  // In this order: the session is freed before the callbacks.
   std::shared_ptr<EngineOptions> engine_options_;
   std::unique_ptr<SessionOptions> options_;
   std::unique_ptr<dreamframe_session_t, detail::FreeSession> raw_;
 };
 
-/** How connections reach the network: what is empty or 0 has the library's default. */
+/** Options of network connections: an empty or zero value is the library's default. */
 struct NetworkOptions {
-  /** The IP addresses to receive at, with commas between them. */
+  /** Comma-separated IP addresses to bind. */
   std::string bind;
-  /** The IP address to tell peers first, where a NAT maps it to this machine port by port. */
+  /** The public IP address, if a NAT maps it to this machine without changing ports. */
   std::string public_ip;
-  /** STUN and TURN servers, in the form that browsers take. */
+  /** STUN and TURN servers, in the format of browsers. */
   std::string ice_servers_json;
-  /** The UDP ports to use, from the first to the last. */
+  /** The first and the last UDP port to use. */
   std::uint32_t first_port = 0;
   std::uint32_t last_port = 0;
   std::chrono::milliseconds connect_timeout{};
 };
 
-/** What a host chooses when it starts a server: what is empty or 0 has the library's default. */
+/** Options of a server: an empty or zero value is the library's default. */
 struct ServerOptions {
-  /** Where to listen; port 0 leaves the choice to the system. */
+  /** The address to listen on; port 0 selects a free port. */
   std::string address;
-  /** What publishers and viewers must know; needed where other machines reach the address. */
+  /** The token of publishers and viewers; required if other machines reach the address. */
   std::string token;
   std::string public_url;
   NetworkOptions network;
   std::uint32_t max_viewers = 0;
-  /** In bits a second. */
+  /** In bits per second. */
   std::uint32_t bitrate = 0;
-  /** In pictures a second. */
+  /** In pictures per second. */
   float frame_rate = 0;
   std::chrono::milliseconds key_frame_interval{};
-  /** The origins whose pages may use a server without a token, with commas between them. */
+  /** Comma-separated origins whose pages may use a server without a token. */
   std::string allow_origins;
 };
 
-/** What a host chooses when it starts a publisher: what is empty or 0 has the library's default. */
+/** Options of a publisher: an empty or zero value is the library's default. */
 struct PublisherOptions {
   std::string token;
   NetworkOptions network;
-  /** After how many attempts in a row that failed it gives up; never, if 0. */
+  /** The number of consecutive failed attempts after which it gives up; never, if 0. */
   std::uint32_t attempts = 0;
   std::chrono::milliseconds pause{};
   std::chrono::milliseconds request_timeout{};
-  /** In bits a second. */
+  /** In bits per second. */
   std::uint32_t bitrate = 0;
-  /** In pictures a second. */
+  /** In pictures per second. */
   float frame_rate = 0;
   std::chrono::milliseconds key_frame_interval{};
 };
 
-/** What a host chooses when it starts a player: what is empty or 0 has the library's default. */
+/** Options of a player: an empty or zero value is the library's default. */
 struct PlayerOptions {
   std::string token;
   NetworkOptions network;
-  /** The session that the pictures are submitted to, which may go before the player; if null, they are polled. */
+  /** The session that receives the pictures, which may be freed before the player; if null, they are polled. */
   const Session *session = nullptr;
-  /** After how many attempts in a row that failed it gives up; never, if 0. */
+  /** The number of consecutive failed attempts after which it gives up; never, if 0. */
   std::uint32_t attempts = 0;
   std::chrono::milliseconds pause{};
   std::chrono::milliseconds request_timeout{};
@@ -610,62 +610,62 @@ inline dreamframe_network_options_t described(const NetworkOptions &options) noe
 
 } // namespace detail
 
-/** A session that others publish to and watch. All but moving and destroying it may be done on any threads. */
+/** A session for publishers and viewers. All functions except moving and destruction are thread-safe. */
 class Server {
 public:
   Server(Server &&) noexcept = default;
 
-  /** Frees the server that was here first: only then are the callbacks of its engine called no more. */
+  /** Frees the previous server first, so that the callbacks of its engine are not called again. */
   Server &operator=(Server &&other) noexcept {
     raw_ = std::move(other.raw_);
     engine_options_ = std::move(other.engine_options_);
     return *this;
   }
 
-  /** Gives the address to publish to. */
+  /** Returns the address to publish to. */
   std::string whip_url() const {
     return detail::text([&](char **url) { return dreamframe_server_whip_url(get(), url); });
   }
 
-  /** Gives the address to watch. */
+  /** Returns the address to watch. */
   std::string whep_url() const {
     return detail::text([&](char **url) { return dreamframe_server_whep_url(get(), url); });
   }
 
-  /** Gives the TCP port that it listens at. */
+  /** Returns the TCP port that it listens on. */
   std::uint16_t port() const {
     std::uint32_t port = 0;
     detail::check(dreamframe_server_port(get(), &port));
     return static_cast<std::uint16_t>(port);
   }
 
-  /** Gives its session, which only the server ends: for parameters, events, figures, frames, and pictures to poll. */
+  /** Returns its session, which only the server ends: for parameters, events, statistics, frames, and polling pictures. */
   Session session() const {
     dreamframe_session_t *session = nullptr;
     detail::check(dreamframe_server_session(get(), &session));
     return Session(session, engine_options_);
   }
 
-  /** Tells how many watch. */
+  /** Returns the number of viewers. */
   std::uint32_t viewers() const {
     std::uint32_t viewers = 0;
     detail::check(dreamframe_server_viewers(get(), &viewers));
     return viewers;
   }
 
-  /** Tells whether somebody publishes. */
+  /** Returns whether there is a publisher. */
   bool is_publishing() const {
     bool publishing = false;
     detail::check(dreamframe_server_is_publishing(get(), &publishing));
     return publishing;
   }
 
-  /** Ends all connections and the session, and gives the engine back; never from a callback. */
+  /** Ends all connections and the session, and returns the engine; never from a callback. */
   void stop(std::chrono::milliseconds timeout) {
     detail::check(dreamframe_server_stop(get(), detail::milliseconds(timeout)));
   }
 
-  /** The server in C, which stays this one's. */
+  /** Returns the C handle, which this object still owns. */
   dreamframe_server_t *get() const noexcept { return raw_.get(); }
 
 private:
@@ -689,15 +689,15 @@ private:
     raw_.reset(server);
   }
 
-  // In this order: the server goes first, and calls them no more.
+  // In this order: the server is freed before the callbacks.
   std::shared_ptr<EngineOptions> engine_options_;
   std::unique_ptr<dreamframe_server_t, detail::FreeServer> raw_;
 };
 
-/** Sends pictures of the host to a WHIP server. All but moving and destroying it may be done on any threads. */
+/** Sends pictures of the host to a WHIP server. All functions except moving and destruction are thread-safe. */
 class Publisher {
 public:
-  /** Begins to connect, and returns at once. */
+  /** Starts to connect, and returns immediately. */
   explicit Publisher(const std::string &url, const PublisherOptions &options = {}) {
     const dreamframe_network_options_t network = detail::described(options.network);
     dreamframe_publisher_options_t raw_options = DREAMFRAME_PUBLISHER_OPTIONS_INIT;
@@ -714,7 +714,7 @@ public:
     raw_.reset(publisher);
   }
 
-  /** Shows a picture, and returns at once. */
+  /** Sends a picture, without waiting. */
   void show(const FrameView &picture) { detail::check(dreamframe_publisher_show(get(), picture.raw())); }
 
   PeerState state() const {
@@ -723,18 +723,18 @@ public:
     return static_cast<PeerState>(state);
   }
 
-  /** Waits until it is in `state`; throws where it ends in another one or `timeout` is over. */
+  /** Waits until it is in `state`; throws if it ends in another one or `timeout` expires. */
   void wait_for(PeerState state, std::chrono::milliseconds timeout) {
     const auto number = static_cast<std::uint32_t>(state);
     detail::check(dreamframe_publisher_wait_for(get(), number, detail::milliseconds(timeout)));
   }
 
-  /** Gives the address at which this can be watched, once the server has said one. */
+  /** Returns the address to play the stream from, once the server has sent one. */
   std::optional<std::string> playback_url() const {
     return detail::text_if_any([&](char **url) { return dreamframe_publisher_playback_url(get(), url); });
   }
 
-  /** Takes the oldest event that nobody has taken, as JSON; waits for one up to `timeout`. */
+  /** Takes the oldest event, as JSON; waits for one up to `timeout`. */
   std::optional<std::string> next_event(std::chrono::milliseconds timeout = {}) {
     return detail::text_if_any(
         [&](char **json) { return dreamframe_publisher_next_event(get(), detail::milliseconds(timeout), json); });
@@ -749,17 +749,17 @@ public:
   /** Ends the connection, and waits for that. */
   void stop() { detail::check(dreamframe_publisher_stop(get())); }
 
-  /** The publisher in C, which stays this one's. */
+  /** Returns the C handle, which this object still owns. */
   dreamframe_publisher_t *get() const noexcept { return raw_.get(); }
 
 private:
   std::unique_ptr<dreamframe_publisher_t, detail::FreePublisher> raw_;
 };
 
-/** Brings the pictures of a WHEP server. All but moving and destroying it may be done on any threads. */
+/** Receives the pictures of a WHEP server. All functions except moving and destruction are thread-safe. */
 class Player {
 public:
-  /** Begins to connect, and returns at once. */
+  /** Starts to connect, and returns immediately. */
   explicit Player(const std::string &url, const PlayerOptions &options = {}) {
     const dreamframe_network_options_t network = detail::described(options.network);
     dreamframe_player_options_t raw_options = DREAMFRAME_PLAYER_OPTIONS_INIT;
@@ -774,19 +774,19 @@ public:
     raw_.reset(player);
   }
 
-  /** Copies the newest picture into `room`, if there is one that nobody has taken; gives how many came before it. */
-  std::optional<std::uint64_t> poll(const FrameViewMut &room) {
+  /** Copies the newest picture into `target`, if there is one that was not taken; returns the number of earlier pictures. */
+  std::optional<std::uint64_t> poll(const FrameViewMut &target) {
     std::uint64_t id = 0;
-    return ready(dreamframe_player_poll(get(), room.raw(), &id), id);
+    return ready(dreamframe_player_poll(get(), target.raw(), &id), id);
   }
 
-  /** As `poll`, but waits for a picture. */
-  std::optional<std::uint64_t> wait(std::chrono::milliseconds timeout, const FrameViewMut &room) {
+  /** Like `poll`, but waits for a picture. */
+  std::optional<std::uint64_t> wait(std::chrono::milliseconds timeout, const FrameViewMut &target) {
     std::uint64_t id = 0;
-    return ready(dreamframe_player_wait(get(), detail::milliseconds(timeout), room.raw(), &id), id);
+    return ready(dreamframe_player_wait(get(), detail::milliseconds(timeout), target.raw(), &id), id);
   }
 
-  /** Gives the width and height of the next picture, once there was one. */
+  /** Returns the width and height of the next picture, after the first one has arrived. */
   std::optional<std::pair<std::uint32_t, std::uint32_t>> size() const {
     std::pair<std::uint32_t, std::uint32_t> size;
     return ready(dreamframe_player_size(get(), &size.first, &size.second), size);
@@ -798,13 +798,13 @@ public:
     return static_cast<PeerState>(state);
   }
 
-  /** Waits until it is in `state`; throws where it ends in another one or `timeout` is over. */
+  /** Waits until it is in `state`; throws if it ends in another one or `timeout` expires. */
   void wait_for(PeerState state, std::chrono::milliseconds timeout) {
     const auto number = static_cast<std::uint32_t>(state);
     detail::check(dreamframe_player_wait_for(get(), number, detail::milliseconds(timeout)));
   }
 
-  /** Takes the oldest event that nobody has taken, as JSON; waits for one up to `timeout`. */
+  /** Takes the oldest event, as JSON; waits for one up to `timeout`. */
   std::optional<std::string> next_event(std::chrono::milliseconds timeout = {}) {
     return detail::text_if_any(
         [&](char **json) { return dreamframe_player_next_event(get(), detail::milliseconds(timeout), json); });
@@ -816,10 +816,10 @@ public:
     return stats;
   }
 
-  /** Ends the connection, and waits for that; who waits for a picture hears of it. */
+  /** Ends the connection, and waits for that; wakes threads that wait for a picture. */
   void stop() { detail::check(dreamframe_player_stop(get())); }
 
-  /** The player in C, which stays this one's. */
+  /** Returns the C handle, which this object still owns. */
   dreamframe_player_t *get() const noexcept { return raw_.get(); }
 
 private:
@@ -830,10 +830,10 @@ private:
   std::unique_ptr<dreamframe_player_t, detail::FreePlayer> raw_;
 };
 
-/** Parameters, models and the state of one stream: a frame in, a picture out. One call at a time. */
+/** Parameters, models and the state of one stream. Calls must be serialized. */
 class Engine {
 public:
-  /** Loads the models and gets everything ready for the first frame. Slow. */
+  /** Loads the models and prepares the first frame. Slow. */
   explicit Engine(EngineOptions options = {}) : options_(std::make_shared<EngineOptions>(std::move(options))) {
     dreamframe_engine_t *engine = nullptr;
     const dreamframe_options_t raw_options = described(*options_);
@@ -843,17 +843,17 @@ public:
 
   Engine(Engine &&) noexcept = default;
 
-  /** Frees the engine that was here first: only then are its callbacks called no more. */
+  /** Frees the previous engine first, so that its callbacks are not called again. */
   Engine &operator=(Engine &&other) noexcept {
     raw_ = std::move(other.raw_);
     options_ = std::move(other.options_);
     return *this;
   }
 
-  /** Works on one frame and writes the picture of the frame `delay` calls ago into `room`, which has the engine's size. */
-  PictureInfo process(const FrameView &frame, const FrameViewMut &room) {
+  /** Processes one frame and writes the picture of the frame `delay` calls ago into `target`, which has the engine's size. */
+  PictureInfo process(const FrameView &frame, const FrameViewMut &target) {
     PictureInfo info = DREAMFRAME_PICTURE_INFO_INIT;
-    detail::check(dreamframe_engine_process(get(), frame.raw(), room.raw(), &info));
+    detail::check(dreamframe_engine_process(get(), frame.raw(), target.raw(), &info));
     return info;
   }
 
@@ -865,7 +865,7 @@ public:
     return {static_cast<Cost>(cost), std::move(report)};
   }
 
-  /** Says what an update would change; nothing has changed. */
+  /** Returns what an update would change, without applying it. */
   Update plan(const std::string &patch_json) const {
     std::uint32_t cost = 0;
     std::string report =
@@ -873,43 +873,43 @@ public:
     return {static_cast<Cost>(cost), std::move(report)};
   }
 
-  /** Changes the prompt little by little, over so many of the next pictures; gives the report. */
+  /** Changes the prompt gradually over the given number of pictures; returns the report. */
   std::string transition(const std::string &transition_json) {
     return detail::text(
         [&](char **report) { return dreamframe_engine_transition(get(), transition_json.c_str(), report); });
   }
 
-  /** Gives the parameters in use, as JSON. */
+  /** Returns the parameters in use, as JSON. */
   std::string params() const {
     return detail::text([&](char **json) { return dreamframe_engine_params(get(), json); });
   }
 
-  /** Tells what the engine is made of, as JSON. */
+  /** Returns a description of the engine, as JSON. */
   std::string info() const {
     return detail::text([&](char **json) { return dreamframe_engine_info(get(), json); });
   }
 
-  /** Gives the width and height of the next picture. */
+  /** Returns the width and height of the next picture. */
   std::pair<std::uint32_t, std::uint32_t> size() const {
     std::pair<std::uint32_t, std::uint32_t> size;
     detail::check(dreamframe_engine_size(get(), &size.first, &size.second));
     return size;
   }
 
-  /** Gives how many frames later than its frame a picture comes out. */
+  /** Returns how many frames after its frame a picture is returned. */
   std::uint32_t delay() const {
     std::uint32_t delay = 0;
     detail::check(dreamframe_engine_delay(get(), &delay));
     return delay;
   }
 
-  /** Goes on on a thread of its own, until the session is stopped; calls of this object throw until then. */
+  /** Runs on its own thread, until the session is stopped; calls of this object throw meanwhile. */
   Session start(SessionOptions options = {}) { return Session(get(), options_, std::move(options)); }
 
-  /** Goes on as a session that others publish to and watch. Calls of this object throw until the server is stopped. */
+  /** Runs as a session for publishers and viewers. Calls of this object throw until the server is stopped. */
   Server serve(const ServerOptions &options = {}) { return Server(get(), options_, options); }
 
-  /** The engine in C, which stays this one's. */
+  /** Returns the C handle, which this object still owns. */
   dreamframe_engine_t *get() const noexcept { return raw_.get(); }
 
 private:
@@ -938,40 +938,40 @@ private:
     return raw;
   }
 
-  // In this order: the engine goes first, and calls them no more. A session has its share.
+  // In this order: the engine is freed before the callbacks, which a session shares.
   std::shared_ptr<EngineOptions> options_;
   std::unique_ptr<dreamframe_engine_t, detail::FreeEngine> raw_;
 };
 
-/** Gives Daydream's default parameters, as JSON with every field. */
+/** Returns Daydream's default parameters, as JSON with every field. */
 inline std::string default_params() { return detail::text(dreamframe_params_defaults); }
 
-/** Gives the parameters of the demo model, as JSON with every field. */
+/** Returns the parameters of the demo model, as JSON with every field. */
 inline std::string demo_params() { return detail::text(dreamframe_params_demo); }
 
-/** Gives the JSON Schema of the parameters. */
+/** Returns the JSON Schema of the parameters. */
 inline std::string params_schema() { return detail::text(dreamframe_params_schema); }
 
-/** Checks parameters without an engine; gives them with every field, and notices, as JSON. */
+/** Validates parameters without an engine; returns them with every field, and notices, as JSON. */
 inline std::string check_params(const std::string &params_json) {
   return detail::text([&](char **report) { return dreamframe_params_check(params_json.c_str(), report); });
 }
 
-/** Puts `patch_json` over `base_json`, or over the parameters of the demo model if that is empty; as JSON with every field. */
+/** Applies `patch_json` to `base_json`, or to the parameters of the demo model if that is empty; as JSON with every field. */
 inline std::string merge_params(const std::string &base_json, const std::string &patch_json) {
   const char *base = detail::or_null(base_json);
   return detail::text([&](char **json) { return dreamframe_params_merge(base, patch_json.c_str(), json); });
 }
 
-/** Writes the bytes of an image file as a text for the parameter `ip_adapter_style_image_url`. */
+/** Encodes an image file as a value of the parameter `ip_adapter_style_image_url`. */
 inline std::string style_data_uri(const std::uint8_t *data, std::size_t len) {
   return detail::text([&](char **text) { return dreamframe_style_data_uri(data, len, text); });
 }
 
-/** Gives the version of the library. */
+/** Returns the version of the library. */
 inline std::string version() { return dreamframe_version(); }
 
-/** Tells how the library was built, as JSON. */
+/** Returns how the library was built, as JSON. */
 inline std::string build_info() { return dreamframe_build_info(); }
 
 } // namespace dreamframe

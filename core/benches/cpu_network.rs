@@ -70,7 +70,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 }
 
 fn main() -> Result<()> {
-    // Cargo's own flags (`--bench`) are not ours.
+    // Flags of Cargo (`--bench`) are ignored.
     let args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect::<Vec<_>>();
     let arg = |i: usize, or: &'static str| args.get(i).cloned().unwrap_or_else(|| or.to_owned());
     let number = |i: usize, or: &'static str| arg(i, or).parse::<usize>().unwrap_or(0);

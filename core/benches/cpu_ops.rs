@@ -1,4 +1,4 @@
-//! Times single operations of the CPU executor at the sizes of real networks, beside the peak of the machine.
+//! Benchmarks single operations of the CPU executor at the sizes of real networks, with the peak of the machine.
 //!
 //! `cargo bench -p dreamframe --features internals --bench cpu_ops -- [threads] [part of a name] [isa]`; the instructions
 //! say the number format. Ends with the share of the peak that the large convolutions and linear layers reach.
@@ -161,7 +161,7 @@ fn time(executor: &CpuExecutor, write: &dyn Fn(&mut ProgramBuilder)) -> Result<(
 }
 
 fn main() -> Result<()> {
-    // Cargo's own flags (`--bench`) are not ours.
+    // Flags of Cargo (`--bench`) are ignored.
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let threads = args.next().and_then(|arg| arg.parse::<NonZeroUsize>().ok());
     let part = args.next().unwrap_or_default();

@@ -5,7 +5,7 @@
 //! Without arguments, all four:
 //! - `calls`: how long `submit` (without the copy) and `poll` take while the engine is busy with the demo model;
 //! - `latency`: from `submit` to the picture, with networks that do nothing;
-//! - `rate`: frames a second through session, filter and conversion, with networks that do nothing;
+//! - `rate`: frames per second through session, filter and conversion, with networks that do nothing;
 //! - `update`: how long `update` takes to accept a change of one number while a style image of 8 MiB is set, and how much
 //!   the process allocates until the change is applied.
 
@@ -177,7 +177,7 @@ fn rate() -> Result<()> {
     let mut pictures = 0_u32;
     for (source, index) in sources.iter().cycle().zip(0_u32..) {
         handle.submit(&FrameView::packed(PixelFormat::Rgba8, 512, 512, source)?)?;
-        // Two are on their way, so that one is copied while the other is worked on; now and then one is replaced.
+        // Two are on their way, so that one is copied while the other is processed; now and then one is replaced.
         if !index.is_multiple_of(64) {
             pictures += u32::from(handle.wait(LIMIT).is_some());
         }

@@ -101,7 +101,7 @@ fn form(text: &str) -> Option<WinogradForm> {
 }
 
 fn main() -> Result<()> {
-    // Cargo's own flags (`--bench`) are not ours.
+    // Flags of Cargo (`--bench`) are ignored.
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let threads = args.next().and_then(|arg| arg.parse::<NonZeroUsize>().ok());
     let isa = args.next().and_then(|name| Isa::from_name(&name)).unwrap_or(Isa::Avx512);

@@ -87,7 +87,7 @@ pub enum ErrorKind {
     OutOfMemory,
     /// The device or the operating system failed, for instance to start a thread: retry, or check the driver.
     Device,
-    /// The object is closed: stop using it.
+    /// The object is closed.
     Closed,
     /// The time limit of the call has passed: wait longer, or continue without the result.
     Timeout,
@@ -127,18 +127,18 @@ impl fmt::Display for ErrorKind {
 }
 
 impl Error {
-    /// Makes an error of `kind` with a text that names the value and the bound.
+    /// Creates an error of `kind` with a text that names the value and the bound.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self { inner: Box::new(Inner { kind, context: context.into(), violations: Vec::new(), source: None }) }
     }
 
-    /// Makes an [`ErrorKind::InvalidParams`] error with `violations`; the text lists every one.
+    /// Creates an [`ErrorKind::InvalidParams`] error with `violations`; the text lists every one.
     pub fn invalid_params(violations: Vec<Violation>) -> Self {
         let context = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Self { inner: Box::new(Inner { kind: ErrorKind::InvalidParams, context, violations, source: None }) }
     }
 
-    /// Makes an error of kind `Io` (`NotFound` if the file is missing, `OutOfMemory` if memory is) with the text
+    /// Creates an error of kind `Io` (`NotFound` if the file is missing, `OutOfMemory` if memory is) with the text
     /// `cannot {doing} {path}`.
     pub fn io(path: impl AsRef<std::path::Path>, doing: &str, source: std::io::Error) -> Self {
         let kind = if source.kind() == std::io::ErrorKind::NotFound {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_alternate_form_tells_the_causes() {
+    fn alternate_format_includes_causes() {
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
         let error = Error::io("a/b", "open", missing).within("unet");
         assert_eq!(error.kind(), ErrorKind::NotFound);

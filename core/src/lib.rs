@@ -1,4 +1,4 @@
-//! Real-time diffusion as a library: a video frame goes in, a restyled picture comes out, many times a second.
+//! Real-time diffusion as a library: a video frame goes in, a restyled picture comes out, many times per second.
 //!
 //! The algorithm is StreamDiffusion: successive frames are at different denoising steps of one UNet batch, so that each
 //! frame costs one UNet pass. Networks run on the library's own executor; no Python is needed. A small demo model is
@@ -54,7 +54,7 @@
 //! # Sessions
 //!
 //! A host that must not wait moves the engine to a thread of its own. A [`SessionHandle`] submits frames, returns the
-//! newest picture and accepts updates at once; what an update needs is loaded while pictures go on with the old
+//! newest picture and accepts updates at once; what an update needs is loaded while pictures continue with the old
 //! parameters.
 //!
 //! ```

@@ -38,7 +38,7 @@ pub(crate) fn is_this_machine(uri: &Uri) -> bool {
     matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
-/// The address that `target` means on a page at `base`, without a fragment; `None` where it is empty or not of http.
+/// The address that `target` means on a page at `base`, without a fragment; `None` if it is empty or not of http.
 pub(crate) fn resolve(base: &str, target: &str) -> Option<String> {
     let target = target.split_once('#').map_or(target, |(before, _)| before);
     if target.is_empty() {
@@ -89,7 +89,7 @@ mod tests {
     proptest! {
         // Two libraries read addresses: one resolves them, the other connects.
         #[test]
-        fn what_is_resolved_has_the_host_that_is_connected_to(target in "(https?:)?[/\\\\]{0,3}[ -~]{1,30}") {
+        fn resolved_target_keeps_its_host(target in "(https?:)?[/\\\\]{0,3}[ -~]{1,30}") {
             if let Some(url) = resolve("https://hub.test/org/file", &target) {
                 let (read, uri) = (Url::parse(&url).unwrap(), url.parse::<Uri>().unwrap());
                 prop_assert_eq!(read.host_str(), uri.host());

@@ -1,4 +1,4 @@
-/* One picture file in, one restyled picture file out.
+/* Restyles one picture file.
  *
  *   cc hello.c $(pkg-config --cflags --libs dreamframe) -o hello
  *   ./hello in.ppm out.ppm '{"prompt": "van gogh painting"}'

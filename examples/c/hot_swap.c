@@ -1,7 +1,7 @@
-/* Parameters that change while frames go on: each picture is written with the prompt that was asked for last.
+/* Changes parameters while frames are processed: each picture is written with the latest prompt.
  *
  *   cc hot_swap.c $(pkg-config --cflags --libs dreamframe) -o hot_swap
- *   ./hot_swap in.ppm out-folder          (the folder is there already)
+ *   ./hot_swap in.ppm out-folder          (the folder must exist)
  */
 #include "example.h"
 
@@ -23,11 +23,11 @@ int main(int argc, char **argv) {
   dreamframe_frame_t frame = image_frame(in), room = image_frame(out);
 
   for (size_t index = 0; index < sizeof PATCHES / sizeof *PATCHES; index++) {
-    /* Bad values are refused as a whole, with every violation, and the stream goes on as it was. */
+    /* Invalid values are rejected as a whole, with every violation, and the stream continues unchanged. */
     char *report = NULL;
     check(dreamframe_engine_update(engine, PATCHES[index], NULL, &report));
 
-    /* A picture is made from the frame `delay` calls ago, so this many calls show the new parameters fully. */
+    /* A picture is made from the frame `delay` calls ago, so after this many calls pictures fully reflect the parameters. */
     uint32_t delay = 0;
     check(dreamframe_engine_delay(engine, &delay));
     for (uint32_t call = 0; call <= delay; call++) {

@@ -1,5 +1,5 @@
-/* The demo model over the network: whoever publishes to it by WHIP gives frames, whoever watches it by WHEP sees pictures.
- * Each line that is typed is the next prompt; the end of the input ends it.
+/* Serves the demo model over the network: WHIP publishers send frames, WHEP viewers receive pictures.
+ * Each line typed is the next prompt; the end of the input stops the server.
  *
  *   cc serve.c $(pkg-config --cflags --libs dreamframe) -o serve       (a library with the feature `transport`)
  *   ./serve 127.0.0.1:8080
@@ -36,7 +36,7 @@ int main(int argc, char **argv) {
   char line[LINE];
   while (fgets(line, sizeof line, stdin) != NULL) {
     line[strcspn(line, "\n")] = '\0';
-    /* What is refused changes nothing; the pictures go on. */
+    /* Rejected parameters change nothing; the stream continues. */
     if (dreamframe_session_set_text(session, "prompt", line, NULL) != DREAMFRAME_OK) {
       fprintf(stderr, "%s\n", dreamframe_last_error());
     }

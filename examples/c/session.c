@@ -1,5 +1,5 @@
-/* An engine on its own thread: a moving pattern goes in at 30 frames a second while the prompt changes; what comes out is
- * written as one sheet, frames above their pictures.
+/* Runs an engine on its own thread: a moving pattern is submitted at 30 frames per second while the prompt changes.
+ * The result is written as one sheet, with frames above their pictures.
  *
  *   cc session.c $(pkg-config --cflags --libs dreamframe) -lm -o session
  *   ./session sheet.ppm
@@ -16,7 +16,7 @@ enum { SIDE = 256, LIMIT_MS = 60000, FRAME_MS = 1000 / 30 };
 static const char *const PROMPTS[] = {"moonlit night", "golden sunset", "blueprint", "van gogh painting"};
 enum { PROMPT_COUNT = sizeof PROMPTS / sizeof *PROMPTS };
 
-/* Draws a disc that goes round on a gradient. */
+/* Draws a disc that moves in a circle on a gradient. */
 static void pattern(image_t image, unsigned index) {
   const float centre_x = SIDE * (0.5f + 0.3f * cosf((float)index * 0.05f));
   const float centre_y = SIDE * (0.5f + 0.3f * sinf((float)index * 0.05f));
@@ -37,7 +37,7 @@ static int64_t now_ms(void) {
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Submits a frame, and takes pictures until it is time for the next frame. */
+/* Submits a frame, and takes pictures until the next frame is due. */
 static void feed(dreamframe_session_t *session, image_t in, image_t out) {
   const dreamframe_frame_t frame = image_frame(in), room = image_frame(out);
   const int64_t next = now_ms() + FRAME_MS;
@@ -47,7 +47,7 @@ static void feed(dreamframe_session_t *session, image_t in, image_t out) {
   }
 }
 
-/* Copies `image` into the sheet, `column` and `row` images from its left upper corner. */
+/* Copies `image` into the sheet, at `column` and `row` in units of images. */
 static void place(image_t sheet, image_t image, unsigned column, unsigned row) {
   for (size_t y = 0; y < SIDE; y++) {
     memcpy(sheet.pixels + 3 * ((row * SIDE + y) * sheet.width + column * SIDE), image.pixels + 3 * y * SIDE, 3 * SIDE);
@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
 
   image_t in = image_new(SIDE, SIDE), out = image_new(SIDE, SIDE), sheet = image_new(SIDE * PROMPT_COUNT, SIDE * 2);
   for (unsigned column = 0; column < PROMPT_COUNT; column++) {
-    /* Checked now, prepared beside the frames, applied between two of them. */
+    /* Validated now, prepared in the background, applied between two frames. */
     uint64_t version = 0;
     check(dreamframe_session_set_text(session, "prompt", PROMPTS[column], &version));
     for (unsigned index = 0; index < frames; index++) {

@@ -1,4 +1,4 @@
-// What the examples share: pictures as PPM files (P6, 8 bits), which need no library, and a `main` that tells of errors.
+// Common code of the examples: PPM files (P6, 8 bits), which need no library, and a `main` that prints errors.
 #pragma once
 
 #include <dreamframe.hpp>
@@ -33,7 +33,7 @@ struct Image {
     }
   }
 
-  /// The image as the library sees it: the pixels stay where they are.
+  /// Returns a view of the image for the library, without a copy.
   dreamframe::FrameView frame() const { return {dreamframe::PixelFormat::Rgb8, width, height, pixels}; }
   dreamframe::FrameViewMut room() { return {dreamframe::PixelFormat::Rgb8, width, height, pixels}; }
 
@@ -52,7 +52,7 @@ private:
   }
 };
 
-/// Runs `program` with the arguments after its name; an error ends it with its text.
+/// Runs `program` with the arguments; an error is printed and ends the process.
 template <class Program> int run(int argc, char **argv, Program program) {
   try {
     program(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));

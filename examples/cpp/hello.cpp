@@ -1,4 +1,4 @@
-// One picture file in, one restyled picture file out.
+// Restyles one picture file.
 //
 //   c++ -std=c++17 hello.cpp $(pkg-config --cflags --libs dreamframe) -o hello
 //   ./hello in.ppm out.ppm '{"prompt": "van gogh painting"}'

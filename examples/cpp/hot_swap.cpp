@@ -1,4 +1,4 @@
-// Parameters that change while frames go on: each picture is written with the prompt that was asked for last.
+// Changes parameters while frames are processed: each picture is written with the latest prompt.
 //
 //   c++ -std=c++17 hot_swap.cpp $(pkg-config --cflags --libs dreamframe) -o hot_swap
 //   ./hot_swap in.ppm out-folder
@@ -26,9 +26,10 @@ int main(int argc, char **argv) {
     };
     int index = 0;
     for (const std::string &patch : patches) {
-      // Bad values are refused as a whole, with every violation, and the stream goes on as it was.
+      // Invalid values are rejected as a whole, with every violation, and the stream continues unchanged.
       const dreamframe::Update update = engine.update(patch);
-      // A picture is made from the frame `delay` calls ago, so this many calls show the new parameters fully.
+      // A picture is made from the frame `delay` calls ago, so after this many calls pictures fully reflect the
+      // parameters.
       for (std::uint32_t call = 0; call <= engine.delay(); ++call) {
         engine.process(in.frame(), out.room());
       }

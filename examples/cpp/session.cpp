@@ -1,5 +1,5 @@
-// An engine on its own thread: a moving pattern goes in at 30 frames a second while the prompt changes; what comes out is
-// written as one sheet, frames above their pictures.
+// Runs an engine on its own thread: a moving pattern is submitted at 30 frames per second while the prompt changes. The
+// result is written as one sheet, with frames above their pictures.
 //
 //   c++ -std=c++17 session.cpp $(pkg-config --cflags --libs dreamframe) -o session
 //   ./session sheet.ppm
@@ -20,7 +20,7 @@ constexpr std::uint32_t SIDE = 256;
 constexpr std::chrono::milliseconds LIMIT = 60s;
 constexpr std::chrono::nanoseconds FRAME = std::chrono::nanoseconds(1s) / 30;
 
-/// A disc that goes round on a gradient.
+/// Draws a disc that moves in a circle on a gradient.
 Image pattern(unsigned index) {
   const auto angle = static_cast<float>(index) * 0.05f;
   const float centre_x = SIDE * (0.5f + 0.3f * std::cos(angle)), centre_y = SIDE * (0.5f + 0.3f * std::sin(angle));
@@ -37,7 +37,7 @@ Image pattern(unsigned index) {
   return image;
 }
 
-/// Copies `image` into the sheet, `column` and `row` images from its left upper corner.
+/// Copies `image` into the sheet, at `column` and `row` in units of images.
 void place(Image &sheet, const Image &image, std::size_t column, std::size_t row) {
   for (std::size_t y = 0; y < SIDE; ++y) {
     const auto line = image.pixels.begin() + static_cast<std::ptrdiff_t>(3 * y * SIDE);
@@ -55,7 +55,7 @@ void write_sheet(const std::string &path, unsigned frames) {
   Image sheet(SIDE * static_cast<std::uint32_t>(std::size(prompts)), SIDE * 2), out(SIDE, SIDE);
   unsigned column = 0;
   for (const std::string &prompt : prompts) {
-    // Checked now, prepared beside the frames, applied between two of them.
+    // Validated now, prepared in the background, applied between two frames.
     const dreamframe::Ticket ticket = session.set("prompt", prompt);
     for (unsigned index = 0; index < frames; ++index) {
       const auto next = std::chrono::steady_clock::now() + FRAME;

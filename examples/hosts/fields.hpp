@@ -1,9 +1,8 @@
-// The parameters that the plug-ins show one by one, and how their values are written as JSON. All others go through the
-// text of parameters that each plug-in takes besides.
+// The parameters that the plug-ins show individually, and their conversion to JSON. All others are set by the JSON text
+// that each plug-in accepts in addition.
 //
-// Names are those of dreamframe's parameters; what they do, and what is allowed, stands in docs/parameters.md and is
-// checked by the library. Defaults are those of the demo model, so that a plug-in that nobody touched makes the
-// library's own default picture.
+// Names are those of dreamframe's parameters. Their effect and bounds are in docs/parameters.md and checked by the
+// library. Defaults are those of the demo model, so that an unchanged plug-in makes the library's default picture.
 #pragma once
 
 #include <array>
@@ -63,7 +62,8 @@ inline std::string json_text(std::string_view text) {
   return json + '"';
 }
 
-// Writes a number whatever the user's locale; what JSON cannot say becomes `null`, which the library refuses by name.
+// Writes a number independently of the user's locale; a value that JSON cannot represent becomes `null`, which the
+// library rejects by name.
 inline std::string json_number(double number) {
   if (!std::isfinite(number)) return "null";
   std::ostringstream json;
@@ -76,7 +76,7 @@ inline std::string json_number(double number) {
   return json.str();
 }
 
-// Writes `41 46` or `41, 46` as a list; any other text stays a text, which the library refuses by name.
+// Writes `41 46` or `41, 46` as a list; any other text stays a string, which the library rejects by name.
 inline std::string json_integers(std::string_view text) {
   std::string json = "[";
   bool in_number = false;
@@ -94,7 +94,7 @@ inline std::string json_integers(std::string_view text) {
   return json + ']';
 }
 
-// Writes the value of a field; `number` counts for numbers, integers and flags, `text` for the others.
+// Writes the value of a field: `number` for numbers, integers and flags, `text` for the others.
 inline std::string json_value(const Field &field, double number, std::string_view text) {
   switch (field.kind) {
     case Kind::text: return json_text(text);

@@ -1,8 +1,8 @@
-// A dreamframe session for a host whose calls must not wait.
+// A dreamframe session for a host whose calls must not block.
 //
-// The model is loaded on a thread of its own, and frames are worked on by the session's. Every function here returns at
-// once, but for the destructor, which waits until loading has stopped and the frame that is worked on is done. Parameters
-// are told as often as the host likes: what did not change costs a comparison.
+// The model is loaded on a separate thread, and frames are processed on the session's. Every function here returns
+// immediately, except the destructor, which waits until loading has stopped and the current frame is done. Parameters
+// may be set as often as the host likes: if nothing changed, this costs a comparison.
 #pragma once
 
 #include <atomic>
@@ -22,22 +22,22 @@
 
 namespace hosts {
 
-// Where models come from.
+// The source of models.
 struct Models {
-  std::string folder;  // with a model, or with several; empty for the demo model in the library
-  std::string id;      // which of several; empty for the library's default
+  std::string folder;  // one or several models; empty for the demo model in the library
+  std::string id;      // the model to use; empty for the library's default
 
   bool operator==(const Models &other) const { return folder == other.folder && id == other.id; }
 };
 
-// What the host's parameters say.
+// The host's parameters.
 struct Wishes {
   Models models;
   Values values;     // of all `fields`
   std::string json;  // an object with more parameters; may be empty
-  dreamframe::PixelFormat depth = dreamframe::PixelFormat::Rgba8;  // in which pictures are kept until they are fetched
+  dreamframe::PixelFormat depth = dreamframe::PixelFormat::Rgba8;  // of pictures before they are fetched
 
-  // Another depth alone is no reason to load the model again.
+  // A change of `depth` alone does not load the model again.
   bool operator==(const Wishes &other) const {
     return models == other.models && values == other.values && json == other.json;
   }
@@ -45,17 +45,17 @@ struct Wishes {
 
 enum class State { loading, running, failed };
 
-// A number that a session tells of itself.
+// One statistic of a session.
 struct Fact {
   const char *name;
   double value;
 };
 
-// How it stands, for the user.
+// The state, for the user.
 struct Status {
   State state = State::loading;
   std::string error;    // why there are no pictures
-  std::string warning;  // what was refused or went wrong, while pictures go on
+  std::string warning;  // a rejected change or an error that did not stop the pictures
 
   std::string summary() const {
     if (state == State::failed) return "failed: " + error;
@@ -78,7 +78,7 @@ class Live {
     loader_.join();
   }
 
-  // Says what the parameters shall be. Any thread.
+  // Sets the parameters. Thread-safe.
   void want(Wishes wishes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (wished_ && *wished_ == wishes) return;
@@ -86,15 +86,15 @@ class Live {
     news_ = true;
   }
 
-  // Says how it stands. Any thread.
+  // Returns the state. Thread-safe.
   Status status() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return status_;
   }
 
-  // The rest is for one thread at a time, the one that has the frames.
+  // The other functions are for the thread that has the frames.
 
-  // Does what is due: has the model loaded, sends parameters that changed, hears what the session tells.
+  // Does pending work: starts loading the model, sends changed parameters, handles the session's events.
   void step() {
     const bool news = take_news();
     const State state = this->state();
@@ -106,12 +106,12 @@ class Live {
     }
   }
 
-  // Has the model loaded once more, as after its files were replaced.
+  // Loads the model again, for example after its files were replaced.
   void load_again() {
     if (take_news() || begun_) ask_to_load();
   }
 
-  // Hands a frame over, if there is a session. Its pixels are copied.
+  // Submits a copy of a frame, if there is a session.
   void submit(const dreamframe_frame_t &frame) {
     if (state() != State::running) return;
     std::string refused = refusal([&] { session_->submit(dreamframe::FrameView(frame)); });
@@ -120,7 +120,7 @@ class Live {
     warn();
   }
 
-  // Replaces `picture` by the newest one in the layout asked for; tells whether there was one.
+  // Replaces `picture` by the newest one in the requested layout; returns whether there was one.
   bool poll(const Layout &layout, Picture &picture) {
     if (state() != State::running) return false;
     try {
@@ -131,13 +131,13 @@ class Live {
       spare_.pixels.resize(packed_bytes(layout.format, width, height));
       if (!session_->poll(spare_.view())) return false;
     } catch (const dreamframe::Error &) {
-      return false;  // a picture of another size came in this moment, and stays; or the session has ended, see `hear`
+      return false;  // the size has just changed, and the picture is kept; or the session has ended, see `hear`
     }
     std::swap(picture, spare_);
     return true;
   }
 
-  // Says what the session has done, in numbers; always the same names in the same order.
+  // Returns statistics of the session; always the same names in the same order.
   std::vector<Fact> facts() const {
     const bool running = state() == State::running;
     dreamframe::Stats stats = DREAMFRAME_STATS_INIT;
@@ -182,13 +182,12 @@ class Live {
       const std::lock_guard<std::mutex> lock(mutex_);
       status_ = {};
       request_ = wishes_;
-      give_up_ = true;  // on a load that goes on
+      give_up_ = true;  // a load in progress
     }
     asked_.notify_one();
   }
 
-  // Sends the parameters that the session does not have yet. What is refused stays to be sent, with the next change: it
-  // may be right then.
+  // Sends changed parameters. Rejected ones are sent again with the next change, since they may then be valid.
   void send() {
     caught_up_ = true;
     const std::string patch = object(wishes_.values, sent_.values);
@@ -200,7 +199,7 @@ class Live {
     warn();
   }
 
-  // Takes in what has happened: `told_` is what went wrong and was not put right.
+  // Handles events: `told_` is the last error that was not resolved.
   void hear() {
     while (const std::optional<std::string> event = session_->next_event()) {
       const auto is = [&](const char *type) { return event->find(std::string("\"type\":\"") + type) != event->npos; };
@@ -215,7 +214,7 @@ class Live {
     }
   }
 
-  // The text of the event's error, with its escapes.
+  // Returns the text of the event's error, with JSON escapes.
   static std::string message(const std::string &event) {
     const std::string key = "\"message\":\"";
     const size_t start = event.find(key);
@@ -234,7 +233,7 @@ class Live {
     status_.warning = std::move(warning);
   }
 
-  // On the loading thread, which has the session for itself while the state is `loading`.
+  // Runs on the loading thread, which has exclusive access to the session while the state is `loading`.
   void load_when_asked() {
     std::unique_lock<std::mutex> lock(mutex_);
     while (true) {
@@ -246,7 +245,7 @@ class Live {
       lock.unlock();
       Status status = load(wishes);
       lock.lock();
-      if (!give_up_) status_ = std::move(status);  // otherwise the next request is there
+      if (!give_up_) status_ = std::move(status);  // otherwise there is a new request
     }
     lock.unlock();
     close();
@@ -276,17 +275,17 @@ class Live {
     options.progress = [this](std::string_view, uint64_t, uint64_t) { return !give_up_; };
     engine_.emplace(std::move(options));
     sent_.values = wishes.values;
-    sent_.json.clear();  // comes on top, as the first update
+    sent_.json.clear();  // sent as the first update
     session_.emplace(engine_->start());
   }
 
-  // Waits for the frame that is worked on.
+  // Waits for the current frame.
   void close() {
     session_.reset();
     engine_.reset();
   }
 
-  // What was refused and why; empty where it was not.
+  // The rejected value and the reason; empty if none was rejected.
   template <class Call>
   static std::string refusal(Call &&call) {
     try {
@@ -297,7 +296,7 @@ class Live {
     }
   }
 
-  // Writes those values that differ from the ones in `but` as a JSON object; empty where none does.
+  // Writes the values that differ from those in `but` as a JSON object; empty if none differs.
   static std::string object(const Values &values, const Values &but) {
     std::string json;
     for (size_t i = 0; i < fields.size(); ++i) {
@@ -309,30 +308,30 @@ class Live {
 
   const dreamframe::Fit fit_;
 
-  // Between threads.
+  // Shared between threads.
   mutable std::mutex mutex_;
   std::condition_variable asked_;
-  std::optional<Wishes> wished_;   // by the host
-  bool news_ = false;              // `wished_` was not taken yet
+  std::optional<Wishes> wished_;   // set by the host
+  bool news_ = false;              // `wished_` has not been read yet
   std::optional<Wishes> request_;  // to load
   bool ended_ = false;
   Status status_;
   std::atomic<bool> give_up_{false};
 
-  // Of the loading thread while the state is `loading`, then of the frames' thread.
+  // Used by the loading thread while the state is `loading`, then by the frames' thread.
   std::optional<dreamframe::Engine> engine_;
   std::optional<dreamframe::Session> session_;
-  Wishes sent_;  // what the session has
+  Wishes sent_;  // the session's current values
 
-  // Of the frames' thread.
+  // Used by the frames' thread.
   Wishes wishes_;
-  Models models_;  // what was loaded, or is
+  Models models_;  // loaded or loading
   bool begun_ = false;
-  bool caught_up_ = false;  // everything was sent once since loading
-  Picture spare_;           // what the next picture is written to
+  bool caught_up_ = false;  // everything was sent once after loading
+  Picture spare_;           // buffer for the next picture
   std::string parameters_refused_, json_refused_, frame_refused_, told_;
 
-  std::thread loader_;  // last: it uses all of the above
+  std::thread loader_;  // last member: it uses all of the above
 };
 
 }  // namespace hosts

@@ -1,4 +1,4 @@
-// Frames and pictures as these plug-ins hand them on.
+// Frames and pictures of these plug-ins.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace hosts {
 
-// How pixels lie in memory, and what they mean, whatever their size.
+// The memory layout and colour encoding of pixels, independent of the size.
 struct Layout {
   dreamframe::PixelFormat format = dreamframe::PixelFormat::Bgra8;
   dreamframe::Origin origin = dreamframe::Origin::TopLeft;
@@ -33,7 +33,7 @@ inline dreamframe_frame_t described(const Layout &layout, uint32_t width, uint32
   return frame;
 }
 
-// Bytes of pixels whose rows and planes follow each other without a gap.
+// The number of bytes of pixels with contiguous rows and planes.
 inline size_t packed_bytes(dreamframe::PixelFormat format, size_t width, size_t height) {
   switch (format) {
     case dreamframe::PixelFormat::Rgba16F: return width * height * 8;
@@ -46,7 +46,7 @@ inline size_t packed_bytes(dreamframe::PixelFormat format, size_t width, size_t 
   return width * height * 4;
 }
 
-// A picture; without pixels where there is none yet.
+// A picture; without pixels if there is none yet.
 struct Picture {
   uint32_t width = 0, height = 0;
   Layout layout;

@@ -1,9 +1,9 @@
 // An OBS video filter that restyles the frames of asynchronous sources (cameras, media, capture cards) with dreamframe.
 //
-// OBS calls `filter_video` on its video thread, which must not wait: the filter hands the frame over, takes the newest
-// picture if there is one, and paints the last one over the frame otherwise. Loading and working are done on other
-// threads (see ../hosts/live.hpp). Until there is a first picture frames pass unchanged, and so do frames of formats that
-// the library does not know.
+// OBS calls `filter_video` on its video thread, which must not block: the filter submits the frame, takes the newest
+// picture if there is one, and otherwise paints the last one over the frame. Loading and processing happen on other
+// threads (see ../hosts/live.hpp). Until the first picture, frames pass unchanged, and so do frames in formats that the
+// library does not support.
 
 #include <obs-module.h>
 
@@ -19,7 +19,7 @@ OBS_DECLARE_MODULE()
 
 namespace {
 
-// Names of settings besides those of `hosts::fields`.
+// Names of settings other than those of `hosts::fields`.
 constexpr char folder_name[] = "model_folder";
 constexpr char model_name[] = "model";
 constexpr char json_name[] = "json";
@@ -27,13 +27,13 @@ constexpr char status_name[] = "status";
 
 class Filter {
  public:
-  // The whole frame is squeezed to the stream's size, and its picture stretched back: nothing is cut off.
+  // The whole frame is stretched to the stream's size, and its picture stretched back: nothing is cropped.
   Filter(obs_source_t *source, obs_data_t *settings) : source_(source), live_(dreamframe::Fit::Stretch) {
     update(settings);
-    live_.step();  // begins to load
+    live_.step();  // starts loading
   }
 
-  // May be called beside `work`.
+  // May be called concurrently with `work`.
   void update(obs_data_t *settings) { live_.want(wishes(settings)); }
 
   // Paints over `frame`, if there is a picture for it.
@@ -44,7 +44,7 @@ class Filter {
     if (!understood(*frame, layout)) return;
     live_.submit(view(*frame, layout));
     live_.poll(layout, picture_);
-    // A picture in another format is of before the source changed; the next one fits.
+    // A picture in another format is from before the source changed; the next one will match.
     if (!picture_.pixels.empty() && picture_.layout == layout) painter_.paint(*picture_.view().raw(), view(*frame, layout));
   }
 
@@ -71,7 +71,7 @@ class Filter {
     return wishes;
   }
 
-  // Says what the frame's numbers mean in the library's words; `false` for what it has no word for.
+  // Converts the frame's colour encoding to the library's; returns `false` if there is no equivalent.
   bool understood(const obs_source_frame &frame, hosts::Layout &layout) {
     switch (frame.format) {
       case VIDEO_FORMAT_I420: layout.format = dreamframe::PixelFormat::I420; break;
@@ -82,10 +82,10 @@ class Filter {
     layout.origin = frame.flip ? dreamframe::Origin::BottomLeft : dreamframe::Origin::TopLeft;
     if (frame.format == VIDEO_FORMAT_BGRA) return true;
     layout.range = frame.full_range ? dreamframe::YuvRange::Full : dreamframe::YuvRange::Limited;
-    // A frame has no name for its matrix, but the matrix: what Cr adds to red tells them apart. In limited range, that
-    // is larger by 255/224.
+    // A frame has the coefficients of its matrix, but no name for it: the contribution of Cr to red identifies it. In
+    // limited range, it is larger by 255/224.
     const double red_of_cr = frame.color_matrix[2] * (frame.full_range ? 1.0 : 224.0 / 255.0);
-    if (std::abs(red_of_cr - 1.5748) < 0.01 || red_of_cr == 0) {  // no matrix at all: the host's own default
+    if (std::abs(red_of_cr - 1.5748) < 0.01 || red_of_cr == 0) {  // no matrix: the host's default
       layout.matrix = dreamframe::YuvMatrix::Bt709;
     } else if (std::abs(red_of_cr - 1.402) < 0.01) {
       layout.matrix = dreamframe::YuvMatrix::Bt601;
@@ -95,7 +95,7 @@ class Filter {
     return true;
   }
 
-  // Says once for each format that frames of it pass unchanged.
+  // Logs once for each format that its frames pass unchanged.
   bool refuse(const obs_source_frame &frame, const char *what) {
     if (refused_ != frame.format) {
       refused_ = frame.format;
@@ -115,7 +115,7 @@ class Filter {
     return view;
   }
 
-  // Logs what is new about the session.
+  // Logs changes of the session's state.
   void tell() {
     const hosts::Status status = live_.status();
     if (status.error != told_.error && !status.error.empty()) log(LOG_ERROR, status.error);
@@ -135,7 +135,7 @@ class Filter {
   video_format refused_ = VIDEO_FORMAT_NONE;
 };
 
-// --- What the host calls. Nothing that is thrown may get through. ---
+// --- Callbacks of the host. No exception may escape from them. ---
 
 const char *get_name(void *) { return "dreamframe"; }
 
@@ -197,7 +197,7 @@ void add_property(obs_properties_t *properties, const hosts::Field &field) {
   }
 }
 
-// `data` is null where the host asks for a filter that is not there yet.
+// `data` is null if the host asks before the filter exists.
 obs_properties_t *get_properties(void *data) {
   obs_properties_t *properties = obs_properties_create();
   for (const hosts::Field &field : hosts::fields) add_property(properties, field);

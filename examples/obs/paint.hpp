@@ -1,4 +1,4 @@
-// Writes a picture over a frame of the same format, whatever the sizes.
+// Writes a picture over a frame of the same format, of any size.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 class Painter {
  public:
-  // Copies `picture` over `frame`, stretched (bilinear) where their sizes differ. Both have the same format and origin.
+  // Copies `picture` over `frame`, scaled bilinearly if their sizes differ. Both have the same format and origin.
   void paint(const dreamframe_frame_t &picture, const dreamframe_frame_t &frame) {
     const auto part = [&](size_t index, uint32_t channels, bool halved) {
       copy(plane(picture, index, channels, halved), plane(frame, index, channels, halved));
@@ -31,14 +31,14 @@ class Painter {
   }
 
  private:
-  // One plane: `channels` bytes a pixel, rows `stride` bytes apart.
+  // One plane: `channels` bytes per pixel, rows `stride` bytes apart.
   struct Plane {
     uint8_t *bytes;
     size_t stride;
     uint32_t width, height, channels;
   };
 
-  // Between which two rows or columns of the picture one of the frame lies; `weight` of 256 goes to the second.
+  // The two rows or columns of the picture around one of the frame; `weight` of 256 is that of the second.
   struct Between {
     uint32_t first, second, weight;
   };

@@ -1,4 +1,4 @@
-"""One picture file in, one restyled picture file out.
+"""Restyles one picture file.
 
 $ python examples/python/hello.py in.png out.png "van gogh painting"
 """

@@ -1,4 +1,4 @@
-"""Parameters that change while frames go on: each picture is written with the prompt that was asked for last.
+"""Changes parameters while frames are processed: each picture is written with the latest prompt.
 
 $ python examples/python/hot_swap.py in.png out-folder
 """
@@ -24,9 +24,10 @@ def main(source: str, folder: str) -> None:
     frame = Image.open(source)
     with StreamDiffusion() as stream:
         for index, patch in enumerate(PATCHES):
-            # Bad values are refused as a whole, with every violation, and the stream goes on as it was.
+            # Invalid values are rejected as a whole, with every violation, and the stream continues unchanged.
             cost = stream.update(**patch)
-            # A picture is made from the frame `delay` calls ago, so this many calls show the new parameters fully.
+            # A picture is made from the frame `delay` calls ago, so after this many calls pictures fully reflect the
+            # parameters.
             for _ in range(stream.delay):
                 stream(frame)
             path = Path(folder) / f"{index}.png"

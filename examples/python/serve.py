@@ -1,6 +1,6 @@
-"""A server: whoever publishes by WHIP gives the frames, and whoever watches by WHEP sees the pictures.
+"""A server: WHIP publishers send the frames, and WHEP viewers receive the pictures.
 
-Each line that is typed is the prompt from then on; the end of the input ends the server.
+Each line typed is the next prompt; the end of the input stops the server.
 
 $ python examples/python/serve.py
 """

@@ -1,7 +1,7 @@
-"""A stream on its own thread, in a program that shows its pictures.
+"""Runs a stream on its own thread, in a program that displays its pictures.
 
-A moving pattern goes in at 30 frames a second while the prompt changes; what comes out is written as one sheet, frames
-above their pictures.
+A moving pattern is submitted at 30 frames per second while the prompt changes. The result is written as one sheet,
+with frames above their pictures.
 
     $ python examples/python/session.py sheet.png
 """
@@ -46,14 +46,14 @@ def main(target: str, frames_per_prompt: int = 30) -> None:
 
 
 def feed(session: Session, frame: NDArray[np.uint8]) -> Picture | None:
-    """Submits a frame, and gives the newest picture once it is time for the next frame."""
+    """Submits a frame, and returns the newest picture when the next frame is due."""
     session.submit(frame)
     time.sleep(1 / 30)
     return session.poll()
 
 
 def pattern(index: int) -> NDArray[np.uint8]:
-    """A disc that goes round on a gradient."""
+    """Draws a disc that moves in a circle on a gradient."""
     y, x = np.mgrid[0:SIDE, 0:SIDE]
     ground = np.stack([x // 2, 40 + y // 2, np.full_like(x, 120)], axis=-1)
     centre_x, centre_y = (SIDE * (0.5 + 0.3 * turn(index * 0.05)) for turn in (np.cos, np.sin))

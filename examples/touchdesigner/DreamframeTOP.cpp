@@ -1,8 +1,8 @@
 // A C++ TOP that restyles its input with dreamframe.
 //
-// A cook never waits: it hands the newest frame over, takes the newest picture if there is one, and shows the last one
-// otherwise. Loading and working are done on other threads (see ../hosts/live.hpp). Until there is a first picture, and
-// while `Active` is off, the input passes unchanged.
+// A cook never blocks: it submits the newest frame, takes the newest picture if there is one, and otherwise shows the
+// last one. Loading and processing happen on other threads (see ../hosts/live.hpp). Until the first picture, and while
+// `Active` is off, the input passes unchanged.
 
 #include <algorithm>
 #include <cctype>
@@ -22,14 +22,14 @@ using namespace TD;
 
 constexpr char page[] = "Dreamframe";
 
-// Parameters of the node besides those of `hosts::fields`.
+// Parameters of the node other than those of `hosts::fields`.
 constexpr char active_name[] = "Active";
 constexpr char folder_name[] = "Modelfolder";
 constexpr char model_name[] = "Model";
 constexpr char json_name[] = "Json";
 constexpr char reload_name[] = "Reload";
 
-// `guidance_scale` is `Guidancescale`: the host takes a capital letter, then small letters and digits.
+// `guidance_scale` is `Guidancescale`: the host requires a capital letter followed by small letters and digits.
 std::string host_name(const char *name) {
   std::string made;
   for (; *name; ++name) {
@@ -43,13 +43,13 @@ bool in_eight_bits(OP_PixelFormat format) {
   return format == OP_PixelFormat::BGRA8Fixed || format == OP_PixelFormat::RGBA8Fixed;
 }
 
-// How the library calls the two formats that frames and pictures travel in.
+// The library's names of the two formats of frames and pictures.
 dreamframe::PixelFormat library_format(OP_PixelFormat format) {
   using dreamframe::PixelFormat;
   return format == OP_PixelFormat::BGRA8Fixed ? PixelFormat::Bgra8 : PixelFormat::Rgba16F;
 }
 
-// Makes a number's parameter without bounds but those of the slider: the library says what is allowed.
+// Creates a number parameter without bounds except those of the slider: the library checks the range.
 OP_NumericParameter numeric(const char *name, const char *label, double value, double least, double most) {
   OP_NumericParameter parameter(name);
   parameter.label = label;
@@ -81,14 +81,14 @@ class DreamframeTOP final : public TOP_CPlusPlusBase {
     manager->appendPulse(numeric(reload_name, "Load Again", 0, 0, 1));
   }
 
-  // Pictures come later than their frames, so cooks go on while nothing upstream changes.
+  // Pictures are later than their frames, so the node cooks while nothing upstream changes.
   void getGeneralInfo(TOP_GeneralInfo *info, const OP_Inputs *, void *) override { info->cookEveryFrameIfAsked = true; }
 
   void execute(TOP_Output *output, const OP_Inputs *inputs, void *) override {
     problem_.clear();
     try {
       cook(output, inputs);
-    } catch (const std::exception &failure) {  // too little memory; it must not reach the host
+    } catch (const std::exception &failure) {  // out of memory; must not reach the host
       problem_ = failure.what();
     }
   }
@@ -166,7 +166,7 @@ class DreamframeTOP final : public TOP_CPlusPlusBase {
     const OP_TOPInput *input = inputs->getInputTOP(0);
     if (input && !in_eight_bits(input->textureDesc.pixelFormat)) wishes.depth = dreamframe::PixelFormat::Rgba16F;
     const OP_DATInput *dat = inputs->getParDAT(json_name);
-    // A table is one text, too: the JSON may have been pasted into one, cell by cell.
+    // A table is joined to one text: the JSON may have been pasted into one, cell by cell.
     for (int32_t row = 0; dat && row < dat->numRows; ++row) {
       for (int32_t col = 0; col < dat->numCols; ++col) wishes.json += dat->getCell(row, col);
     }
@@ -177,7 +177,7 @@ class DreamframeTOP final : public TOP_CPlusPlusBase {
     const bool active = inputs->getParInt(active_name) != 0;
     live_.want(wishes(inputs));
     live_.step();
-    // What the last cook asked the GPU for has arrived by now; what is asked for now would have to be waited for.
+    // The download requested by the last cook has arrived by now; one requested now would have to be waited for.
     OP_SmartRef<OP_TOPDownloadResult> frame = std::move(download_);
     download_.release();
     ask(inputs);
@@ -190,7 +190,7 @@ class DreamframeTOP final : public TOP_CPlusPlusBase {
     }
   }
 
-  // Asks the GPU for the input's pixels: 8-bit textures as BGRA8, all others in half precision.
+  // Requests the input's pixels from the GPU: 8-bit textures as BGRA8, all others in half precision.
   void ask(const OP_Inputs *inputs) {
     const OP_TOPInput *input = inputs->getInputTOP(0);
     if (!input) return;
@@ -235,7 +235,7 @@ class DreamframeTOP final : public TOP_CPlusPlusBase {
 
   TOP_Context *context_;
   hosts::Live live_{dreamframe::Fit::Cover};
-  std::optional<hosts::Layout> layout_;  // of the newest frame; pictures are to be the same
+  std::optional<hosts::Layout> layout_;  // of the newest frame; also that of pictures
   hosts::Picture picture_;               // the last one
   OP_SmartRef<OP_TOPDownloadResult> download_;
   std::string problem_;
@@ -262,7 +262,7 @@ DLLEXPORT void FillTOPPluginInfo(TOP_PluginInfo *info) {
 DLLEXPORT TOP_CPlusPlusBase *CreateTOPInstance(const OP_NodeInfo *, TOP_Context *context) {
   try {
     return new DreamframeTOP(context);
-  } catch (const std::exception &) {  // neither memory nor threads are left; the host takes no exception
+  } catch (const std::exception &) {  // out of memory or threads; the host does not accept exceptions
     return nullptr;
   }
 }

@@ -1,4 +1,4 @@
-//! Functions of the host: called one at a time, and not at all once they are closed.
+//! Callbacks into the host: serialized, and not called again once they are closed.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -6,28 +6,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a thread that is in a function of the host waits for another such function at most. Two threads that each
-/// are in one and wait for the other's would otherwise do so for ever. The header names the figure.
+/// How long a thread that is inside a callback waits for another callback at most. Otherwise two threads that are
+/// inside callbacks and wait for each other's would deadlock. The header states the value.
 pub(crate) const NESTED_WAIT: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
 
-/// What the host wants back with each call.
+/// The pointer that the host receives with each call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UserData(pub(crate) *mut c_void);
 
-// SAFETY: it is never looked into; the header says on which threads the host gets it back.
+// SAFETY: it is never dereferenced; the header documents on which threads the host receives it.
 unsafe impl Send for UserData {}
 // SAFETY: as above.
 unsafe impl Sync for UserData {}
 
-/// Lets calls of one function of the host through, one at a time, until it is closed.
+/// Serializes calls of one callback, until it is closed.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     closed: AtomicBool,
-    /// Whether a thread is in the function.
+    /// Whether a thread is inside the callback.
     running: Mutex<bool>,
-    /// Rings when it has left it.
+    /// Notified when that thread has left it.
     left: Condvar,
-    /// The thread that is in the function, by its own number; 0 for none.
+    /// The id of the thread inside the callback; 0 for none.
     inside: AtomicU64,
 }
 
@@ -35,23 +35,23 @@ static THREADS: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     static ME: Cell<u64> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed));
-    /// How many functions of the host this thread is in.
+    /// The number of callbacks that this thread is inside of.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-fn me() -> u64 {
-    // A thread that is ending has no identity.
+fn thread_id() -> u64 {
+    // A thread that is being destroyed has no id.
     ME.try_with(Cell::get).unwrap_or(u64::MAX)
 }
 
-/// Whether this thread is in a function of the host, be it of any object.
+/// Returns true if this thread is inside a callback of any object.
 pub(crate) fn is_inside_any() -> bool {
     DEPTH.try_with(Cell::get).unwrap_or(0) > 0
 }
 
 impl Gate {
-    /// Calls `function`; `None` where it is closed, where this thread is in it already, and where this thread is in
-    /// another function of the host and another thread in this one for longer than [`NESTED_WAIT`].
+    /// Calls `function`. Returns `None` if the gate is closed, if this thread is already inside the callback, or if
+    /// this thread is inside another callback and waits longer than [`NESTED_WAIT`].
     pub(crate) fn call<R>(&self, function: impl FnOnce() -> R) -> Option<R> {
         if self.is_inside() || self.closed.load(Ordering::Acquire) {
             return None;
@@ -66,26 +66,26 @@ impl Gate {
         Some(function())
     }
 
-    /// Lets no further call through, and waits for the one that runs, except on its own thread; where this thread is in
-    /// another function of the host, no longer than [`NESTED_WAIT`].
+    /// Closes the gate, and waits for a running call, except on its own thread. If this thread is inside another
+    /// callback, it waits no longer than [`NESTED_WAIT`].
     pub(crate) fn close(&self) {
-        self.refuse();
+        self.close_without_waiting();
         if !self.is_inside() && self.wait_until_left().is_none() {
             tracing::warn!("a callback of the host is still running; the library stops waiting for it");
         }
     }
 
-    /// Lets no further call through; one may be running.
-    pub(crate) fn refuse(&self) {
+    /// Closes the gate without waiting for a running call.
+    pub(crate) fn close_without_waiting(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Whether this thread is in the function.
+    /// Returns true if this thread is inside the callback.
     pub(crate) fn is_inside(&self) -> bool {
-        self.inside.load(Ordering::Acquire) == me()
+        self.inside.load(Ordering::Acquire) == thread_id()
     }
 
-    /// Waits until no thread is in the function; `None` where that takes longer than this thread may wait.
+    /// Waits until no thread is inside the callback. Returns `None` on a timeout.
     fn wait_until_left(&self) -> Option<MutexGuard<'_, bool>> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_inside_any() {
@@ -97,12 +97,12 @@ impl Gate {
     }
 }
 
-/// Notes that this thread is inside, also when a panic leaves it.
+/// Marks this thread as inside the callback; also reset by a panic.
 struct Inside<'a>(&'a Gate);
 
 impl<'a> Inside<'a> {
     fn enter(gate: &'a Gate) -> Self {
-        gate.inside.store(me(), Ordering::Release);
+        gate.inside.store(thread_id(), Ordering::Release);
         let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
         Self(gate)
     }
@@ -124,8 +124,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs `act` on the other's gate in each of two threads that are both inside their own, and returns the gates and
-    /// what the calls returned.
+    /// Runs `act` on the other's gate in each of two threads that are both inside their own callback. Returns the gates
+    /// and the results.
     fn inside_of_both<T: Send>(act: impl Fn(&Gate) -> T + Sync) -> ([Gate; 2], [Option<T>; 2]) {
         let (gates, both_inside) = ([Gate::default(), Gate::default()], Barrier::new(2));
         let returned = thread::scope(|scope| {
@@ -145,28 +145,28 @@ mod tests {
     }
 
     #[test]
-    fn threads_inside_that_close_each_others_gates_both_go_on() {
+    fn threads_inside_callbacks_can_close_each_others_gates() {
         let (gates, _) = inside_of_both(Gate::close);
         assert_eq!(gates.each_ref().map(|gate| gate.call(|| ())), [None, None]);
     }
 
     #[test]
-    fn threads_inside_that_call_each_others_functions_both_go_on() {
+    fn threads_inside_callbacks_can_call_each_others_callbacks() {
         let (gates, returned) = inside_of_both(|gate| gate.call(|| ()));
-        // Whether the inner call was let in depends on which thread gave up first.
+        // Whether the inner call succeeds depends on which thread times out first.
         assert!(returned.iter().all(Option::is_some), "{returned:?}");
         assert_eq!(gates.each_ref().map(|gate| gate.call(|| ())), [Some(()), Some(())]);
     }
 
     #[test]
-    fn a_thread_outside_waits_for_the_call_that_runs() {
+    fn close_outside_a_callback_waits_for_the_running_call() {
         let (gate, inside) = (Gate::default(), Barrier::new(2));
         let (left, called) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
                 gate.call(|| {
                     inside.wait();
-                    // Longer than a thread would wait that is in a function itself.
+                    // Longer than the timeout of a thread inside a callback.
                     thread::sleep(2 * NESTED_WAIT);
                     called.store(true, Ordering::SeqCst);
                 })
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_panics_leaves_the_gate_open() {
+    fn gate_stays_open_after_a_panic() {
         let gate = Gate::default();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| gate.call(|| panic!("of the test"))));
         assert!(panicked.is_err());

@@ -1,4 +1,4 @@
-//! Engines: a frame in, a picture out, on the thread that calls.
+//! Engines: process frames on the calling thread.
 
 use std::ffi::c_char;
 
@@ -16,7 +16,7 @@ use crate::pointer::{self, Out, OutStruct};
 use crate::status::dreamframe_status_t;
 use crate::text;
 
-/// An engine: parameters, models and the state of one stream. One call at a time; any thread may make it.
+/// An engine: parameters, models and the state of one stream. Calls must be serialized; they may come from any thread.
 #[derive(Debug)]
 pub struct dreamframe_engine_t {
     _opaque: [u8; 0],
@@ -31,12 +31,12 @@ fn with<R>(engine: *mut dreamframe_engine_t, body: impl FnOnce(&mut Engine) -> R
     handle::get(engine.cast_const())?.with(body)
 }
 
-/// Creates an engine: loads the models and gets everything ready for the first frame. Slow; `progress` may stop it.
+/// Creates an engine: loads the models and prepares the first frame. Slow; `progress` may cancel it.
 ///
 /// - Threads: any thread.
-/// - Ownership: nothing of `options` is kept but the callbacks and their `user_data`. The engine is the host's, who frees
-///   it with `dreamframe_engine_free()`.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size` or an option that cannot be;
+/// - Ownership: of `options`, only the callbacks and their `user_data` are kept. The host owns the engine, and frees it
+///   with `dreamframe_engine_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size` or an invalid option;
 ///   `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation; `DREAMFRAME_ERROR_NOT_FOUND`, `_BAD_MODEL`, `_UNSUPPORTED`,
 ///   `_OUT_OF_MEMORY`, `_IO`, `_CANCELLED`.
 ///
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn dreamframe_engine_create(
     out_engine: *mut *mut dreamframe_engine_t,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_engine, "out_engine") }?;
         // SAFETY: likewise.
         let options = if options.is_null() { dreamframe_options_t::none() } else { unsafe { pointer::read(options) }? };
@@ -62,10 +62,12 @@ pub unsafe extern "C" fn dreamframe_engine_create(
 /// Frees an engine. NULL or a handle that was freed has no effect. A session that was started from it keeps running
 /// until the session is freed.
 ///
-/// - Threads: any thread, but not while another call uses the engine: that call then ends first. From within a function of
-///   the host, be it of another object, the engine's own functions are waited for no longer than 5 seconds.
-/// - Ownership: the engine is gone. When the call returns, its callbacks are called no more, but for those of its session
-///   and one that was waited for in vain from within another function of the host.
+/// - Threads: any thread. If another call is using the engine, that call completes first. Inside a callback of any
+///   object, this
+///   waits at most 5 seconds for the engine's own callbacks.
+/// - Ownership: the handle is invalid afterwards. When the call returns, the engine's callbacks are not called again,
+///   except
+///   those of its session and one for which that wait timed out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_engine_free(engine: *mut dreamframe_engine_t) {
     guard(|| {
@@ -76,37 +78,37 @@ pub unsafe extern "C" fn dreamframe_engine_free(engine: *mut dreamframe_engine_t
     });
 }
 
-/// Works on one frame and writes the picture of the frame `delay` calls ago into the host's memory.
+/// Processes one frame and writes the picture of the frame `delay` calls ago into the host's memory.
 ///
 /// - Threads: one call at a time per object.
-/// - Ownership: both frames stay the host's; the library keeps no pointer into them. They must not overlap.
+/// - Ownership: the host owns both frames; the library keeps no pointer into them. They must not overlap.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
-///   `DREAMFRAME_ERROR_INVALID_FRAME` for what does not fit; errors of the device. The engine continues with the next
-///   frame; the pixels of `room` may then hold anything.
+///   `DREAMFRAME_ERROR_INVALID_FRAME` for an invalid frame or size; errors of the device. The engine continues with the next
+///   frame; the pixels of `target` are then unspecified.
 ///
 /// @param[in]  engine    from `dreamframe_engine_create()`
 /// @param[in]  frame     the frame, of any size and format
-/// @param[in]  room      where the picture goes: of `dreamframe_engine_size()`, in any format
+/// @param[in]  target    receives the picture: of the size `dreamframe_engine_size()`, in any format
 /// @param[out] out_info  how the picture was made; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_engine_process(
     engine: *mut dreamframe_engine_t,
     frame: *const dreamframe_frame_t,
-    room: *const dreamframe_frame_t,
+    target: *const dreamframe_frame_t,
     out_info: *mut dreamframe_picture_info_t,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
-        let (frame, room, out) =
-            unsafe { (pointer::read(frame)?, pointer::read(room)?, OutStruct::optional(out_info)?) };
+        // SAFETY: guaranteed by the host, as documented in the header.
+        let (frame, target, out) =
+            unsafe { (pointer::read(frame)?, pointer::read(target)?, OutStruct::optional(out_info)?) };
         with(engine, |engine| {
             // SAFETY: likewise.
-            let (view, mut picture) = unsafe { (frame.view()?, room.view_mut(Some(&frame))?) };
+            let (view, mut picture) = unsafe { (frame.view()?, target.view_mut(Some(&frame))?) };
             let size = engine.size();
-            if (room.width, room.height) != size {
+            if (target.width, target.height) != size {
                 let text = format!(
                     "memory for the picture: got {}x{}, expected {}x{}",
-                    room.width, room.height, size.0, size.1
+                    target.width, target.height, size.0, size.1
                 );
                 return Err(Error::new(ErrorKind::InvalidFrame, text));
             }
@@ -119,16 +121,16 @@ pub unsafe extern "C" fn dreamframe_engine_process(
     })
 }
 
-/// Changes parameters before the next frame: whole, or on an error not at all. Slow where something is loaded.
+/// Changes parameters before the next frame: all of them, or none on an error. Slow if something is loaded.
 ///
 /// - Threads: one call at a time per object.
-/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+/// - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation;
 ///   `DREAMFRAME_ERROR_NOT_FOUND`, `_BAD_MODEL`, `_UNSUPPORTED`, `_OUT_OF_MEMORY`, `_CANCELLED`. Nothing has changed then.
 ///
 /// @param[in]  engine      from `dreamframe_engine_create()`
 /// @param[in]  patch_json  an object with the parameters to change
-/// @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changed; may be NULL
+/// @param[out] out_cost    a `dreamframe_cost_t`, or 0 if nothing changed; may be NULL
 /// @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_engine_update(
@@ -138,24 +140,24 @@ pub unsafe extern "C" fn dreamframe_engine_update(
     out_report: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (cost, report) = unsafe { reports(out_cost, out_report) }?;
         // SAFETY: likewise.
         let patch = unsafe { text::required(patch_json, "patch_json") }?;
         let update = with(engine, |engine| engine.update(&ParamsPatch::from_json(patch)?))?;
-        tell(&update, cost, report)
+        write_report(&update, cost, report)
     })
 }
 
-/// Returns what `dreamframe_engine_update()` would change, and the cost; changes nothing. Quick.
+/// Returns what `dreamframe_engine_update()` would change, and the cost, without applying it. Fast.
 ///
 /// - Threads: one call at a time per object.
-/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+/// - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
 ///
 /// @param[in]  engine      from `dreamframe_engine_create()`
 /// @param[in]  patch_json  an object with the parameters to change
-/// @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changes; may be NULL
+/// @param[out] out_cost    a `dreamframe_cost_t`, or 0 if nothing changes; may be NULL
 /// @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_engine_plan(
@@ -165,25 +167,26 @@ pub unsafe extern "C" fn dreamframe_engine_plan(
     out_report: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (cost, report) = unsafe { reports(out_cost, out_report) }?;
         // SAFETY: likewise.
         let patch = unsafe { text::required(patch_json, "patch_json") }?;
         let plan = with(engine, |engine| engine.plan(&ParamsPatch::from_json(patch)?))?;
-        tell(plan.update(), cost, report)
+        write_report(plan.update(), cost, report)
     })
 }
 
 /// Changes the prompt gradually, over this number of pictures.
 ///
 /// - Threads: one call at a time per object.
-/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for a text that is no transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
-///   for prompts that cannot be. Nothing has changed then.
+/// - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for an invalid transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
+///   for invalid prompts. Nothing has changed then.
 ///
-/// @param[in]  engine           from `dreamframe_engine_create()` @param[in]  transition_json  `{"target_prompts":
-/// "snow", "num_steps": 4, "temporal_interpolation_method": "linear"}`,
-///                              of which the first is needed; prompts as the parameter `prompt` has them
+/// @param[in]  engine           from `dreamframe_engine_create()`
+/// @param[in]  transition_json  `{"target_prompts": "snow", "num_steps": 4, "temporal_interpolation_method":
+/// "linear"}`,
+///                              of which only the first is required; prompts as in the parameter `prompt`
 /// @param[out] out_report       `{"cost": "recompute", "changes": […], "notices": […]}`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_engine_transition(
@@ -192,27 +195,27 @@ pub unsafe extern "C" fn dreamframe_engine_transition(
     out_report: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::optional(out_report, "out_report") }?;
         // SAFETY: likewise.
         let transition = unsafe { text::required(transition_json, "transition_json") }?;
         let transition = transition_of(transition)?;
         let update = with(engine, |engine| engine.transition(&transition))?;
-        tell(&update, None, out)
+        write_report(&update, None, out)
     })
 }
 
-type Reports = (Option<Out<u32>>, Option<Out<*mut c_char>>);
+type ReportOutputs = (Option<Out<u32>>, Option<Out<*mut c_char>>);
 
 /// # Safety
 ///
 /// Both are NULL, or can be written until the call returns.
-unsafe fn reports(out_cost: *mut u32, out_report: *mut *mut c_char) -> Result<Reports> {
+unsafe fn reports(out_cost: *mut u32, out_report: *mut *mut c_char) -> Result<ReportOutputs> {
     // SAFETY: the caller's promise.
     unsafe { Ok((Out::optional(out_cost, "out_cost")?, Out::optional(out_report, "out_report")?)) }
 }
 
-fn tell(update: &Update, cost: Option<Out<u32>>, report: Option<Out<*mut c_char>>) -> Result<()> {
+fn write_report(update: &Update, cost: Option<Out<u32>>, report: Option<Out<*mut c_char>>) -> Result<()> {
     let text = report.is_some().then(|| text::json_of(update)).transpose()?;
     if let (Some(report), Some(text)) = (report, text) {
         report.set(text);
@@ -237,7 +240,7 @@ pub unsafe extern "C" fn dreamframe_engine_params(
     out_json: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_json, "out_json") }?;
         out.set(text::json_of(&with(engine, |engine| Ok(engine.params().to_value()))?)?);
         Ok(())
@@ -251,8 +254,8 @@ pub unsafe extern "C" fn dreamframe_engine_params(
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
 ///
 /// @param[in]  engine      from `dreamframe_engine_create()`
-/// @param[out] out_width   pixels in a row
-/// @param[out] out_height  rows
+/// @param[out] out_width   width in pixels
+/// @param[out] out_height  height in pixels
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_engine_size(
     engine: *mut dreamframe_engine_t,
@@ -260,7 +263,7 @@ pub unsafe extern "C" fn dreamframe_engine_size(
     out_height: *mut u32,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (width, height) =
             unsafe { (Out::required(out_width, "out_width")?, Out::required(out_height, "out_height")?) };
         let size = with(engine, |engine| Ok(engine.size()))?;
@@ -283,7 +286,7 @@ pub unsafe extern "C" fn dreamframe_engine_delay(
     out_delay: *mut u32,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_delay, "out_delay") }?;
         out.set(u32::try_from(with(engine, |engine| Ok(engine.delay()))?).unwrap_or(u32::MAX));
         Ok(())
@@ -291,7 +294,7 @@ pub unsafe extern "C" fn dreamframe_engine_delay(
 }
 
 /// Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`,
-/// `evaluations_per_frame`, and `notices` on what was accepted at the start and means something else here.
+/// `evaluations_per_frame`, and `notices` about values that are interpreted differently.
 ///
 /// - Threads: one call at a time per object.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -305,7 +308,7 @@ pub unsafe extern "C" fn dreamframe_engine_info(
     out_json: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_json, "out_json") }?;
         let info = with(engine, |engine| {
             Ok(json!({

@@ -1,4 +1,4 @@
-//! Pixels of the host.
+//! Frames in the host's memory.
 
 use std::mem::offset_of;
 use std::sync::{Mutex, TryLockError};
@@ -10,25 +10,26 @@ use crate::guard::guard;
 use crate::pointer::{self, OutStruct, Versioned};
 use crate::status::dreamframe_status_t;
 
-/// How the pixels of a `dreamframe_frame_t` lie in memory. Zero is no format, so that a zeroed frame is refused.
+/// Pixel format of a `dreamframe_frame_t`. Zero is not a format, so that a zeroed frame is rejected.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_pixel_format_t {
-    /// Four bytes a pixel: red, green, blue, alpha; alpha is not premultiplied, ignored going in and 255 coming out.
+    /// Four bytes per pixel: red, green, blue, alpha; alpha is not premultiplied, ignored in input and 255 in output.
     DREAMFRAME_PIXEL_FORMAT_RGBA8 = 1,
-    /// Four bytes a pixel: blue, green, red, alpha, as above.
+    /// Four bytes per pixel: blue, green, red, alpha, as above.
     DREAMFRAME_PIXEL_FORMAT_BGRA8 = 2,
-    /// Three bytes a pixel: red, green, blue.
+    /// Three bytes per pixel: red, green, blue.
     DREAMFRAME_PIXEL_FORMAT_RGB8 = 3,
-    /// Four half-precision numbers a pixel: red, green, blue, alpha in 0 to 1, coded as the 8-bit formats are.
+    /// Four half-precision floats per pixel: red, green, blue, alpha from 0 to 1, with the same transfer function as
+    /// the 8-bit formats.
     DREAMFRAME_PIXEL_FORMAT_RGBA16F = 4,
-    /// Two planes: a byte of luma a pixel, then pairs of Cb and Cr at half the width and height, rounded up.
+    /// Two planes: one byte of luma per pixel, then pairs of Cb and Cr at half the width and height, rounded up.
     DREAMFRAME_PIXEL_FORMAT_NV12 = 5,
-    /// Three planes: a byte of luma a pixel, then Cb, then Cr at half the width and height, rounded up.
+    /// Three planes: one byte of luma per pixel, then Cb, then Cr at half the width and height, rounded up.
     DREAMFRAME_PIXEL_FORMAT_I420 = 6,
 }
 
-/// Which row of a frame comes first in memory.
+/// The row of a frame that is first in memory.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_origin_t {
@@ -58,47 +59,47 @@ pub enum dreamframe_yuv_range_t {
     DREAMFRAME_YUV_RANGE_FULL = 2,
 }
 
-/// Pixels in memory that the host owns: a frame going in, or room for a picture coming out.
+/// Pixels in memory that the host owns: an input frame, or the target of a picture.
 ///
-/// Begin with `DREAMFRAME_FRAME_INIT`: it sets `struct_size`, by which the library knows which fields this header had.
+/// Initialize with `DREAMFRAME_FRAME_INIT`. It sets `struct_size`, which identifies the fields that this header has.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct dreamframe_frame_t {
     /// The size of this struct in bytes.
     pub struct_size: usize,
-    /// Pixels in a row, 1 to 8192.
+    /// Width in pixels, 1 to 8192.
     pub width: u32,
-    /// Rows, 1 to 8192.
+    /// Height in pixels, 1 to 8192.
     pub height: u32,
     /// A `dreamframe_pixel_format_t`.
     pub format: u32,
-    /// Which row comes first: a `dreamframe_origin_t`, or 0 for the top row.
+    /// The row that is first in memory: a `dreamframe_origin_t`, or 0 for the top row.
     pub origin: u32,
     /// For NV12 and I420, a `dreamframe_yuv_matrix_t`, or 0 for BT.709.
     pub matrix: u32,
     /// For NV12 and I420, a `dreamframe_yuv_range_t`, or 0 for limited.
     pub range: u32,
-    /// The first byte of each plane that the format has; the others are ignored. Planes of a frame are only read.
+    /// The first byte of each plane of the format; the others are ignored. Planes of an input frame are not written.
     pub planes: [*mut u8; 4],
     /// Bytes from the start of a row to the start of the next, in each plane.
     pub strides: [usize; 4],
-    /// When the frame was taken, in nanoseconds on the host's own clock; comes back with its picture.
+    /// Capture time, in nanoseconds of the host's own clock; returned with the picture.
     pub timestamp_ns: u64,
-    /// Whatever the host marks the frame with; comes back with its picture.
+    /// An arbitrary tag of the host; returned with the picture.
     pub user_tag: u64,
 }
 
-// SAFETY: `repr(C)`, begins with its size, and all its fields are numbers and pointers.
+// SAFETY: `repr(C)`, starts with its size, and all its fields are integers and pointers.
 unsafe impl Versioned for dreamframe_frame_t {
     const NAME: &'static str = "frame";
     const LEAST: usize = offset_of!(Self, user_tag) + size_of::<u64>();
 }
 
-/// The format of a number.
+/// Returns the format with the given number.
 ///
 /// # Errors
 ///
-/// `InvalidFrame` for one that is none.
+/// `InvalidFrame` if there is none.
 pub(crate) fn format_of(number: u32) -> Result<PixelFormat> {
     const ALL: [PixelFormat; 6] = [
         PixelFormat::Rgba8,
@@ -111,7 +112,7 @@ pub(crate) fn format_of(number: u32) -> Result<PixelFormat> {
     choose("format", number, ALL.map(|format| (format as u32, format)))
 }
 
-/// The value that `number` stands for.
+/// Returns the value with the given number.
 fn choose<T, const N: usize>(what: &str, number: u32, all: [(u32, T); N]) -> Result<T> {
     let found = all.into_iter().find(|(known, _)| *known == number);
     found
@@ -135,7 +136,7 @@ impl dreamframe_frame_t {
         Ok(ColorSpace { matrix, range })
     }
 
-    /// The bytes of plane `index`; none where its stride or the size of the frame cannot be.
+    /// Returns the bytes of plane `index`; `None` if its stride or the size of the frame is invalid.
     fn span(&self, format: PixelFormat, index: usize) -> Result<Span> {
         let (Some(&start), Some(&stride)) = (self.planes.get(index), self.strides.get(index)) else {
             return Err(invalid(format!("plane index: got {index}, expected less than {}", self.planes.len())));
@@ -154,7 +155,7 @@ impl dreamframe_frame_t {
         Ok(Span { start, len, stride })
     }
 
-    /// The bytes of all planes; nothing past those of the format.
+    /// Returns the bytes of all planes of the format.
     fn spans(&self, format: PixelFormat) -> Result<[Span; 3]> {
         let mut spans = [Span::NONE; 3];
         for (index, span) in spans.iter_mut().enumerate().take(format.planes()) {
@@ -163,19 +164,19 @@ impl dreamframe_frame_t {
         Ok(spans)
     }
 
-    /// Looks at the pixels.
+    /// Returns a view of the pixels.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` for what cannot be.
+    /// `InvalidFrame` for an invalid frame.
     ///
     /// # Safety
     ///
-    /// The planes can be read during `'a`, as far as size, format and strides say.
+    /// The planes are readable during `'a`, to the extent given by size, format and strides.
     pub(crate) unsafe fn view<'a>(&self) -> Result<FrameView<'a>> {
         let format = format_of(self.format)?;
         let planes = self.spans(format)?.map(|Span { start, len, stride }| {
-            // SAFETY: not NULL, within memory, and the caller's promise.
+            // SAFETY: not NULL, within the address space, and the caller's guarantee.
             Plane { pixels: unsafe { std::slice::from_raw_parts(start, len) }, stride }
         });
         let planes = planes.get(..format.planes()).unwrap_or_default();
@@ -184,15 +185,15 @@ impl dreamframe_frame_t {
         Ok(view.with_origin(self.origin()?).with_color(self.color()?).with_stamp(stamp))
     }
 
-    /// Opens the pixels for writing.
+    /// Returns a mutable view of the pixels.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` for what cannot be, and for planes that lie in each other or in those of `beside`.
+    /// `InvalidFrame` for an invalid frame, and for planes that overlap each other or those of `beside`.
     ///
     /// # Safety
     ///
-    /// The planes can be written during `'a`, as far as size, format and strides say.
+    /// The planes are writable during `'a`, to the extent given by size, format and strides.
     pub(crate) unsafe fn view_mut<'a>(&self, beside: Option<&Self>) -> Result<FrameViewMut<'a>> {
         let format = format_of(self.format)?;
         let spans = self.spans(format)?;
@@ -204,7 +205,7 @@ impl dreamframe_frame_t {
             }
         }
         let planes = spans.into_iter().take(format.planes()).map(|Span { start, len, stride }| {
-            // SAFETY: not NULL, within memory, apart from each other, and the caller's promise.
+            // SAFETY: not NULL, within the address space, disjoint, and the caller's guarantee.
             PlaneMut { pixels: unsafe { std::slice::from_raw_parts_mut(start, len) }, stride }
         });
         let view = FrameViewMut::new(format, self.width, self.height, planes)?;
@@ -231,7 +232,7 @@ impl dreamframe_frame_t {
     }
 }
 
-/// Bytes of a plane: where they begin, how many there are, and how far rows are apart.
+/// Bytes of a plane: address, length and stride.
 #[derive(Clone, Copy)]
 struct Span {
     // Never NULL.
@@ -248,22 +249,22 @@ impl Span {
     }
 }
 
-/// Copies a picture into the host's memory, with the copier of its object unless another thread copies with it.
+/// Copies a picture into the host's memory, with the object's copier unless another thread is using it.
 ///
 /// # Errors
 ///
-/// `InvalidFrame` for room that cannot be or has another size, `OutOfMemory`.
+/// `InvalidFrame` for an invalid target or one of another size, `OutOfMemory`.
 ///
 /// # Safety
 ///
-/// `room` can be written, as far as size, format and strides say.
+/// `target` is writable, to the extent given by size, format and strides.
 pub(crate) unsafe fn copy_out(
     copier: &Mutex<FrameCopier>,
     picture: &FrameView<'_>,
-    room: &dreamframe_frame_t,
+    target: &dreamframe_frame_t,
 ) -> Result<()> {
     // SAFETY: the caller's promise.
-    let mut to = unsafe { room.view_mut(None) }?;
+    let mut to = unsafe { target.view_mut(None) }?;
     match copier.try_lock() {
         Ok(mut copier) => copier.copy(picture, &mut to),
         Err(TryLockError::Poisoned(copier)) => copier.into_inner().copy(picture, &mut to),
@@ -275,20 +276,20 @@ fn invalid(text: String) -> Error {
     Error::new(ErrorKind::InvalidFrame, text)
 }
 
-/// Describes pixels whose rows and planes follow each other without a gap: fills in size, format, planes and strides, and
-/// zeros for the rest.
+/// Describes pixels whose rows and planes are contiguous: fills in size, format, planes and strides, and zeros for the
+/// rest.
 ///
 /// - Threads: any thread.
-/// - Ownership: the pixels stay the host's; the frame points to them.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for a
-///   format that is none, a side outside 1 to 8192, or less than the pixels need.
+/// - Ownership: the host owns the pixels; the frame points to them.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for an
+///   invalid format, a side outside 1 to 8192, or fewer bytes than the pixels need.
 ///
 /// @param[in]  format     a `dreamframe_pixel_format_t`
-/// @param[in]  width      pixels in a row
-/// @param[in]  height     rows
+/// @param[in]  width      width in pixels
+/// @param[in]  height     height in pixels
 /// @param[in]  pixels     the first byte
-/// @param[in]  len        bytes that there are
-/// @param[out] out_frame  begun with `DREAMFRAME_FRAME_INIT`
+/// @param[in]  len        number of bytes
+/// @param[out] out_frame  initialized with `DREAMFRAME_FRAME_INIT`
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_frame_packed(
     format: u32,
@@ -299,7 +300,7 @@ pub unsafe extern "C" fn dreamframe_frame_packed(
     out_frame: *mut dreamframe_frame_t,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { OutStruct::required(out_frame) }?;
         // SAFETY: likewise.
         let pixels = unsafe { pointer::slice(pixels.cast_const(), len, "pixels") }?;

@@ -1,4 +1,4 @@
-//! The border: what happens behind it becomes a status, and the text behind that stays for who asks on the same thread.
+//! Converts errors and panics of calls to status codes, and stores the last error of each thread.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -10,15 +10,15 @@ use dreamframe::{Error, ErrorKind, Result};
 use crate::status::{DREAMFRAME_NOT_READY, DREAMFRAME_OK, dreamframe_status_t, of_kind};
 use crate::text;
 
-/// How a call that did not fail ended.
+/// Result of a call without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     Yes,
-    /// There is nothing to give yet.
+    /// No result is available yet.
     NotReady,
 }
 
-/// What the last error of this thread was.
+/// The last error of this thread.
 struct LastError {
     text: CString,
     json: CString,
@@ -33,7 +33,7 @@ pub(crate) fn guard(body: impl FnOnce() -> Result<()>) -> dreamframe_status_t {
     guard_ready(|| body().map(|()| Done::Yes))
 }
 
-/// Runs the body of a function that may have nothing to give yet.
+/// Runs the body of a function whose result may not be available yet.
 pub(crate) fn guard_ready(body: impl FnOnce() -> Result<Done>) -> dreamframe_status_t {
     let ended = catch_unwind(AssertUnwindSafe(|| {
         #[cfg(test)]
@@ -58,25 +58,25 @@ fn of_panic(panic: &(dyn Any + Send)) -> Error {
 fn remember(error: &Error) {
     let json = serde_json::to_string(error).unwrap_or_default();
     let last = LastError { text: text::c_string(format!("{error:#}")), json: text::c_string(json) };
-    // A thread that is ending remembers nothing.
+    // A thread that is being destroyed stores nothing.
     let _ = LAST.try_with(|slot| slot.replace(last));
 }
 
 /// Returns the message of the last error on this thread, with the value and the bound: one line without a full stop.
-/// An empty text where none has failed; calls that succeed leave it as it is.
+/// Empty if no call has failed; successful calls do not change it.
 ///
 /// - Threads: any thread; each has its own.
-/// - Ownership: the text belongs to the library, and is valid until the next call of this thread that fails.
+/// - Ownership: the text belongs to the library, and is valid until the next failed call on this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn dreamframe_last_error() -> *const c_char {
     last(|last| last.text.as_ptr())
 }
 
 /// Returns the last error on this thread as JSON: `{"kind": "invalid_params", "message": "…", "violations": [{"path": "…", "message": "…"}]}`,
-/// with every violation of parameters that were refused. An empty text where no call has failed.
+/// with every violation of rejected parameters. Empty if no call has failed.
 ///
 /// - Threads: any thread; each has its own.
-/// - Ownership: the text belongs to the library, and is valid until the next call of this thread that fails.
+/// - Ownership: the text belongs to the library, and is valid until the next failed call on this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn dreamframe_last_error_json() -> *const c_char {
     last(|last| last.json.as_ptr())
@@ -87,7 +87,7 @@ fn last(pick: impl FnOnce(&LastError) -> *const c_char) -> *const c_char {
         .unwrap_or(text::EMPTY_C.as_ptr())
 }
 
-/// Panics on demand, for tests of the border.
+/// Panics on demand, for tests.
 #[cfg(test)]
 pub(crate) mod injected {
     use std::cell::Cell;
@@ -96,12 +96,12 @@ pub(crate) mod injected {
         static ARMED: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Lets the next call of this thread panic behind the border.
+    /// Makes the next call of this thread panic.
     pub(crate) fn arm() {
         ARMED.set(true);
     }
 
-    /// Whether nothing has panicked since.
+    /// Returns true if no call has panicked since.
     pub(crate) fn disarm() -> bool {
         ARMED.replace(false)
     }

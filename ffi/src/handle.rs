@@ -1,6 +1,6 @@
-//! Objects that the host holds: numbers that look like pointers, and are looked up at each call.
+//! Handles of the host: numbers in the form of pointers, which are looked up at each call.
 //!
-//! A number is used once, so that an object which was freed is found out, whatever came after it.
+//! A number is used once, so that the use of a freed handle is detected.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -14,18 +14,18 @@ type Object = Arc<dyn Any + Send + Sync>;
 static OBJECTS: RwLock<Option<HashMap<usize, Object>>> = RwLock::new(None);
 static NEXT: AtomicUsize = AtomicUsize::new(1);
 
-/// Numbers lie this far apart, so that a pointer to something else is hardly ever one.
+/// Distance between numbers, so that a pointer to something else is unlikely to be a valid handle.
 const STEP: usize = 16;
 
-/// What C sees of an object, and what stands behind it.
+/// A C handle type, and the type of its objects.
 pub(crate) trait Handle {
-    /// What stands behind it.
+    /// The type of the objects.
     type Object: Any + Send + Sync;
-    /// What it is called in messages.
+    /// The name in messages.
     const NAME: &'static str;
 }
 
-/// Gives the host a handle of `object`.
+/// Creates a handle for `object`.
 pub(crate) fn insert<H: Handle>(object: Arc<H::Object>) -> *mut H {
     let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(STEP);
     let mut objects = OBJECTS.write().unwrap_or_else(PoisonError::into_inner);
@@ -33,14 +33,14 @@ pub(crate) fn insert<H: Handle>(object: Arc<H::Object>) -> *mut H {
     std::ptr::without_provenance_mut(number)
 }
 
-/// Finds what stands behind `handle`.
+/// Returns the object of `handle`.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for NULL, and for what is no object of this kind or was freed.
+/// `InvalidArgument` for NULL, and for a handle of another kind or a freed one.
 pub(crate) fn get<H: Handle>(handle: *const H) -> Result<Arc<H::Object>> {
     if handle.is_null() {
-        return Err(wrong(format!("{}: got NULL, expected a handle", H::NAME)));
+        return Err(invalid_argument(format!("{}: got NULL, expected a handle", H::NAME)));
     }
     let objects = OBJECTS.read().unwrap_or_else(PoisonError::into_inner);
     let object = objects.as_ref().and_then(|objects| objects.get(&handle.addr()).cloned());
@@ -48,11 +48,11 @@ pub(crate) fn get<H: Handle>(handle: *const H) -> Result<Arc<H::Object>> {
     object.and_then(|object| object.downcast().ok()).ok_or_else(unknown::<H>)
 }
 
-/// Takes `handle` from the host; `None` for NULL.
+/// Removes `handle`, and returns its object; `None` for NULL.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for what is no object of this kind or was freed.
+/// `InvalidArgument` for a handle of another kind or a freed one.
 pub(crate) fn remove<H: Handle>(handle: *mut H) -> Result<Option<Arc<H::Object>>> {
     if handle.is_null() {
         return Ok(None);
@@ -61,14 +61,14 @@ pub(crate) fn remove<H: Handle>(handle: *mut H) -> Result<Option<Arc<H::Object>>
     let mut objects = OBJECTS.write().unwrap_or_else(PoisonError::into_inner);
     let removed = objects.as_mut().and_then(|objects| objects.remove(&handle.addr()));
     drop(objects);
-    // Of two threads that free it at once, one is the first.
+    // If two threads free it concurrently, one of them is first.
     removed.map(|_| Some(object)).ok_or_else(unknown::<H>)
 }
 
 fn unknown<H: Handle>() -> Error {
-    wrong(format!("{}: got an invalid handle, never created or already freed", H::NAME))
+    invalid_argument(format!("{}: got an invalid handle, never created or already freed", H::NAME))
 }
 
-fn wrong(text: String) -> Error {
+fn invalid_argument(text: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, text)
 }

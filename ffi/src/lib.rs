@@ -1,8 +1,8 @@
-//! The C interface: converts, calls the library, and lets no panic out. It decides nothing.
+//! The C interface: converts arguments and results, and catches panics. It has no logic of its own.
 //!
 //! The functions are documented for C, in `include/dreamframe.h`, which is generated from here by `cargo xtask header`.
-//! Each body runs inside [`guard`](mod@guard), which turns errors and panics into a status. Objects are handles that are
-//! looked up, never addresses, so that one that was freed is found out.
+//! Each body runs inside [`guard`](mod@guard), which converts errors and panics to a status. Handles are looked up and
+//! never dereferenced, so that the use of a freed handle is detected.
 
 #![expect(unsafe_code, reason = "C has nothing else")]
 #![expect(non_camel_case_types, reason = "types have their C names, so that header and code agree")]

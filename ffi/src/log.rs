@@ -1,4 +1,4 @@
-//! Log messages for the host's own log: one function for each engine and its sessions.
+//! Log messages for the host: one callback for each engine and its sessions.
 
 use std::ffi::{c_char, c_void};
 use std::fmt::{self, Write as _};
@@ -17,7 +17,7 @@ use crate::text;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_log_level_t {
-    /// A session ends.
+    /// The session ends.
     DREAMFRAME_LOG_LEVEL_ERROR = 1,
     /// A picture or an update was lost.
     DREAMFRAME_LOG_LEVEL_WARN = 2,
@@ -25,19 +25,19 @@ pub enum dreamframe_log_level_t {
     DREAMFRAME_LOG_LEVEL_INFO = 3,
     /// Plans and caches; may quote prompts.
     DREAMFRAME_LOG_LEVEL_DEBUG = 4,
-    /// Every frame.
+    /// Messages for every frame.
     DREAMFRAME_LOG_LEVEL_TRACE = 5,
 }
 
-/// Takes a line of the log.
+/// Receives a log message.
 ///
-/// - Threads: called on the thread of a call of the host, and on those of sessions; never twice at a time for one engine.
-///   Must not wait for another call of the library.
+/// - Threads: called on the thread of a call, and on those of sessions; never concurrently for one engine.
+///   Must not wait for another call into the library.
 /// - Ownership: the texts are valid during the call.
 ///
 /// @param user_data  that of the options
 /// @param level      a `dreamframe_log_level_t`
-/// @param target     which part of the library
+/// @param target     the module of the library
 /// @param message    one line
 pub type dreamframe_log_callback_t =
     Option<unsafe extern "C" fn(user_data: *mut c_void, level: u32, target: *const c_char, message: *const c_char)>;
@@ -50,11 +50,11 @@ const LEVELS: [(u32, Level); 5] = [
     (dreamframe_log_level_t::DREAMFRAME_LOG_LEVEL_TRACE as u32, Level::TRACE),
 ];
 
-/// The level of a number, `info` for 0.
+/// Returns the level of a number, `info` for 0.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a number that is none.
+/// `InvalidArgument` for an invalid number.
 pub(crate) fn level(number: u32) -> Result<Level> {
     if number == 0 {
         return Ok(Level::INFO);
@@ -65,7 +65,7 @@ pub(crate) fn level(number: u32) -> Result<Level> {
     })
 }
 
-/// Where lines go that are written while this is the default; `None` where the host wants none.
+/// Returns the subscriber for the current thread; `None` if the host has no callback.
 pub(crate) fn dispatch(
     callback: dreamframe_log_callback_t,
     user_data: UserData,
@@ -73,8 +73,8 @@ pub(crate) fn dispatch(
     gate: Arc<Gate>,
 ) -> Option<Dispatch> {
     let callback = callback?;
-    // While there is only one subscriber, tracing takes the one of the thread that first comes by a line for the only
-    // one there is; and that thread may be of an engine without a log.
+    // With a single subscriber, tracing caches the interest of whichever thread reaches a call site first; that thread
+    // may belong to an engine without a log.
     static SECOND: OnceLock<Dispatch> = OnceLock::new();
     SECOND.get_or_init(|| Dispatch::new(Silent));
     Some(Dispatch::new(HostLog { callback, user_data, level, gate }))
@@ -111,7 +111,7 @@ impl Subscriber for HostLog {
         let number = LEVELS.iter().find(|(_, level)| level == metadata.level()).map_or(0, |(number, _)| *number);
         let (target, line) = (text::c_string(metadata.target()), text::c_string(line.text()));
         self.gate.call(|| {
-            // SAFETY: the host's function, with texts that outlive the call.
+            // SAFETY: the host's callback, with texts that outlive the call.
             unsafe { (self.callback)(self.user_data.0, number, target.as_ptr(), line.as_ptr()) };
         });
     }
@@ -121,7 +121,7 @@ impl Subscriber for HostLog {
     fn exit(&self, _: &Id) {}
 }
 
-/// Takes nothing.
+/// Ignores everything.
 struct Silent;
 
 impl Subscriber for Silent {
@@ -148,7 +148,7 @@ impl Subscriber for Silent {
     fn exit(&self, _: &Id) {}
 }
 
-/// A line: the message, then the other fields.
+/// A log line: the message, then the other fields.
 #[derive(Default)]
 struct Line {
     message: String,

@@ -1,4 +1,4 @@
-//! What a host chooses once, when it creates an engine.
+//! Options of an engine.
 
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
@@ -22,14 +22,13 @@ use crate::pointer::Versioned;
 use crate::style::{HostStyle, dreamframe_style_callback_t};
 use crate::text;
 
-/// What runs the networks.
+/// The executor of networks.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_executor_t {
-    /// The library's own kernels.
+    /// The library's own CPU kernels.
     DREAMFRAME_EXECUTOR_CPU = 1,
-    /// One operation at a time: slow, and obviously right. Refused as unsupported by libraries that are built without
-    /// it.
+    /// The reference implementation, one operation at a time: slow. Unsupported in libraries that are built without it.
     DREAMFRAME_EXECUTOR_REFERENCE = 2,
 }
 
@@ -39,61 +38,61 @@ pub enum dreamframe_executor_t {
 pub enum dreamframe_dtype_t {
     /// 32 bits.
     DREAMFRAME_DTYPE_F32 = 1,
-    /// 16 bits with the range of 32; needs a processor that multiplies it.
+    /// bfloat16: 16 bits with the range of 32; requires hardware support.
     DREAMFRAME_DTYPE_BF16 = 2,
-    /// 8-bit integers, which need a calibration in the model's folder.
+    /// 8-bit integers, which require a calibration file in the model's folder.
     DREAMFRAME_DTYPE_INT8 = 3,
-    /// 16 bits, 5 of them of the exponent. Not on the CPU.
+    /// float16: 16 bits, 5 of them for the exponent. Not supported on the CPU.
     DREAMFRAME_DTYPE_F16 = 4,
 }
 
-/// How guidance is worked out where `guidance_scale` is above 1.
+/// The kind of guidance if `guidance_scale` is above 1.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_cfg_type_t {
-    /// Not at all.
+    /// No guidance.
     DREAMFRAME_CFG_TYPE_NONE = 1,
     /// By residual guidance from the stream itself.
     DREAMFRAME_CFG_TYPE_SELF = 2,
     /// By running the negative prompt with every row.
     DREAMFRAME_CFG_TYPE_FULL = 3,
-    /// By residual guidance that the negative prompt begins.
+    /// By residual guidance that is initialized with the negative prompt.
     DREAMFRAME_CFG_TYPE_INITIALIZE = 4,
 }
 
-/// What turns seeds into noise.
+/// The random number generator for noise.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_noise_t {
-    /// Counter-based; what torch does on a GPU.
+    /// Philox, counter-based; as torch on a GPU.
     DREAMFRAME_NOISE_PHILOX = 1,
-    /// What torch does on a processor.
+    /// Mersenne Twister; as torch on a CPU.
     DREAMFRAME_NOISE_TORCH_CPU = 2,
 }
 
-/// How a frame of another shape is brought to the stream's size.
+/// How a frame with another aspect ratio is fitted to the stream's size.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_fit_t {
-    /// Fills the image and cuts off what stands over.
+    /// Fills the image and crops the rest of the frame.
     DREAMFRAME_FIT_COVER = 1,
     /// Shows the whole frame, with black bars.
     DREAMFRAME_FIT_FIT = 2,
-    /// Fills the image with the whole frame, whatever that does to its proportions.
+    /// Stretches the frame to the image, without regard to the aspect ratio.
     DREAMFRAME_FIT_STRETCH = 3,
 }
 
-/// What is shown in the place of a picture that the safety checker flags.
+/// The replacement of a picture that the safety checker flags.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_flagged_t {
-    /// The last picture that was not flagged; black, where there is none.
+    /// The last picture that was not flagged; black if there is none.
     DREAMFRAME_FLAGGED_PREVIOUS = 1,
     /// Black.
     DREAMFRAME_FLAGGED_BLACK = 2,
 }
 
-/// Whose control image each row of the stream is given.
+/// The control image of each row of the stream batch.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_control_images_t {
@@ -103,44 +102,44 @@ pub enum dreamframe_control_images_t {
     DREAMFRAME_CONTROL_IMAGES_PER_ROW = 2,
 }
 
-/// Hears how loading goes, and may stop it.
+/// Receives the progress of loading, and may cancel it.
 ///
-/// - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or one
-///   of a session; never twice at a time for one engine.
+/// - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or
+///   one
+///   of a session; never concurrently for one engine.
 /// - Ownership: the text is valid during the call.
 ///
 /// @param user_data  that of the options
 /// @param component  the network, such as `UNet2DConditionModel`
-/// @param done       how many of its weights are ready
-/// @param total      how many it has
+/// @param done       number of weights that are loaded
+/// @param total      number of weights
 ///
-/// Returns 0 to continue; any other value ends loading with `DREAMFRAME_ERROR_CANCELLED`, and nothing has changed then.
+/// Returns 0 to continue; any other value cancels loading with `DREAMFRAME_ERROR_CANCELLED`, without any change.
 pub type dreamframe_progress_callback_t =
     Option<unsafe extern "C" fn(user_data: *mut c_void, component: *const c_char, done: u64, total: u64) -> i32>;
 
-/// What a host chooses once, when it creates an engine. Begin with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are
-/// defaults.
+/// Options of an engine. Initialize with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are the defaults.
 ///
-/// Texts are UTF-8 and only read during `dreamframe_engine_create()`. The callbacks may be called until
-/// `dreamframe_engine_free()` returns, and that of each session of the engine.
+/// Texts are UTF-8 and not kept after `dreamframe_engine_create()`. The callbacks may be called until
+/// `dreamframe_engine_free()` and `dreamframe_session_free()` of each session of the engine have returned.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct dreamframe_options_t {
     /// The size of this struct in bytes.
     pub struct_size: usize,
-    /// Where models come from: a folder, or `"demo"` (and NULL) for the model in the library.
+    /// The source of models: a folder, or `"demo"` (or NULL) for the model in the library.
     pub models: *const c_char,
-    /// The first parameters as JSON, with Daydream's defaults for what is missing; NULL for those of the demo model.
+    /// The initial parameters as JSON, with Daydream's defaults for missing ones; NULL for those of the demo model.
     pub params_json: *const c_char,
     /// A `dreamframe_executor_t`; 0 for the library's own kernels.
     pub executor: u32,
-    /// A `dreamframe_dtype_t`; 0 for the fastest one of the machine without a visible loss.
+    /// A `dreamframe_dtype_t`; 0 for the fastest of this machine without visible loss.
     pub dtype: u32,
     /// A `dreamframe_cfg_type_t`; 0 for `self`.
     pub cfg_type: u32,
     /// A `dreamframe_noise_t`; 0 for Philox.
     pub noise: u32,
-    /// Threads that work on a frame; 0 for all of the machine's.
+    /// Number of threads that process a frame; 0 for all of the machine's.
     pub threads: u32,
     /// A `dreamframe_fit_t`; 0 for cover.
     pub fit: u32,
@@ -152,11 +151,11 @@ pub struct dreamframe_options_t {
     pub control_images: u32,
     /// The `dreamframe_log_level_t` up to which lines are given to `log`; 0 for `info`.
     pub log_level: u32,
-    /// The id of an autoencoder in place of the model's own; NULL for none.
+    /// The id of an autoencoder instead of the model's own; NULL for none.
     pub vae: *const c_char,
-    /// The id of an IP-Adapter in place of the published one; NULL for none.
+    /// The id of an IP-Adapter instead of the published one; NULL for none.
     pub ip_adapter: *const c_char,
-    /// Where packed weights are stored: `"beside"` for the model's folder (the default, as NULL), `"off"`, or a folder.
+    /// The location of packed weights: `"beside"` for the model's folder (the default, as NULL), `"off"`, or a folder.
     pub packed_cache: *const c_char,
     /// The calibration file for `DREAMFRAME_DTYPE_INT8`; NULL for the one in the model's folder.
     pub calibration: *const c_char,
@@ -166,17 +165,17 @@ pub struct dreamframe_options_t {
     pub progress: dreamframe_progress_callback_t,
     /// Provides style images; NULL for none.
     pub style: dreamframe_style_callback_t,
-    /// Given back to each of these callbacks.
+    /// Passed to each of these callbacks.
     pub user_data: *mut c_void,
 }
 
-// SAFETY: `repr(C)`, begins with its size, and zeros are a value of each field: numbers, NULL, no function.
+// SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: integers, NULL, no function.
 unsafe impl Versioned for dreamframe_options_t {
     const NAME: &'static str = "options";
     const LEAST: usize = offset_of!(Self, user_data) + size_of::<*mut c_void>();
 }
 
-/// The host's functions that an engine and its sessions share.
+/// The callbacks that an engine and its sessions share.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
     dispatch: Option<Dispatch>,
@@ -194,7 +193,7 @@ impl Hooks {
         }
     }
 
-    /// Calls none of them any more.
+    /// Closes all of them: they are not called again.
     pub(crate) fn close(&self) {
         [&self.style, &self.progress, &self.log].into_iter().for_each(|gate| gate.close());
     }
@@ -228,15 +227,15 @@ impl dreamframe_options_t {
         }
     }
 
-    /// Builds the engine that they describe.
+    /// Builds an engine with these options.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a number or text that cannot be, and those of building an engine.
+    /// `InvalidArgument` for an invalid number or text, and errors of building an engine.
     ///
     /// # Safety
     ///
-    /// Texts and functions are the host's, as the header says.
+    /// Texts and functions are valid as documented in the header.
     pub(crate) unsafe fn build(&self) -> Result<(Engine, Hooks)> {
         let user_data = UserData(self.user_data);
         let mut hooks = Hooks::default();
@@ -259,9 +258,9 @@ impl dreamframe_options_t {
             builder = builder.progress(move |progress| {
                 let user_data = user_data;
                 let component = text::c_string(progress.component);
-                // SAFETY: the host's function, with a text that outlives the call.
+                // SAFETY: the host's callback, with a text that outlives the call.
                 let call = || unsafe { callback(user_data.0, component.as_ptr(), progress.done, progress.total) };
-                // Another value ends loading.
+                // Any other value cancels loading.
                 if gate.call(call) == Some(0) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
         }
@@ -274,7 +273,7 @@ impl dreamframe_options_t {
 
     /// # Safety
     ///
-    /// Texts are the host's, as the header says.
+    /// Texts are valid as documented in the header.
     unsafe fn engine_options(&self) -> Result<EngineOptions> {
         let mut options = EngineOptions::default();
         choose("executor", self.executor, [ExecutorKind::Cpu, ExecutorKind::Reference], &mut options.executor)?;
@@ -305,7 +304,7 @@ impl dreamframe_options_t {
     }
 }
 
-/// Puts the value of `number` (from 1 on, in the order of `all`) into `place`; 0 leaves it as it is.
+/// Stores the value with this number (from 1, in the order of `all`) in `place`; 0 leaves it unchanged.
 fn choose<T, const N: usize>(what: &str, number: u32, all: [T; N], place: &mut T) -> Result<()> {
     let Some(index) = number.checked_sub(1) else { return Ok(()) };
     let text = || format!("{what}: got {number}, expected 0 to {N}");

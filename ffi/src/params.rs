@@ -1,4 +1,4 @@
-//! Parameters as JSON, and what a change of them costs.
+//! Parameters as JSON, and the cost of changing them.
 
 use std::ffi::c_char;
 
@@ -15,17 +15,17 @@ use crate::text;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_cost_t {
-    /// Numbers are swapped between two frames.
+    /// Values are replaced between two frames.
     DREAMFRAME_COST_HOT = 1,
-    /// Loaded networks work something out first.
+    /// Loaded networks compute something first.
     DREAMFRAME_COST_RECOMPUTE = 2,
-    /// A further network is loaded, while frames are processed.
+    /// A network is loaded while frames are processed.
     DREAMFRAME_COST_LOAD = 3,
     /// A second pipeline is built, and then replaces the first.
     DREAMFRAME_COST_REBUILD = 4,
 }
 
-/// The number of a cost; 0 for none.
+/// Returns the number of a cost; 0 for none.
 pub(crate) fn cost_of(cost: Option<Cost>) -> u32 {
     match cost {
         None => 0,
@@ -40,7 +40,7 @@ pub(crate) fn cost_of(cost: Option<Cost>) -> u32 {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a text that is none.
+/// `InvalidArgument` for an invalid transition.
 pub(crate) fn transition_of(text: &str) -> Result<Transition> {
     serde_json::from_str(text).map_err(|error| {
         Error::new(ErrorKind::InvalidArgument, "transition_json: invalid transition").with_source(error)
@@ -56,7 +56,7 @@ pub(crate) fn transition_of(text: &str) -> Result<Transition> {
 /// @param[out] out_json  the parameters
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_params_defaults(out_json: *mut *mut c_char) -> dreamframe_status_t {
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     unsafe { give(out_json, || text::json_of(&StreamDiffusionParams::default().to_value())) }
 }
 
@@ -69,11 +69,11 @@ pub unsafe extern "C" fn dreamframe_params_defaults(out_json: *mut *mut c_char) 
 /// @param[out] out_json  the parameters
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_params_demo(out_json: *mut *mut c_char) -> dreamframe_status_t {
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     unsafe { give(out_json, || text::json_of(&StreamDiffusionParams::demo().to_value())) }
 }
 
-/// Returns the JSON Schema of the parameters: names, types, ranges, defaults, and the cost of a change of each.
+/// Returns the JSON Schema of the parameters: names, types, ranges, defaults, and the cost of changing each.
 ///
 /// - Threads: any thread.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -82,17 +82,17 @@ pub unsafe extern "C" fn dreamframe_params_demo(out_json: *mut *mut c_char) -> d
 /// @param[out] out_json  the schema
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_params_schema(out_json: *mut *mut c_char) -> dreamframe_status_t {
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     unsafe { give(out_json, || text::json_of(params::schema())) }
 }
 
-/// Checks parameters without an engine: a model may still refuse them.
+/// Validates parameters without an engine. A model may still reject them.
 ///
 /// - Threads: any thread.
-/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+/// - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
 ///
-/// @param[in]  params_json  an object with some of the parameters; what is missing has Daydream's default
+/// @param[in]  params_json  an object with some of the parameters; missing ones have Daydream's defaults
 /// @param[out] out_report   `{"params": {…}, "notices": […]}` with every field; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_params_check(
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn dreamframe_params_check(
     out_report: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (out, text) =
             unsafe { (Out::optional(out_report, "out_report")?, text::required(params_json, "params_json")?) };
         let (params, notices) = StreamDiffusionParams::from_json(text)?;
@@ -111,13 +111,13 @@ pub unsafe extern "C" fn dreamframe_params_check(
     })
 }
 
-/// Puts a change onto parameters, without an engine: a model may still refuse them.
+/// Applies a change to parameters, without an engine. A model may still reject them.
 ///
 /// - Threads: any thread.
-/// - Ownership: the texts are only read; free the result with `dreamframe_string_free()`.
+/// - Ownership: the texts are not kept; free the result with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
 ///
-/// @param[in]  base_json   parameters, as `dreamframe_params_check()` takes them; NULL for those of the demo model
+/// @param[in]  base_json   parameters, as for `dreamframe_params_check()`; NULL for those of the demo model
 /// @param[in]  patch_json  an object with the parameters to change
 /// @param[out] out_json    the parameters with every field
 #[unsafe(no_mangle)]
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn dreamframe_params_merge(
     out_json: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (base, patch) =
             unsafe { (text::optional(base_json, "base_json")?, text::required(patch_json, "patch_json")?) };
         // SAFETY: likewise.
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn dreamframe_params_merge(
 
 /// # Safety
 ///
-/// `out_json` is NULL, or can be written until the call returns.
+/// `out_json` is NULL, or writable until the call returns.
 unsafe fn give(out_json: *mut *mut c_char, make: impl FnOnce() -> Result<*mut c_char>) -> dreamframe_status_t {
     guard(|| {
         // SAFETY: the caller's promise.

@@ -1,4 +1,4 @@
-//! What is to be said of a picture besides its pixels.
+//! Metadata of a picture.
 
 use std::mem::offset_of;
 
@@ -6,45 +6,45 @@ use dreamframe::{PictureInfo, PictureKind};
 
 use crate::pointer::Versioned;
 
-/// How a picture came about.
+/// How a picture was made.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_picture_kind_t {
     /// Restyled.
     DREAMFRAME_PICTURE_KIND_NEW = 1,
-    /// The last picture again.
+    /// A repeat of the last picture.
     DREAMFRAME_PICTURE_KIND_REPEATED = 2,
-    /// Another one in the place of a picture that the safety checker flagged.
+    /// A replacement of a picture that the safety checker flagged.
     DREAMFRAME_PICTURE_KIND_FLAGGED = 3,
     /// The frame itself, because the parameter `skip_diffusion` is on.
     DREAMFRAME_PICTURE_KIND_PASSED = 4,
 }
 
-/// How a picture was made: all but its pixels. Begin with `DREAMFRAME_PICTURE_INFO_INIT`.
+/// Metadata of a picture. Initialize with `DREAMFRAME_PICTURE_INFO_INIT`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct dreamframe_picture_info_t {
     /// The size of this struct in bytes.
     pub struct_size: usize,
-    /// The frame with which the picture came out.
+    /// The id of the frame whose processing output the picture.
     pub id: u64,
-    /// The frame that it was made from.
+    /// The id of the frame that it was made from.
     pub source_id: u64,
     /// The `timestamp_ns` of the frame that it was made from.
     pub timestamp_ns: u64,
     /// The `user_tag` of the frame that it was made from.
     pub user_tag: u64,
-    /// The version of the parameters that it was made with: the newest update applied, 0 before the first.
+    /// The version of the parameters in effect: that of the newest applied update, 0 before the first.
     pub version: u64,
-    /// How it came about: a `dreamframe_picture_kind_t`.
+    /// How it was made: a `dreamframe_picture_kind_t`.
     pub kind: u32,
-    /// Pixels in a row of the picture.
+    /// Width of the picture, in pixels.
     pub width: u32,
-    /// Rows of the picture.
+    /// Height of the picture, in pixels.
     pub height: u32,
     /// Always 0.
     pub reserved: u32,
-    /// Microseconds from pixels to numbers, with the processors before the encoder.
+    /// Microseconds for converting the frame, and for the processors before the encoder.
     pub preprocess_us: u64,
     /// Microseconds in the encoder.
     pub encode_us: u64,
@@ -54,20 +54,20 @@ pub struct dreamframe_picture_info_t {
     pub unet_us: u64,
     /// Microseconds in the decoder.
     pub decode_us: u64,
-    /// Microseconds from numbers to pixels, with the processors after the decoder.
+    /// Microseconds for the processors after the decoder, and for converting the picture.
     pub postprocess_us: u64,
     /// Microseconds for the whole frame.
     pub total_us: u64,
 }
 
-// SAFETY: `repr(C)`, begins with its size, and all its fields are numbers.
+// SAFETY: `repr(C)`, starts with its size, and all its fields are integers.
 unsafe impl Versioned for dreamframe_picture_info_t {
     const NAME: &'static str = "picture_info";
     const LEAST: usize = offset_of!(Self, total_us) + size_of::<u64>();
 }
 
 impl dreamframe_picture_info_t {
-    /// What the library says of a picture of `size`, width and height.
+    /// Returns the metadata of a picture with the given width and height.
     pub(crate) fn new(info: &PictureInfo, size: (u32, u32)) -> Self {
         use dreamframe_picture_kind_t as Kind;
         let kind = match info.kind {
@@ -75,7 +75,7 @@ impl dreamframe_picture_info_t {
             PictureKind::Repeated => Kind::DREAMFRAME_PICTURE_KIND_REPEATED as u32,
             PictureKind::Flagged => Kind::DREAMFRAME_PICTURE_KIND_FLAGGED as u32,
             PictureKind::Passed => Kind::DREAMFRAME_PICTURE_KIND_PASSED as u32,
-            // A kind that this header has no number for yet.
+            // A kind without a number in this header.
             _ => 0,
         };
         let timings = info.timings;

@@ -1,53 +1,53 @@
-//! Memory of the host: plain structs with their size first, and places for results.
+//! Pointers from the host: versioned structs and output arguments.
 
 use std::mem::MaybeUninit;
 
 use dreamframe::{Error, ErrorKind, Result};
 
-/// More bytes no struct will ever have: a larger `struct_size` was never set.
+/// Upper limit of `struct_size`: a larger value was not initialized.
 const MOST: usize = 4096;
 
-/// A struct of the header that begins with `struct_size`, to which fields are only ever added at the end.
+/// A struct of the header that starts with `struct_size`, and to which fields are only appended.
 ///
 /// # Safety
 ///
-/// It is `repr(C)`, its first field is the `usize`, and zeros are a value of each of its fields.
+/// It is `repr(C)`, its first field is the `usize`, and zeros are valid for each of its fields.
 pub(crate) unsafe trait Versioned: Copy {
-    /// Its name in the header, without what all names begin and end with.
+    /// Its name in the header, without the common prefix and suffix.
     const NAME: &'static str;
-    /// Bytes that it had in the first version of the interface.
+    /// Its size in bytes in the first version of the interface.
     const LEAST: usize;
 }
 
-/// Reads a struct of the host, with zeros for fields that the host's header does not have.
+/// Reads a struct of the host. Fields that the host's header does not have are zero.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for NULL, a `struct_size` that no version had, and values in fields that this library does not know.
+/// `InvalidArgument` for NULL, a `struct_size` of no version, and nonzero fields that this library does not know.
 ///
 /// # Safety
 ///
-/// `from` is NULL, or points to as many readable bytes as `struct_size` says.
+/// `from` is NULL, or points to `struct_size` readable bytes.
 pub(crate) unsafe fn read<T: Versioned>(from: *const T) -> Result<T> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's guarantee.
     let size = unsafe { checked_size(from) }?;
     let from = from.cast::<u8>();
     let mut value = MaybeUninit::<T>::zeroed();
     let known = size.min(size_of::<T>());
-    // SAFETY: `size` bytes can be read; `value` has `known`.
+    // SAFETY: `size` bytes are readable; `value` has `known`.
     unsafe { std::ptr::copy_nonoverlapping(from, value.as_mut_ptr().cast(), known) };
-    // SAFETY: as above, past what was copied.
+    // SAFETY: as above, beyond the copied bytes.
     let rest = unsafe { std::slice::from_raw_parts(from.add(known), size - known) };
     if rest.iter().any(|&byte| byte != 0) {
         let text =
             format!("{}: got values in fields that this library does not have: it is older than the header", T::NAME);
-        return Err(wrong(text));
+        return Err(invalid_argument(text));
     }
-    // SAFETY: zeros and what the host wrote are values of every field.
+    // SAFETY: zeros and the host's bytes are valid for every field.
     Ok(unsafe { value.assume_init() })
 }
 
-/// A struct of the host that results go to.
+/// A struct of the host that receives results.
 #[derive(Debug)]
 pub(crate) struct OutStruct<T> {
     to: *mut T,
@@ -55,44 +55,44 @@ pub(crate) struct OutStruct<T> {
 }
 
 impl<T: Versioned> OutStruct<T> {
-    /// Checks the place.
+    /// Checks the pointer.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for NULL, and a `struct_size` that no version had.
+    /// `InvalidArgument` for NULL, and for a `struct_size` of no version.
     ///
     /// # Safety
     ///
-    /// `to` is NULL, or points to as many writable bytes as `struct_size` says, until the call returns.
+    /// `to` is NULL, or points to `struct_size` writable bytes until the call returns.
     pub(crate) unsafe fn required(to: *mut T) -> Result<Self> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's guarantee.
         let size = unsafe { checked_size(to) }?;
         Ok(Self { to, size })
     }
 
-    /// As [`required`](Self::required), with `None` for NULL.
+    /// Like [`required`](Self::required), with `None` for NULL.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a `struct_size` that no version had.
+    /// `InvalidArgument` for a `struct_size` of no version.
     ///
     /// # Safety
     ///
-    /// That of `required`.
+    /// Same as for `required`.
     pub(crate) unsafe fn optional(to: *mut T) -> Result<Option<Self>> {
         if to.is_null() {
             return Ok(None);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's guarantee.
         unsafe { Self::required(to) }.map(Some)
     }
 
-    /// Writes `value`, as far as the host's header knows it; the host's `struct_size` stays.
+    /// Writes the fields of `value` that the host's header knows; the host's `struct_size` is not changed.
     pub(crate) fn set(self, value: &T) {
         let first = size_of::<usize>();
         let len = self.size.min(size_of::<T>()) - first;
         let from = std::ptr::from_ref(value).cast::<u8>();
-        // SAFETY: both have `first + len` bytes, checked above, and the host's do not lie in ours.
+        // SAFETY: both have `first + len` bytes, checked above, and they do not overlap.
         unsafe { std::ptr::copy_nonoverlapping(from.add(first), self.to.cast::<u8>().add(first), len) };
     }
 }
@@ -102,12 +102,12 @@ impl<T: Versioned> OutStruct<T> {
 /// `at` is NULL, or points to a `usize`.
 unsafe fn checked_size<T: Versioned>(at: *const T) -> Result<usize> {
     check_place(at, T::NAME)?;
-    // SAFETY: not NULL and aligned; the caller's promise.
+    // SAFETY: not NULL and aligned; the caller's guarantee.
     let size = unsafe { at.cast::<usize>().read() };
     if !(T::LEAST..=MOST).contains(&size) {
         let (name, least) = (T::NAME, T::LEAST);
         let init = name.to_uppercase();
-        return Err(wrong(format!(
+        return Err(invalid_argument(format!(
             "struct_size of {name}: got {size}, expected {least} to {MOST}; initialise it with DREAMFRAME_{init}_INIT"
         )));
     }
@@ -116,20 +116,23 @@ unsafe fn checked_size<T: Versioned>(at: *const T) -> Result<usize> {
 
 fn check_place<T>(at: *const T, name: &str) -> Result<()> {
     if at.is_null() {
-        return Err(wrong(format!("{name}: got NULL, expected an address")));
+        return Err(invalid_argument(format!("{name}: got NULL, expected an address")));
     }
     if !at.is_aligned() {
-        return Err(wrong(format!("{name}: got an unaligned address, expected a multiple of {}", align_of::<T>())));
+        return Err(invalid_argument(format!(
+            "{name}: got an unaligned address, expected a multiple of {}",
+            align_of::<T>()
+        )));
     }
     Ok(())
 }
 
-/// A place for one result.
+/// An output argument.
 #[derive(Debug)]
 pub(crate) struct Out<T>(*mut T);
 
 impl<T> Out<T> {
-    /// Checks the place.
+    /// Checks the pointer.
     ///
     /// # Errors
     ///
@@ -137,54 +140,57 @@ impl<T> Out<T> {
     ///
     /// # Safety
     ///
-    /// `to` is NULL, or can be written until the call returns.
+    /// `to` is NULL, or writable until the call returns.
     pub(crate) unsafe fn required(to: *mut T, name: &str) -> Result<Self> {
         check_place(to, name)?;
         Ok(Self(to))
     }
 
-    /// As [`required`](Self::required); nothing is written to NULL.
+    /// Like [`required`](Self::required); results are discarded for NULL.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for an address that cannot be.
+    /// `InvalidArgument` for a misaligned address.
     ///
     /// # Safety
     ///
-    /// That of `required`.
+    /// Same as for `required`.
     pub(crate) unsafe fn optional(to: *mut T, name: &str) -> Result<Option<Self>> {
         if to.is_null() {
             return Ok(None);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's guarantee.
         unsafe { Self::required(to, name) }.map(Some)
     }
 
     /// Writes the result.
     pub(crate) fn set(self, value: T) {
-        // SAFETY: checked when it was made.
+        // SAFETY: checked on construction.
         unsafe { self.0.write(value) };
     }
 }
 
-/// Looks at bytes of the host.
+/// Returns a slice of the host's memory.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for NULL, and for more bytes than there can be.
+/// `InvalidArgument` for NULL, and for a length beyond the address space.
 ///
 /// # Safety
 ///
-/// `data` is NULL, or `len` values can be read from it during `'a`.
+/// `data` is NULL, or `len` values are readable during `'a`.
 pub(crate) unsafe fn slice<'a, T>(data: *const T, len: usize, name: &str) -> Result<&'a [T]> {
     check_place(data, name)?;
     if len.checked_mul(size_of::<T>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-        return Err(wrong(format!("length of {name}: got {len} values, expected at most {} bytes", isize::MAX)));
+        return Err(invalid_argument(format!(
+            "length of {name}: got {len} values, expected at most {} bytes",
+            isize::MAX
+        )));
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's guarantee.
     Ok(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
-fn wrong(text: String) -> Error {
+fn invalid_argument(text: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, text)
 }

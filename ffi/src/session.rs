@@ -1,4 +1,4 @@
-//! Sessions: an engine on its own thread, that frames go to and pictures come from without waiting.
+//! Sessions: engines on their own threads, with frames and pictures passed without waiting.
 
 #[cfg(feature = "transport")]
 mod served;
@@ -26,7 +26,7 @@ use crate::picture::dreamframe_picture_info_t;
 use crate::pointer::{self, Out, Versioned};
 use crate::status::dreamframe_status_t;
 
-/// A session. Its functions may be called from any thread, also at the same time, unless they say otherwise.
+/// A session. Its functions are thread-safe unless documented otherwise.
 #[derive(Debug)]
 pub struct dreamframe_session_t {
     _opaque: [u8; 0],
@@ -37,24 +37,25 @@ impl Handle for dreamframe_session_t {
     const NAME: &'static str = "session";
 }
 
-/// What a session returns for a frame that failed, besides the event.
+/// What a session outputs for a frame that failed, in addition to the event.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_failed_frame_t {
-    /// The last picture comes again, so that pictures keep the pace of frames.
+    /// The last picture is repeated, so that there is a picture for each frame.
     DREAMFRAME_FAILED_FRAME_REPEAT = 1,
-    /// No picture comes.
+    /// No picture.
     DREAMFRAME_FAILED_FRAME_SKIP = 2,
 }
 
-/// Takes a picture as soon as it is ready.
+/// Receives a picture as soon as it is ready.
 ///
-/// - Threads: called on the session's thread, one picture at a time. It must be quick, since the next frame waits for it,
-///   and must not call `dreamframe_session_stop()`; other functions of the session are fine.
-/// - Ownership: picture and info are valid during the call, and only read.
+/// - Threads: called on the session's thread, one picture at a time. It must return quickly, since the next frame waits
+///   for it,
+///   and must not call `dreamframe_session_stop()`; other functions of the session are allowed.
+/// - Ownership: picture and info are valid during the call, and must not be written.
 ///
 /// @param user_data  that of the session's options
-/// @param picture    the pixels; NULL where another thread has polled them already
+/// @param picture    the pixels; NULL if another thread has already polled them
 /// @param info       how the picture was made
 pub type dreamframe_picture_callback_t = Option<
     unsafe extern "C" fn(
@@ -64,15 +65,15 @@ pub type dreamframe_picture_callback_t = Option<
     ),
 >;
 
-/// What a host chooses when it starts a session. Begin with `DREAMFRAME_SESSION_OPTIONS_INIT`.
+/// Options of a session. Initialize with `DREAMFRAME_SESSION_OPTIONS_INIT`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct dreamframe_session_options_t {
     /// The size of this struct in bytes.
     pub struct_size: usize,
-    /// Takes pictures as soon as they are ready; NULL for a host that polls.
+    /// Receives pictures as soon as they are ready; NULL for a host that polls.
     pub on_picture: dreamframe_picture_callback_t,
-    /// Given back to `on_picture`.
+    /// Passed to `on_picture`.
     pub user_data: *mut c_void,
     /// A `dreamframe_failed_frame_t`; 0 to repeat.
     pub failed_frame: u32,
@@ -80,30 +81,31 @@ pub struct dreamframe_session_options_t {
     pub reserved: u32,
 }
 
-// SAFETY: `repr(C)`, begins with its size, and zeros are a value of each field: no function, NULL, numbers.
+// SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: no function, NULL, integers.
 unsafe impl Versioned for dreamframe_session_options_t {
     const NAME: &'static str = "session_options";
     const LEAST: usize = offset_of!(Self, reserved) + size_of::<u32>();
 }
 
-/// What stands behind a session's handle.
+/// The object of a session's handle.
 pub(crate) struct SessionCell {
     engine: Arc<EngineCell>,
-    /// None once it was stopped.
+    /// `None` once it was stopped.
     session: Mutex<Option<Session>>,
     pub(crate) handle: SessionHandle,
     pub(crate) shared: Arc<Shared>,
     pub(crate) copier: Mutex<FrameCopier>,
 }
 
-/// What the session's thread and the host's threads share.
+/// State shared between the session's thread and the host's threads.
 pub(crate) struct Shared {
-    /// A picture that was seen and not taken.
+    /// A picture whose size was returned, but which was not taken.
     kept: Mutex<Option<Picture>>,
-    /// The size of the last picture that was seen: `width << 32 | height`.
+    /// The size of the last such picture: `width << 32 | height`.
     size: AtomicU64,
     pub(crate) on_picture: Option<Arc<Gate>>,
-    /// Whether it is a server's: that ends it, and puts its pictures into `kept` once they are on their way to viewers.
+    /// Whether it belongs to a server. The server then ends it, and stores its pictures in `kept` after sending them to
+    /// viewers.
     served: bool,
 }
 
@@ -122,25 +124,25 @@ impl Shared {
         let mut kept = self.kept();
         let new = if self.served { None } else { handle.poll() };
         let picture = new.or_else(|| kept.take())?;
-        // One that is older than it will not be shown any more.
+        // An older one is not shown any more.
         *kept = None;
         drop(kept);
         self.note_size(&picture);
         Some(picture)
     }
 
-    /// Notes the size of a picture that was seen.
+    /// Stores the size of a picture.
     pub(crate) fn note_size(&self, picture: &Picture) {
         let (width, height) = (picture.frame.width(), picture.frame.height());
         self.size.store(u64::from(width) << 32 | u64::from(height), Ordering::Release);
     }
 
-    /// Puts back a picture that could not be given, unless a newer one is there.
+    /// Puts back a picture that could not be copied, unless there is a newer one.
     pub(crate) fn put_back(&self, picture: Picture) {
         self.kept().get_or_insert(picture);
     }
 
-    /// The size of the picture that comes next, as far as that is known.
+    /// Returns the size of the next picture, as far as it is known.
     pub(crate) fn size(&self, handle: &SessionHandle) -> (u32, u32) {
         if let Some(picture) = self.take(handle) {
             self.put_back(picture);
@@ -171,11 +173,11 @@ impl SessionCell {
         self.end_within(timeout)
     }
 
-    /// Ends it and gives the engine back.
+    /// Ends the session and returns the engine.
     ///
     /// # Errors
     ///
-    /// `Closed` where it was ended before, and those of ending a session.
+    /// `Closed` if it was already ended, and errors of ending a session.
     pub(crate) fn end_within(&self, timeout: Duration) -> Result<()> {
         let stopped = || Error::new(ErrorKind::Closed, "the session is already stopped");
         let session = self.session().ok_or_else(stopped)?;
@@ -185,8 +187,8 @@ impl SessionCell {
 
     fn end(&self, ended: Result<Engine>) -> Result<()> {
         match &ended {
-            // What takes too long may be `on_picture` itself.
-            Err(error) if error.kind() == ErrorKind::Timeout => self.refuse(),
+            // The timeout may be caused by `on_picture` itself.
+            Err(error) if error.kind() == ErrorKind::Timeout => self.close_without_waiting(),
             Ok(_) | Err(_) => self.close(),
         }
         let (engine, result) = match ended {
@@ -197,9 +199,9 @@ impl SessionCell {
         result
     }
 
-    fn refuse(&self) {
+    fn close_without_waiting(&self) {
         if let Some(gate) = &self.shared.on_picture {
-            gate.refuse();
+            gate.close_without_waiting();
         }
     }
 
@@ -215,8 +217,8 @@ impl SessionCell {
         }
     }
 
-    /// Drops the session, whose threads are waited for. Where this thread is in a function of the host, one of them may
-    /// be in another that waits for this one: then no longer than [`NESTED_WAIT`](callback::NESTED_WAIT).
+    /// Drops the session and waits for its threads. If this thread is inside a callback, one of them may be inside
+    /// another that waits for this one: then it waits no longer than [`NESTED_WAIT`](callback::NESTED_WAIT).
     fn drop_session(&self, session: Session) {
         if !callback::is_inside_any() || session.is_on_own_thread() {
             self.engine.hooks.within(|| drop(session));
@@ -226,21 +228,21 @@ impl SessionCell {
         let (done, ended) = sync_channel(1);
         let work = move || {
             engine.hooks.within(|| drop(session));
-            // The waiting thread may have given up.
+            // The waiting thread may have timed out.
             let _ = done.send(());
         };
-        // Where the system gives no more threads, the session is dropped here and now.
+        // If no thread can be started, the session is dropped on this one.
         if thread::Builder::new().name("dreamframe-free".into()).spawn(work).is_ok() {
             let _ = ended.recv_timeout(callback::NESTED_WAIT);
         }
     }
 
-    /// Ends it with its engine, if it runs.
+    /// Ends it together with its engine, if it is running.
     pub(crate) fn abandon(&self) {
         match self.session() {
             Some(session) => {
                 self.drop_session(session);
-                // What came of it, the host did not want to know.
+                // The host is not interested in the result.
                 let _ = self.end(Err(Error::new(ErrorKind::Closed, "the session was freed")));
             }
             None => self.close(),
@@ -266,7 +268,7 @@ impl dreamframe_session_options_t {
     }
 }
 
-/// The host's function for pictures.
+/// The host's callback for pictures.
 struct OnPicture {
     callback: unsafe extern "C" fn(*mut c_void, *const dreamframe_frame_t, *const dreamframe_picture_info_t),
     user_data: UserData,
@@ -282,7 +284,7 @@ impl OnPicture {
         let size = frame.map_or((0, 0), |frame| (frame.width, frame.height));
         let info = dreamframe_picture_info_t::new(&info, size);
         let frame = frame.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: the host's function, with structs that outlive the call.
+        // SAFETY: the host's callback, with structs that outlive the call.
         self.gate.call(|| unsafe { (self.callback)(self.user_data.0, frame, &raw const info) });
         if let Some(picture) = picture {
             self.shared.put_back(picture);
@@ -290,16 +292,17 @@ impl OnPicture {
     }
 }
 
-/// Starts a session: moves the engine to a thread of its own, until `dreamframe_session_stop()` returns it.
+/// Starts a session: moves the engine to its own thread, until `dreamframe_session_stop()` returns it.
 ///
 /// - Threads: one call at a time per object.
-/// - Ownership: the engine stays the host's, to be freed by it, but is in the session until that is stopped. The session is
-///   the host's, who frees it with `dreamframe_session_free()`.
+/// - Ownership: the host still owns the engine, which is in the session until that is stopped. The host owns the
+///   session, and
+///   frees it with `dreamframe_session_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
 ///   `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread; the engine is then freed.
 ///
 /// @param[in]  engine       from `dreamframe_engine_create()`
-/// @param[in]  options      begun with `DREAMFRAME_SESSION_OPTIONS_INIT`; NULL for the defaults
+/// @param[in]  options      initialized with `DREAMFRAME_SESSION_OPTIONS_INIT`; NULL for the defaults
 /// @param[out] out_session  the new session
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_start(
@@ -308,7 +311,7 @@ pub unsafe extern "C" fn dreamframe_session_start(
     out_session: *mut *mut dreamframe_session_t,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_session, "out_session") }?;
         let options = if options.is_null() {
             let (user_data, on_picture) = (std::ptr::null_mut(), None);
@@ -337,15 +340,16 @@ pub unsafe extern "C" fn dreamframe_session_start(
 /// Stops a session and returns the engine. A waiting frame is still processed, and prepared updates are
 /// applied. When the call returns, `on_picture` is not called again; pictures that were not taken can still be polled.
 ///
-/// - Threads: any thread but the session's own: never from `on_picture`.
-/// - Ownership: the session is still to be freed. The engine can be used again.
+/// - Threads: any thread except the session's own: never from `on_picture`.
+/// - Ownership: the session must still be freed. The engine can be used again.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, from `on_picture`, and for the session of a server;
-///   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames
-///   or `on_picture` take longer: the session then ends by itself, with its engine, and `on_picture` is not called again;
-///   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
+///   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` if frames or `on_picture`
+///   take
+///   longer: the session then ends in the background, with its engine, and `on_picture` is not called again;
+///   `DREAMFRAME_ERROR_INTERNAL` if the engine panicked.
 ///
 /// @param[in]  session     from `dreamframe_session_start()`
-/// @param[in]  timeout_ms  how long to wait at most, in milliseconds
+/// @param[in]  timeout_ms  timeout in milliseconds
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_stop(
     session: *mut dreamframe_session_t,
@@ -354,14 +358,17 @@ pub unsafe extern "C" fn dreamframe_session_stop(
     guard(|| handle::get(session.cast_const())?.stop(Duration::from_millis(timeout_ms)))
 }
 
-/// Frees a session. NULL or a handle that was freed has no effect. One that runs ends with the frame that it works on,
-/// and its engine goes with it; a model that is being loaded is not waited for. The session of a server continues.
+/// Frees a session. NULL or a handle that was freed has no effect. A running session ends after its current frame, and
+/// its engine is freed with it; a model that is being loaded is not waited for. The session of a server continues.
 ///
-/// - Threads: any thread, but not while another call uses the session: that call then ends by itself. From within a
-///   function of the host, be it of another object, the session's own functions are waited for no longer than 5 seconds, so
-///   that two threads which free each other's objects from there both continue.
-/// - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls, or
-///   it was waited for in vain from within another function of the host.
+/// - Threads: any thread. If another call is using the session, that call completes. Inside a callback of any object,
+///   this
+///   waits at most 5 seconds for the session's own callbacks, so that two threads that free each other's objects in
+///   callbacks
+///   do not deadlock.
+/// - Ownership: the handle is invalid afterwards. When the call returns, `on_picture` is not running, unless it is the
+///   caller,
+///   or the wait for it timed out inside another callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_free(session: *mut dreamframe_session_t) {
     guard(|| {

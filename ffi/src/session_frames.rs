@@ -1,4 +1,4 @@
-//! Frames into a session, pictures out of it.
+//! Submitting frames to a session, and taking pictures from it.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::session::{SessionCell, dreamframe_session_t};
 use crate::status::dreamframe_status_t;
 
 impl SessionCell {
-    /// Copies a picture into the host's memory; where that cannot be, the picture waits for the next time.
+    /// Copies a picture into the host's memory; on failure, the picture is kept for the next call.
     ///
     /// # Safety
     ///
-    /// `room` is the host's, as the header says.
+    /// `target` is valid as documented in the header.
     unsafe fn give(
         &self,
         picture: Picture,
-        room: &dreamframe_frame_t,
+        target: &dreamframe_frame_t,
         out: Option<OutStruct<dreamframe_picture_info_t>>,
     ) -> Result<Done> {
         self.shared.note_size(&picture);
         // SAFETY: the caller's promise.
-        if let Err(error) = unsafe { copy_out(&self.copier, &picture.frame.view(), room) } {
+        if let Err(error) = unsafe { copy_out(&self.copier, &picture.frame.view(), target) } {
             self.shared.put_back(picture);
             return Err(error);
         }
@@ -37,8 +37,8 @@ impl SessionCell {
         Ok(Done::Yes)
     }
 
-    /// Returns the information of no picture.
-    fn nothing(&self) -> Result<Done> {
+    /// Returns metadata without a picture.
+    fn no_picture(&self) -> Result<Done> {
         if self.handle.is_running() {
             return Ok(Done::NotReady);
         }
@@ -46,16 +46,17 @@ impl SessionCell {
     }
 }
 
-/// Hands a frame to the session. Returns at once: a frame that still waits is replaced.
+/// Submits a frame to the session, without waiting: a frame that is not yet processed is replaced.
 ///
-/// - Threads: any thread, also while other calls on this session run.
+/// - Threads: thread-safe.
 /// - Ownership: the pixels are copied before the call returns; the library keeps no pointer to `frame`.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for what
-///   cannot be; `DREAMFRAME_ERROR_CLOSED` once the session has ended; `DREAMFRAME_ERROR_OUT_OF_MEMORY`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
+///   for an
+///   invalid frame; `DREAMFRAME_ERROR_CLOSED` once the session has ended; `DREAMFRAME_ERROR_OUT_OF_MEMORY`.
 ///
 /// @param[in]  session  from `dreamframe_session_start()`
 /// @param[in]  frame    the frame, of any size and format
-/// @param[out] out_id   the number by which a picture will name this frame as its source; may be NULL
+/// @param[out] out_id   the id of the frame, which is the source id of its picture; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_submit(
     session: *mut dreamframe_session_t,
@@ -63,7 +64,7 @@ pub unsafe extern "C" fn dreamframe_session_submit(
     out_id: *mut u64,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (frame, out) = unsafe { (pointer::read(frame)?, Out::optional(out_id, "out_id")?) };
         let cell = handle::get(session.cast_const())?;
         // SAFETY: likewise.
@@ -76,89 +77,91 @@ pub unsafe extern "C" fn dreamframe_session_submit(
     })
 }
 
-/// Copies the newest picture into the host's memory, unless it was taken already. Never waits.
+/// Copies the newest picture into the host's memory, unless it was already taken. Does not wait.
 ///
-/// Returns `DREAMFRAME_NOT_READY` where there is none yet. A picture that does not fit into `room` stays: ask
+/// Returns `DREAMFRAME_NOT_READY` if there is none yet. A picture of another size than `target` is kept: call
 /// `dreamframe_session_size()`, and poll again.
 ///
-/// - Threads: any thread, also while other calls on this session run; each picture goes to one of them.
-/// - Ownership: the library keeps no pointer to `room`.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for room
-///   that cannot be or has another size; `DREAMFRAME_ERROR_CLOSED` once the session has ended and all pictures are taken.
+/// - Threads: thread-safe; each picture is returned once.
+/// - Ownership: the library keeps no pointer to `target`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
+///   for an
+///   invalid target or one of another size; `DREAMFRAME_ERROR_CLOSED` once the session has ended and all pictures are
+///   taken.
 ///
 /// @param[in]  session   from `dreamframe_session_start()`
-/// @param[in]  room      where the picture goes, in any format
+/// @param[in]  target    receives the picture, in any format
 /// @param[out] out_info  how the picture was made; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_poll(
     session: *mut dreamframe_session_t,
-    room: *const dreamframe_frame_t,
+    target: *const dreamframe_frame_t,
     out_info: *mut dreamframe_picture_info_t,
 ) -> dreamframe_status_t {
     guard_ready(|| {
-        // SAFETY: the host's promise, as the header says.
-        let (room, out) = unsafe { (pointer::read(room)?, OutStruct::optional(out_info)?) };
+        // SAFETY: guaranteed by the host, as documented in the header.
+        let (target, out) = unsafe { (pointer::read(target)?, OutStruct::optional(out_info)?) };
         let cell = handle::get(session.cast_const())?;
         // SAFETY: likewise.
-        unsafe { room.view_mut(None) }?;
+        unsafe { target.view_mut(None) }?;
         match cell.shared.take(&cell.handle) {
             // SAFETY: likewise.
-            Some(picture) => unsafe { cell.give(picture, &room, out) },
-            None => cell.nothing(),
+            Some(picture) => unsafe { cell.give(picture, &target, out) },
+            None => cell.no_picture(),
         }
     })
 }
 
-/// As `dreamframe_session_poll()`, but waits for a picture. For sessions without `on_picture`.
+/// Like `dreamframe_session_poll()`, but waits for a picture. For sessions without `on_picture`.
 ///
-/// Returns `DREAMFRAME_NOT_READY` where none came in time.
+/// Returns `DREAMFRAME_NOT_READY` on a timeout.
 ///
-/// - Threads: any thread, also while other calls on this session run; each picture goes to one of them.
-/// - Ownership: the library keeps no pointer to `room`.
+/// - Threads: thread-safe; each picture is returned once.
+/// - Ownership: the library keeps no pointer to `target`.
 /// - Errors: those of `dreamframe_session_poll()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for a session with `on_picture`.
 ///
 /// @param[in]  session     from `dreamframe_session_start()`
-/// @param[in]  timeout_ms  how long to wait at most, in milliseconds
-/// @param[in]  room        where the picture goes, in any format
+/// @param[in]  timeout_ms  timeout in milliseconds
+/// @param[in]  target      receives the picture, in any format
 /// @param[out] out_info    how the picture was made; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_wait(
     session: *mut dreamframe_session_t,
     timeout_ms: u64,
-    room: *const dreamframe_frame_t,
+    target: *const dreamframe_frame_t,
     out_info: *mut dreamframe_picture_info_t,
 ) -> dreamframe_status_t {
     guard_ready(|| {
-        // SAFETY: the host's promise, as the header says.
-        let (room, out) = unsafe { (pointer::read(room)?, OutStruct::optional(out_info)?) };
+        // SAFETY: guaranteed by the host, as documented in the header.
+        let (target, out) = unsafe { (pointer::read(target)?, OutStruct::optional(out_info)?) };
         let cell = handle::get(session.cast_const())?;
         if cell.shared.on_picture.is_some() {
             let text = "a session with on_picture does not support waiting; use dreamframe_session_poll";
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         // SAFETY: likewise.
-        unsafe { room.view_mut(None) }?;
+        unsafe { target.view_mut(None) }?;
         let picture = match cell.shared.take(&cell.handle) {
             None => cell.handle.wait(Duration::from_millis(timeout_ms)),
             picture => picture,
         };
         match picture {
             // SAFETY: likewise.
-            Some(picture) => unsafe { cell.give(picture, &room, out) },
-            None => cell.nothing(),
+            Some(picture) => unsafe { cell.give(picture, &target, out) },
+            None => cell.no_picture(),
         }
     })
 }
 
-/// Returns the size of the picture that the next poll takes, in pixels; if none waits, that of the last one, and of the
-/// engine's pictures before the first.
+/// Returns the size of the picture that the next poll returns, in pixels. If no picture waits, it is that of the last
+/// one, or that of the engine before the first.
 ///
-/// - Threads: any thread, also while other calls on this session run.
+/// - Threads: thread-safe.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
 /// @param[in]  session     from `dreamframe_session_start()`
-/// @param[out] out_width   pixels in a row
-/// @param[out] out_height  rows
+/// @param[out] out_width   width in pixels
+/// @param[out] out_height  height in pixels
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_size(
     session: *mut dreamframe_session_t,
@@ -166,7 +169,7 @@ pub unsafe extern "C" fn dreamframe_session_size(
     out_height: *mut u32,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (width, height) =
             unsafe { (Out::required(out_width, "out_width")?, Out::required(out_height, "out_height")?) };
         let cell = handle::get(session.cast_const())?;
@@ -179,18 +182,18 @@ pub unsafe extern "C" fn dreamframe_session_size(
 
 /// Returns whether the session accepts frames.
 ///
-/// - Threads: any thread, also while other calls on this session run.
+/// - Threads: thread-safe.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
-/// @param[out] out_running  false once it was stopped or has ended by itself
+/// @param[out] out_running  false once it was stopped or has ended
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_is_running(
     session: *mut dreamframe_session_t,
     out_running: *mut bool,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_running, "out_running") }?;
         out.set(handle::get(session.cast_const())?.handle.is_running());
         Ok(())

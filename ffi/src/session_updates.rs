@@ -1,4 +1,4 @@
-//! Parameters and reports of a running session.
+//! Parameter updates and events of a running session.
 
 use std::ffi::c_char;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::session::dreamframe_session_t;
 use crate::status::dreamframe_status_t;
 use crate::text;
 
-/// How an update ended that was not rejected.
+/// How an update ended, unless it was rejected.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_outcome_t {
-    /// It counts.
+    /// It was applied.
     DREAMFRAME_OUTCOME_APPLIED = 1,
-    /// Later updates change all that it changed, so it was left out.
+    /// It was skipped, because later updates change all of its fields.
     DREAMFRAME_OUTCOME_SUPERSEDED = 2,
 }
 
@@ -28,18 +28,18 @@ fn within<R>(session: *mut dreamframe_session_t, body: impl FnOnce(&SessionHandl
     handle::get(session.cast_const())?.within(body)
 }
 
-/// Changes parameters while frames are processed. The patch is checked now, prepared on another thread, and applied
-/// between two of them. What turns out later, such as a missing model, comes as an event and from
+/// Changes parameters while frames are processed. The patch is validated now, prepared on another thread, and applied
+/// between two frames. A later failure, such as a missing model, is reported by an event and by
 /// `dreamframe_session_wait_for()`.
 ///
-/// - Threads: any thread, also while other calls on this session run.
-/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+/// - Threads: thread-safe.
+/// - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation;
 ///   `DREAMFRAME_ERROR_UNSUPPORTED`, `_CLOSED`. Nothing has changed then.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
 /// @param[in]  patch_json   an object with the parameters to change
-/// @param[out] out_version  numbers the update; pictures made since have at least this version; may be NULL
+/// @param[out] out_version  the version of the update; pictures made with it have at least this version; may be NULL
 /// @param[out] out_report   `{"version": 1, "cost": "hot", "changes": […], "notices": […]}`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_update(
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn dreamframe_session_update(
     out_report: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (version, report) =
             unsafe { (Out::optional(out_version, "out_version")?, Out::optional(out_report, "out_report")?) };
         // SAFETY: likewise.
@@ -69,11 +69,11 @@ fn number(ticket: &Ticket, version: Option<Out<u64>>) {
     }
 }
 
-/// Changes the parameter `name`, or the field of an object where that is two names with a dot between them.
+/// Changes the parameter `name`; `object.field` means a field of an object.
 ///
 /// # Safety
 ///
-/// The pointers are the host's, as the header says.
+/// The pointers are valid as documented in the header.
 unsafe fn set(
     session: *mut dreamframe_session_t,
     name: *const c_char,
@@ -81,7 +81,7 @@ unsafe fn set(
     out_version: *mut u64,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's guarantee.
         let (out, name) = unsafe { (Out::optional(out_version, "out_version")?, text::required(name, "name")?) };
         let nest = |value, name: &str| Value::Object(Map::from_iter([(name.to_owned(), value)]));
         let patch = name.rsplit('.').fold(value()?, nest);
@@ -91,17 +91,18 @@ unsafe fn set(
     })
 }
 
-/// Changes one number, such as `"guidance_scale"` or `"ip_adapter.scale"`; otherwise as `dreamframe_session_update()`.
+/// Changes one number, such as `"guidance_scale"` or `"ip_adapter.scale"`; otherwise like
+/// `dreamframe_session_update()`.
 ///
-/// The value is taken as the shortest decimal that means the same float: `0.7f` is 0.7.
+/// The value is converted to the shortest decimal that yields the same float: `0.7f` is 0.7.
 ///
-/// - Threads: any thread, also while other calls on this session run.
-/// - Errors: those of `dreamframe_session_update()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for what is no finite number.
+/// - Threads: thread-safe.
+/// - Errors: those of `dreamframe_session_update()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for a value that is not finite.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
-/// @param[in]  name         a parameter, or a field of an object with a dot between the two
+/// @param[in]  name         a parameter, or a field of an object as `object.field`
 /// @param[in]  value        the new value
-/// @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
+/// @param[out] out_version  as for `dreamframe_session_update()`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_set_f32(
     session: *mut dreamframe_session_t,
@@ -114,19 +115,19 @@ pub unsafe extern "C" fn dreamframe_session_set_f32(
         let text = || format!("value: got {value}, expected a finite number");
         decimal.map(Value::Number).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text()))
     };
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     unsafe { set(session, name, value, out_version) }
 }
 
-/// Changes one whole number, such as `"seed"` or `"num_inference_steps"`; otherwise as `dreamframe_session_set_f32()`.
+/// Changes one integer, such as `"seed"` or `"num_inference_steps"`; otherwise like `dreamframe_session_set_f32()`.
 ///
-/// - Threads: any thread, also while other calls on this session run.
+/// - Threads: thread-safe.
 /// - Errors: those of `dreamframe_session_update()`.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
-/// @param[in]  name         a parameter, or a field of an object with a dot between the two
+/// @param[in]  name         a parameter, or a field of an object as `object.field`
 /// @param[in]  value        the new value
-/// @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
+/// @param[out] out_version  as for `dreamframe_session_update()`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_set_i64(
     session: *mut dreamframe_session_t,
@@ -134,19 +135,19 @@ pub unsafe extern "C" fn dreamframe_session_set_i64(
     value: i64,
     out_version: *mut u64,
 ) -> dreamframe_status_t {
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     unsafe { set(session, name, || Ok(value.into()), out_version) }
 }
 
-/// Changes one switch, such as `"skip_diffusion"`; otherwise as `dreamframe_session_set_f32()`.
+/// Changes one boolean, such as `"skip_diffusion"`; otherwise like `dreamframe_session_set_f32()`.
 ///
-/// - Threads: any thread, also while other calls on this session run.
+/// - Threads: thread-safe.
 /// - Errors: those of `dreamframe_session_update()`.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
-/// @param[in]  name         a parameter, or a field of an object with a dot between the two
+/// @param[in]  name         a parameter, or a field of an object as `object.field`
 /// @param[in]  value        the new value
-/// @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
+/// @param[out] out_version  as for `dreamframe_session_update()`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_set_bool(
     session: *mut dreamframe_session_t,
@@ -154,20 +155,20 @@ pub unsafe extern "C" fn dreamframe_session_set_bool(
     value: bool,
     out_version: *mut u64,
 ) -> dreamframe_status_t {
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     unsafe { set(session, name, || Ok(value.into()), out_version) }
 }
 
-/// Changes one text, such as `"prompt"`, which needs no quoting; otherwise as `dreamframe_session_set_f32()`.
+/// Changes one string, such as `"prompt"`, which needs no quoting; otherwise like `dreamframe_session_set_f32()`.
 ///
-/// - Threads: any thread, also while other calls on this session run.
-/// - Ownership: the text is only read.
+/// - Threads: thread-safe.
+/// - Ownership: the text is not kept.
 /// - Errors: those of `dreamframe_session_update()`.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
-/// @param[in]  name         a parameter, or a field of an object with a dot between the two
+/// @param[in]  name         a parameter, or a field of an object as `object.field`
 /// @param[in]  value        the new value
-/// @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
+/// @param[out] out_version  as for `dreamframe_session_update()`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_set_text(
     session: *mut dreamframe_session_t,
@@ -175,20 +176,20 @@ pub unsafe extern "C" fn dreamframe_session_set_text(
     value: *const c_char,
     out_version: *mut u64,
 ) -> dreamframe_status_t {
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     unsafe { set(session, name, || text::required(value, "value").map(Value::from), out_version) }
 }
 
 /// Changes the prompt gradually, over a number of pictures, while frames are processed.
 ///
-/// - Threads: any thread, also while other calls on this session run.
-/// - Ownership: the text is only read.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for a text that is no transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
-///   for prompts that cannot be; `DREAMFRAME_ERROR_CLOSED`. Nothing has changed then.
+/// - Threads: thread-safe.
+/// - Ownership: the text is not kept.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for an invalid transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
+///   for invalid prompts; `DREAMFRAME_ERROR_CLOSED`. Nothing has changed then.
 ///
 /// @param[in]  session          from `dreamframe_session_start()`
 /// @param[in]  transition_json  as for `dreamframe_engine_transition()`
-/// @param[out] out_version      numbers the update that begins it; may be NULL
+/// @param[out] out_version      the version of its first update; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_transition(
     session: *mut dreamframe_session_t,
@@ -196,7 +197,7 @@ pub unsafe extern "C" fn dreamframe_session_transition(
     out_version: *mut u64,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (out, text) = unsafe {
             (Out::optional(out_version, "out_version")?, text::required(transition_json, "transition_json")?)
         };
@@ -207,9 +208,9 @@ pub unsafe extern "C" fn dreamframe_session_transition(
     })
 }
 
-/// Returns the desired parameters, as JSON with every field: with all accepted updates, without those rejected since.
+/// Returns the desired parameters as JSON with every field: all accepted updates, minus those rejected since.
 ///
-/// - Threads: any thread, also while other calls on this session run.
+/// - Threads: thread-safe.
 /// - Ownership: free the text with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
@@ -221,23 +222,23 @@ pub unsafe extern "C" fn dreamframe_session_params(
     out_json: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_json, "out_json") }?;
         out.set(text::json_of(&within(session, |handle| Ok(handle.params().to_value()))?)?);
         Ok(())
     })
 }
 
-/// Returns what `dreamframe_session_update()` would change, and the cost; changes nothing. Quick.
+/// Returns what `dreamframe_session_update()` would change, and the cost, without applying it. Fast.
 ///
-/// - Threads: any thread, also while other calls on this session run.
-/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also while one pipeline went and the next is not there yet;
+/// - Threads: thread-safe.
+/// - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also while the old pipeline is released and the new one is not ready yet;
 ///   `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
 ///
 /// @param[in]  session     from `dreamframe_session_start()`
 /// @param[in]  patch_json  an object with the parameters to change
-/// @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changes; may be NULL
+/// @param[out] out_cost    a `dreamframe_cost_t`, or 0 if nothing changes; may be NULL
 /// @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_plan(
@@ -247,7 +248,7 @@ pub unsafe extern "C" fn dreamframe_session_plan(
     out_report: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (cost, report) =
             unsafe { (Out::optional(out_cost, "out_cost")?, Out::optional(out_report, "out_report")?) };
         // SAFETY: likewise.
@@ -265,13 +266,13 @@ pub unsafe extern "C" fn dreamframe_session_plan(
 
 /// Waits until an update is applied, superseded or rejected. For a rejected one, returns the status of its error.
 ///
-/// - Threads: any thread, also while other calls on this session run; not from `on_picture`.
-/// - Errors: `DREAMFRAME_ERROR_TIMEOUT`; `DREAMFRAME_ERROR_CLOSED` where the session ends first;
-///   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an update so long ago that it was forgotten; those of a rejected update.
+/// - Threads: thread-safe; not from `on_picture`.
+/// - Errors: `DREAMFRAME_ERROR_TIMEOUT`; `DREAMFRAME_ERROR_CLOSED` if the session ends first;
+///   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an update whose result is no longer stored; the error of a rejected update.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
-/// @param[in]  version      what the update gave
-/// @param[in]  timeout_ms   how long to wait at most, in milliseconds
+/// @param[in]  version      the version of the update
+/// @param[in]  timeout_ms   timeout in milliseconds
 /// @param[out] out_outcome  a `dreamframe_outcome_t`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_wait_for(
@@ -281,13 +282,13 @@ pub unsafe extern "C" fn dreamframe_session_wait_for(
     out_outcome: *mut u32,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::optional(out_outcome, "out_outcome") }?;
         let cell = handle::get(session.cast_const())?;
         let outcome = match cell.handle.wait_for_version(version, Duration::from_millis(timeout_ms))? {
             Outcome::Applied => dreamframe_outcome_t::DREAMFRAME_OUTCOME_APPLIED,
             Outcome::Superseded => dreamframe_outcome_t::DREAMFRAME_OUTCOME_SUPERSEDED,
-            Outcome::Rejected(error) => return Err(again(&error)),
+            Outcome::Rejected(error) => return Err(clone_error(&error)),
             _ => return Err(Error::new(ErrorKind::Internal, "the outcome has no value in the header")),
         };
         if let Some(out) = out {
@@ -297,27 +298,27 @@ pub unsafe extern "C" fn dreamframe_session_wait_for(
     })
 }
 
-/// The same error once more.
-fn again(error: &Error) -> Error {
+/// Copies an error.
+fn clone_error(error: &Error) -> Error {
     match error.violations() {
         [] => Error::new(error.kind(), format!("{error:#}")),
         violations => Error::invalid_params(violations.to_vec()),
     }
 }
 
-/// Takes the oldest waiting event; waits for one if there is none.
+/// Takes the oldest event; waits for one if there is none.
 ///
-/// Returns `DREAMFRAME_NOT_READY` where none came in time. `type` says what happened: `update_applied`,
-/// `update_rejected`, `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`,
-/// `callback_failed`, `transition_failed`, `stopped`; `error` is as `dreamframe_last_error_json()` has it. Later
-/// versions may add types and fields.
+/// Returns `DREAMFRAME_NOT_READY` on a timeout. `type` is one of `update_applied`, `update_rejected`,
+/// `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`, `callback_failed`,
+/// `transition_failed`, `stopped`; `error` has the format of `dreamframe_last_error_json()`. Later versions may add
+/// types and fields.
 ///
-/// - Threads: any thread, also while other calls on this session run; each event goes to one of them.
+/// - Threads: thread-safe; each event is returned once.
 /// - Ownership: free the text with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
 /// @param[in]  session     from `dreamframe_session_start()`
-/// @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
+/// @param[in]  timeout_ms  timeout in milliseconds; 0 not to wait
 /// @param[out] out_json    one object
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_next_event(
@@ -326,7 +327,7 @@ pub unsafe extern "C" fn dreamframe_session_next_event(
     out_json: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard_ready(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_json, "out_json") }?;
         let events = handle::get(session.cast_const())?.handle.events();
         let event = match timeout_ms {

@@ -1,4 +1,4 @@
-//! What a session has done so far, in numbers.
+//! Statistics of a session.
 
 use std::ffi::c_char;
 use std::mem::offset_of;
@@ -12,53 +12,53 @@ use crate::session::dreamframe_session_t;
 use crate::status::dreamframe_status_t;
 use crate::text;
 
-/// What a session has done so far, and does now. Begin with `DREAMFRAME_STATS_INIT`.
+/// Statistics of a session. Initialize with `DREAMFRAME_STATS_INIT`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct dreamframe_stats_t {
     /// The size of this struct in bytes.
     pub struct_size: usize,
-    /// Frames that came in.
+    /// Frames submitted.
     pub submitted: u64,
-    /// Frames that a newer one replaced before they were worked on.
+    /// Frames replaced by a newer one before they were processed.
     pub dropped: u64,
-    /// Frames that were restyled.
+    /// Frames restyled.
     pub computed: u64,
-    /// Frames that the similar-image filter skipped.
+    /// Frames skipped by the similar-image filter.
     pub skipped: u64,
-    /// Frames that went through unchanged.
+    /// Frames passed through unchanged.
     pub passed: u64,
-    /// Frames for which the last picture was given again.
+    /// Frames for which the last picture was repeated.
     pub repeated: u64,
     /// Frames that failed.
     pub failed: u64,
     /// Pictures replaced by a newer one before they were taken.
     pub unseen: u64,
-    /// Events discarded because they were not taken in time.
+    /// Events dropped because they were not taken in time.
     pub lost_events: u64,
-    /// The version of the parameters last accepted.
+    /// The version of the last accepted parameters.
     pub desired_version: u64,
-    /// The newest version applied.
+    /// The version of the newest applied update.
     pub active_version: u64,
-    /// Frames that came in, in a second.
+    /// Frames submitted per second.
     pub submitted_per_second: f64,
-    /// Frames that were restyled, in a second.
+    /// Frames restyled per second.
     pub computed_per_second: f64,
-    /// Half of the newest restyled frames took at most this, in microseconds; 0 before the first.
+    /// Median duration of the newest restyled frames, in microseconds; 0 before the first.
     pub frame_median_us: f64,
-    /// 95 of 100 took at most this.
+    /// 95th percentile of the same.
     pub frame_p95_us: f64,
-    /// Frames that wait: 0 or 1.
+    /// Frames waiting to be processed: 0 or 1.
     pub waiting_frames: u32,
-    /// Updates that wait or are made ready, without those that load something.
+    /// Updates that wait or are being prepared, without those that load something.
     pub waiting_updates: u32,
-    /// Updates that load something, and wait or are made ready.
+    /// Updates that load something, and wait or are being prepared.
     pub waiting_loads: u32,
     /// Always 0.
     pub reserved: u32,
 }
 
-// SAFETY: `repr(C)`, begins with its size, and all its fields are numbers.
+// SAFETY: `repr(C)`, starts with its size, and all its fields are integers and floats.
 unsafe impl Versioned for dreamframe_stats_t {
     const NAME: &'static str = "stats";
     const LEAST: usize = offset_of!(Self, reserved) + size_of::<u32>();
@@ -95,18 +95,18 @@ impl From<&Stats> for dreamframe_stats_t {
 
 /// Returns statistics of a session.
 ///
-/// - Threads: any thread, also while other calls on this session run.
+/// - Threads: thread-safe.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
 ///
 /// @param[in]  session    from `dreamframe_session_start()`
-/// @param[out] out_stats  begun with `DREAMFRAME_STATS_INIT`
+/// @param[out] out_stats  initialized with `DREAMFRAME_STATS_INIT`
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_stats(
     session: *mut dreamframe_session_t,
     out_stats: *mut dreamframe_stats_t,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { OutStruct::required(out_stats) }?;
         out.set(&(&handle::get(session.cast_const())?.handle.stats()).into());
         Ok(())
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn dreamframe_session_stats(
 
 /// Returns statistics of a session as JSON, with all rates and the times of each stage.
 ///
-/// - Threads: any thread, also while other calls on this session run.
+/// - Threads: thread-safe.
 /// - Ownership: free the text with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn dreamframe_session_stats_json(
     out_json: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_json, "out_json") }?;
         out.set(text::json_of(&handle::get(session.cast_const())?.handle.stats())?);
         Ok(())

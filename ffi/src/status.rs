@@ -4,45 +4,45 @@ use std::ffi::c_char;
 
 use dreamframe::ErrorKind;
 
-/// What a fallible call came to.
+/// Result of a fallible call.
 ///
-/// `DREAMFRAME_OK` is the only success. Any other value leaves every output argument as it was. A negative value is an
-/// error: `dreamframe_last_error()` says more. A positive value is none: there is nothing to give yet.
-/// Values are never renumbered; later versions may add some, so treat an unknown negative value as an error.
+/// `DREAMFRAME_OK` is the only success. Any other value leaves every output argument unchanged. A negative value is an
+/// error: see `dreamframe_last_error()`. A positive value is not an error: no result is available yet. Values are never
+/// renumbered. Later versions may add some, so treat an unknown negative value as an error.
 pub type dreamframe_status_t = i32;
 
-/// It is done, and the output arguments are written.
+/// Success: the output arguments are written.
 pub const DREAMFRAME_OK: dreamframe_status_t = 0;
-/// No error: there is no picture, or no event, yet.
+/// No error: no picture or event is available yet.
 pub const DREAMFRAME_NOT_READY: dreamframe_status_t = 1;
-/// The call is wrong in itself (NULL, a freed object, `struct_size`, state): correct the call.
+/// The call is invalid (NULL, a freed handle, `struct_size`, state).
 pub const DREAMFRAME_ERROR_INVALID_ARGUMENT: dreamframe_status_t = -1;
-/// Parameters break a rule: correct the values that `dreamframe_last_error_json()` lists.
+/// Parameters break a rule: `dreamframe_last_error_json()` lists the values.
 pub const DREAMFRAME_ERROR_INVALID_PARAMS: dreamframe_status_t = -2;
-/// A frame's size, format or strides do not fit: correct them.
+/// A frame has an invalid size, format or stride.
 pub const DREAMFRAME_ERROR_INVALID_FRAME: dreamframe_status_t = -3;
-/// A model or file is not there: bring it.
+/// A model or file does not exist.
 pub const DREAMFRAME_ERROR_NOT_FOUND: dreamframe_status_t = -4;
-/// A model's file is broken, or its names or shapes do not fit: replace the file.
+/// A model's file is corrupt, or its names or shapes are not as expected.
 pub const DREAMFRAME_ERROR_BAD_MODEL: dreamframe_status_t = -5;
-/// Not built in, or not built yet: use another build, or ask for less.
+/// Not supported by this library, device or model.
 pub const DREAMFRAME_ERROR_UNSUPPORTED: dreamframe_status_t = -6;
-/// Too little memory: a smaller size, fewer networks.
+/// Not enough memory: use a smaller size or fewer networks.
 pub const DREAMFRAME_ERROR_OUT_OF_MEMORY: dreamframe_status_t = -7;
-/// The device failed: look at the driver; a retry may help.
+/// The device failed: check the driver; retrying may help.
 pub const DREAMFRAME_ERROR_DEVICE: dreamframe_status_t = -8;
-/// The session has ended: stop using it.
+/// The session has ended.
 pub const DREAMFRAME_ERROR_CLOSED: dreamframe_status_t = -9;
-/// It took too long; the caller may wait longer, or continue without it.
+/// The timeout has expired; the operation may be retried.
 pub const DREAMFRAME_ERROR_TIMEOUT: dreamframe_status_t = -10;
-/// Reading or writing failed: look at the path in the message.
+/// Reading or writing failed; the message has the path.
 pub const DREAMFRAME_ERROR_IO: dreamframe_status_t = -11;
-/// The progress callback asked for it to stop, and nothing has changed.
+/// The progress callback cancelled loading, and nothing has changed.
 pub const DREAMFRAME_ERROR_CANCELLED: dreamframe_status_t = -12;
-/// A bug of this library, such as a caught panic: report it.
+/// A bug in this library, such as a caught panic: please report it.
 pub const DREAMFRAME_ERROR_INTERNAL: dreamframe_status_t = -99;
 
-/// Every kind of error with its number.
+/// Every kind of error with its status.
 pub(crate) const ERRORS: [(ErrorKind, dreamframe_status_t); 13] = [
     (ErrorKind::InvalidArgument, DREAMFRAME_ERROR_INVALID_ARGUMENT),
     (ErrorKind::InvalidParams, DREAMFRAME_ERROR_INVALID_PARAMS),
@@ -59,13 +59,13 @@ pub(crate) const ERRORS: [(ErrorKind, dreamframe_status_t); 13] = [
     (ErrorKind::Internal, DREAMFRAME_ERROR_INTERNAL),
 ];
 
-/// The number of `kind`.
+/// Returns the status for `kind`.
 pub(crate) fn of_kind(kind: ErrorKind) -> dreamframe_status_t {
     let known = ERRORS.iter().find(|(known, _)| *known == kind);
     known.map_or(DREAMFRAME_ERROR_INTERNAL, |(_, status)| *status)
 }
 
-/// Names a status: `"ok"`, `"not_ready"`, `"invalid_params"`; `"unknown"` for a number that is none.
+/// Returns the name of a status: `"ok"`, `"not_ready"`, `"invalid_params"`; `"unknown"` for an unknown number.
 ///
 /// - Threads: any thread.
 /// - Ownership: the text is static; never free it.

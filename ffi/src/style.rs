@@ -1,4 +1,4 @@
-//! Style images and faces that the host brings.
+//! Style images and faces that the host provides.
 
 use std::ffi::{c_char, c_void};
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::pointer::{self, Out};
 use crate::status::dreamframe_status_t;
 use crate::text;
 
-/// Where an answer of the host to a question of the library goes; there only while the question is asked.
+/// Receives the reply to a style callback; valid only during the callback.
 #[derive(Debug)]
 pub struct dreamframe_reply_t {
     _opaque: [u8; 0],
@@ -24,24 +24,25 @@ impl Handle for dreamframe_reply_t {
     const NAME: &'static str = "reply";
 }
 
-/// Brings what `ip_adapter_style_image_url` names and the library, which has no network, cannot read by itself.
+/// Provides the content for an `ip_adapter_style_image_url` that the library, which does not access the network, cannot
+/// read.
 ///
-/// The answer is given through `reply` before the callback returns, by `dreamframe_reply_bytes()`,
-/// `dreamframe_reply_floats()` or `dreamframe_reply_error()`. Without an answer the update is refused.
+/// The callback replies through `reply` before it returns, with `dreamframe_reply_bytes()`, `dreamframe_reply_floats()`
+/// or `dreamframe_reply_error()`. Without a reply the update is rejected.
 ///
-/// - Threads: called on the thread that makes the update ready, never while it works on a frame; never twice at a time for
+/// - Threads: called on the thread that prepares the update, never while that processes a frame; never concurrently for
 ///   one engine.
 /// - Ownership: text and reply are valid during the call.
 ///
 /// @param user_data  that of the options
 /// @param wanted     a `dreamframe_style_t`
 /// @param source     an http(s) URL; for a face, the whole text of the parameter
-/// @param reply      takes the answer
+/// @param reply      receives the reply
 pub type dreamframe_style_callback_t = Option<
     unsafe extern "C" fn(user_data: *mut c_void, wanted: u32, source: *const c_char, reply: *mut dreamframe_reply_t),
 >;
 
-/// What a style callback is asked for.
+/// The request of a style callback.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_style_t {
@@ -51,7 +52,7 @@ pub enum dreamframe_style_t {
     DREAMFRAME_STYLE_FACE = 2,
 }
 
-/// What the host answered.
+/// The reply of the host.
 #[derive(Debug, Default)]
 pub(crate) struct Reply(Mutex<Option<Result<Answer>>>);
 
@@ -61,7 +62,7 @@ enum Answer {
     Floats(Vec<f32>),
 }
 
-/// The host's function.
+/// The host's callback.
 pub(crate) struct HostStyle {
     pub(crate) callback: unsafe extern "C" fn(*mut c_void, u32, *const c_char, *mut dreamframe_reply_t),
     pub(crate) user_data: UserData,
@@ -80,7 +81,7 @@ impl HostStyle {
         let reply = Arc::new(Reply::default());
         let handle = handle::insert::<dreamframe_reply_t>(reply.clone());
         self.gate.call(|| {
-            // SAFETY: the host's function, with a text that outlives the call and a handle that is checked.
+            // SAFETY: the host's callback, with a text that outlives the call and a handle that is checked.
             unsafe { (self.callback)(self.user_data.0, wanted as u32, source.as_ptr(), handle) };
         });
         handle::remove(handle)?;
@@ -118,72 +119,72 @@ fn answer(reply: *mut dreamframe_reply_t, answer: impl FnOnce() -> Result<Result
     })
 }
 
-/// Answers with bytes.
+/// Replies with bytes.
 ///
-/// - Threads: only inside the callback that `reply` came with.
+/// - Threads: only inside the callback that received `reply`.
 /// - Ownership: the bytes are copied before the call returns.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose question is over.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose callback has returned.
 ///
-/// @param[in]  reply  what the answer goes to
+/// @param[in]  reply  the argument of the callback
 /// @param[in]  data   the first byte
-/// @param[in]  len    how many there are
+/// @param[in]  len    number of bytes
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_reply_bytes(
     reply: *mut dreamframe_reply_t,
     data: *const u8,
     len: usize,
 ) -> dreamframe_status_t {
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     answer(reply, || unsafe { pointer::slice(data, len, "data") }.map(|data| Ok(Answer::Bytes(data.to_vec()))))
 }
 
-/// Answers with numbers.
+/// Replies with floats.
 ///
-/// - Threads: only inside the callback that `reply` came with.
-/// - Ownership: the numbers are copied before the call returns.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose question is over.
+/// - Threads: only inside the callback that received `reply`.
+/// - Ownership: the values are copied before the call returns.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose callback has returned.
 ///
-/// @param[in]  reply  what the answer goes to
-/// @param[in]  data   the first number
-/// @param[in]  len    how many there are
+/// @param[in]  reply  the argument of the callback
+/// @param[in]  data   the first value
+/// @param[in]  len    number of values
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_reply_floats(
     reply: *mut dreamframe_reply_t,
     data: *const f32,
     len: usize,
 ) -> dreamframe_status_t {
-    // SAFETY: the host's promise, as the header says.
+    // SAFETY: guaranteed by the host, as documented in the header.
     answer(reply, || unsafe { pointer::slice(data, len, "data") }.map(|data| Ok(Answer::Floats(data.to_vec()))))
 }
 
-/// Answers that there is nothing, and why; the update is then refused with that text.
+/// Replies with an error; the update is then rejected with that message.
 ///
-/// - Threads: only inside the callback that `reply` came with.
+/// - Threads: only inside the callback that received `reply`.
 /// - Ownership: the text is copied before the call returns.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose question is over.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a reply whose callback has returned.
 ///
-/// @param[in]  reply    what the answer goes to
-/// @param[in]  message  why
+/// @param[in]  reply    the argument of the callback
+/// @param[in]  message  the reason
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_reply_error(
     reply: *mut dreamframe_reply_t,
     message: *const c_char,
 ) -> dreamframe_status_t {
     answer(reply, || {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let message = unsafe { text::required(message, "message") }?;
         Ok(Err(Error::new(ErrorKind::NotFound, message)))
     })
 }
 
-/// Writes the bytes of an image file (PNG, JPEG, WebP) as a text for the parameter `ip_adapter_style_image_url`.
+/// Encodes an image file (PNG, JPEG, WebP) as a value of the parameter `ip_adapter_style_image_url`.
 ///
 /// - Threads: any thread.
-/// - Ownership: the bytes are only read; free the text with `dreamframe_string_free()`.
+/// - Ownership: the bytes are not kept; free the text with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, another format, or too many bytes.
 ///
 /// @param[in]  data      the first byte of the file
-/// @param[in]  len       how many there are
+/// @param[in]  len       number of bytes
 /// @param[out] out_text  a data URI
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_style_data_uri(
@@ -192,9 +193,9 @@ pub unsafe extern "C" fn dreamframe_style_data_uri(
     out_text: *mut *mut c_char,
 ) -> dreamframe_status_t {
     guard(|| {
-        // SAFETY: the host's promise, as the header says.
+        // SAFETY: guaranteed by the host, as documented in the header.
         let (out, data) = unsafe { (Out::required(out_text, "out_text")?, pointer::slice(data, len, "data")?) };
-        out.set(text::lend(style_data_uri(data)?));
+        out.set(text::to_host(style_data_uri(data)?));
         Ok(())
     })
 }

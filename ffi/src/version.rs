@@ -1,4 +1,4 @@
-//! Which library this is.
+//! Version of the library.
 
 use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::text;
 
-/// The version of the binary interface: it grows with each addition, and a host needs at least that of its header.
+/// The version of the binary interface: it increases with each addition, and a host needs at least that of its header.
 pub const DREAMFRAME_ABI_VERSION: u32 = 1;
 
 /// Returns the version of the library, such as `"1.2.3"`; compare with `DREAMFRAME_VERSION`.
@@ -55,7 +55,7 @@ pub extern "C" fn dreamframe_build_info() -> *const c_char {
     info.as_ptr()
 }
 
-/// The library's features, and those of the C interface alone.
+/// Returns the library's features, and those of the C interface.
 fn features() -> Vec<&'static str> {
     let own = cfg!(feature = "transport").then_some("transport");
     FEATURES.iter().copied().chain(own).collect()

@@ -1,4 +1,4 @@
-//! Any bytes as coded pictures of a publisher: parameter sets and slices are refused, or no picture is larger than allowed.
+//! Any bytes as encoded pictures of a publisher: parameter sets and slices are refused, or no picture is larger than allowed.
 
 #![no_main]
 

@@ -2,10 +2,10 @@
 
 use super::winograd::MOST_SIDE;
 
-/// The most functions that [`Finish`] applies to a row one after the other.
+/// Maximum number of functions that [`Finish`] applies to a row.
 pub const MAX_POSTS: usize = 4;
 
-/// A function of each element alone.
+/// An elementwise function.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
     /// `x * sigmoid(x)`.
@@ -16,24 +16,24 @@ pub enum Activation {
     QuickGelu,
     /// `max(x, 0)`.
     Relu,
-    /// `max(x, 0)`, and never more than `limit`.
+    /// `max(x, 0)`, at most `limit`.
     ReluUpTo {
-        /// The most that the result is.
+        /// The maximum of the result.
         limit: f32,
     },
-    /// `x` where it is above zero, else `slope * x`; slopes are below one.
+    /// `x` if it is positive, otherwise `slope * x`; slopes are below one.
     LeakyRelu {
-        /// What stays of numbers below zero.
+        /// The factor of negative values.
         slope: f32,
     },
     /// `limit * tanh(x / limit)`.
     SoftClamp {
-        /// What the result stays below.
+        /// The bound of the result.
         limit: f32,
     },
 }
 
-/// A micro-kernel and the number of rows it works on.
+/// A micro-kernel and its number of rows.
 #[derive(Debug, Clone, Copy)]
 pub struct TileKernel {
     /// Rows of a tile.
@@ -45,52 +45,52 @@ pub struct TileKernel {
 /// `sums[i][j] += sum over taps and channels of row(tap, i)[channel] * panel[tap][channel][j]`.
 #[derive(Debug)]
 pub struct Tile {
-    /// For each tap, a pointer for each row of the tile: to `offset + len` numbers at least.
+    /// For each tap, a pointer for each row of the tile: to at least `offset + len` elements.
     pub rows: *const *const u8,
     pub taps: usize,
     /// The first channel.
     pub offset: usize,
-    /// How many channels.
+    /// Number of channels.
     pub len: usize,
-    /// Weights of the first tap's first channel; each channel's are as many as the panel is wide, and those of a group
-    /// lie side by side.
+    /// Weights of the first tap's first channel; those of each channel have the width of the panel, and those of a
+    /// group are interleaved.
     pub panel: *const u8,
-    /// Numbers from one tap's weights to the next one's.
+    /// Elements between the weights of two taps.
     pub tap_stride: usize,
-    /// The sums so far, as many in a row as the panel is wide.
+    /// The sums so far; a row has the width of the panel.
     pub sums: *mut f32,
-    /// Numbers from one row of sums to the next.
+    /// Elements between rows of sums.
     pub sums_ld: usize,
-    /// The start of every row of sums; null if sums continue.
+    /// The initial value of every row of sums; null to continue the sums.
     pub start: *const f32,
-    /// For integer sums: the factors at the end, and what is then added; `None` if sums continue.
+    /// For integer sums: the final factors and offsets; `None` to continue the sums.
     pub scaled: Option<[*const f32; 2]>,
 }
 
-/// Stores rows of numbers: `out[i][j] = posts(from[i][j])`. `out` may be `from`.
+/// Stores rows of elements: `out[i][j] = posts(from[i][j])`. `out` may be `from`.
 #[derive(Debug)]
 pub struct Finish<'a> {
     pub from: *const u8,
     pub from_ld: usize,
-    /// Whether `from` are sums in `f32`, and not a value.
+    /// Whether `from` contains sums in `f32`, not stored values.
     pub from_sums: bool,
     pub out: *mut u8,
     pub out_ld: usize,
     pub rows: usize,
     pub cols: usize,
-    /// The pixel that row 0 is, for operands.
+    /// The pixel of row 0, for operands.
     pub first_pixel: usize,
     /// Pixels from one row to the next.
     pub pixel_step: usize,
-    /// The channel that column 0 is, for operands.
+    /// The channel of column 0, for operands.
     pub first_channel: usize,
     pub posts: &'a [PostAt],
 }
 
-/// A post whose operand has been found.
+/// A post with the address of its operand.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PostAt {
-    /// Another value is added: pixel `p` lies at `(p / div % modulo) * ld`.
+    /// Adds another value: pixel `p` is at `(p / div % modulo) * ld`.
     Add {
         from: *const u8,
         ld: usize,
@@ -114,9 +114,9 @@ unsafe impl Sync for PostAt {}
 pub struct Geglu {
     pub value: *const u8,
     pub gate: *const u8,
-    /// Of both.
+    /// The stride of both.
     pub ld: usize,
-    /// Whether both are sums in `f32`, and not values.
+    /// Whether both contain sums in `f32`, not stored values.
     pub from_sums: bool,
     pub out: *mut u8,
     pub out_ld: usize,
@@ -124,7 +124,7 @@ pub struct Geglu {
     pub cols: usize,
 }
 
-/// `len` numbers: `f32`s at one end, stored ones at the other.
+/// Converts `len` elements between `f32` and the storage format.
 #[derive(Debug)]
 pub struct Convert {
     pub from: *const u8,
@@ -132,12 +132,12 @@ pub struct Convert {
     pub len: usize,
 }
 
-/// Numbers as bytes: `to[j] = x[j] * inverse + zero`, where the product and the end are rounded and cut off.
+/// Quantizes elements: `to[j] = x[j] * inverse + zero`, where the product and the result are rounded and clamped.
 #[derive(Debug)]
 pub struct ToBytes {
     pub x: *const u8,
     pub ld: usize,
-    /// Pixel after pixel without a gap.
+    /// Contiguous pixels.
     pub to: *mut u8,
     pub pixels: usize,
     pub channels: usize,
@@ -145,26 +145,26 @@ pub struct ToBytes {
     pub zero: f32,
 }
 
-/// The score of a key that is hidden: so low that its weight is nothing, and still a number.
+/// The score of a masked key: low enough for a weight of zero, but finite.
 pub const HIDDEN: f32 = -1e30;
 
-/// One block of keys of the running softmax: turns scores into weights, and scales what was gathered before to the new
+/// One block of keys of the online softmax: converts scores to weights, and rescales the accumulated values to the new
 /// largest score.
 #[derive(Debug)]
 pub struct Softmax {
-    /// Scores; become weights, stored from the beginning of each row. [`HIDDEN`] where a key is hidden.
+    /// Scores; replaced by weights, in the storage format at the beginning of each row. [`HIDDEN`] for masked keys.
     pub scores: *mut f32,
     pub ld: usize,
     pub rows: usize,
     /// A multiple of the vector length.
     pub keys: usize,
-    /// What scores are multiplied by before powers of two are taken.
+    /// The scale of scores for powers of two.
     pub scale: f32,
     /// For each row the largest scaled score so far.
     pub largest: *mut f32,
     /// For each row the sum of weights so far.
     pub sums: *mut f32,
-    /// What was gathered so far; `gathered_len` numbers (a multiple of the vector length) a row.
+    /// The accumulated values; `gathered_len` elements (a multiple of the vector length) per row.
     pub gathered: *mut f32,
     pub gathered_len: usize,
 }
@@ -178,10 +178,10 @@ pub struct Scale {
     pub factor: f32,
 }
 
-/// `out[c]`: what becomes of the numbers that some pixels have in a channel.
+/// `out[c]`: a reduction over the channel `c` of some pixels.
 #[derive(Debug)]
 pub struct Gather<'a> {
-    /// Pixels of `channels` numbers each.
+    /// Pixels of `channels` elements each.
     pub pixels: &'a [*const u8],
     pub how: How,
     pub out: *mut u8,
@@ -191,17 +191,17 @@ pub struct Gather<'a> {
 /// See [`Gather`].
 #[derive(Debug, Clone, Copy)]
 pub enum How {
-    /// The largest.
+    /// The maximum.
     Largest,
     /// The product.
     Product,
-    /// The sum of each pixel times its number.
+    /// The sum of the pixels, each times its factor.
     Weighted(*const f32),
-    /// The first `channels` of these numbers, and for each pixel the product with the next ones.
+    /// The first `channels` of these values, plus for each pixel the product with the next ones.
     ByChannel(*const f32),
 }
 
-/// For each channel the sum of `x - shift` over some pixels, and that of its square.
+/// For each channel the sum of `x - shift` over some pixels, and the sum of its square.
 #[derive(Debug)]
 pub struct Moments {
     pub x: *const u8,
@@ -243,39 +243,38 @@ pub struct LayerNorm {
     pub eps: f32,
 }
 
-/// Pixels of neighbouring tiles of one line of tiles, to points: see `winograd`.
+/// The input transform of adjacent tiles in a line: see `winograd`.
 #[derive(Debug)]
 pub struct ToPoints {
-    /// The lines that the tiles see, from the first pixel on, and the numbers from one pixel to the next. Above and
-    /// below the image, zeros that are seen again for every pixel.
+    /// The input lines of the tiles, from the first pixel on, and the elements between pixels. Above and below the
+    /// image, zeros that are reused for every pixel.
     pub lines: [(*const u8, usize); MOST_SIDE + 2],
-    /// Pixels of a line, as the tiles see it.
+    /// Number of pixels of a line, in the input of the tiles.
     pub width: usize,
-    /// 1 where each pixel is seen twice, else 0.
+    /// 1 if the image is upsampled by repeating pixels, otherwise 0.
     pub halve: u32,
-    /// The first column that the first tile sees; that may be one before the first of the line.
+    /// The first input column of the first tile; may be one before the start of the line.
     pub first: isize,
     pub tiles: usize,
     pub channels: usize,
     /// The first tile at the first point.
     pub out: *mut u8,
-    /// Numbers from one tile to the next.
+    /// Elements between tiles.
     pub out_ld: usize,
-    /// Numbers from one point to the next.
+    /// Elements between points.
     pub point_stride: usize,
 }
 
-/// Sums at points to sums of pixels, in place: those of a tile's pixels come to lie, line after line, at its first
-/// points.
+/// The output transform, in place: the results of a tile's pixels are stored, line by line, at its first points.
 #[derive(Debug)]
 pub struct FromPoints {
     /// The first tile at the first point.
     pub sums: *mut f32,
-    /// Numbers from one point to the next.
+    /// Elements between points.
     pub point_stride: usize,
     pub tiles: usize,
-    /// Numbers of a tile at a point: whole vectors.
+    /// Elements of a tile at a point: whole vectors.
     pub width: usize,
-    /// What is added to the sums of each pixel.
+    /// The bias of each pixel.
     pub bias: *const f32,
 }

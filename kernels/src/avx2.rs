@@ -1,11 +1,11 @@
-//! AVX2 with FMA: sixteen registers of eight numbers.
+//! AVX2 with FMA: sixteen registers of eight `f32`.
 
 use std::arch::x86_64::*;
 
 use super::kernels;
 use super::simd::Simd;
 
-/// Eight numbers.
+/// Eight `f32`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Avx2;
 
@@ -14,7 +14,7 @@ static FIRST: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 
 
 #[inline(always)]
 unsafe fn first(n: usize) -> __m256i {
-    // SAFETY: `n` is at most 8 by the caller's promise, so the window of 8 lies within the 16.
+    // SAFETY: `n` is at most 8 by guaranteed by the caller, so the window of 8 lies within the 16.
     unsafe { _mm256_loadu_si256(FIRST.as_ptr().add(8 - n).cast()) }
 }
 

@@ -1,11 +1,11 @@
-//! AVX-512F: thirty-two registers of sixteen numbers.
+//! AVX-512F: thirty-two registers of sixteen `f32`.
 
 use std::arch::x86_64::*;
 
 use super::kernels;
 use super::simd::Simd;
 
-/// Sixteen numbers.
+/// Sixteen `f32`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Avx512;
 

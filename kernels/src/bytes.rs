@@ -1,24 +1,24 @@
-//! Products of bytes, and how numbers become bytes.
+//! Products of bytes, and quantization to bytes.
 
 use super::simd::{Simd, Storage};
 use super::{TileKernel, ToBytes};
 
-/// The entry points for bytes of one instruction set; unsafe for the reasons that those of [`Kernels`](super::Kernels)
-/// are.
+/// The entry points of one instruction set for bytes; unsafe for the same reasons as those of
+/// [`Kernels`](super::Kernels).
 #[derive(Debug)]
 pub struct ByteKernels {
-    /// Channels that weights lie side by side for.
+    /// Size of a group of interleaved channels.
     pub group: usize,
-    /// Products by width, as [`Kernels::tiles`](super::Kernels::tiles). Rows and panels are bytes, sums and what they
-    /// start with whole numbers of 32 bits in the place of `f32`s.
+    /// Products by width, as [`Kernels::tiles`](super::Kernels::tiles). Rows and panels are bytes; sums and their
+    /// initial values are 32-bit integers in place of `f32`s.
     pub tiles: &'static [TileKernel],
     pub to_bytes: unsafe fn(&ToBytes),
-    /// As [`Kernels::peak`](super::Kernels::peak).
+    /// Like [`Kernels::peak`](super::Kernels::peak).
     pub peak: unsafe fn(usize) -> f32,
     pub peak_sums: usize,
 }
 
-/// See [`ToBytes`]: rounded to the nearest, halves to even, and kept within a byte.
+/// See [`ToBytes`]: rounded to the nearest, ties to even, and clamped to a byte.
 #[inline(always)]
 pub(super) unsafe fn to_bytes<S: Simd, M: Storage<S>, B: Storage<S>>(args: &ToBytes) {
     let &ToBytes { x, ld, to, pixels, channels, inverse, zero } = args;
@@ -44,7 +44,7 @@ pub(super) unsafe fn to_bytes<S: Simd, M: Storage<S>, B: Storage<S>>(args: &ToBy
     }
 }
 
-/// Makes the table of an instruction set, as `kernels!` does.
+/// Creates the table of an instruction set, as `kernels!` does.
 macro_rules! byte_kernels {
     ($name:ident, $simd:ty, $storage:ty, $bytes:ty, [$(#[$features:meta])*], tiles: [$(($rows:literal, $vectors:literal)),*], peak: $peak:literal) => {
         pub(super) static $name: crate::ByteKernels = {
@@ -52,17 +52,17 @@ macro_rules! byte_kernels {
 
             $(#[$features])*
             unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Tile) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { tile::tile::<$simd, $bytes, ROWS, VECTORS>(args) }
             }
             $(#[$features])*
             unsafe fn to_bytes(args: &ToBytes) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { bytes::to_bytes::<$simd, $storage, $bytes>(args) }
             }
             $(#[$features])*
             unsafe fn peak(rounds: usize) -> f32 {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { math::peak::<$simd, $bytes, $peak>(rounds) }
             }
             ByteKernels {

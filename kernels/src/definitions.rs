@@ -1,16 +1,16 @@
-//! Sums and functions as their definitions say, in `f64`, for tests to compare with.
+//! Definitions of sums and functions in `f64`, for comparison in tests.
 
-/// The sum of the products.
+/// The dot product.
 ///
 /// # Panics
 ///
-/// Where one slice is longer than the other.
+/// If the slices have different lengths.
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// One minus the integral of the bell curve, by Simpson's rule: slow and plain.
+/// One minus the integral of the normal density, by Simpson's rule.
 pub fn erfc(x: f64) -> f64 {
     const STEPS: usize = 2000;
     let step = x / STEPS as f64;
@@ -19,7 +19,7 @@ pub fn erfc(x: f64) -> f64 {
     1.0 - 2.0 / std::f64::consts::PI.sqrt() * step / 3.0 * (bell(0) + inner + bell(STEPS))
 }
 
-/// Numbers between -1 and 1 that depend on `seed` alone.
+/// Deterministic pseudorandom numbers between -1 and 1, by `seed`.
 pub fn noise(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {

@@ -1,13 +1,13 @@
-//! Sums of pixels times weights, along rows and columns of an image.
+//! Weighted sums of pixels along rows and columns of an image.
 
-/// How many numbers are worked on at a time.
+/// Number of elements that are processed at a time.
 const BLOCK: usize = 16;
 
-/// Writes into `to` the sums of the numbers of `padded`, `stride` apart, times `kernel`.
+/// Convolves `padded`, with elements `stride` apart, with `kernel`, into `to`.
 ///
 /// # Panics
 ///
-/// Where `padded` has fewer than `to.len() + (kernel.len() - 1) * stride` numbers.
+/// If `padded` has fewer than `to.len() + (kernel.len() - 1) * stride` elements.
 pub fn correlate(padded: &[f32], kernel: &[f32], stride: usize, to: &mut [f32]) {
     let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
     let done = blocks.len() * BLOCK;
@@ -27,11 +27,11 @@ pub fn correlate(padded: &[f32], kernel: &[f32], stride: usize, to: &mut [f32]) 
     }
 }
 
-/// Adds to `to` the rows of `from` that begin at `taps`, times their weights.
+/// Adds to `to` the rows of `from` that start at `taps`, times their weights.
 ///
 /// # Panics
 ///
-/// Where a row of `from` ends before it is as long as `to`.
+/// If a row of `from` is shorter than `to`.
 pub fn sum_rows(from: &[f32], taps: &[(usize, f32)], to: &mut [f32]) {
     let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
     let done = blocks.len() * BLOCK;

@@ -1,19 +1,19 @@
-//! What happens to numbers on their way into memory.
+//! Operations on results before they are stored.
 
 use super::math::{gelu, sigmoid_times, soft_clamp};
 use super::simd::{Simd, Storage};
 use super::{Convert, Finish, Geglu, PostAt};
 use crate::{Activation, MAX_POSTS};
 
-/// A function of the vector at a column of a row.
+/// A function of a vector, at a column of a row.
 trait Each<S: Simd> {
-    /// Looks at the row before its columns come.
+    /// Called for a row before its columns.
     unsafe fn row(&mut self, row: usize);
-    /// `n` is the number of columns left from this one on.
+    /// `n` is the number of remaining columns from this one on.
     unsafe fn at(&self, col: usize, n: usize, v: S::V) -> S::V;
 }
 
-/// Where the vectors of a row come from.
+/// The source of the vectors of a row.
 trait From<S: Simd>: Copy {
     unsafe fn row(self, row: usize, ld: usize) -> Self;
     unsafe fn get(self, col: usize, n: usize) -> S::V;
@@ -22,7 +22,7 @@ trait From<S: Simd>: Copy {
 /// Sums in scratch memory.
 #[derive(Clone, Copy)]
 struct Sums(*const f32);
-/// A value.
+/// A stored value.
 struct Value<S: Simd, M: Storage<S>>(*const M::Stored);
 
 impl<S: Simd, M: Storage<S>> Clone for Value<S, M> {
@@ -33,7 +33,7 @@ impl<S: Simd, M: Storage<S>> Clone for Value<S, M> {
 impl<S: Simd, M: Storage<S>> Copy for Value<S, M> {}
 
 struct Keep;
-/// The first post adds another value, and the last may keep what is above zero.
+/// The first post adds another value, and the last may be ReLU.
 struct AddOnly<'a, S: Simd, M: Storage<S>, const RELU: bool> {
     find: Operand<'a>,
     row: *const M::Stored,
@@ -49,7 +49,7 @@ struct TimesGelu<F> {
     row: F,
 }
 
-/// An operand, and how its pixels are counted.
+/// An operand, and the indexing of its pixels.
 #[derive(Clone, Copy)]
 struct Operand<'a> {
     args: &'a Finish<'a>,
@@ -87,7 +87,7 @@ mod each {
     }
 
     impl Operand<'_> {
-        /// Its elements, next to those of a row.
+        /// Returns its elements for those of a row.
         #[inline(always)]
         unsafe fn row<S: Simd, M: Storage<S>>(&self, row: usize) -> *const M::Stored {
             let mut pixel = self.args.first_pixel + row * self.args.pixel_step;
@@ -165,7 +165,7 @@ mod each {
     }
 }
 
-/// Where to write what becomes of rows.
+/// The destination of rows.
 #[derive(Clone, Copy)]
 struct Rows {
     from_ld: usize,
@@ -209,7 +209,7 @@ unsafe fn finish_from<S: Simd, M: Storage<S>, F: From<S>>(from: F, args: &Finish
     };
     let (first, row) = (args.posts.first().and_then(operand), std::ptr::null());
     let relu = args.posts.get(1) == Some(&PostAt::Activate(Activation::Relu));
-    // SAFETY: the caller's promise, passed on. The most common posts have loops of their own.
+    // SAFETY: guaranteed by the caller, passed on. The most common posts have separate loops.
     unsafe {
         match (args.posts.len(), first) {
             (0, _) => pass::<S, M, F>(from, over, Keep),
@@ -223,7 +223,7 @@ unsafe fn finish_from<S: Simd, M: Storage<S>, F: From<S>>(from: F, args: &Finish
 /// See [`Finish`]: one pass, whatever the posts.
 #[inline(always)]
 pub(super) unsafe fn finish<S: Simd, M: Storage<S>>(args: &Finish<'_>) {
-    // SAFETY: the caller's promise, passed on.
+    // SAFETY: guaranteed by the caller, passed on.
     unsafe {
         if args.from_sums {
             finish_from::<S, M, _>(Sums(args.from.cast()), args);
@@ -238,7 +238,7 @@ pub(super) unsafe fn finish<S: Simd, M: Storage<S>>(args: &Finish<'_>) {
 pub(super) unsafe fn geglu<S: Simd, M: Storage<S>>(args: &Geglu) {
     let &Geglu { value, gate, ld, out, out_ld, rows, cols, from_sums } = args;
     let over = Rows { from_ld: ld, out, out_ld, rows, cols };
-    // SAFETY: the caller's promise, passed on.
+    // SAFETY: guaranteed by the caller, passed on.
     unsafe {
         if from_sums {
             let (value, gate) = (Sums(value.cast()), Sums(gate.cast()));
@@ -254,7 +254,7 @@ pub(super) unsafe fn geglu<S: Simd, M: Storage<S>>(args: &Geglu) {
 #[inline(always)]
 pub(super) unsafe fn store<S: Simd, M: Storage<S>>(args: &Convert) {
     let over = Rows { from_ld: 0, out: args.to, out_ld: 0, rows: 1, cols: args.len };
-    // SAFETY: the caller's promise, passed on.
+    // SAFETY: guaranteed by the caller, passed on.
     unsafe { pass::<S, M, _>(Sums(args.from.cast()), over, Keep) }
 }
 
@@ -262,6 +262,6 @@ pub(super) unsafe fn store<S: Simd, M: Storage<S>>(args: &Convert) {
 #[inline(always)]
 pub(super) unsafe fn load<S: Simd, M: Storage<S>>(args: &Convert) {
     let over = Rows { from_ld: 0, out: args.to, out_ld: 0, rows: 1, cols: args.len };
-    // SAFETY: the caller's promise, passed on.
+    // SAFETY: guaranteed by the caller, passed on.
     unsafe { pass::<S, super::simd::Plain, _>(Value::<S, M>(args.from.cast()), over, Keep) }
 }

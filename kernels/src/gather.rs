@@ -1,4 +1,4 @@
-//! A pixel out of several pixels, channel by channel.
+//! Reduction of several pixels to one, per channel.
 
 use super::simd::{Simd, Storage};
 use super::{Gather, How};
@@ -31,8 +31,8 @@ pub(super) unsafe fn gather<S: Simd, M: Storage<S>>(args: &Gather<'_>) {
     }
 }
 
-/// Calls `start(c, n)` for each vector of channels and then `add(pixel, numbers, result so far, c, n)` for each pixel; `n`
-/// numbers are left from channel `c` on.
+/// Calls `start(c, n)` for each vector of channels and then `add(pixel, elements, result so far, c, n)` for each pixel;
+/// `n` elements remain from channel `c` on.
 #[inline(always)]
 unsafe fn each<S: Simd, M: Storage<S>>(
     args: &Gather<'_>,

@@ -1,4 +1,4 @@
-//! AVX-512 VNNI: bytes are multiplied four at a time and summed up in whole numbers; all else is bf16's.
+//! AVX-512 VNNI: bytes are multiplied in groups of four and summed as integers; other operations are those of bf16.
 
 use std::arch::x86_64::*;
 
@@ -6,7 +6,7 @@ use super::avx512::Avx512;
 use super::simd::{Simd, Storage};
 use super::{Isa, Kernels, bf16, byte_kernels};
 
-/// What is multiplied: bytes from 0 on in rows, bytes with a sign in weights.
+/// Operands of products: unsigned bytes in rows, signed bytes in weights.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bytes;
 
@@ -54,7 +54,7 @@ impl Storage<Avx512> for Bytes {
     }
     #[inline(always)]
     unsafe fn multiply(a: __m512i, b: __m512i, sum: __m512) -> __m512 {
-        // The one that does not saturate.
+        // The variant without saturation.
         unsafe { _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), a, b)) }
     }
     #[inline(always)]
@@ -68,7 +68,7 @@ fn first(n: usize) -> __mmask16 {
     ((1_u32 << n) - 1) as __mmask16
 }
 
-/// Whole numbers from 0 to 255; 0 for what is not a number.
+/// Converts to integers from 0 to 255; 0 for NaN.
 #[inline(always)]
 unsafe fn saturated(v: __m512) -> __m512i {
     // SAFETY: the caller promises that the processor has AVX-512F.

@@ -1,22 +1,22 @@
-//! The sets of instructions, and which of them this machine has.
+//! The instruction sets, and their detection on this machine.
 
 use super::Kernels;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512, bf16, int8};
 
-/// A set of vector instructions, and what numbers they work on.
+/// An instruction set, and its number format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
-    /// Whatever the compiler makes of plain code.
+    /// Portable code, as vectorized by the compiler.
     Portable,
-    /// AVX2 and FMA: eight numbers at a time.
+    /// AVX2 and FMA: vectors of eight `f32`.
     Avx2,
-    /// AVX-512F: sixteen numbers at a time.
+    /// AVX-512F: vectors of sixteen `f32`.
     Avx512,
-    /// AVX512-BF16: values and weights are bf16, thirty-two products at a time.
+    /// AVX512-BF16: values and weights are bf16, thirty-two products per instruction.
     Bf16,
-    /// AVX-512 VNNI in addition: quantized layers multiply bytes, sixty-four products at a time.
+    /// AVX-512 VNNI in addition: quantized layers multiply bytes, sixty-four products per instruction.
     Int8,
 }
 
@@ -35,17 +35,17 @@ impl Isa {
         }
     }
 
-    /// The one of this name.
+    /// Returns the one with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|isa| isa.name() == name)
     }
 
-    /// Whether this machine has it.
+    /// Returns whether this machine supports it.
     pub fn available(self) -> bool {
         self.kernels().is_some()
     }
 
-    /// Its kernels, if this machine can run them.
+    /// Returns its kernels, if this machine supports it.
     pub fn kernels(self) -> Option<&'static Kernels> {
         match self {
             Self::Portable => Some(&portable::KERNELS),
@@ -63,7 +63,7 @@ impl Isa {
         }
     }
 
-    /// The instructions of it that this processor does not have.
+    /// Returns the missing CPU features.
     pub fn missing(self) -> Vec<&'static str> {
         #[cfg(target_arch = "x86_64")]
         let has = [

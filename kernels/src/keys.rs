@@ -1,38 +1,38 @@
-//! Keys and values of attention as the kernels read them.
+//! Keys and values of attention in the layout of the kernels.
 
 use std::ops::Range;
 
 use crate::numbers::Number;
 
-/// Some keys of a head with their values, and where all of the head go.
+/// Some keys of a head with their values, and the destination of the whole head.
 ///
 /// Keys lie in panels (`[panel][channel][key]`), then values in panels (`[panel][key][channel]`); the last panel of each
-/// is narrow. Where kernels multiply groups, the first index counts groups, whose members lie side by side under the last.
+/// is narrow. If kernels multiply groups, the first index counts groups, whose members are adjacent in the last index.
 #[derive(Debug, Clone)]
 pub struct Keys {
-    /// The first key's channels of the head, stored numbers.
+    /// The first key's channels of the head, stored elements.
     pub k: *const u8,
-    /// Numbers from one key to the next.
+    /// Elements between keys.
     pub k_ld: usize,
     /// Channels of a key.
     pub width: usize,
     /// The first value's channels of the head.
     pub v: *const u8,
-    /// Numbers from one value to the next.
+    /// Elements between values.
     pub v_ld: usize,
     /// Channels of a value.
     pub value_width: usize,
-    /// Keys that are packed. They begin a panel of keys, and a group.
+    /// Number of keys to pack. They begin a panel of keys, and a group.
     pub keys: Range<usize>,
     /// Keys of the head.
     pub count: usize,
-    /// Numbers in a vector.
+    /// Elements in a vector.
     pub lanes: usize,
-    /// Numbers in a full panel's row.
+    /// Elements in a row of a full panel.
     pub panel: usize,
-    /// Where the head's keys and values go.
+    /// The destination of the head's keys and values.
     pub to: *mut u8,
-    /// Numbers of the head's keys, after which its values begin.
+    /// Elements of the head's keys, which its values follow.
     pub keys_len: usize,
 }
 
@@ -42,29 +42,29 @@ pub fn key_panels(panel: usize, len: usize) -> impl Iterator<Item = (usize, usiz
 }
 
 impl Keys {
-    /// Packs numbers of 32 bits.
+    /// Packs 32-bit elements.
     ///
     /// # Safety
     ///
     /// No thread writes the keys and values meanwhile, and no other accesses the destination of these keys. The pointers
     /// reach as far as the fields say, and are aligned for their elements.
     pub unsafe fn pack_f32(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.pack::<f32, 1>() }
     }
 
-    /// Packs numbers of 16 bits, which are multiplied two at a time.
+    /// Packs 16-bit elements, which are multiplied in pairs.
     ///
     /// # Safety
     ///
-    /// As [`pack_f32`](Self::pack_f32).
+    /// Like [`pack_f32`](Self::pack_f32).
     pub unsafe fn pack_bf16(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.pack::<u16, 2>() }
     }
 
     unsafe fn pack<T: Number, const GROUP: usize>(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             self.pack_keys::<T, GROUP>();
             self.pack_values::<T, GROUP>();
@@ -72,11 +72,11 @@ impl Keys {
     }
 
     unsafe fn key<T>(&self, key: usize) -> &[T] {
-        // SAFETY: a key has `width` channels; by the caller's promise, no thread writes them.
+        // SAFETY: a key has `width` channels; by guaranteed by the caller, no thread writes them.
         unsafe { std::slice::from_raw_parts(self.k.cast::<T>().wrapping_add(key * self.k_ld), self.width) }
     }
 
-    /// A value's channels; none past the last.
+    /// Returns a value's channels; `None` past the last.
     unsafe fn value<T>(&self, key: usize) -> &[T] {
         if key >= self.keys.end {
             return &[];
@@ -91,7 +91,7 @@ impl Keys {
         let all = key_panels(self.panel, self.count.next_multiple_of(self.lanes));
         for (first, wide) in all.filter(|(first, _)| self.keys.contains(first)) {
             for key in first..(first + wide).min(padded) {
-                // SAFETY: the caller's promise.
+                // SAFETY: guaranteed by the caller.
                 let channels = if key < self.keys.end { unsafe { self.key::<T>(key) } } else { &[] };
                 let (whole, rest) = channels.as_chunks::<GROUP>();
                 let part = std::array::from_fn(|i| rest.get(i).copied().unwrap_or_default());
@@ -109,7 +109,7 @@ impl Keys {
         let rows = self.count.div_ceil(GROUP);
         for (first, wide) in key_panels(self.panel, self.value_width.next_multiple_of(self.lanes)) {
             for key in self.keys.clone().step_by(GROUP) {
-                // SAFETY: the caller's promise.
+                // SAFETY: guaranteed by the caller.
                 let lines: [&[T]; GROUP] = std::array::from_fn(|i| unsafe { self.value(key + i) });
                 let lines = lines.map(|line| line.get(first..).unwrap_or_default());
                 // SAFETY: a panel has a row of `wide` groups for each group of keys, after those of the panels before.

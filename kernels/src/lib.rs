@@ -1,8 +1,8 @@
-//! The innermost loops of dreamframe: the vector kernels of its CPU executor, once for each instruction set, and plain
+//! The inner loops of dreamframe: the vector kernels of its CPU executor, compiled for each instruction set, and simple
 //! loops over weights and pixels.
 //!
-//! An implementation detail of the crate `dreamframe`, with no promise of stability. It is a crate of its own so that
-//! it is compiled once, with full optimisation, for the library and for its unit tests, which are compiled without.
+//! An implementation detail of the crate `dreamframe`, without promises of stability. It is a separate crate so that it
+//! is compiled once, with full optimization, also for unit tests, which are otherwise compiled without.
 //!
 //! The vector kernels are written once, generic in the trait `Simd`; each instruction set has its vectors, its tile
 //! shapes, and its own table of entry points, compiled with its instructions and chosen at run time.
@@ -62,21 +62,20 @@ pub use self::winograd::MOST_SIDE;
 
 /// The entry points of one instruction set.
 ///
-/// All are unsafe for the same two reasons: the processor must have the instructions (callers that got the table from
-/// [`Isa::kernels`] knows that), and what the pointers in the argument reach must be readable or writable as the
-/// argument's fields say.
+/// All are unsafe for the same two reasons: the CPU must support the instructions (which [`Isa::kernels`] guarantees),
+/// and the pointers in the argument must be valid for reads or writes as documented at its fields.
 pub struct Kernels {
-    /// Which instruction set.
+    /// The instruction set.
     pub isa: Isa,
-    /// Numbers in a vector.
+    /// Elements in a vector.
     pub lanes: usize,
-    /// Bytes of a stored number. Pointers to bytes in arguments are to such numbers, and count in them.
+    /// Bytes of a stored element. Byte pointers in arguments point to such elements, and lengths count them.
     pub size: usize,
-    /// Channels that weights lie side by side for: those of a group are multiplied and summed up at once.
+    /// Size of a group of interleaved channels, which are multiplied and summed by one instruction.
     pub group: usize,
-    /// Products by width: entry `i` is for panels of `i + 1` vectors.
+    /// Tile kernels by width: entry `i` is for panels of `i + 1` vectors.
     pub tiles: &'static [TileKernel],
-    /// The same for attention, where all widths have the same number of rows.
+    /// The same for attention, with the same number of rows for all widths.
     pub attend: &'static [TileKernel],
     /// Products with very few output channels: entry `i` is for `i + 1`. Weights lie a vector of input channels at a
     /// time, in it output channel after output channel; channels come in whole vectors.
@@ -89,25 +88,25 @@ pub struct Kernels {
     pub normalise: unsafe fn(&Normalise),
     pub layer_norm: unsafe fn(&LayerNorm),
     pub gather: unsafe fn(&Gather<'_>),
-    /// Stores `f32`s as values are.
+    /// Converts `f32`s to the storage format.
     pub store: unsafe fn(&Convert),
-    /// Makes `f32`s of stored numbers.
+    /// Converts stored elements to `f32`s.
     pub load: unsafe fn(&Convert),
-    /// For tiles of two output pixels a side, and of four.
+    /// For tiles of two output pixels per side, and of four.
     pub to_points: [unsafe fn(&ToPoints); 2],
     pub from_points: [unsafe fn(&FromPoints); 2],
-    /// Does this many rounds of [`peak_sums`](Self::peak_sums) vector multiplications and additions, all in registers.
+    /// Runs this many rounds of [`peak_sums`](Self::peak_sums) vector multiplications and additions, all in registers.
     pub peak: unsafe fn(usize) -> f32,
-    /// Independent sums of a round: enough to hide how long one takes.
+    /// Independent sums of a round: enough to hide the latency.
     pub peak_sums: usize,
-    /// Products of bytes, where there are some.
+    /// Products of bytes, if supported.
     pub bytes: Option<&'static ByteKernels>,
     #[cfg(feature = "testing")]
     pub exp: unsafe fn(&mut [f32]),
 }
 
 impl Kernels {
-    /// Whether values are stored as they are calculated, and not as bf16.
+    /// Whether values are stored as `f32`, not bf16.
     pub fn stores_f32(&self) -> bool {
         self.size == size_of::<f32>()
     }
@@ -119,7 +118,7 @@ impl fmt::Debug for Kernels {
     }
 }
 
-/// Makes the table of an instruction set: `features` is the attribute that its entry points are compiled with.
+/// Creates the table of an instruction set; `features` is the attribute of its entry points.
 macro_rules! kernels {
     ($isa:expr, $simd:ty, $storage:ty, [$(#[$features:meta])*], tiles: [$(($rows:literal, $vectors:literal)),*], attend: [$(($arows:literal, $avectors:literal)),*], narrow: [$(($nrows:literal, $outs:literal)),*], peak: $peak:literal) => {
         pub(super) static KERNELS: crate::Kernels = {
@@ -128,83 +127,83 @@ macro_rules! kernels {
 
             $(#[$features])*
             unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Tile) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { tile::tile::<$simd, $storage, ROWS, VECTORS>(args) }
             }
             $(#[$features])*
             unsafe fn narrow<const ROWS: usize, const OUTS: usize>(args: &Tile) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { tile::narrow::<$simd, $storage, ROWS, OUTS>(args) }
             }
             $(#[$features])*
             unsafe fn finish(args: &Finish<'_>) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { finish::finish::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn geglu(args: &Geglu) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { finish::geglu::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn softmax(args: &Softmax) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { softmax::softmax::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn scale(args: &Scale) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { softmax::scale::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn moments(args: &Moments) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { norm::moments::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn normalise(args: &Normalise) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { norm::normalise::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn layer_norm(args: &LayerNorm) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { norm::layer_norm::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn gather(args: &Gather<'_>) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { gather::gather::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn store(args: &Convert) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { finish::store::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn load(args: &Convert) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { finish::load::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn to_points<const N: usize>(args: &ToPoints) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { winograd::spread::<$simd, $storage, N>(args) }
             }
             $(#[$features])*
             unsafe fn from_points<const N: usize>(args: &FromPoints) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { winograd::gather::<$simd, N>(args) }
             }
             $(#[$features])*
             unsafe fn peak(rounds: usize) -> f32 {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { math::peak::<$simd, $storage, $peak>(rounds) }
             }
             #[cfg(feature = "testing")]
             $(#[$features])*
             unsafe fn exp(x: &mut [f32]) {
-                // SAFETY: the caller's promise, see `Kernels`.
+                // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { math::exp_slice::<$simd>(x) }
             }
             Kernels {

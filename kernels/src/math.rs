@@ -4,7 +4,7 @@ use super::simd::{Simd, Storage};
 
 // SAFETY, for all blocks below: plain arithmetic on vectors; the caller promises that the processor has them.
 
-/// Powers of `ln 2` over factorials: the Taylor series of `2^r`, good to 1e-8 for `|r| <= 1/2`.
+/// Powers of `ln 2` over factorials: the Taylor series of `2^r`, accurate to 1e-8 for `|r| <= 1/2`.
 const POWERS: [f32; 8] = [
     1.0,
     std::f32::consts::LN_2,
@@ -29,8 +29,8 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::V, coefficients: &[f32; N]) 
     }
 }
 
-/// `2^x` for `x` up to 127; zero where that is too small for an `f32` of all bits, or nearly: sums of such numbers would
-/// slow some processors down a hundredfold.
+/// `2^x` for `x` up to 127; flushes results near the subnormal range to zero, since subnormal numbers would slow some
+/// CPUs down a hundredfold.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
@@ -40,7 +40,7 @@ pub(super) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     }
 }
 
-/// The same, good to 8e-5: for what is stored with fewer bits than that.
+/// The same with an accuracy of 8e-5, for results that are stored with fewer bits.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp2_coarse<S: Simd>(x: S::V) -> S::V {
@@ -52,11 +52,11 @@ pub(super) unsafe fn exp2_coarse<S: Simd>(x: S::V) -> S::V {
     }
 }
 
-/// `e^x`; what lies outside the range of a normal `f32` becomes its end.
+/// `e^x`; clamped to the range of normal `f32`s.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
-    // ln 2 in two parts: the first has few enough bits that whole multiples of it are exact.
+    // ln 2 in two parts: the first has few enough bits that integer multiples of it are exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -0.000_212_194_44;
     const TAYLOR: [f32; 8] = [1.0, 1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
@@ -80,7 +80,7 @@ pub(super) unsafe fn sigmoid_times<S: Simd>(x: S::V, slope: f32) -> S::V {
 }
 
 /// `x * Phi(x)`. The tail of the normal distribution is a polynomial in `1 / (1 + p |x|)` times `e^(-x^2/2)`
-/// (Abramowitz and Stegun 7.1.26, good to 1.5e-7).
+/// (Abramowitz and Stegun 7.1.26, accurate to 1.5e-7).
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
@@ -109,7 +109,7 @@ pub(super) unsafe fn soft_clamp<S: Simd>(x: S::V, limit: f32) -> S::V {
     }
 }
 
-/// Multiplies and adds in registers, to see how fast that can be.
+/// Multiplies and adds in registers, to measure the peak performance.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn peak<S: Simd, M: Storage<S>, const SUMS: usize>(rounds: usize) -> f32 {

@@ -1,13 +1,13 @@
-//! Means, variances, and what is done with them.
+//! Means, variances, and normalization.
 
 use super::math::sigmoid_times;
 use super::simd::{Simd, Storage};
 use super::{LayerNorm, Moments, Normalise};
 
-/// No vector has more numbers.
+/// Maximum number of elements of a vector.
 const MOST_LANES: usize = 16;
 
-/// Numbers of a norm: parameters and statistics.
+/// Parameters and statistics of a norm.
 #[inline(always)]
 unsafe fn load<S: Simd>(from: *const f32, n: usize) -> S::V {
     // SAFETY: the caller promises that `n` numbers can be read.
@@ -20,7 +20,7 @@ unsafe fn store<S: Simd>(to: *mut f32, n: usize, v: S::V) {
     unsafe { if n >= S::LANES { S::store(to, v) } else { S::store_first(to, n, v) } }
 }
 
-/// Numbers of a value.
+/// Elements of a value.
 #[inline(always)]
 unsafe fn get<S: Simd, M: Storage<S>>(from: *const M::Stored, n: usize) -> S::V {
     // SAFETY: the caller promises that `n` numbers can be read.
@@ -33,7 +33,7 @@ unsafe fn put<S: Simd, M: Storage<S>>(to: *mut M::Stored, n: usize, v: S::V) {
     unsafe { if n >= S::LANES { M::put(to, v) } else { M::put_first(to, n, v) } }
 }
 
-/// See [`Moments`]. Even and odd pixels are summed apart: twice the speed, and half the rounding.
+/// See [`Moments`]. Even and odd pixels are summed separately: twice the speed, and half the rounding error.
 #[inline(always)]
 pub(super) unsafe fn moments<S: Simd, M: Storage<S>>(args: &Moments) {
     let mut c = 0;
@@ -83,7 +83,7 @@ pub(super) unsafe fn normalise<S: Simd, M: Storage<S>>(args: &Normalise) {
     }
 }
 
-/// See [`LayerNorm`]: the mean first, then the mean square of what differs from it.
+/// See [`LayerNorm`]: the mean first, then the mean square of the differences from it.
 #[inline(always)]
 pub(super) unsafe fn layer_norm<S: Simd, M: Storage<S>>(args: &LayerNorm) {
     let (channels, whole) = (args.channels, args.channels - args.channels % S::LANES);
@@ -109,7 +109,7 @@ pub(super) unsafe fn layer_norm<S: Simd, M: Storage<S>>(args: &LayerNorm) {
             }
             let mut squares = S::sum(square);
             if whole < channels {
-                // Not as a vector: lanes past the end would differ from the mean, too.
+                // Not vectorized: lanes past the end would also differ from the mean.
                 let mut rest = [0.0; MOST_LANES];
                 S::store(rest.as_mut_ptr(), S::sub(M::get_first(x.add(whole), channels - whole), means));
                 rest[..channels - whole].iter().for_each(|d| squares += d * d);

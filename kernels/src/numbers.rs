@@ -1,16 +1,16 @@
-//! Numbers as they are stored: conversions from and to `f32`, and what else goes through whole weights.
+//! Number formats of stored elements: conversions from and to `f32`, and operations on whole weights.
 
 use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
 
 use crate::panels::Panels;
 
-/// A number as it is stored.
+/// A stored number format.
 pub trait Number: Copy + Default + Send + Sync + 'static {
-    /// The nearest one.
+    /// Converts to the nearest number.
     fn of(x: f32) -> Self;
 
-    /// The nearest ones; `to` is as long as `from`.
+    /// Converts to the nearest numbers; `to` is as long as `from`.
     fn convert(from: &[f32], to: &mut [Self]);
 
     /// See [`Panels::pack`].
@@ -41,67 +41,67 @@ number!(f32, |x| x);
 number!(u16, |x| bf16::from_f32(x).to_bits());
 number!(i8, |x| x as i8);
 
-/// Whether no number is infinite or not a number.
+/// Returns whether all numbers are finite.
 pub fn all_finite(numbers: &[f32]) -> bool {
     const INFINITY: u32 = 0x7f80_0000;
     let magnitude = numbers.iter().fold(0, |max: i32, x| max.max((x.to_bits() & 0x7fff_ffff) as i32));
     (magnitude as u32) < INFINITY
 }
 
-/// Reads little-endian numbers of 32 bits; `bytes` has one for each place of `out`, here and below.
+/// Reads little-endian 32-bit floats; `bytes` has one for each element of `out`, here and below.
 pub fn read_f32(bytes: &[u8], out: &mut [f32]) {
     for (x, &four) in out.iter_mut().zip(bytes.as_chunks().0) {
         *x = f32::from_le_bytes(four);
     }
 }
 
-/// Reads little-endian numbers of 64 bits.
+/// Reads little-endian 64-bit floats.
 pub fn read_f64(bytes: &[u8], out: &mut [f32]) {
     for (x, &eight) in out.iter_mut().zip(bytes.as_chunks().0) {
         *x = f64::from_le_bytes(eight) as f32;
     }
 }
 
-/// Reads little-endian numbers of 16 bits.
+/// Reads little-endian 16-bit floats.
 pub fn read_f16(bytes: &[u8], out: &mut [f32]) {
     let halves = bytes.as_chunks().0.iter().map(|&two| f16::from_le_bytes(two)).collect::<Vec<_>>();
     halves.convert_to_f32_slice(out);
 }
 
-/// Reads little-endian numbers that are the upper 16 bits of an `f32`.
+/// Reads little-endian bf16.
 pub fn read_bf16(bytes: &[u8], out: &mut [f32]) {
     for (x, &two) in out.iter_mut().zip(bytes.as_chunks().0) {
         *x = bf16::from_le_bytes(two).to_f32();
     }
 }
 
-/// The bytes of numbers, little-endian.
+/// Returns the bytes of numbers, little-endian.
 pub fn write_f32(numbers: &[f32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// The same in 16 bits; `None` where a number is too large for them.
+/// The same as 16-bit floats; `None` if a number is too large.
 pub fn write_f16(numbers: &[f32]) -> Option<Vec<u8>> {
     let halves: Vec<_> = numbers.iter().map(|&number| f16::from_f32(number)).collect();
     let finite = halves.iter().all(|half| half.is_finite());
     finite.then(|| halves.into_iter().flat_map(f16::to_le_bytes).collect())
 }
 
-/// The same in the upper 16 bits of an `f32`.
+/// The same as bf16.
 pub fn write_bf16(numbers: &[f32]) -> Option<Vec<u8>> {
     let halves: Vec<_> = numbers.iter().map(|&number| bf16::from_f32(number)).collect();
     let finite = halves.iter().all(|half| half.is_finite());
     finite.then(|| halves.into_iter().flat_map(bf16::to_le_bytes).collect())
 }
 
-/// Pairs of bytes whose first are in `low` and whose second in `high`.
+/// Interleaves the bytes of `low` and `high`.
 pub fn interleave(low: &[u8], high: &[u8], out: &mut [u8]) {
     for (pair, (low, high)) in out.as_chunks_mut().0.iter_mut().zip(low.iter().zip(high)) {
         *pair = [*low, *high];
     }
 }
 
-/// Writes a matrix, whose rows have `columns` numbers, column by column. What does not fill a row is left out.
+/// Writes the transpose of a matrix, whose rows have `columns` elements. An incomplete last row is ignored.
 pub fn transpose(matrix: &[f32], columns: usize, out: &mut [f32]) {
     let rows = matrix.len() / columns.max(1);
     for (y, row) in matrix.chunks_exact(columns.max(1)).enumerate() {

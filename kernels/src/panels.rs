@@ -1,25 +1,25 @@
-//! Weights as the kernels read them: panels of output channels, and in each panel tap after tap, input channel after
-//! input channel, the weights of the panel's output channels side by side.
+//! Weights in the layout of the kernels: panels of output channels, and in each panel by tap, then input channel, then
+//! output channel.
 
 use crate::numbers::Number;
 use crate::winograd::{MOST_POINTS, weights_at_points};
 
-/// Output channels that are worked out together.
+/// Output channels that are computed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panel {
-    /// Vectors side by side.
+    /// Width in vectors.
     pub vectors: usize,
-    /// The first number of its weights.
+    /// The offset of its weights, in elements.
     pub offset: usize,
-    /// Its first bias.
+    /// The offset of its biases.
     pub bias: usize,
-    /// The first output channel (after GEGLU, where that is done).
+    /// The first output channel (after GEGLU, if that is applied).
     pub channel: usize,
-    /// How many output channels (after GEGLU); the rest of the width is padding.
+    /// Number of output channels (after GEGLU); the rest of the width is padding.
     pub channels: usize,
 }
 
-/// How a weight is cut into panels.
+/// The division of a weight into panels.
 #[derive(Debug, Clone, Copy)]
 pub struct Panels<'a> {
     pub panels: &'a [Panel],
@@ -27,25 +27,24 @@ pub struct Panels<'a> {
     pub shape: [usize; 3],
     /// Whether each panel has values in its first half and their gates in the second.
     pub geglu: bool,
-    /// Whether a kernel of side 3 is stored at Winograd's points, for tiles of this many output pixels a side; the taps
-    /// are the points.
+    /// Whether a 3x3 kernel is stored in Winograd's domain, for tiles of this many output pixels per side; the taps are
+    /// then the points.
     pub winograd: Option<usize>,
-    /// Input channels that weights lie side by side for.
+    /// Size of a group of interleaved input channels.
     pub group: usize,
-    /// Numbers in a vector.
+    /// Elements in a vector.
     pub lanes: usize,
-    /// Whether there is one panel so narrow that its weights lie as [`Kernels::narrow`](crate::Kernels::narrow) reads
-    /// them.
+    /// Whether there is a single narrow panel, in the layout of [`Kernels::narrow`](crate::Kernels::narrow).
     pub narrow: bool,
 }
 
 impl Panels<'_> {
-    /// Writes `numbers`, in the order of output channels, input channels and taps, to their places. What `to` has in
-    /// between stays.
+    /// Writes `numbers`, in the order of output channels, input channels and taps, to their positions. Padding in `to`
+    /// is not changed.
     ///
     /// # Panics
     ///
-    /// Where `numbers` are fewer than the shape says, or `to` has no room for the panels.
+    /// If `numbers` has fewer elements than the shape, or `to` is too short for the panels.
     pub fn pack<T: Number>(&self, numbers: &[f32], to: &mut [T]) {
         T::pack(self, numbers, to);
     }
@@ -66,14 +65,14 @@ impl Panels<'_> {
         }
     }
 
-    /// Writes the weights of a panel's channels, the first of which is `row`, to the places from `place` on.
+    /// Writes the weights of a panel's channels, the first of which is `row`, from the offset `place` on.
     #[inline(always)]
     fn pack_panel<T: Number>(&self, panel: Panel, row: usize, place: usize, numbers: &[f32], columns: &mut [T]) {
         let Self { shape: [_, c_in, taps], group, winograd, .. } = *self;
         let (width, grouped) = (panel.vectors * self.lanes, c_in.next_multiple_of(group));
         let given = if winograd.is_some() { 9 } else { taps };
         let mut points = [0.0; MOST_POINTS];
-        // A few input channels at a time, so that what is written stays in the first cache.
+        // A few input channels at a time, so that the output stays in the L1 cache.
         for first in (0..c_in).step_by(16) {
             let some = first..(first + 16).min(c_in);
             for j in 0..panel.channels {
@@ -104,11 +103,11 @@ impl Panels<'_> {
     }
 }
 
-/// Of kernels of side 3 over an enlarged image, those of side 2 over the image itself that give the lower (`down`) or
-/// upper, right (`right`) or left of the four pixels: taps that see the same pixel are summed.
+/// Returns, of 3x3 kernels over an upsampled image, the 2x2 kernels over the input image that compute the lower
+/// (`down`) or upper, right (`right`) or left of the four output pixels: taps with the same input pixel are summed.
 pub fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
-    // An upper pixel sees with tap 0 the pixel before, with 1 and 2 its own; a lower one with 0 and 1 its own, with 2
-    // the next.
+    // Tap 0 of an upper pixel reads the previous input pixel, taps 1 and 2 its own; taps 0 and 1 of a lower pixel read
+    // its own, tap 2 the next.
     let seen = |tap: usize, late: usize| (tap + 1 - late) / 2;
     let of = |kernel: &[f32]| {
         let mut small = [0.0; 4];

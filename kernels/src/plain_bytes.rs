@@ -1,4 +1,4 @@
-//! Bytes in plain code, so that what is around the kernels for bytes is tested on every machine.
+//! Portable kernels for bytes, so that the code around such kernels is tested on every machine.
 
 use super::portable::Portable;
 use super::simd::Storage;

@@ -1,9 +1,9 @@
-//! Plain code that the compiler turns into what vectors there are.
+//! Portable code, as vectorized by the compiler.
 
 use super::kernels;
 use super::simd::Simd;
 
-/// Four numbers in an array.
+/// Four `f32` in an array.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portable;
 
@@ -24,24 +24,24 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self::V {
-        // SAFETY: the caller's promise: four numbers can be read.
+        // SAFETY: guaranteed by the caller: four numbers can be read.
         unsafe { from.cast::<Self::V>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn load_first(from: *const f32, n: usize) -> Self::V {
         let mut v = [0.0; LANES];
-        // SAFETY: the caller's promise: `n` numbers can be read, and `n` is less than the vector's length.
+        // SAFETY: guaranteed by the caller: `n` numbers can be read, and `n` is less than the vector's length.
         unsafe { std::ptr::copy_nonoverlapping(from, v.as_mut_ptr(), n) };
         v
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, v: Self::V) {
-        // SAFETY: the caller's promise: four numbers can be written.
+        // SAFETY: guaranteed by the caller: four numbers can be written.
         unsafe { to.cast::<Self::V>().write_unaligned(v) }
     }
     #[inline(always)]
     unsafe fn store_first(to: *mut f32, n: usize, v: Self::V) {
-        // SAFETY: the caller's promise: `n` numbers can be written, and `n` is less than the vector's length.
+        // SAFETY: guaranteed by the caller: `n` numbers can be written, and `n` is less than the vector's length.
         unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), to, n) }
     }
     #[inline(always)]
@@ -62,7 +62,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // Two roundings: without the instruction, one rounding is a call of a slow function.
+        // Two roundings: without FMA, a single rounding is a slow function call.
         each(each(a, b, |a, b| a * b), c, |ab, c| ab + c)
     }
     #[inline(always)]
@@ -75,7 +75,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn round(a: Self::V) -> Self::V {
-        // Adding and taking away 1.5 * 2^23 leaves no bits for a fraction; exact up to 2^22.
+        // Adding and subtracting 1.5 * 2^23 leaves no bits for a fraction; exact up to 2^22.
         const NO_FRACTION: f32 = 12_582_912.0;
         a.map(|x| (x + NO_FRACTION) - NO_FRACTION)
     }

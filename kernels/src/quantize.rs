@@ -1,6 +1,6 @@
-//! Numbers as bytes: the scale of a layer's input, and the weights of an output channel.
+//! Quantization to bytes: the scale of a layer's input, and the weights of an output channel.
 
-/// How the input of a layer becomes bytes: a number `x` as `x / scale + zero`, rounded, at most 255.
+/// The quantization of a layer's input: `x / scale + zero`, rounded, at most 255.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ByteScale {
     // Invariant: positive, and neither it nor its inverse overflows.
@@ -9,41 +9,40 @@ pub struct ByteScale {
 }
 
 impl ByteScale {
-    /// The scales that are allowed; activations are far from either end.
+    /// The range of scales; activations are far from either end.
     pub const RANGE: std::ops::RangeInclusive<f32> = 1e-20..=1e20;
 
-    /// `None` for a scale outside of [`RANGE`](Self::RANGE), or that is no number.
+    /// `None` for a scale outside [`RANGE`](Self::RANGE), or NaN.
     pub fn new(scale: f32, zero: u8) -> Option<Self> {
         Self::RANGE.contains(&scale).then_some(Self { scale, zero })
     }
 
-    /// Numbers between neighbouring bytes.
+    /// Returns the scale: the difference between neighbouring bytes.
     pub fn scale(self) -> f32 {
         self.scale
     }
 
-    /// The byte of 0.
+    /// Returns the zero point: the byte of 0.
     pub fn zero(self) -> u8 {
         self.zero
     }
 
-    /// The byte of a number; 0 for what is not a number.
+    /// Quantizes a number; NaN becomes 0.
     pub fn byte(self, x: f32) -> u8 {
-        // As the kernels do it: a product, rounded to even.
+        // As in the kernels: a product, rounded to even.
         ((x * (1.0 / self.scale)).round_ties_even() + f32::from(self.zero)) as u8
     }
 
-    /// The number of a byte.
+    /// Returns the number of a byte.
     pub fn number(self, byte: u8) -> f32 {
         self.scale * (f32::from(byte) - f32::from(self.zero))
     }
 
-    /// Chooses the scale that loses least for `count` numbers from `least` to `largest` of which `sample` are some:
-    /// cutting off a few far ones may cost less than coarser steps for all. What is lost is the mean square of the
-    /// differences over all, estimated from the sample, and over the two ends. Zero always has a byte of its own, which padding
-    /// needs.
+    /// Chooses the scale with the least error for `count` numbers from `least` to `largest`, of which `sample` is a
+    /// sample: clipping outliers may lose less than coarser steps for all. The error is the mean square over all
+    /// numbers, estimated from the sample, and over both ends. Zero is exactly representable, which padding requires.
     pub fn fit(least: f32, largest: f32, sample: &[f32], count: usize) -> Self {
-        /// Ends of the range that are tried, in these parts of the whole.
+        /// Fractions of the range that are tried.
         const PARTS: u16 = 24;
 
         let (mut low, mut high) = (least.min(0.0), largest.max(0.0));
@@ -56,7 +55,7 @@ impl ByteScale {
         for end in [true, false] {
             let (whole_low, whole_high) = (low, high);
             let mut best = f64::INFINITY;
-            // From the whole range down, so that of equals the widest wins.
+            // From the whole range down, so that of equal errors the widest range is chosen.
             for part in (4..=PARTS).rev() {
                 let part = f32::from(part) / f32::from(PARTS);
                 let tried = if end { (whole_low, whole_high * part) } else { (whole_low * part, whole_high) };
@@ -69,21 +68,21 @@ impl ByteScale {
         Self::between(low, high)
     }
 
-    /// Bytes spread over `low..=high`, which has 0 in it.
+    /// The quantization of `low..=high`, which contains 0.
     pub fn between(low: f32, high: f32) -> Self {
         let scale = ((high - low) / 255.0).clamp(*Self::RANGE.start(), *Self::RANGE.end());
         Self { scale, zero: (-low / scale).round() as u8 }
     }
 }
 
-/// Writes the weights of one output channel as bytes from -127 to 127, and gives the number that 1 stands for: 0 where
-/// all are 0. `to` is as long as `row`.
+/// Quantizes the weights of one output channel to -127..=127, and returns the scale: 0 if all are 0. `to` is as long as
+/// `row`.
 pub fn weight_bytes(row: &[f32], to: &mut [i8]) -> f32 {
     let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     let scale = largest / 127.0;
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     if !inverse.is_finite() {
-        // So small that dividing overflows: nothing next to any bias.
+        // So small that the division overflows: negligible compared with any bias.
         to.fill(0);
         return 0.0;
     }

@@ -1,4 +1,4 @@
-//! Scaling of images. The library that does it is generic, so it is compiled where it is called.
+//! Scaling of images. The library is generic, so it would otherwise be compiled in the calling crate.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ pub use fast_image_resize::pixels::F32x3;
 use fast_image_resize::pixels::U8x4;
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions};
 
-/// The filter, which widens as an image shrinks.
+/// The filter, which widens when an image is scaled down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// What Pillow calls bicubic.
+    /// Pillow's bicubic filter.
     CatmullRom,
-    /// With three lobes on either side.
+    /// Lanczos with three lobes on either side.
     Lanczos3,
 }
 
@@ -25,7 +25,7 @@ pub struct Crop {
     pub height: f64,
 }
 
-/// Why an image is not scaled: its size, its pixels and the part of it do not fit together.
+/// Inconsistent size, pixels and part of an image.
 #[derive(Debug)]
 pub struct ResizeError(String);
 
@@ -37,7 +37,7 @@ impl fmt::Display for ResizeError {
 
 impl std::error::Error for ResizeError {}
 
-/// Scales images, and keeps its memory from call to call; the filter's tables (a few kilobytes) are calculated each time.
+/// Scales images, and keeps its memory between calls; the filter's tables (a few kilobytes) are computed for each call.
 #[derive(Debug, Default)]
 pub struct Resizer(fast_image_resize::Resizer);
 
@@ -47,7 +47,7 @@ impl Resizer {
     ///
     /// # Errors
     ///
-    /// Where the sizes, the pixels and the part do not fit together.
+    /// If sizes, pixels and part are inconsistent.
     pub fn bytes(
         &mut self,
         filter: Filter,
@@ -64,7 +64,7 @@ impl Resizer {
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes).
+    /// Like [`bytes`](Self::bytes).
     pub fn floats(
         &mut self,
         filter: Filter,
@@ -90,7 +90,7 @@ impl Resizer {
         };
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(filter))
-            // Alpha is ignored, so it weighs nothing.
+            // Alpha is not used as a weight.
             .use_alpha(false)
             .crop(crop.left, crop.top, crop.width, crop.height);
         self.0.resize_typed(from, &mut to, &options).map_err(failed)

@@ -1,21 +1,21 @@
-//! What the loops ask of a vector, and of the memory that values lie in.
+//! Traits of vectors, and of the storage format of values.
 
 /// Vectors of `f32` of one instruction set.
 ///
-/// Every function is unsafe because the processor must have the instructions; those with pointers need them to reach as
-/// many numbers as they read or write. All are inlined into an entry point that is compiled with the instructions.
+/// Every function is unsafe because the CPU must support the instructions; pointers must be valid for the number of
+/// elements read or written. All are inlined into an entry point that is compiled with the instructions.
 pub(super) trait Simd: Copy {
     /// A vector.
     type V: Copy;
-    /// Its numbers.
+    /// Number of elements.
     const LANES: usize;
 
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
-    /// The first `n < LANES` numbers, and zeros.
+    /// Loads the first `n < LANES` elements, and zeros.
     unsafe fn load_first(from: *const f32, n: usize) -> Self::V;
     unsafe fn store(to: *mut f32, v: Self::V);
-    /// The first `n < LANES` numbers only.
+    /// Stores the first `n < LANES` elements only.
     unsafe fn store_first(to: *mut f32, n: usize, v: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
@@ -23,60 +23,60 @@ pub(super) trait Simd: Copy {
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The larger; `b` where one is not a number.
+    /// The maximum; `b` if one is NaN.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
-    /// The smaller; `b` where one is not a number.
+    /// The minimum; `b` if one is NaN.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
-    /// To the nearest whole number.
+    /// Rounds to the nearest integer.
     unsafe fn round(a: Self::V) -> Self::V;
-    /// `a * 2^n` for whole `n` up to 127; zero where `n` is below -126.
+    /// `a * 2^n` for integers `n` up to 127; zero if `n` is below -126.
     unsafe fn times_power_of_two(a: Self::V, n: Self::V) -> Self::V;
-    /// `a` where `x < 0`, else `b`.
+    /// `a` if `x < 0`, otherwise `b`.
     unsafe fn where_negative(x: Self::V, a: Self::V, b: Self::V) -> Self::V;
-    /// The sum of all numbers, in an order of its own that never changes.
+    /// The sum of all elements, in a fixed order.
     unsafe fn sum(a: Self::V) -> f32;
-    /// The largest number.
+    /// The maximum element.
     unsafe fn largest(a: Self::V) -> f32;
 }
 
-/// How values lie in memory, and how they are multiplied there: as `f32` in [`Plain`], or narrower.
+/// The storage format of values, and its multiplication: `f32` in [`Plain`], or narrower.
 ///
-/// Sums, biases and statistics are `f32` in vectors of `S` whatever values are stored as. Functions are unsafe for the
-/// reasons that those of [`Simd`] are.
+/// Sums, biases and statistics are `f32` in vectors of `S` for all formats. Functions are unsafe for the same reasons
+/// as those of [`Simd`].
 pub(super) trait Storage<S: Simd>: Copy {
-    /// A number in memory.
+    /// A stored element.
     type Stored: Copy;
-    /// A vector of factors: [`GROUP`](Self::GROUP) numbers for each lane.
+    /// A vector of factors: [`GROUP`](Self::GROUP) elements per lane.
     type Factors: Copy;
-    /// Numbers side by side that one instruction multiplies by as many and sums up in a lane.
+    /// Number of elements that one instruction multiplies and sums per lane.
     const GROUP: usize;
-    /// Whether a few bits more or less of a number are lost when it is stored.
+    /// Whether the format has so few bits that less accurate functions suffice.
     const COARSE: bool;
-    /// Whether sums are whole numbers of 32 bits, in the place of `f32`s.
+    /// Whether sums are 32-bit integers in place of `f32`s.
     const WHOLE: bool = false;
 
     unsafe fn get(from: *const Self::Stored) -> S::V;
-    /// The first `n < LANES` numbers, and zeros.
+    /// Loads the first `n < LANES` elements, and zeros.
     unsafe fn get_first(from: *const Self::Stored, n: usize) -> S::V;
     unsafe fn put(to: *mut Self::Stored, v: S::V);
-    /// The first `n < LANES` numbers only.
+    /// Stores the first `n < LANES` elements only.
     unsafe fn put_first(to: *mut Self::Stored, n: usize, v: S::V);
-    /// The same group in every lane.
+    /// Broadcasts a group to all lanes.
     unsafe fn splat_group(from: *const Self::Stored) -> Self::Factors;
-    /// The same for a group of which only the first `n` numbers are there, and zeros.
+    /// The same for a group with only `n` elements, and zeros.
     unsafe fn splat_part(from: *const Self::Stored, n: usize) -> Self::Factors;
-    /// A group for each lane.
+    /// Loads a group for each lane.
     unsafe fn load_groups(from: *const Self::Stored) -> Self::Factors;
     /// `sum + a * b`, in each lane over its group.
     unsafe fn multiply(a: Self::Factors, b: Self::Factors, sum: S::V) -> S::V;
-    /// What sums stand for, in `f32`.
+    /// Converts sums to `f32`.
     #[inline(always)]
     unsafe fn numbers(sums: S::V) -> S::V {
         sums
     }
 }
 
-/// Values are stored as they are calculated.
+/// Values are stored as `f32`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plain;
 

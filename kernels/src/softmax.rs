@@ -1,10 +1,10 @@
-//! The running softmax of attention.
+//! The online softmax of attention.
 
 use super::math::{exp2, exp2_coarse};
 use super::simd::{Simd, Storage};
 use super::{Scale, Softmax};
 
-/// Maxima and sums that grow side by side.
+/// Number of independent maxima and sums.
 const CHAINS: usize = 4;
 
 /// See [`Softmax`].
@@ -15,7 +15,7 @@ pub(super) unsafe fn softmax<S: Simd, M: Storage<S>>(args: &Softmax) {
         // of the vector length, and a number per row in `largest` and `sums`.
         unsafe {
             let scores = args.scores.add(row * args.ld);
-            // Several at a time: each waits for the one before it of its own chain only.
+            // Several independent chains, to hide the latency.
             let mut tops = [S::load(scores); CHAINS];
             let mut k = 0;
             while k + CHAINS * S::LANES <= args.keys {
@@ -63,7 +63,8 @@ pub(super) unsafe fn softmax<S: Simd, M: Storage<S>>(args: &Softmax) {
     }
 }
 
-/// Turns the scores from the `k`th on into weights, and stores them. (A closure would not be compiled with the instructions.)
+/// Converts the scores from index `k` on to weights, and stores them. (A closure would not be compiled with the
+/// instructions.)
 #[inline(always)]
 unsafe fn weigh<S: Simd, M: Storage<S>>(scores: *mut f32, k: usize, scale: S::V, less: S::V) -> S::V {
     // SAFETY: the caller promises a vector of scores there. A stored number is at most as long as a score: what is written

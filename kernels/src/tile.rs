@@ -1,12 +1,12 @@
-//! The product of a few rows and a panel of weights, all sums in registers.
+//! The product of a few rows and a panel of weights, with all sums in registers.
 
 use super::Tile;
 use super::simd::{Simd, Storage};
 
-/// Groups of rows of a narrow tile: enough that computing addresses and storing sums cost little in comparison.
+/// Groups of rows of a narrow tile: enough to amortize computing addresses and storing sums.
 pub(super) const GROUPS: usize = 4;
 
-/// See [`Tile`]. `ROWS * VECTORS` sums, `VECTORS` weights and one number of a row are in registers at a time.
+/// See [`Tile`]. `ROWS * VECTORS` sums, `VECTORS` weights and one element of a row are in registers simultaneously.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usize>(args: &Tile) {
     // Weights of a group of channels.
@@ -61,8 +61,8 @@ pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTO
 }
 
 /// The same for so few output channels that a vector of them would be mostly padding: vectors are of input channels,
-/// and summed up at the end. See [`Kernels::narrow`](super::Kernels::narrow) for how weights lie. A tile is [`GROUPS`]
-/// times `ROWS` rows, one after the other.
+/// and summed at the end. See [`Kernels::narrow`](super::Kernels::narrow) for the layout of weights. A tile is
+/// [`GROUPS`] times `ROWS` rows.
 #[inline(always)]
 pub(super) unsafe fn narrow<S: Simd, M: Storage<S>, const ROWS: usize, const OUTS: usize>(args: &Tile) {
     for group in 0..GROUPS {
@@ -80,7 +80,7 @@ pub(super) unsafe fn narrow<S: Simd, M: Storage<S>, const ROWS: usize, const OUT
     }
 }
 
-/// The sums of some rows of a narrow tile, a vector each.
+/// The sums of some rows of a narrow tile, one vector each.
 #[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the sums in registers")]
 #[inline(always)]
 unsafe fn narrow_sums<S: Simd, M: Storage<S>, const ROWS: usize, const OUTS: usize>(
@@ -141,15 +141,15 @@ unsafe fn step_of<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usiz
     }
 }
 
-/// Writes the addresses of the `rows` rows of a tile: the first, and then each `step` bytes further; those past `count`
-/// see what the last one does.
+/// Writes the addresses of the `rows` rows of a tile: the first, and then each `step` bytes further; those from `count`
+/// on repeat the last one.
 ///
 /// # Safety
 ///
-/// `table` has room for as many addresses.
+/// `table` has memory for that many addresses.
 pub unsafe fn row_addresses(first: *const u8, step: usize, count: usize, rows: usize, table: *mut *const u8) {
     for row in 0..rows {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { *table.add(row) = first.wrapping_add(row.min(count.saturating_sub(1)) * step) };
     }
 }

@@ -1,14 +1,14 @@
-//! Pieces of an image to points and back: a convolution of side 3 is, at each point, a product of numbers.
+//! Transforms of Winograd's algorithm: in the transformed domain, a 3x3 convolution is an elementwise product.
 //!
-//! A tile of `SIDE * SIDE` output pixels sees `N * N` input pixels, `N = SIDE + 2`. Both are taken for polynomials in
-//! two variables and evaluated at `N` points each way: at 0, 1, -1 and infinity for two output pixels a side, at 0,
-//! `A`, `-A`, `B`, `-B` and infinity for four. These `A` and `B` lose less than half of the precision that the usual 1
-//! and 2 do.
+//! A tile of `SIDE * SIDE` output pixels has `N * N` input pixels, `N = SIDE + 2`. Both are treated as polynomials in
+//! two variables and evaluated at `N` points in each direction: at 0, 1, -1 and infinity for two output pixels per
+//! side, at 0, `A`, `-A`, `B`, `-B` and infinity for four. These `A` and `B` lose less than half as much precision as
+//! the usual 1 and 2.
 
 use super::simd::{Simd, Storage};
 use super::{FromPoints, ToPoints};
 
-/// The square root of a half.
+/// The square root of one half.
 pub(super) const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
 /// The square root of two.
 pub(super) const B: f32 = std::f32::consts::SQRT_2;
@@ -33,7 +33,7 @@ fn turned<V: Copy, const N: usize>(columns: &[[V; N]; N]) -> [[V; N]; N] {
     lines
 }
 
-/// The input at each point, from pixels side by side.
+/// The input transform of one line.
 #[inline(always)]
 unsafe fn to_points<S: Simd, const N: usize>(d: [S::V; N]) -> [S::V; N] {
     // SAFETY: the caller promises that the processor has the vectors.
@@ -58,7 +58,7 @@ unsafe fn to_points<S: Simd, const N: usize>(d: [S::V; N]) -> [S::V; N] {
     }
 }
 
-/// Output pixels side by side (the first `N - 2`), from the products at each point.
+/// The output transform of one line (the first `N - 2` results).
 #[inline(always)]
 unsafe fn from_points<S: Simd, const N: usize>(m: [S::V; N]) -> [S::V; N] {
     // SAFETY: the caller promises that the processor has the vectors.
@@ -79,7 +79,7 @@ unsafe fn from_points<S: Simd, const N: usize>(m: [S::V; N]) -> [S::V; N] {
     }
 }
 
-/// A column of a tile at the points of its lines; zeros outside of the image. `n` channels are left.
+/// A column of a tile, transformed along the lines; zeros outside the image. `n` channels remain.
 #[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the numbers in registers")]
 #[inline(always)]
 unsafe fn column<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(
@@ -103,11 +103,11 @@ unsafe fn column<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(
     }
 }
 
-/// See [`ToPoints`]. Tile after tile, the columns that a tile shares with the one before are kept.
+/// See [`ToPoints`]. Columns shared with the previous tile are reused.
 #[inline(always)]
 pub(super) unsafe fn spread<S: Simd, M: Storage<S>, const N: usize>(args: &ToPoints) {
     let whole = args.channels - args.channels % S::LANES;
-    // SAFETY: the caller's promise, passed on.
+    // SAFETY: guaranteed by the caller, passed on.
     unsafe {
         for c in (0..whole).step_by(S::LANES) {
             vector::<S, M, N, true>(args, c, S::LANES);
@@ -118,7 +118,7 @@ pub(super) unsafe fn spread<S: Simd, M: Storage<S>, const N: usize>(args: &ToPoi
     }
 }
 
-/// A vector of channels of all tiles.
+/// Processes a vector of channels of all tiles.
 #[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the numbers in registers")]
 #[inline(always)]
 unsafe fn vector<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(args: &ToPoints, c: usize, n: usize) {
@@ -178,7 +178,7 @@ pub(super) unsafe fn gather<S: Simd, const N: usize>(args: &FromPoints) {
     }
 }
 
-/// A kernel of side 3 at each of `(side + 2)^2` points; the rest of `points` stays as it is.
+/// Transforms a 3x3 kernel to `(side + 2)^2` points; the rest of `points` is not changed.
 pub(crate) fn weights_at_points(side: usize, kernel: &[f32], points: &mut [f32; MOST_POINTS]) {
     let n = side + 2;
     let of = |g: [f64; 3]| {
@@ -203,7 +203,7 @@ pub(crate) fn weights_at_points(side: usize, kernel: &[f32], points: &mut [f32; 
     }
 }
 
-/// Output pixels of a side of the largest tile.
+/// Output pixels per side of the largest tile.
 pub const MOST_SIDE: usize = 4;
 /// Points of the largest tile.
 pub(crate) const MOST_POINTS: usize = (MOST_SIDE + 2) * (MOST_SIDE + 2);

@@ -1,4 +1,4 @@
-//! The exponential function, which has no entry point but in tests, by itself.
+//! Tests of the exponential function, which has no public entry point except for tests.
 
 #![allow(unsafe_code, reason = "calls a kernel by itself")]
 

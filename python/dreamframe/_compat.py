@@ -1,4 +1,4 @@
-"""How the original wrapper's images and configurations become ours, and our pictures what it gives out."""
+"""Converts images and configurations of the original wrapper to this package's types, and pictures back."""
 
 import base64
 import importlib
@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-import numpy as np
+# The field of this package for each configuration key of the fork.
 from numpy.typing import NDArray
 
 from .errors import UnsupportedError
@@ -24,7 +24,7 @@ _CHAINS = {
 
 
 def pixels_of(image: Any, width: int, height: int) -> NDArray[np.uint8]:
-    """Reads whatever the original takes for an image; images of PIL are brought to the size."""
+    """Reads any image that the original accepts; PIL images are resized to the stream's size."""
     if isinstance(image, (str, os.PathLike)):
         image = _pil().open(os.fspath(cast("str", image)))
     if hasattr(image, "convert") and hasattr(image, "resize"):
@@ -40,12 +40,12 @@ def pixels_of(image: Any, width: int, height: int) -> NDArray[np.uint8]:
     if pixels.dtype.kind == "f":
         zero_to_one = pixels / 2 + 0.5 if pixels.size and pixels.min() < 0 else pixels
         pixels = np.rint(zero_to_one * 255).clip(0, 255).astype(np.uint8)
-    # Whatever else is wrong with it, the engine says.
+    # The engine reports any other problem with the array.
     return np.ascontiguousarray(pixels)
 
 
 def given_out(pixels: NDArray[np.uint8], output_type: str) -> Any:
-    """Makes of a picture what the original gives out."""
+    """Converts a picture to the output type of the original."""
     if output_type == "pil":
         return _pil().fromarray(pixels)
     floats = pixels.astype(np.float32) / 255.0
@@ -57,7 +57,7 @@ def given_out(pixels: NDArray[np.uint8], output_type: str) -> Any:
 
 
 def configurations(**configurations: Any) -> dict[str, Any]:
-    """Our fields out of the fork's configurations."""
+    """Converts the fork's configurations to this package's fields."""
     changes: dict[str, Any] = {}
     for name, value in configurations.items():
         if value is None:
@@ -76,7 +76,7 @@ def configurations(**configurations: Any) -> dict[str, Any]:
 
 
 def _ip_adapter(configuration: dict[str, Any]) -> dict[str, Any]:
-    """The fork's description of an image prompt, with the style image as a path or a PIL image."""
+    """Converts the fork's description of an image prompt; the style image is a path or a PIL image."""
     changes: dict[str, Any] = {}
     style = configuration.pop("style_image", None)
     if style is not None:

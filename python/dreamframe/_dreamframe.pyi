@@ -51,9 +51,9 @@ __version__: str
 class StreamDiffusion:
     """A real-time image-to-image stream.
 
-    Calls are made one at a time: a second thread that calls in waits for the first. Other threads of Python go on while
-    a frame is worked on, models load, or a call waits; Ctrl-C ends any of these at once. What was begun then may still
-    take effect.
+    Calls are serialized: a second thread that calls waits for the first. The interpreter is released while a frame is
+    processed, a model is loaded, or a call waits; Ctrl-C interrupts any of these. An operation that was started then
+    may still take effect.
 
     >>> with StreamDiffusion(StreamDiffusionParams.demo()) as stream:
     ...     picture = stream(frame)
@@ -74,27 +74,27 @@ class StreamDiffusion:
         output: typing.Literal["rgba", "bgra", "rgb"] | None = None,
         progress: Callable[[int, int, str], object] | None = None,
     ) -> Self:
-        """Loads the models that `params` names; without `params`, the demo model with its own settings.
+        """Loads the models named by `params`; without `params`, the demo model with its own settings.
 
-        `models` is `demo` for the model in the package, or a folder: a model, or a folder of models. Options that are
-        None are the library's own choice. `progress(done, total, what)` is called while weights load, with numbers of
-        the network `what`; what it raises ends loading.
+        `models` is `demo` for the model in the package, or a folder: a model, or a folder of models. An option that is
+        None has the library's default. `progress(done, total, what)` is called while weights load, with counts for the
+        network `what`; an exception that it raises cancels loading.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one, with its path.
             ModelNotFoundError: a model is not under `models`.
-            BadModelError: a file is broken, or its names and shapes do not fit.
-            UnsupportedError: the device, executor or dtype is not of this machine.
+            BadModelError: a file is corrupt, or its names or shapes are not as expected.
+            UnsupportedError: this machine does not support the device, executor or dtype.
             OutOfMemoryError: there is too little memory.
         """
 
     def __call__(self, frame: FrameLike, /) -> Picture:
-        """Works on one frame, and gives the picture of the frame `delay` calls ago.
+        """Processes one frame. Returns the picture of the frame `delay` calls ago.
 
-        A frame whose rows lie whole in memory is not copied; nobody may write to it before the picture is there.
+        A frame with contiguous rows is not copied; it must not be modified during the call.
 
         Raises:
-            InvalidFrameError: the frame has another type or shape; the text says what to do about it.
+            InvalidFrameError: the frame has another type or shape; the message has the details.
             ClosedError: the stream was closed.
         """
 
@@ -104,18 +104,19 @@ class StreamDiffusion:
         /,
         **changes: Unpack[ParamsPatch],
     ) -> Cost | None:
-        """Changes parameters before the next frame: by a mapping, by keywords, or by both.
+        """Changes parameters before the next frame. The changes are a mapping, keywords, or both.
 
-        Lists are replaced; objects such as `ip_adapter` keep the fields that are not named. Gives what the change cost,
-        None where nothing changed.
+        Lists are replaced; objects such as `ip_adapter` keep the fields that are not given. Returns the cost of the
+        change; None if nothing changed.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
-            ModelNotFoundError: a model that is asked for is not there; nothing has changed.
+            ModelNotFoundError: a requested model does not exist; nothing has changed.
         """
 
     def edit(self) -> Edit:
-        """Opens the parameters for changes in a `with` block, which count together when it ends without an error.
+        """Returns a context manager for a `with` block: changes to its parameters apply together when it ends without an
+        error.
 
         >>> with stream.edit() as params:
         ...     params.guidance_scale = 1.4
@@ -127,7 +128,7 @@ class StreamDiffusion:
         /,
         **changes: Unpack[ParamsPatch],
     ) -> Plan:
-        """Returns what a change would come to, and what it would cost; changes nothing.
+        """Returns the effect and the cost that a change would have, without applying it.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one.
@@ -139,14 +140,14 @@ class StreamDiffusion:
         num_steps: int | None = None,
         temporal_interpolation_method: Interpolation | None = None,
     ) -> Cost | None:
-        """Changes the prompt little by little, over the next `num_steps` pictures.
+        """Changes the prompt gradually over the next `num_steps` pictures.
 
         Raises:
-            InvalidParamsError: the prompts are not what `prompt` may be.
+            InvalidParamsError: the prompts are not valid values of `prompt`.
         """
 
     def frames(self, source: Iterable[FrameLike], /) -> Iterator[Picture]:
-        """Works on one frame after another, and gives a picture for each."""
+        """Returns an iterator that processes frames and yields a picture for each."""
 
     def start(
         self,
@@ -154,11 +155,11 @@ class StreamDiffusion:
         on_picture: Callable[[Picture], object] | None = None,
         failed_frame: typing.Literal["repeat", "skip"] | None = None,
     ) -> Session:
-        """Goes on on a thread of its own, until the session is stopped; other calls of the stream raise till then.
+        """Runs the stream on a thread of its own until the session is stopped; other calls of the stream raise meanwhile.
 
-        `on_picture` is called with each picture, on a thread of its own; nothing is left for `poll` then. What it raises
-        goes to `sys.unraisablehook`, and pictures go on.
-        `failed_frame` says what becomes of a frame that fails: the last picture again (`repeat`), or none (`skip`).
+        `on_picture` is called with each picture, on another thread; `poll` then returns none. An exception that it
+        raises is passed to `sys.unraisablehook`, and the session continues. `failed_frame` is what is shown when a
+        frame fails: the last picture again (`repeat`), or nothing (`skip`).
 
         Raises:
             ClosedError: the stream was closed.
@@ -166,11 +167,11 @@ class StreamDiffusion:
 
     @property
     def params(self) -> StreamDiffusionParams:
-        """The parameters in use, as a copy."""
+        """A copy of the parameters in use."""
 
     @property
     def notices(self) -> list[Notice]:
-        """What was accepted at the start and means something else here."""
+        """Values that were accepted at construction but are interpreted differently."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -178,30 +179,30 @@ class StreamDiffusion:
 
     @property
     def delay(self) -> int:
-        """How many frames later than its frame a picture leaves."""
+        """The number of frames between a frame and its picture."""
 
     @property
     def device(self) -> str:
-        """What runs the networks and what it uses of this machine, in words."""
+        """A description of the executor and the device in use."""
 
     @property
     def threads(self) -> int:
-        """How many threads work on a frame."""
+        """The number of threads that process a frame."""
 
     @property
     def model(self) -> str:
-        """Where the base model was found."""
+        """The location of the base model."""
 
     @property
     def closed(self) -> bool:
         """Whether the stream was closed."""
 
     def stats(self) -> Work:
-        """Counts what frames took, since the stream was made."""
+        """Returns counts of the work done since the stream was created."""
 
     def close(self) -> None:
-        """Ends a session that still runs, and lets go of the models. Further calls raise `ClosedError`; closing once more
-        does nothing.
+        """Ends a running session, and releases the models. Further calls raise `ClosedError`. Has no effect on a closed
+        stream.
         """
 
     def __enter__(self) -> Self: ...
@@ -210,9 +211,9 @@ class StreamDiffusion:
 
 @typing.final
 class Session:
-    """A stream on its own thread: frames go in and pictures come out without waiting.
+    """A stream on its own thread: frames are submitted and pictures taken without waiting.
 
-    Made by `StreamDiffusion.start`. Every method may be called from any thread.
+    Created by `StreamDiffusion.start`. All methods are thread-safe.
 
     >>> with stream.start() as live:
     ...     live.submit(frame)
@@ -220,23 +221,25 @@ class Session:
     """
 
     def submit(self, frame: FrameLike, /) -> int:
-        """Copies a frame and hands it over, then returns at once; a frame that still waits is replaced.
+        """Submits a copy of a frame, without waiting; it replaces a frame that is not yet processed.
 
-        The number that comes back is the `source_id` of the picture made from it.
+        Returns the frame's number, which is the `source_id` of the picture made from it.
 
         Raises:
-            InvalidFrameError: the frame has another type or shape; the text says what to do about it.
+            InvalidFrameError: the frame has another type or shape; the message has the details.
             ClosedError: the session was stopped.
         """
 
     def poll(self) -> Picture | None:
-        """Takes the newest picture, if there is one that nobody has taken."""
+        """Returns the newest picture that has not been taken; None if there is none."""
 
     def wait(self, timeout: float | None = None) -> Picture | None:
-        """Waits for a picture that nobody has taken; None after `timeout` seconds, and once the session has ended."""
+        """Waits for a picture that has not been taken. Returns None after `timeout` seconds, or once the session has
+        ended.
+        """
 
     def __iter__(self) -> Self:
-        """Returns pictures as they come, until the session ends."""
+        """Iterates over pictures until the session ends."""
 
     def __next__(self) -> Picture: ...
     def update(
@@ -245,9 +248,10 @@ class Session:
         /,
         **changes: Unpack[ParamsPatch],
     ) -> Ticket:
-        """Changes parameters: checked now and as a whole, prepared beside the frames, and applied between two of them.
+        """Changes parameters. The update is validated as a whole now, prepared in the background, and applied between two
+        frames.
 
-        What turns out later, such as a missing model, comes as an event with the ticket's version.
+        A later failure, such as a missing model, is reported by an event with the ticket's version.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
@@ -260,15 +264,17 @@ class Session:
         num_steps: int | None = None,
         temporal_interpolation_method: Interpolation | None = None,
     ) -> Ticket:
-        """Changes the prompt little by little, over `num_steps` pictures; one step is taken with each.
+        """Changes the prompt gradually over `num_steps` pictures, one step with each.
 
         Raises:
-            InvalidParamsError: the prompts are not what `prompt` may be.
+            InvalidParamsError: the prompts are not valid values of `prompt`.
             ClosedError: the session was stopped.
         """
 
     def edit(self) -> Edit:
-        """Opens the parameters for changes in a `with` block, which count together when it ends without an error."""
+        """Returns a context manager for a `with` block: changes to its parameters apply together when it ends without an
+        error.
+        """
 
     def plan(
         self,
@@ -276,50 +282,50 @@ class Session:
         /,
         **changes: Unpack[ParamsPatch],
     ) -> Plan:
-        """Returns what a change would come to, and what it would cost; changes nothing.
+        """Returns the effect and the cost that a change would have, without applying it.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one.
         """
 
     def wait_for(self, ticket: Ticket, timeout: float | None = None) -> typing.Literal["applied", "superseded"]:
-        """Waits until an update has ended, and says how: "applied", or "superseded" where later ones changed all of it.
+        """Waits until an update has ended. Returns "applied", or "superseded" if later updates changed all of its fields.
 
         Raises:
-            DreamframeError: what the update was rejected for.
+            DreamframeError: the reason for which the update was rejected.
             TimeoutError: it has not ended after `timeout` seconds.
             ClosedError: the session ended first.
         """
 
     def events(self) -> list[Event]:
-        """Takes the events that there are, oldest first."""
+        """Returns the events that have not been taken, oldest first."""
 
     def wait_event(self, timeout: float | None = None) -> Event | None:
         """Waits for the next event; None after `timeout` seconds."""
 
     def stats(self) -> Stats:
-        """Returns what the session has done so far, and does now."""
+        """Returns statistics of the session."""
 
     @property
     def params(self) -> StreamDiffusionParams:
-        """The desired parameters: what was accepted last, without what was refused since."""
+        """The desired parameters: those accepted last, minus updates that were rejected since."""
 
     @property
     def active_version(self) -> int:
-        """The newest version applied; 0 before the first."""
+        """The version of the newest update applied; 0 before the first."""
 
     @property
     def is_running(self) -> bool:
-        """Whether the session takes frames."""
+        """Whether the session accepts frames."""
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Ends the session: the frame that waits is still worked on, and the stream can be called again. Stopping once
-        more does nothing. From within the `on_picture` of another session, this session's own is waited for no longer than
-        5 seconds, so that two sessions which stop each other both go on.
+        """Ends the session. A frame that waits is still processed; then the stream can be called again. Has no effect on a
+        stopped session. In the `on_picture` callback of another session, this waits at most 5 seconds for this
+        session's callback, so that two sessions that stop each other do not deadlock.
 
         Raises:
-            TimeoutError: what waits takes longer than `timeout` seconds; the session then ends by itself, and with it
-                the stream.
+            TimeoutError: the remaining work takes longer than `timeout` seconds; the session then ends in the
+                background, and the stream is closed with it.
         """
 
     def __enter__(self) -> Self: ...
@@ -339,29 +345,30 @@ def serve(
     public_ip: str | None = None,
     ports: tuple[int, int] | None = None,
 ) -> Server:
-    """Serves a stream at `address`, and returns at once.
+    """Serves a stream at `address`. Returns immediately.
 
-    `stream` goes on in a session until the server is stopped, and can be called again then; parameters, or nothing for
-    the demo model, make a stream that ends with the server. Publishers and viewers have to know `token`, which an
-    `address` that others reach must have; port 0 leaves the choice to the system. `public_url` is the server's address
-    as clients know it, where a proxy stands before it. Pages in browsers may use a server without a token where they are
-    of this machine, of `public_url` or of one of `allow_origins`, such as "https://app.example"; others are refused.
-    `bitrate` is what the encoder aims at, in bits a second; `viewers` how many there may be. `ice_servers`, `public_ip` and `ports` say how connections get through a NAT: whom
-    to ask, the address outside, and the first and the last UDP port.
+    `stream` runs in a session until the server is stopped, and can be called again afterwards. If it is parameters, or
+    None for the demo model, a stream is created that is closed with the server. Publishers and viewers must send
+    `token`, which is required if `address` is not a loopback address. Port 0 selects a free port. `public_url` is the
+    server's address as clients see it behind a proxy. Without a token, web pages may use the server only if their
+    origin is this machine, `public_url` or one of `allow_origins`, such as "https://app.example"; others are rejected.
+    `bitrate` is the encoder's target, in bits per second; `viewers` is the maximum number of viewers. For connections
+    through a NAT, `ice_servers` are STUN and TURN servers, `public_ip` is the public address, and `ports` are the first
+    and the last UDP port.
 
     Raises:
-        InvalidArgumentError: the stream runs in a session already, or an option is out of range.
-        IoError: the address is taken. The stream can be called again.
+        InvalidArgumentError: the stream is already running in a session, or an option is out of range.
+        IoError: the address is in use. The stream can be called again.
         InvalidParamsError: a parameter is out of range; `violations` lists every one.
     """
 
 @typing.final
 class Server:
-    """A WHIP and a WHEP endpoint for a stream: whoever publishes gives its frames, whoever watches sees its pictures.
+    """A WHIP and a WHEP endpoint for a stream: publishers send its frames, viewers receive its pictures.
 
-    Made by `serve`. Every method may be called from any thread. There is one publisher at a time: another takes its
-    place. Who watches before the first picture sees a grey one. Those who are connected can also change parameters, by
-    JSON on the data channel `parameters`.
+    Created by `serve`. All methods are thread-safe. There is one publisher at a time: a new one replaces it. Viewers
+    see a grey placeholder before the first picture. Publishers and viewers can also change parameters, with JSON on the
+    data channel `parameters`.
 
     >>> with serve() as server:
     ...     print(server.whip_url, server.whep_url)
@@ -370,20 +377,20 @@ class Server:
 
     @property
     def whip_url(self) -> str:
-        """The address to publish to."""
+        """The URL to publish to."""
 
     @property
     def whep_url(self) -> str:
-        """The address to watch."""
+        """The URL to watch."""
 
     @property
     def port(self) -> int:
-        """The port that the server listens at."""
+        """The port that the server listens on."""
 
     @property
     def session(self) -> Session:
-        """The session that is served, which takes frames of the program's own, too. Its pictures go to viewers, and its
-        events to those who are connected.
+        """The session that is served. It also accepts frames from this program. Its pictures go to viewers, and its events
+        to all clients.
         """
 
     def update(
@@ -392,7 +399,7 @@ class Server:
         /,
         **changes: Unpack[ParamsPatch],
     ) -> Ticket:
-        """Changes parameters, as the session's `update`.
+        """Changes parameters, like the session's `update`.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
@@ -400,30 +407,32 @@ class Server:
         """
 
     def edit(self) -> Edit:
-        """Opens the parameters for changes in a `with` block, which count together when it ends without an error."""
+        """Returns a context manager for a `with` block: changes to its parameters apply together when it ends without an
+        error.
+        """
 
     @property
     def params(self) -> StreamDiffusionParams:
-        """The desired parameters: what was accepted last, without what was refused since."""
+        """The desired parameters: those accepted last, minus updates that were rejected since."""
 
     @property
     def viewers(self) -> int:
-        """How many watch, those included that are about to."""
+        """The number of viewers, including those that are connecting."""
 
     @property
     def publishing(self) -> bool:
-        """Whether somebody publishes."""
+        """Whether a publisher is connected."""
 
     @property
     def is_running(self) -> bool:
-        """Whether the server takes publishers and viewers."""
+        """Whether the server accepts publishers and viewers."""
 
     def stats(self) -> ServerStats:
-        """Returns what was done so far: by the session, by the encoder, and over each connection."""
+        """Returns statistics of the session, the encoder and each connection."""
 
     def stop(self) -> None:
-        """Ends all connections, which takes some seconds at most, and the session: the stream can be called again, or ends
-        where it was made for the server. Stopping once more does nothing.
+        """Ends all connections, within a few seconds, and the session. The stream can be called again, or is closed if it
+        was created for the server. Has no effect on a stopped server.
         """
 
     def __enter__(self) -> Self: ...
@@ -438,21 +447,22 @@ def publish(
     attempts: int | None = None,
     ice_servers: Iterable[str | IceServer] | None = None,
 ) -> Publisher:
-    """Starts to publish to the WHIP server at `url`, and returns at once: the connection is made beside the program.
+    """Starts to publish to the WHIP server at `url`. Returns immediately: the connection is made in the background.
 
-    `token` is told to that server and to no other. `bitrate` is what the encoder aims at, in bits a second. After
-    `attempts` in a row that failed it gives up; None is never. `ice_servers` are asked for ways through a NAT.
+    `token` is sent to that server only. `bitrate` is the encoder's target, in bits per second. The publisher gives up
+    after `attempts` consecutive failed attempts; None means never. `ice_servers` are STUN and TURN servers for
+    connections through a NAT.
 
     Raises:
-        InvalidArgumentError: the address is not of http or https, or an option is out of range.
+        InvalidArgumentError: the address is not http or https, or an option is out of range.
     """
 
 @typing.final
 class Publisher:
     """Publishes frames to a WHIP server.
 
-    Made by `publish`. Every method may be called from any thread. A connection that is lost is made anew; `state` says
-    how far it is.
+    Created by `publish`. All methods are thread-safe. A lost connection is re-established; `state` is the connection
+    state.
 
     >>> with publish("https://host/whip/key") as publisher:
     ...     for frame in camera():
@@ -460,43 +470,43 @@ class Publisher:
     """
 
     def show(self, frame: FrameLike, /) -> None:
-        """Shows a frame, and never waits: one that was not encoded yet is replaced. A single last row or column is cut off.
+        """Sends a frame, without waiting: it replaces one that is not encoded yet. An odd last row or column is cropped.
 
-        Frames may be shown before there is a connection: once it is up, the newest is sent.
+        Frames may be sent before there is a connection: once it is established, the newest is sent.
 
         Raises:
-            InvalidFrameError: the frame has another type or shape; the text says what to do about it.
-            ClosedError: the publisher was stopped, or has given up; the text says why.
+            InvalidFrameError: the frame has another type or shape; the message has the details.
+            ClosedError: the publisher was stopped, or has given up; the message has the reason.
         """
 
     @property
     def state(self) -> ConnectionState:
-        """How far the connection is: `connecting` until the first is up, `disconnected` while one is lost and the next is
-        made, `failed` once the publisher has given up, `closed` once it was stopped.
+        """The connection state: `connecting` until the first connection, `disconnected` while reconnecting, `failed` once
+        the publisher has given up, `closed` once it was stopped.
         """
 
     def wait(self, state: ConnectionState = ..., timeout: float | None = None) -> None:
-        """Waits until the connection is in `state`; where none is named, until it is up.
+        """Waits until the connection is in `state`, which is `connected` by default.
 
         Raises:
-            TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
-            ClosedError: it has ended in another state; the text says why.
+            TimeoutError: it is not in that state after `timeout` seconds; the message has the most recent error.
+            ClosedError: it has ended in another state; the message has the reason.
         """
 
     @property
     def error(self) -> DreamframeError | None:
-        """What went wrong last, if anything has: why an attempt failed, or a connection was lost."""
+        """The most recent error, if any: of a failed attempt, or of a lost connection."""
 
     @property
     def playback_url(self) -> str | None:
-        """The address at which what is published can be watched, once a server has said one."""
+        """The address at which viewers can watch the stream; None until the server has sent one."""
 
     def stats(self) -> PublisherStats:
-        """Returns what was encoded, and what the connection has carried while there is one."""
+        """Returns statistics of the encoder and, while connected, of the connection."""
 
     def stop(self) -> None:
-        """Ends the session on the server and the connection, and waits for that, for some seconds at most. Stopping once
-        more does nothing.
+        """Ends the session on the server and the connection. Waits a few seconds at most. Has no effect on a stopped
+        publisher.
         """
 
     def __enter__(self) -> Self: ...
@@ -512,22 +522,22 @@ def play(
     into: Session | None = None,
     output: typing.Literal["rgba", "bgra", "rgb"] = "rgba",
 ) -> Player:
-    """Starts to play from the WHEP server at `url`, and returns at once: the connection is made beside the program.
+    """Starts to play from the WHEP server at `url`. Returns immediately: the connection is made in the background.
 
-    `token` is told to that server and to no other. After `attempts` in a row that failed it gives up; None is never.
-    `ice_servers` are asked for ways through a NAT. `into` takes the frames, which then never reach Python; without it,
-    `output` says what they hold.
+    `token` is sent to that server only. The player gives up after `attempts` consecutive failed attempts; None means
+    never. `ice_servers` are STUN and TURN servers for connections through a NAT. `into` receives the frames directly,
+    without Python; without it, `output` is the channel order of frames.
 
     Raises:
-        InvalidArgumentError: the address is not of http or https, or an option is out of range.
+        InvalidArgumentError: the address is not http or https, or an option is out of range.
     """
 
 @typing.final
 class Player:
-    """Plays from a WHEP server.
+    """Receives frames from a WHEP server.
 
-    Made by `play`. Every method may be called from any thread. A connection that is lost is made anew; `state` says how
-    far it is.
+    Created by `play`. All methods are thread-safe. A lost connection is re-established; `state` is the connection
+    state.
 
     >>> with play("https://host/whep/key") as player:
     ...     for frame in player:
@@ -535,43 +545,43 @@ class Player:
     """
 
     def poll(self) -> Frame | None:
-        """Takes the newest frame, if there is one that nobody has taken."""
+        """Returns the newest frame that has not been taken; None if there is none."""
 
     def next(self, timeout: float | None = None) -> Frame | None:
-        """Waits for a frame that nobody has taken; None after `timeout` seconds, and once the player was stopped.
+        """Waits for a frame that has not been taken. Returns None after `timeout` seconds, or once the player was stopped.
 
         Raises:
-            ClosedError: the player has given up; the text says why.
+            ClosedError: the player has given up; the message has the reason.
         """
 
     def __iter__(self) -> Self:
-        """Returns frames as they come, until the player is stopped; those that nobody asks for in time are left out."""
+        """Iterates over frames until the player is stopped; a frame that is not taken in time is dropped."""
 
     def __next__(self) -> Frame: ...
     @property
     def state(self) -> ConnectionState:
-        """How far the connection is: `connecting` until the first is up, `disconnected` while one is lost and the next is
-        made, `failed` once the player has given up, `closed` once it was stopped.
+        """The connection state: `connecting` until the first connection, `disconnected` while reconnecting, `failed` once
+        the player has given up, `closed` once it was stopped.
         """
 
     def wait(self, state: ConnectionState = ..., timeout: float | None = None) -> None:
-        """Waits until the connection is in `state`; where none is named, until it is up.
+        """Waits until the connection is in `state`, which is `connected` by default.
 
         Raises:
-            TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
-            ClosedError: it has ended in another state; the text says why.
+            TimeoutError: it is not in that state after `timeout` seconds; the message has the most recent error.
+            ClosedError: it has ended in another state; the message has the reason.
         """
 
     @property
     def error(self) -> DreamframeError | None:
-        """What went wrong last, if anything has: why an attempt failed, or a connection was lost."""
+        """The most recent error, if any: of a failed attempt, or of a lost connection."""
 
     def stats(self) -> PeerStats | None:
-        """Returns what the connection has carried, while there is one."""
+        """Returns statistics of the connection; None while disconnected."""
 
     def stop(self) -> None:
-        """Ends the session on the server and the connection, and waits for that, for some seconds at most. Stopping once
-        more does nothing.
+        """Ends the session on the server and the connection. Waits a few seconds at most. Has no effect on a stopped
+        player.
         """
 
     def __enter__(self) -> Self: ...
@@ -579,22 +589,22 @@ class Player:
     def __repr__(self) -> str: ...
 
 def _check(part: str, values: object, base: object | None = None, /) -> dict[str, typing.Any]:
-    """Checks the values of a part, alone or as a change of others, and fills in the rest."""
+    """Checks the values of a part, complete or as a change of others, and fills in the missing ones."""
 
 def _check_field(part: str, name: str, value: object, /) -> typing.Any:
-    """Checks one value of a part by itself, and completes it."""
+    """Checks a single value of a part, and completes it."""
 
 def _check_json(part: str, json: str | bytes | bytearray, /) -> tuple[dict[str, typing.Any], dict[str, typing.Any]]:
-    """Reads JSON: the checked values of a part, and those that were given."""
+    """Parses JSON: returns the checked values of a part, and those that were given explicitly."""
 
 def _fields(part: str, /) -> dict[str, dict[str, typing.Any]]:
-    """What is known of each field of a part, in order."""
+    """Returns the description of each field of a part, in order."""
 
 def _schema(part: str, /) -> dict[str, typing.Any]:
-    """The JSON Schema of a part."""
+    """Returns the JSON Schema of a part."""
 
 def _preset(name: str, /) -> dict[str, typing.Any]:
-    """A whole set of parameters to start from."""
+    """Returns a preset: a complete set of parameters to start from."""
 
 def _at_exit() -> None:
-    """Closes the gate; waits for those who are inside."""
+    """Closes the gate, and waits for the threads that are attached."""

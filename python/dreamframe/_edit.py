@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class Edit:
-    """Opens the parameters of a stream or a session for changes, which count together when the block ends.
+    """Collects changes to the parameters of a stream or a session, and applies them together when the block ends.
 
-    Where the block raises, nothing changes.
+    If the block raises, nothing changes.
     """
 
     cost: "Cost | None" = None
-    """The cost of the changes; None before the end of the block, and if nothing changed."""
+    """The cost of the changes; None until the block ends, or if nothing changed."""
     ticket: "Ticket | None" = None
-    """The update that a session has accepted; None for a stream, and before the end of the block."""
+    """The update that the session accepted; None for a stream, or until the block ends."""
 
     def __init__(self, target: "StreamDiffusion | Session", /) -> None:
         self._target = target
@@ -36,7 +36,7 @@ class Edit:
         after = self._params.model_dump()
         changes: dict[str, Any] = {name: after[name] for name in after if after[name] != self._before[name]}
         if "num_inference_steps" in changes:
-            # Alone, the number of steps would rescale the list, which stands here as it is meant.
+            # On its own, a new number of steps would rescale `t_index_list`; passing the list too keeps it as set.
             changes["t_index_list"] = after["t_index_list"]
         done = self._target.update(changes)
         if done is None or isinstance(done, str):

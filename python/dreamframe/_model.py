@@ -1,7 +1,7 @@
-"""The base of parameters: classes with the habits of pydantic's models, whose rules are the library's own.
+"""Base class of the parameter classes, with an interface like pydantic's models and the library's own validation.
 
-Nothing here knows a parameter: names and types are those of the classes in `params.py`; all checks, bounds, defaults
-and descriptions come from the native module.
+This module knows no individual parameter: names and types come from the classes in `params.py`; checks, bounds,
+defaults and descriptions come from the native module.
 """
 
 import copy
@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, dataclass_transfo
 from . import _dreamframe
 
 Selection: TypeAlias = AbstractSet[str] | AbstractSet[int] | Mapping[str, Any] | Mapping[int, Any] | None
-"""Names to take or to leave out; a mapping goes on into what a name holds, `__all__` stands for each item of a list."""
+"""Names to include or exclude; a mapping selects inside a field's value, and `__all__` means every item of a list."""
 
 _Self = TypeVar("_Self", bound="Model")
 
@@ -35,9 +35,9 @@ class FieldInfo:
     required: bool
     """Whether it is required."""
     allowed: str
-    """The allowed values, as they read after "expected"; empty for a field that has fields of its own."""
+    """The allowed values, worded to follow "expected"; empty for a field with fields of its own."""
     cost: str | None
-    """The usual cost of changing it, by the name of a `Cost`; None for a field that has fields of its own."""
+    """The usual cost of changing it, as the name of a `Cost`; None for a field with fields of its own."""
 
     def is_required(self) -> bool:
         """Returns whether the field is required."""
@@ -46,20 +46,20 @@ class FieldInfo:
 
 @dataclass_transform(kw_only_default=True, eq_default=True)
 class Model:
-    """Holds checked values in named fields, and does as models of pydantic do.
+    """Holds validated values in named fields, with the interface of a pydantic model.
 
-    Where it differs from them:
+    Differences from pydantic:
 
-    - Checks are strict: a tuple counts as a list, an integer as a number and numpy's numbers as Python's, but no text
-      counts as a number and no flag as an integer.
-    - Setting an attribute checks its name, type and range, and leaves all as it was where they are wrong. Rules between
-      fields count when all are given together and when they are used, so that fields can be set one after the other.
-    - `model_copy` checks what it updates.
-    - `repr` shows only what differs from the defaults.
+    - Validation is strict: a tuple is accepted as a list, an integer as a float, and numpy scalars as Python numbers,
+      but not a string as a number or a bool as an integer.
+    - Assigning an attribute checks its name, type and range, and leaves the object unchanged on an error. Rules that
+      involve several fields are checked at construction and on use, so that fields can be set one at a time.
+    - `model_copy` validates its updates.
+    - `repr` shows only the fields that differ from the defaults.
     """
 
     _part: ClassVar[str]
-    """Where the class stands among the parameters: a path in the table of fields."""
+    """The path of this class in the table of parameters; empty for the parameters as a whole."""
     model_fields: ClassVar[dict[str, FieldInfo]]
     """The descriptions of the fields, in order."""
 
@@ -97,19 +97,19 @@ class Model:
 
     @classmethod
     def _trusted(cls: type[_Self], values: dict[str, Any]) -> _Self:
-        """Makes one out of values that come from the library, which has checked them."""
+        """Creates an instance from values that the library has already checked."""
         model = object.__new__(cls)
         model._fill(values, values)
         return model
 
     @property
     def model_fields_set(self) -> set[str]:
-        """The names of the fields that were given or set, not left to their defaults."""
+        """The names of the fields that were set explicitly."""
         return self._set
 
     @classmethod
     def model_validate(cls: type[_Self], obj: Any) -> _Self:
-        """Makes one out of a mapping or another one, and checks every rule.
+        """Creates an instance from a mapping or another instance, and checks every rule.
 
         Raises:
             InvalidParamsError: with every violation.
@@ -124,10 +124,10 @@ class Model:
 
     @classmethod
     def model_validate_json(cls: type[_Self], json_data: str | bytes | bytearray) -> _Self:
-        """Makes one out of JSON, and checks every rule.
+        """Creates an instance from JSON, and checks every rule.
 
         Raises:
-            InvalidParamsError: with every violation, or with the place at which reading stopped.
+            InvalidParamsError: with every violation, or with the position of a syntax error.
         """
         checked, given = _dreamframe._check_json(cls._part, json_data)
         model = object.__new__(cls)
@@ -152,7 +152,7 @@ class Model:
     ) -> dict[str, Any]:
         """Returns the values as a dict of plain data; with `mode="json"`, of JSON types (lists instead of tuples).
 
-        `by_alias` changes nothing: no field has an alias.
+        `by_alias` has no effect: no field has an alias.
         """
         del by_alias
         without = _Without(mode == "json", exclude_unset, exclude_defaults, exclude_none)
@@ -169,7 +169,7 @@ class Model:
         exclude_defaults: bool = False,
         exclude_none: bool = False,
     ) -> str:
-        """Returns the values as JSON, on one line or with `indent`."""
+        """Returns the values as JSON, on one line unless `indent` is given."""
         values = self.model_dump(
             mode="json",
             include=include,
@@ -183,7 +183,7 @@ class Model:
         return json.dumps(values, indent=indent, separators=separators, ensure_ascii=False)
 
     def model_copy(self: _Self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> _Self:
-        """Returns a copy, changed as `StreamDiffusion.update` changes parameters, and checks every rule.
+        """Returns a copy with changes applied as by `StreamDiffusion.update`, and checks every rule.
 
         Raises:
             InvalidParamsError: with every violation.
@@ -237,7 +237,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class _Without:
-    """What a dump leaves out, and how plain it is."""
+    """The fields that a dump excludes, and its mode."""
 
     json: bool
     unset: bool
@@ -280,7 +280,7 @@ def _plain(value: Any, include: Selection, exclude: Selection, without: _Without
 
 
 def _entry(selection: Selection, key: str | int) -> Any:
-    """What a selection says of `key`: False for nothing, True for all of it, or a selection of what it holds."""
+    """Returns the part of a selection for `key`: False for nothing, True for everything, or a nested selection."""
     if selection is None:
         return False
     if isinstance(selection, Mapping):
@@ -300,7 +300,7 @@ def _inside(selection: Selection, key: str | int) -> Selection:
 
 
 def _take_by_name(cls: type[Model]) -> None:
-    """Gives a class a constructor that shows its fields."""
+    """Adds a constructor to `cls` whose signature lists the fields."""
 
     def construct(self: Model, /, *args: Any, **values: Any) -> None:
         if args:
@@ -319,7 +319,7 @@ def _take_by_name(cls: type[Model]) -> None:
 
 
 def _reviver(annotation: Any) -> Callable[[Any, Any], Any]:
-    """What makes a field's value out of checked plain data and what was given for it."""
+    """Returns a function that rebuilds a field's value from validated plain data and the value that was passed."""
     kind: Any = annotation
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return lambda value, given: _revived(kind, value, given)

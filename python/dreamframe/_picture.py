@@ -1,4 +1,4 @@
-"""Frames and pictures: numpy arrays that know what they hold and where they come from."""
+"""Frames and pictures: numpy arrays with metadata."""
 
 import struct
 import zlib
@@ -21,9 +21,9 @@ _PNG_RGB = 2
 
 
 class Frame(_Base):
-    """A frame that came in: a numpy array of uint8, height x width x 4 (or x 3), that owns its memory.
+    """An input frame: a numpy array of uint8, height x width x 4 (or x 3), that owns its memory.
 
-    What is worked out from it is a plain array: `frame.mean()`, `frame / 255`.
+    Results of operations are plain arrays: `frame.mean()`, `frame / 255`.
     """
 
     order: Literal["rgba", "bgra", "rgb"]
@@ -31,12 +31,12 @@ class Frame(_Base):
 
     @property
     def width(self) -> int:
-        """Pixels in a row."""
+        """The width in pixels."""
         return self.shape[1]
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """The height in pixels."""
         return self.shape[0]
 
     def to_pil(self) -> "Image":
@@ -51,7 +51,7 @@ class Frame(_Base):
 
     @classmethod
     def _empty(cls, height: int, width: int, channels: int) -> Self:
-        """Makes the room that pixels are written into."""
+        """Creates an array for pixels that are written later."""
         return np.ndarray.__new__(cls, (height, width, channels), np.uint8)
 
     def _rgb(self) -> "np.ndarray[Any, np.dtype[np.uint8]]":
@@ -60,12 +60,12 @@ class Frame(_Base):
         return np.ascontiguousarray(pixels[..., channels])
 
     def _repr_png_(self) -> bytes | None:
-        """Shows the picture in a notebook; a part of one that is no picture itself is shown as numbers."""
+        """Displays the picture in a notebook; a slice that is not an image is displayed as numbers."""
         if self.ndim != 3 or self.dtype != np.uint8 or self.shape[2] not in (3, 4) or self.size == 0:
             return None
         pixels = self._rgb()
         height, width, _ = pixels.shape
-        # Each row is filtered by the one above, which photographs compress better with.
+        # PNG filter type 2 (up) on every row, which suits photographs.
         rows = np.empty((height, 1 + width * 3), np.uint8)
         rows[:, 0] = 2
         flat = pixels.reshape(height, width * 3)
@@ -94,24 +94,24 @@ class Frame(_Base):
 
 
 class Picture(Frame):
-    """A picture that left the stream: a numpy array of uint8, height x width x 4 (or x 3), that owns its memory.
+    """An output picture: a numpy array of uint8, height x width x 4 (or x 3), that owns its memory.
 
-    What is worked out from it is a plain array: `picture.mean()`, `picture / 255`.
+    Results of operations are plain arrays: `picture.mean()`, `picture / 255`.
     """
 
     id: int
-    """The number of the frame with which the picture came out."""
+    """The number of the frame whose processing output this picture."""
     source_id: int
-    """The number of the frame that it was made from."""
+    """The number of the frame that this picture was made from."""
     kind: Literal["new", "repeated", "flagged", "passed"]
-    """How it came about: restyled, the last one again, another in the place of a flagged one, or the frame itself."""
+    """How it was made: restyled, a repeat of the last picture, a replacement of a flagged one, or the frame itself."""
     version: int
-    """The version of the parameters that it was made with: the newest update applied, 0 before the first."""
+    """The version of the parameters in effect: that of the newest applied update, 0 before the first."""
     timings: "Timings"
-    """Microseconds of each stage, in the order in which they ran; `frame` is all of it."""
+    """Duration of each stage in microseconds, in order of execution; `frame` is the total."""
 
     def _repr_html_(self) -> str | None:
-        """Shows the picture in a notebook, with what it was made from."""
+        """Displays the picture in a notebook, with its metadata."""
         png = self._repr_png_()
         if png is None:
             return None

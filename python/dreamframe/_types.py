@@ -1,4 +1,4 @@
-"""Plain data that calls take and give."""
+"""Data classes that calls accept and return."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class SupportsArrayInterface(Protocol):
-    """Pixels that numpy can look at: images of PIL among others."""
+    """An object with numpy's array interface, such as a PIL image."""
 
     @property
     def __array_interface__(self) -> dict[str, Any]: ...
 
 
 class SupportsDLPack(Protocol):
-    """Pixels in a tensor, such as torch's, in the memory of the CPU."""
+    """A tensor in CPU memory, such as torch's."""
 
     def __dlpack__(self, *, stream: Any = None) -> Any: ...
 
@@ -33,12 +33,12 @@ FrameLike: TypeAlias = "NDArray[np.uint8] | SupportsArrayInterface | SupportsDLP
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A value that was accepted with another meaning."""
+    """A value that was accepted but is interpreted differently from what was written."""
 
     path: str
-    """Where: a path such as `controlnets[0].preprocessor`."""
+    """The path of the value, such as `controlnets[0].preprocessor`."""
     message: str
-    """The other meaning; reads after the path."""
+    """How the value is interpreted; worded to follow the path."""
 
     def __str__(self) -> str:
         return f"{self.path} {self.message}"
@@ -49,29 +49,29 @@ class Change:
     """One parameter that an update changes."""
 
     path: str
-    """Where: a path such as `controlnets[1].conditioning_scale`."""
+    """The path of the parameter, such as `controlnets[1].conditioning_scale`."""
     cost: "Cost"
     """The cost of this change."""
     old: Any
-    """The value before; None for an item that comes in."""
+    """The value before; None for an item that is added."""
     new: Any
-    """The value after; None for an item that goes away."""
+    """The value after; None for an item that is removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The result that a change would have."""
+    """The effect that a change would have."""
 
     cost: "Cost | None"
     """The highest cost among the changes; None if nothing changes."""
     changes: list[Change]
     """The changes."""
     notices: list[Notice]
-    """Values accepted with another meaning, and parameters changed along."""
+    """Values that are interpreted differently, and parameters that change as a consequence."""
     params: "StreamDiffusionParams"
     """The parameters after the change."""
     frees_first: bool
-    """Whether there is too little memory for two pipelines, so that the old one is released first."""
+    """Whether memory is too small for two pipelines, so that the old one is released first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +79,13 @@ class Ticket:
     """An update that a session has accepted."""
 
     version: int
-    """Its number, from 1, by which events and pictures name it."""
+    """The version of the update, from 1; events and pictures refer to it."""
     cost: "Cost | None"
     """The highest cost among the changes; None if nothing changes."""
     changes: list[Change]
     """The changes."""
     notices: list[Notice]
-    """Values accepted with another meaning, and parameters changed along."""
+    """Values that are interpreted differently, and parameters that change as a consequence."""
     _accepted: Any = field(repr=False, compare=False)
 
 
@@ -106,24 +106,24 @@ class Event:
     ]
     """The kind of event."""
     version: int | None = None
-    """Of which update, for events of updates."""
+    """The version of the update, for events of updates."""
     id: int | None = None
-    """Which frame, for `frame_failed`."""
+    """The number of the frame, for `frame_failed`."""
     error: DreamframeError | None = None
-    """Why."""
+    """The cause of the failure."""
     notices: tuple[Notice, ...] = ()
-    """Notices of the preparation of an update."""
+    """Notices from preparing the update."""
 
 
 class Rate(TypedDict):
-    """How often something has happened, and how often it happens now."""
+    """A total count, and the current rate."""
 
     total: int
     per_second: float
 
 
 class Summary(TypedDict):
-    """A summary of measurements."""
+    """Summary statistics of a series of measurements."""
 
     median: float
     p95: float
@@ -131,7 +131,7 @@ class Summary(TypedDict):
 
 
 class Stage(TypedDict):
-    """How long one stage of a frame takes, in microseconds."""
+    """Duration of one stage of a frame, in microseconds."""
 
     name: str
     micros: Summary
@@ -159,7 +159,7 @@ class Stats(TypedDict):
 
 
 class Work(TypedDict):
-    """Counts what frames took, since the stream was made."""
+    """Counts of the work done since the stream was created."""
 
     unet_evaluations: int
     unet_rows: int
@@ -169,15 +169,15 @@ class Work(TypedDict):
 
 
 Timings: TypeAlias = Mapping[str, int]
-"""Microseconds of each stage of a frame, in the order in which they run; `frame` is all of it."""
+"""Total duration of each stage of a frame in microseconds, in order of execution; `frame` is the total."""
 
 
 ConnectionState: TypeAlias = Literal["connecting", "connected", "disconnected", "failed", "closed"]
-"""How far a publisher or a player is."""
+"""The connection state of a publisher or a player."""
 
 
 class IceServer(TypedDict, total=False):
-    """A server that helps to connect through a NAT."""
+    """A STUN or TURN server, for connections through a NAT."""
 
     urls: Required[str | Sequence[str]]
     """Its addresses, as `stun:host[:port]` or `turn:host[:port][?transport=udp]`."""
@@ -186,9 +186,9 @@ class IceServer(TypedDict, total=False):
     credential: str
     """The password, for TURN. It is sent to publishers, not to viewers."""
     secret: str
-    """In place of both, what this side shares with the TURN server (coturn's `static-auth-secret`).
+    """Shared secret of the TURN server (coturn's `static-auth-secret`), instead of a user name and password.
 
-    Each peer gets a user name and a password that are made with it and hold for an hour.
+    Each peer receives credentials derived from it that are valid for one hour.
     """
 
 
@@ -208,7 +208,7 @@ class IngestStats(TypedDict):
 
 
 class EgressStats(TypedDict):
-    """Statistics of the pictures that were shown to viewers."""
+    """Statistics of the pictures sent to viewers."""
 
     viewers: int
     shown: Rate
@@ -239,14 +239,14 @@ class PeerStats(TypedDict):
 
 
 class PublisherStats(TypedDict):
-    """Statistics of a publisher's encoder and connection; None while there is none."""
+    """Statistics of a publisher's encoder and connection; the connection is None while disconnected."""
 
     egress: EgressStats
     peer: PeerStats | None
 
 
 class ServerStats(TypedDict):
-    """Statistics of a server; `publisher` is None without a publisher."""
+    """Statistics of a server; `publisher` is None while no publisher is connected."""
 
     session: Stats
     egress: EgressStats

@@ -1,29 +1,30 @@
-"""The verbs of the original StreamDiffusion wrapper: scripts that were written for it run with one changed import.
+"""The interface of the original StreamDiffusion wrapper: existing scripts run with one changed import.
 
 >>> from dreamframe.compat import StreamDiffusionWrapper     # was: from utils.wrapper import StreamDiffusionWrapper
 >>> stream = StreamDiffusionWrapper("demo", t_index_list=[41, 46], cfg_type="none")
 >>> stream.prepare(prompt="van gogh painting")
 >>> picture = stream(image="in.png")
 
-What differs from the original:
+Differences from the original:
 
 - Models are diffusers folders or single files below `models` or in the Hugging Face cache; nothing is downloaded.
-- `preprocess_image` gives a `uint8` array of height x width x 3, not a tensor. Arrays and tensors are taken wherever
-  the original takes tensors: `uint8`, or floats from 0 to 1, or from -1 to 1 where one is negative.
-- The first picture is whole: there is no need to call `batch_size` times before, and no harm in it.
-- `seed` counts; the original draws its noise from seed 2 once `prepare` is called. The noise is that of
-  `torch.manual_seed`, so a seed means the same picture.
-- An update is applied whole or not at all, and a value out of range raises `InvalidParamsError`; the original clips or
-  ignores some.
-- Text to image works on a grey frame, with the noise of another seed for each picture, and takes all steps in one call.
-  With `t_index_list=[0]` this is all noise; the original adds no frame at all.
-- One frame a call: in img2img mode `frame_buffer_size` must be 1. Latents are not given out.
-- `device="cuda"` asks for the fastest device that this build has, with a warning if that is the processor. Weights
-  are `f32` whatever float type is named, but for `bf16`.
-- What only concerns TensorRT or several GPUs (`warmup`, `engine_dir`, `device_ids` and the like) is taken and means
-  nothing here. The TensorRT engines' scheduler variants are not built: `scheduler` is "lcm", `sampler` "normal".
+- `preprocess_image` returns a `uint8` array of height x width x 3, not a tensor. Arrays and tensors are accepted
+  wherever the original accepts tensors: `uint8`, or floats from 0 to 1, or from -1 to 1 if any value is negative.
+- The first picture is already complete: the `batch_size` warm-up calls are unnecessary, but harmless.
+- `seed` takes effect; the original draws its noise from seed 2 after `prepare`. The noise is that of
+  `torch.manual_seed`, so the same seed gives the same picture.
+- An update is applied entirely or not at all, and a value out of range raises `InvalidParamsError`; the original
+  clamps or ignores some.
+- Text to image starts from a grey frame with different noise for each picture, and runs all steps in one call.
+  With `t_index_list=[0]` the input is pure noise; the original uses no frame.
+- One frame per call: in img2img mode `frame_buffer_size` must be 1. Latents are not returned.
+- `device="cuda"` selects the fastest device that this build supports, and warns if that is the CPU. Weights are `f32`
+  for every float type except `bf16`.
+- Options that concern only TensorRT or several GPUs (`warmup`, `engine_dir`, `device_ids` and similar) are accepted
+  and ignored. The scheduler variants of the TensorRT engines are not supported: `scheduler` is "lcm", `sampler`
+  "normal".
 
-For new programs, `dreamframe.StreamDiffusion` is the better door: updates with their costs, sessions, typed parameters.
+New programs should use `dreamframe.StreamDiffusion`: it has update costs, sessions and typed parameters.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Interpolation = Literal["linear", "slerp"]
 
 _log = logging.getLogger(__name__)
 
-# What speaks of TensorRT engines, several GPUs and warm-up runs only.
+# Options that concern only TensorRT engines, several GPUs and warm-up runs.
 _HINTS = frozenset(
     {
         "build_engines_if_missing",
@@ -63,13 +64,13 @@ _HINTS = frozenset(
         "warmup",
     }
 )
-# Seeds end where JavaScript's whole numbers do.
+# The largest seed is JavaScript's largest safe integer.
 _SEEDS = 1 << 53
 _GREY = 128
 
 
 class StreamDiffusionWrapper:
-    """Makes pictures with the verbs of the original wrapper; the head of this module says what differs."""
+    """Drop-in replacement of the original wrapper; see the module documentation for the differences."""
 
     def __init__(
         self,
@@ -110,10 +111,10 @@ class StreamDiffusionWrapper:
         models: str | os.PathLike[str] = "models",
         **hints: object,
     ) -> None:
-        """Loads the model; until `prepare`, the prompt is empty.
+        """Loads the model; the prompt is empty until `prepare` is called.
 
-        `model_id_or_path` is a folder or file, "demo", or an id that is looked for below `models` and in the Hugging
-        Face cache. A negative `seed` is replaced by one drawn at random.
+        `model_id_or_path` is a folder or file, "demo", or an id that is searched below `models` and in the Hugging
+        Face cache. A negative `seed` selects a random seed.
         """
         unknown = sorted(hints.keys() - _HINTS)
         if unknown:
@@ -146,7 +147,7 @@ class StreamDiffusionWrapper:
             "use_lcm_lora": use_lcm_lora is None or use_lcm_lora,
             "acceleration": acceleration,
             "do_add_noise": do_add_noise,
-            # A text has no frames on the way: each picture takes all its steps in one call.
+            # Text to image has no stream of frames: each picture runs all its steps in one call.
             "use_denoising_batch": use_denoising_batch and mode == "img2img",
             "enable_similar_image_filter": enable_similar_image_filter,
             "similar_image_filter_threshold": similar_image_filter_threshold,
@@ -182,12 +183,12 @@ class StreamDiffusionWrapper:
 
     @property
     def stream(self) -> StreamDiffusionWrapper:
-        """This object: `wrapper.stream.update_prompt(...)` is written in scripts too."""
+        """Returns this object: existing scripts also write `wrapper.stream.update_prompt(...)`."""
         return self
 
     @property
     def engine(self) -> StreamDiffusion:
-        """The stream that does the work, for all that the original has no verb for."""
+        """The underlying stream, for features that the original does not have."""
         return self._engine
 
     def prepare(
@@ -201,7 +202,7 @@ class StreamDiffusionWrapper:
         seed_list: Sequence[tuple[int, float]] | None = None,
         seed_interpolation_method: Interpolation = "linear",
     ) -> None:
-        """Sets what pictures shall look like; `t_index_list` stays."""
+        """Sets the prompt and the guidance; `t_index_list` stays."""
         self.update_stream_params(
             num_inference_steps=num_inference_steps,
             t_index_list=self._engine.params.t_index_list,
@@ -221,7 +222,7 @@ class StreamDiffusionWrapper:
         prompt_interpolation_method: Interpolation | None = None,
         **hints: object,
     ) -> None:
-        """Changes the prompt, or the list of prompts with weights, from the next picture on."""
+        """Changes the prompt, or the list of weighted prompts, from the next picture on."""
         unknown = sorted(hints.keys() - {"clear_blending", "warn_about_conflicts"})
         if unknown:
             raise TypeError(f"update_prompt() takes no argument {unknown[0]!r}")
@@ -249,7 +250,7 @@ class StreamDiffusionWrapper:
         safety_checker_threshold: float | None = None,
         **forks: Any,
     ) -> None:
-        """Changes what is not None, all of it before the next picture, or on an error nothing."""
+        """Applies every argument that is not None before the next picture; on an error, applies none."""
         if guidance_scale is not None and self.cfg_type == "none":
             guidance_scale = 1.0
         seeds = seed if seed_list is None else list(seed_list)
@@ -277,7 +278,7 @@ class StreamDiffusionWrapper:
             self.batch_size = len(t_index_list) * self.frame_buffer_size
 
     def __call__(self, image: object = None, prompt: Prompt | None = None) -> Any:
-        """Makes a picture, from `image` in the mode img2img, from noise in the mode txt2img."""
+        """Makes a picture: from `image` in the mode img2img, from noise in the mode txt2img."""
         return self.txt2img(prompt) if self.mode == "txt2img" else self.img2img(image, prompt)
 
     def img2img(self, image: object, prompt: Prompt | None = None) -> Any:
@@ -289,14 +290,14 @@ class StreamDiffusionWrapper:
         return self.postprocess_image(self._engine(pixels_of(image, self.width, self.height)), self.output_type)
 
     def txt2img(self, prompt: Prompt | None = None) -> Any:
-        """Makes a picture of the prompt alone; a list of them where `frame_buffer_size` is above 1."""
+        """Makes a picture from the prompt alone, or a list of pictures if `frame_buffer_size` is above 1."""
         if prompt is not None:
             self.update_prompt(prompt)
         pictures = [self._text_to_image() for _ in range(self.frame_buffer_size)]
         return pictures[0] if self.frame_buffer_size == 1 else pictures
 
     def preprocess_image(self, image: object) -> NDArray[np.uint8]:
-        """Brings an image to the stream's size: `uint8`, height x width x 3."""
+        """Resizes an image to the stream's size: `uint8`, height x width x 3."""
         return pixels_of(image, self.width, self.height)
 
     def postprocess_image(self, image_tensor: NDArray[np.uint8], output_type: OutputType = "pil") -> Any:
@@ -325,7 +326,7 @@ def _check_mode(mode: str, cfg_type: str, frame_buffer_size: int, scheduler: str
 
 
 def _locate(model: str, models: str | os.PathLike[str]) -> tuple[str, str]:
-    """The id of a model and where to look for it."""
+    """Returns the id of a model and the folder to search."""
     if model == "demo":
         return model, "demo"
     if os.path.exists(model):

@@ -1,6 +1,6 @@
-"""The errors that this package raises: one class for each kind, all of them `DreamframeError`.
+"""The exceptions that this package raises: one class for each kind, all subclasses of `DreamframeError`.
 
-Where Python has a class of its own for such an error, ours is that one too: a missing model is a `FileNotFoundError`.
+Each also inherits from the matching built-in exception, if any: a missing model is a `FileNotFoundError`.
 """
 
 import builtins
@@ -29,7 +29,7 @@ class Violation(NamedTuple):
     """One rule that parameters break."""
 
     path: str
-    """Where: a path such as `controlnets[1].conditioning_scale`."""
+    """The path of the value, such as `controlnets[1].conditioning_scale`."""
     message: str
     """The value and its bound: `got 3.0, expected a number from 0 to 1`."""
 
@@ -38,12 +38,12 @@ class Violation(NamedTuple):
 
 
 class DreamframeError(Exception):
-    """Something could not be done; the text names the value and the bound, the class says what to do about it."""
+    """Base class of the exceptions. The message names the value and the bound; the class names the kind of error."""
 
     kind: ClassVar[str] = "internal"
     """The stable name of the kind, the same in every language."""
     violations: tuple[Violation, ...] = ()
-    """Every broken rule, for `InvalidParamsError`; empty for the others."""
+    """Every broken rule, for `InvalidParamsError`; empty for other kinds."""
 
 
 class InvalidParamsError(DreamframeError, ValueError):
@@ -53,73 +53,73 @@ class InvalidParamsError(DreamframeError, ValueError):
 
 
 class InvalidFrameError(DreamframeError, ValueError):
-    """A frame's size, type or layout does not fit: correct them."""
+    """A frame has an invalid size, type or layout."""
 
     kind = "invalid_frame"
 
 
 class InvalidArgumentError(DreamframeError, ValueError):
-    """A call is wrong in itself: correct the call."""
+    """An argument of a call is invalid."""
 
     kind = "invalid_argument"
 
 
 class ModelNotFoundError(DreamframeError, FileNotFoundError):
-    """A model or file is not there: bring it."""
+    """A model or a file was not found."""
 
     kind = "not_found"
 
 
 class BadModelError(DreamframeError):
-    """A model's file is broken, or its names or shapes do not fit: replace the file."""
+    """A model's file is corrupt, or its names or shapes are not as expected."""
 
     kind = "bad_model"
 
 
 class UnsupportedError(DreamframeError, NotImplementedError):
-    """Not built in, or not built yet: choose something else, or ask for less."""
+    """The request is not supported by this build, device or model."""
 
     kind = "unsupported"
 
 
 class OutOfMemoryError(DreamframeError, MemoryError):
-    """Too little memory: a smaller size, fewer networks."""
+    """Not enough memory: use a smaller size or fewer networks."""
 
     kind = "out_of_memory"
 
 
 class DeviceError(DreamframeError):
-    """The device failed: look at the driver; a retry may help."""
+    """The device failed: check the driver; retrying may help."""
 
     kind = "device"
 
 
 class ClosedError(DreamframeError):
-    """The stream, session, server or connection is closed: stop using it."""
+    """The stream, session, server or connection is closed."""
 
     kind = "closed"
 
 
 class TimeoutError(DreamframeError, builtins.TimeoutError):
-    """It took too long: wait longer, or go on."""
+    """The operation did not finish in time; it may be retried."""
 
     kind = "timeout"
 
 
 class CancelledError(DreamframeError):
-    """It was asked to stop while it was loading: nothing has changed."""
+    """Loading was cancelled: nothing has changed."""
 
     kind = "cancelled"
 
 
 class IoError(DreamframeError, OSError):
-    """Reading or writing failed: look at the path or address in the message."""
+    """Reading or writing failed; the message names the path or address."""
 
     kind = "io"
 
 
 class InternalError(DreamframeError):
-    """A bug of this library: report it."""
+    """A bug in this library: please report it."""
 
     kind = "internal"
 

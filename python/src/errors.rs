@@ -1,23 +1,23 @@
-//! The library's errors as Python's exceptions. Which class stands for which kind, `errors.py` says.
+//! Converts the library's errors to Python exceptions. `errors.py` maps kinds to classes.
 
 use dreamframe::{Error, ErrorKind, Violation};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-/// Makes the exception of an error: its class by the kind, its text with the causes.
+/// Returns the exception for an error: its class follows from the kind, its text includes the causes.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
-    // What goes wrong here is itself an exception.
+    // A failure here is itself an exception.
     build(py, error).map_or_else(|error| error, |exception| PyErr::from_value(exception))
 }
 
-/// As [`exception`], for a call that is wrong in itself.
-pub(crate) fn wrong_call(py: Python<'_>, text: impl Into<String>) -> PyErr {
+/// Like [`exception`], for an invalid call.
+pub(crate) fn invalid_call(py: Python<'_>, text: impl Into<String>) -> PyErr {
     exception(py, &Error::new(ErrorKind::InvalidArgument, text))
 }
 
-/// As [`exception`], for parameters of which one thing is wrong.
-pub(crate) fn wrong_params(py: Python<'_>, path: impl Into<String>, message: impl Into<String>) -> PyErr {
+/// Like [`exception`], for a single invalid parameter.
+pub(crate) fn invalid_params(py: Python<'_>, path: impl Into<String>, message: impl Into<String>) -> PyErr {
     let violation = Violation::new(path, message);
     exception(py, &Error::invalid_params(vec![violation]))
 }
@@ -35,9 +35,9 @@ fn build<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     Ok(exception)
 }
 
-/// Lets a result of the library go on as one of Python's.
+/// Converts a `Result` of the library to a `PyResult`.
 pub(crate) trait OrRaise<T> {
-    /// Raises the error, if it is one.
+    /// Returns the value, or raises the error as an exception.
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;
 }
 

@@ -1,5 +1,5 @@
-//! Pixels of Python objects as frames: looked at where they lie, where rows are whole, and copied where not, or where other
-//! threads of Python may run before the library has read them.
+//! Reads pixels of Python objects as frames. They are borrowed if their rows are contiguous. They are copied otherwise,
+//! or if other Python threads may run before the library has read them.
 
 use std::slice;
 use std::sync::LazyLock;
@@ -14,25 +14,25 @@ use pyo3::types::{PyBytes, PyString};
 use crate::errors::{OrRaise, exception};
 use crate::plain::type_name;
 
-/// Frames that are on their way at a time, of all sessions and publishers; more are allocated anew.
+/// The number of pooled frames, for all sessions and publishers; further frames are allocated.
 const POOLED: usize = 16;
 
-/// What frames are copied into, so that a stream of them allocates only at its start.
+/// The pool for copied frames, so that a stream of frames allocates only at its start.
 static POOL: LazyLock<FramePool> = LazyLock::new(|| FramePool::new(POOLED));
 
-/// Copies a frame, in whatever form Python has it, while the interpreter is held: no other thread of Python writes to it
-/// meanwhile.
+/// Copies a frame, in any form that Python has for pixels, without releasing the interpreter: no other Python thread
+/// can write to it meanwhile.
 ///
 /// # Errors
 ///
-/// `InvalidFrameError`, with what to do about it; `OutOfMemoryError`.
+/// `InvalidFrameError`, with the reason; `OutOfMemoryError`.
 pub(crate) fn copied(object: &Bound<'_, PyAny>) -> PyResult<Frame> {
     let py = object.py();
     let pixels = pixels(object)?;
     pixels.view().and_then(|view| POOL.copy(&view)).or_raise(py)
 }
 
-/// The pixels of one frame, held for as long as anybody may look at them.
+/// The pixels of one frame, valid for the lifetime of this value.
 #[derive(Debug)]
 pub(crate) struct Pixels {
     memory: Memory,
@@ -43,7 +43,7 @@ pub(crate) struct Pixels {
 }
 
 enum Memory {
-    /// Lent by a Python object, which neither moves nor frees it until the buffer is released.
+    /// Borrowed from a Python object, which neither moves nor frees it until the buffer is released.
     Lent(PyUntypedBuffer),
     Copied(Vec<u8>),
 }
@@ -58,20 +58,20 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Pixels {
-    /// Looks at the pixels.
+    /// Returns a view of the pixels.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame`, for sides that no frame has.
+    /// `InvalidFrame` if the size is not a valid frame size.
     pub(crate) fn view(&self) -> dreamframe::Result<FrameView<'_>> {
         let pixels = match &self.memory {
             Memory::Copied(pixels) => pixels.as_slice(),
             Memory::Lent(buffer) => {
                 let row = self.format.packed_len(self.width, 1);
                 let len = (self.height as usize).saturating_sub(1).saturating_mul(self.stride).saturating_add(row);
-                // SAFETY: `lent` has checked that rows of `row` bytes lie `stride` bytes apart, from the buffer's
-                // address on; the object that lends it keeps it there until the buffer is released, when `self` drops.
-                // That nobody writes to it meanwhile is asked of callers, as of those of numpy's own functions.
+                // SAFETY: `from_buffer` has checked that rows of `row` bytes lie `stride` bytes apart, starting at the
+                // buffer's address. The exporting object keeps the memory in place until the buffer is released, when
+                // `self` is dropped. Callers must not write to it meanwhile, as with numpy's own functions.
                 unsafe { slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), len) }
             }
         };
@@ -79,18 +79,18 @@ impl Pixels {
     }
 }
 
-/// Takes a frame in whatever form Python has it.
+/// Reads a frame in any form that Python has for pixels.
 ///
 /// # Errors
 ///
-/// `InvalidFrameError`, with what to do about it.
+/// `InvalidFrameError`, with the reason.
 pub(crate) fn pixels(object: &Bound<'_, PyAny>) -> PyResult<Pixels> {
     if let Ok(buffer) = PyUntypedBuffer::get(object) {
-        return lent(object, buffer);
+        return from_buffer(object, buffer);
     }
     let py = object.py();
     if is_image(object)? {
-        return of_image(object);
+        return from_image(object);
     }
     let numpy = py.import(intern!(py, "numpy"))?;
     let has = |name: &Bound<'_, PyString>| object.hasattr(name);
@@ -99,7 +99,7 @@ pub(crate) fn pixels(object: &Bound<'_, PyAny>) -> PyResult<Pixels> {
     } else if has(intern!(py, "__dlpack__"))? {
         numpy.call_method1(intern!(py, "from_dlpack"), (object,))
     } else {
-        return Err(invalid(py, strange(object)?));
+        return Err(invalid(py, not_a_frame(object)?));
     };
     let array = array.map_err(|error| {
         let text = format!(
@@ -112,7 +112,7 @@ pub(crate) fn pixels(object: &Bound<'_, PyAny>) -> PyResult<Pixels> {
         raised
     })?;
     match PyUntypedBuffer::get(&array) {
-        Ok(buffer) => lent(&array, buffer),
+        Ok(buffer) => from_buffer(&array, buffer),
         Err(_) => Err(invalid(py, format!("frame: got a {} without pixels in memory", type_name(object)))),
     }
 }
@@ -121,23 +121,23 @@ fn invalid(py: Python<'_>, text: impl Into<String>) -> PyErr {
     exception(py, &Error::new(ErrorKind::InvalidFrame, text))
 }
 
-/// Checks what a buffer holds, and copies where its rows are not whole.
-fn lent(object: &Bound<'_, PyAny>, buffer: PyUntypedBuffer) -> PyResult<Pixels> {
+/// Checks the type and shape of a buffer, and copies it if its rows are not contiguous.
+fn from_buffer(object: &Bound<'_, PyAny>, buffer: PyUntypedBuffer) -> PyResult<Pixels> {
     let py = object.py();
     let bytes = matches!(ElementType::from_format(buffer.format()), ElementType::UnsignedInteger { bytes: 1 });
     let shape = buffer.shape();
     let &[height, width, channels @ (3 | 4)] = shape else {
-        return Err(invalid(py, wrong_shape(object, shape)));
+        return Err(invalid(py, shape_error(object, shape)));
     };
     if !bytes || buffer.item_size() != 1 {
-        return Err(invalid(py, wrong_type(object, &buffer)));
+        return Err(invalid(py, type_error(object, &buffer)));
     }
     let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
     let (width, height) = (side(width), side(height));
     let format = if channels == 3 { PixelFormat::Rgb8 } else { PixelFormat::Rgba8 };
     let row = format.packed_len(width, 1);
     let whole = match *buffer.strides() {
-        // A row that is alone may have any stride.
+        // With a single row, the stride is irrelevant.
         [_, pixel, 1] if height <= 1 && is(pixel, channels) => Some(row),
         [stride, pixel, 1] if is(pixel, channels) => usize::try_from(stride).ok().filter(|stride| row <= *stride),
         _ => None,
@@ -153,7 +153,7 @@ fn is(stride: isize, channels: usize) -> bool {
     usize::try_from(stride) == Ok(channels)
 }
 
-fn wrong_shape(object: &Bound<'_, PyAny>, shape: &[usize]) -> String {
+fn shape_error(object: &Bound<'_, PyAny>, shape: &[usize]) -> String {
     let shown = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let comma = if shape.len() == 1 { "," } else { "" };
     let head = format!(
@@ -171,7 +171,7 @@ fn wrong_shape(object: &Bound<'_, PyAny>, shape: &[usize]) -> String {
     format!("{head}{advice}")
 }
 
-fn wrong_type(object: &Bound<'_, PyAny>, buffer: &PyUntypedBuffer) -> String {
+fn type_error(object: &Bound<'_, PyAny>, buffer: &PyUntypedBuffer) -> String {
     let name = object
         .getattr("dtype")
         .map_or_else(|_| format!("format {:?}", buffer.format().to_string_lossy()), |dtype| format!("dtype {dtype}"));
@@ -186,8 +186,8 @@ fn wrong_type(object: &Bound<'_, PyAny>, buffer: &PyUntypedBuffer) -> String {
     format!("frame: got {name}, expected uint8{advice}")
 }
 
-/// What is no frame at all.
-fn strange(object: &Bound<'_, PyAny>) -> PyResult<String> {
+/// Returns the error for an object that is not a frame.
+fn not_a_frame(object: &Bound<'_, PyAny>) -> PyResult<String> {
     let name = type_name(object);
     let advice = if object.is_instance_of::<PyString>() || object.hasattr("__fspath__")? {
         format!("; to open the file: PIL.Image.open({})", object.repr()?)
@@ -201,7 +201,7 @@ fn strange(object: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(format!("frame: got a {name}, expected an array of uint8, a PIL image, a buffer or a tensor{advice}"))
 }
 
-/// Whether it is an image of PIL, which is not imported for that.
+/// Returns true if `object` is a PIL image. Does not import PIL.
 fn is_image(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = object.py();
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
@@ -209,8 +209,8 @@ fn is_image(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     if module.is_none() { Ok(false) } else { object.is_instance(&module.getattr(intern!(py, "Image"))?) }
 }
 
-/// Copies the pixels of an image of PIL, whose own memory nobody else may look at.
-fn of_image(image: &Bound<'_, PyAny>) -> PyResult<Pixels> {
+/// Copies the pixels of a PIL image, whose memory is not accessible from outside.
+fn from_image(image: &Bound<'_, PyAny>) -> PyResult<Pixels> {
     let py = image.py();
     let mode: String = image.getattr(intern!(py, "mode"))?.extract()?;
     let (image, format) = match mode.as_str() {

@@ -1,11 +1,11 @@
-//! Frames out of an iterator of Python, one after another.
+//! Iterator that processes the frames of a Python iterator.
 
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
 use crate::stream::StreamDiffusion;
 
-// Works on frames as they are asked for.
+// Processes frames lazily.
 #[pyclass(module = "dreamframe._dreamframe", frozen)]
 pub(crate) struct Frames {
     pub(crate) stream: Py<StreamDiffusion>,

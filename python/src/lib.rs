@@ -1,32 +1,31 @@
-//! The native half of the Python package `dreamframe`: classes and functions for Python, and nothing that the library
-//! could decide.
+//! The native part of the Python package `dreamframe`: bindings without logic of their own.
 //!
-//! What waits for the library does so without Python's interpreter, and looks up for Ctrl-C while it waits: the engine
-//! lives on a thread of its own, [`worker`]. Types in the signatures are for `_dreamframe.pyi`, which is made of them.
+//! Calls that wait for the library release the interpreter and check for Ctrl-C meanwhile: the engine runs on a thread
+//! of its own, [`worker`]. Types in the signatures are for `_dreamframe.pyi`, which is generated from them.
 
 #![expect(unsafe_code, reason = "memory that Python lends is read and written where it lies: frame.rs, picture.rs")]
 
 mod errors;
-mod facts;
-mod foreign;
 mod frame;
 mod frames;
+mod interpreter;
 mod log;
 mod network;
 mod options;
 mod params;
 mod picture;
 mod plain;
+mod results;
 mod running;
 mod session;
+mod shared_state;
 mod stream;
-mod told;
 mod work;
 mod worker;
 
 use pyo3::prelude::*;
 
-/// The native half of the package. Import from `dreamframe`, not from here.
+/// The native part of the package. Import from `dreamframe` instead.
 #[pymodule(gil_used = false)]
 mod _dreamframe {
     use pyo3::prelude::*;
@@ -43,7 +42,7 @@ mod _dreamframe {
     use crate::stream::StreamDiffusion;
 
     #[pymodule_export]
-    use crate::foreign::_at_exit;
+    use crate::interpreter::_at_exit;
     #[pymodule_export]
     use crate::params::{_check, _check_field, _check_json, _fields, _preset, _schema};
 
@@ -54,7 +53,7 @@ mod _dreamframe {
 
     #[pymodule_init]
     fn init() -> PyResult<()> {
-        crate::foreign::settle();
+        crate::interpreter::record_process();
         Python::attach(crate::log::start);
         Ok(())
     }

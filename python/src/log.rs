@@ -1,7 +1,7 @@
-//! What the library tells, handed to Python's `logging`.
+//! Forwards the library's log records to Python's `logging`.
 //!
-//! Threads of the library leave a record in a queue and go on. Calls from Python hand over what is there when they end;
-//! a thread of this module does where no call comes.
+//! Threads of the library only put a record into a queue. Calls from Python deliver the queued records when they
+//! return; a thread of this module delivers them otherwise.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,16 +16,16 @@ use tracing::span::{Attributes, Id, Record as Values};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::foreign;
+use crate::interpreter;
 
-/// How many records wait; what comes after is lost, and counted.
+/// Capacity of the queue; further records are dropped and counted.
 const WAITING: usize = 1024;
-/// Whose records are handed over.
+/// The crate whose records are forwarded.
 const ROOT: &str = "dreamframe";
 /// Python has no level below this one.
 const TRACE: usize = 5;
 
-/// One thing that was told.
+/// One log record.
 struct Record {
     level: usize,
     logger: String,
@@ -34,17 +34,17 @@ struct Record {
 
 struct Queue {
     records: SyncSender<Record>,
-    /// Taken only by who has the interpreter, and for a moment.
+    /// Locked only by a thread that holds the interpreter, and briefly.
     waiting: Mutex<Receiver<Record>>,
     lost: AtomicU64,
     bell: SyncSender<()>,
 }
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
-/// The least level that Python's logger takes.
+/// The lowest level that is enabled for Python's logger.
 static LEVEL: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Starts to listen, once for the whole process.
+/// Installs the subscriber, once per process.
 pub(crate) fn start(py: Python<'_>) {
     let (records, waiting) = sync_channel(WAITING);
     let (bell, rung) = sync_channel(1);
@@ -52,18 +52,18 @@ pub(crate) fn start(py: Python<'_>) {
     if QUEUE.set(queue).is_err() {
         return;
     }
-    // Where a program that embeds Python listens already, it goes on to.
+    // A program that embeds Python may have a subscriber already; then that one stays.
     if tracing::subscriber::set_global_default(Listener::default()).is_err() {
         return;
     }
     refresh(py);
-    // Without the thread, records wait for the next call.
+    // Without the thread, records are delivered by the next call.
     let _ = thread::Builder::new()
         .name("dreamframe-log".into())
-        .spawn(move || while rung.recv().is_ok() && foreign::attach(deliver).is_some() {});
+        .spawn(move || while rung.recv().is_ok() && interpreter::attach(deliver).is_some() {});
 }
 
-/// Asks Python's logger what it takes.
+/// Reads the level of Python's logger.
 pub(crate) fn refresh(py: Python<'_>) {
     let level = logger(py, ROOT).and_then(|logger| logger.call_method0(intern!(py, "getEffectiveLevel"))?.extract());
     LEVEL.store(level.unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -73,19 +73,19 @@ fn logger<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "logging"))?.call_method1(intern!(py, "getLogger"), (name,))
 }
 
-/// Hands over what waits.
+/// Delivers the queued records.
 pub(crate) fn deliver(py: Python<'_>) {
     let Some(queue) = QUEUE.get() else { return };
     while let Some(record) = next(queue) {
         let lost = queue.lost.swap(0, Ordering::Relaxed);
-        let told = logger(py, &record.logger).and_then(|logger| {
+        let delivered = logger(py, &record.logger).and_then(|logger| {
             if lost > 0 {
                 logger
                     .call_method1(intern!(py, "log"), (30, format!("{lost} records were lost: the queue was full")))?;
             }
             logger.call_method1(intern!(py, "log"), (record.level, record.text))
         });
-        if let Err(error) = told {
+        if let Err(error) = delivered {
             error.write_unraisable(py, None);
         }
     }
@@ -95,7 +95,7 @@ fn next(queue: &Queue) -> Option<Record> {
     queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).try_recv().ok()
 }
 
-/// Takes what the library tells.
+/// Receives the library's log records.
 #[derive(Default)]
 struct Listener {
     spans: AtomicU64,
@@ -104,7 +104,7 @@ struct Listener {
 impl Subscriber for Listener {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         let ours = metadata.is_event() && name(metadata.target()).starts_with(ROOT);
-        // What Python's logger takes may change at any time.
+        // The level of Python's logger may change at any time.
         if ours { Interest::sometimes() } else { Interest::never() }
     }
 
@@ -133,7 +133,7 @@ impl Subscriber for Listener {
         if queue.records.try_send(record).is_err() {
             queue.lost.fetch_add(1, Ordering::Relaxed);
         }
-        // Rung already, or there is no thread.
+        // Already notified, or there is no thread.
         let _ = queue.bell.try_send(());
     }
 
@@ -142,7 +142,7 @@ impl Subscriber for Listener {
     fn exit(&self, _: &Id) {}
 }
 
-/// Who tells; this module tells in the package's name.
+/// Returns the logger's name for a target: this module logs under the package's name.
 fn name(target: &str) -> &str {
     target.trim_start_matches('_')
 }
@@ -157,7 +157,7 @@ fn level(level: Level) -> usize {
     }
 }
 
-/// The words of an event.
+/// Collects the message of an event.
 #[derive(Default)]
 struct Text {
     message: String,

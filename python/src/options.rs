@@ -1,4 +1,4 @@
-//! What a host chooses when it makes a stream, as Python says it.
+//! Reads the options of a stream from Python.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
-use crate::errors::{OrRaise, wrong_call};
+use crate::errors::{OrRaise, invalid_call};
 use crate::plain;
 
-/// Reads an option by its name, where it is given.
+/// Parses an option by its name, if given.
 pub(crate) fn choose<T: FromStr<Err = Error>>(
     name: &str,
     value: Option<&Bound<'_, PyAny>>,
@@ -24,39 +24,39 @@ pub(crate) fn choose<T: FromStr<Err = Error>>(
     Ok(())
 }
 
-/// Reads text, and says whose it is where it is none.
+/// Reads text; the error names the option.
 pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
-    value.extract().map_err(|_| wrong_type(name, value, "text"))
+    value.extract().map_err(|_| type_error(name, value, "text"))
 }
 
-/// Reads how many threads there shall be.
+/// Reads the number of threads.
 pub(crate) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    value.extract().map_err(|_| wrong_type("threads", value, "an integer of at least 1, or None"))
+    value.extract().map_err(|_| type_error("threads", value, "an integer of at least 1, or None"))
 }
 
-/// Reads a number of something of which there is at least one.
+/// Reads a number that is at least one.
 pub(crate) fn positive(name: &str, value: &Bound<'_, PyAny>) -> PyResult<NonZeroU32> {
     const EXPECTED: &str = "an integer from 1 to 4294967295, or None";
 
     value.extract().map_err(|_| match value.is_instance_of::<PyInt>() {
-        true => wrong_call(value.py(), format!("{name}: got {value}, expected {EXPECTED}")),
-        false => wrong_type(name, value, EXPECTED),
+        true => invalid_call(value.py(), format!("{name}: got {value}, expected {EXPECTED}")),
+        false => type_error(name, value, EXPECTED),
     })
 }
 
-pub(crate) fn wrong_type(name: &str, value: &Bound<'_, PyAny>, expected: &str) -> PyErr {
+pub(crate) fn type_error(name: &str, value: &Bound<'_, PyAny>, expected: &str) -> PyErr {
     PyTypeError::new_err(format!("{name}: got {value:?}, expected {expected}"))
 }
 
-/// Checks that something can be called, where it is given.
+/// Checks that an option is callable, if given.
 pub(crate) fn check_callable(name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     match value {
-        Some(value) if !value.is_callable() => Err(wrong_type(name, value, "a callable")),
+        Some(value) if !value.is_callable() => Err(type_error(name, value, "a callable")),
         _ => Ok(()),
     }
 }
 
-/// Checks that networks can run where they shall.
+/// Checks that this build can run networks on the device.
 pub(crate) fn check_device(name: &str) -> dreamframe::Result<()> {
     match name {
         "auto" | "cpu" => Ok(()),
@@ -72,7 +72,7 @@ pub(crate) fn check_device(name: &str) -> dreamframe::Result<()> {
     }
 }
 
-/// Where models come from, as Python says it.
+/// The source of models, as given from Python.
 pub(crate) struct Models(pub(crate) ModelSource);
 
 impl Default for Models {
@@ -90,7 +90,7 @@ impl<'py> FromPyObject<'_, 'py> for Models {
         }
         match object.extract::<PathBuf>() {
             Ok(path) => Ok(Self(ModelSource::folder(path))),
-            Err(_) => Err(wrong_call(
+            Err(_) => Err(invalid_call(
                 object.py(),
                 format!("models: got a {}, expected \"demo\" or a folder", plain::type_name(&object)),
             )),

@@ -1,4 +1,4 @@
-//! Parameters and their parts: what `_model.py` asks of the library. Every rule and every fact is the library's own.
+//! Parameters and their parts: the native functions for `_model.py`. All rules come from the library.
 
 use dreamframe::params::{
     CachedAttentionConfig, ControlNetConfig, FIELDS, IPAdapterConfig, Notice, ProcessingConfig, SingleProcessorConfig,
@@ -12,14 +12,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::errors::{OrRaise, exception, wrong_params};
+use crate::errors::{OrRaise, exception, invalid_params};
 use crate::plain;
 
-/// A class of parameters: where it stands among them, and one that is valid.
+/// A class of parameters: its path in the table of fields, and a valid value.
 struct Part {
     path: &'static str,
     sample: fn() -> Value,
-    /// Fills in what is missing.
+    /// Fills in missing values.
     complete: fn(Value) -> serde_json::Result<Value>,
 }
 
@@ -46,7 +46,7 @@ impl Part {
         part.ok_or_else(|| PyValueError::new_err(format!("path: got {path:?}, expected a part of the parameters")))
     }
 
-    /// Parameters that hold nothing but this part.
+    /// Returns parameters that contain this part only.
     fn within(&self, values: Map<String, Value>) -> Value {
         self.path.rsplit('.').filter(|step| !step.is_empty()).fold(Value::Object(values), |inside, step| {
             match step.strip_suffix("[]") {
@@ -56,25 +56,26 @@ impl Part {
         })
     }
 
-    /// A place in those parameters as one in this part.
-    fn own_path(&self, path: &str) -> String {
+    /// Converts a path in those parameters to a path in this part.
+    fn relative_path(&self, path: &str) -> String {
         let prefix = self.path.replace("[]", "[0]");
         path.strip_prefix(&prefix).unwrap_or(path).trim_start_matches('.').to_owned()
     }
 
-    /// What is wrong with some values, by names, types and ranges.
+    /// Returns the violations of names, types and ranges.
     fn violations(&self, values: Map<String, Value>) -> Vec<Violation> {
         let refused = ParamsPatch::from_value(self.within(values)).err();
         let violations = refused.iter().flat_map(Error::violations);
-        let own = |violation: &Violation| Violation::new(self.own_path(&violation.path), violation.message.clone());
+        let own =
+            |violation: &Violation| Violation::new(self.relative_path(&violation.path), violation.message.clone());
         violations.map(own).collect()
     }
 
-    /// Checks values and fills in the others.
+    /// Checks values and fills in the missing ones.
     fn check(&self, values: Map<String, Value>) -> dreamframe::Result<Value> {
         if self.path.is_empty() {
             let (params, notices) = StreamDiffusionParams::from_json(&Value::Object(values).to_string())?;
-            tell(&notices);
+            log_notices(&notices);
             return Ok(params.to_value());
         }
         let violations = self.violations(values.clone());
@@ -85,12 +86,12 @@ impl Part {
     }
 
     fn completed(&self, values: Map<String, Value>) -> dreamframe::Result<Value> {
-        // Names and types are right, so that this does not fail.
+        // Names and types were checked, so this does not fail.
         let wrong = |error: serde_json::Error| Error::new(ErrorKind::InvalidParams, error.to_string());
         (self.complete)(Value::Object(values)).map_err(wrong)
     }
 
-    /// The part's node in the schema.
+    /// Returns the part's node in the schema.
     fn schema(&self) -> Option<&'static Value> {
         self.path.split('.').filter(|step| !step.is_empty()).try_fold(schema(), |node, step| {
             match step.strip_suffix("[]") {
@@ -101,14 +102,14 @@ impl Part {
     }
 }
 
-/// Notices go to the log: there is no other place for them where parameters are only made.
-fn tell(notices: &[Notice]) {
+/// Logs notices: where parameters are only constructed, there is no other place to report them.
+fn log_notices(notices: &[Notice]) {
     for notice in notices {
         tracing::info!("{notice}");
     }
 }
 
-/// Checks the values of a part, alone or as a change of others, and fills in the rest.
+/// Checks the values of a part, complete or as a change of others, and fills in the missing ones.
 #[pyfunction]
 #[pyo3(signature = (part: "str", values: "object", base: "object | None" = None, /) -> "dict[str, typing.Any]")]
 pub(crate) fn _check<'py>(
@@ -130,15 +131,15 @@ pub(crate) fn _check<'py>(
     plain::to_python(py, &checked.or_raise(py)?)
 }
 
-/// Whole parameters after a change.
+/// Returns complete parameters after a change.
 fn changed(base: Map<String, Value>, values: Map<String, Value>) -> dreamframe::Result<Value> {
     let (base, _) = StreamDiffusionParams::from_json(&Value::Object(base).to_string())?;
     let (params, notices) = base.patched(&Value::Object(values).to_string())?;
-    tell(&notices);
+    log_notices(&notices);
     Ok(params.to_value())
 }
 
-/// Checks one value of a part by itself, and completes it.
+/// Checks a single value of a part, and completes it.
 #[pyfunction]
 #[pyo3(signature = (part: "str", name: "str", value: "object", /) -> "typing.Any")]
 pub(crate) fn _check_field<'py>(part: &str, name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -161,7 +162,7 @@ pub(crate) fn _check_field<'py>(part: &str, name: &str, value: &Bound<'py, PyAny
     plain::to_python(py, completed.get(name).unwrap_or(&Value::Null))
 }
 
-/// Reads JSON: the checked values of a part, and those that were given.
+/// Parses JSON: returns the checked values of a part, and those that were given explicitly.
 #[pyfunction]
 #[pyo3(signature = (
     part: "str",
@@ -176,14 +177,14 @@ pub(crate) fn _check_json<'py>(
     let part = Part::at(part)?;
     let text = text_of(json)?;
     if part.path.is_empty() {
-        // The library's own reader refuses more than this one below.
+        // The library's own parser rejects more than the one below.
         let (params, notices) = StreamDiffusionParams::from_json(&text).or_raise(py)?;
-        tell(&notices);
+        log_notices(&notices);
         let given = serde_json::from_str(&text).unwrap_or_default();
         return Ok((plain::to_python(py, &params.to_value())?, plain::to_python(py, &given)?));
     }
     let given: Value = serde_json::from_str(&text)
-        .map_err(|error| wrong_params(py, "parameters", format!("invalid JSON: {error}")))?;
+        .map_err(|error| invalid_params(py, "parameters", format!("invalid JSON: {error}")))?;
     let given = plain::to_python(py, &given)?;
     let values = plain::map_from_python(&given)?;
     Ok((plain::to_python(py, &part.check(values).or_raise(py)?)?, given))
@@ -194,10 +195,10 @@ fn text_of(json: &Bound<'_, PyAny>) -> PyResult<String> {
         return Ok(text.to_str()?.to_owned());
     }
     let bytes: Vec<u8> = json.extract()?;
-    String::from_utf8(bytes).map_err(|error| wrong_params(json.py(), "parameters", format!("not UTF-8: {error}")))
+    String::from_utf8(bytes).map_err(|error| invalid_params(json.py(), "parameters", format!("not UTF-8: {error}")))
 }
 
-/// What is known of each field of a part, in order.
+/// Returns the description of each field of a part, in order.
 #[pyfunction]
 #[pyo3(signature = (part: "str", /) -> "dict[str, dict[str, typing.Any]]")]
 pub(crate) fn _fields<'py>(py: Python<'py>, part: &str) -> PyResult<Bound<'py, PyDict>> {
@@ -208,26 +209,26 @@ pub(crate) fn _fields<'py>(py: Python<'py>, part: &str) -> PyResult<Bound<'py, P
     for (name, node) in node["properties"].as_object().into_iter().flatten() {
         let path = if part.path.is_empty() { name.clone() } else { format!("{}.{name}", part.path) };
         let row = FIELDS.iter().find(|field| field.path == path);
-        let facts = json!({
+        let description = json!({
             "description": node["description"].as_str().unwrap_or_default(),
             "default": node["default"],
             "required": required.contains(&Value::from(name.as_str())),
             "allowed": row.map(|row| row.constraint.to_string()).unwrap_or_default(),
             "cost": row.map(|row| row.cost.name()),
         });
-        fields.set_item(name, plain::to_python(py, &facts)?)?;
+        fields.set_item(name, plain::to_python(py, &description)?)?;
     }
     Ok(fields)
 }
 
-/// The JSON Schema of a part.
+/// Returns the JSON Schema of a part.
 #[pyfunction]
 #[pyo3(signature = (part: "str", /) -> "dict[str, typing.Any]")]
 pub(crate) fn _schema<'py>(py: Python<'py>, part: &str) -> PyResult<Bound<'py, PyAny>> {
     plain::to_python(py, Part::at(part)?.schema().unwrap_or(&Value::Null))
 }
 
-/// A whole set of parameters to start from.
+/// Returns a preset: a complete set of parameters to start from.
 #[pyfunction]
 #[pyo3(signature = (name: "str", /) -> "dict[str, typing.Any]")]
 pub(crate) fn _preset<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -239,16 +240,16 @@ pub(crate) fn _preset<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, P
     plain::to_python(py, &params.to_value())
 }
 
-/// Takes whole parameters, given as a model or as plain data.
+/// Reads complete parameters, given as a model or as plain data.
 pub(crate) fn whole(params: &Bound<'_, PyAny>) -> PyResult<StreamDiffusionParams> {
     let py = params.py();
     let values = plain::map_from_python(params)?;
     let (params, notices) = StreamDiffusionParams::from_json(&Value::Object(values).to_string()).or_raise(py)?;
-    tell(&notices);
+    log_notices(&notices);
     Ok(params)
 }
 
-/// Takes a change, given as a mapping, a model, keywords, or both; keywords count more.
+/// Reads a change, given as a mapping, a model, keywords, or both; keywords take precedence.
 pub(crate) fn patch(
     py: Python<'_>,
     patch: Option<&Bound<'_, PyAny>>,
@@ -261,7 +262,7 @@ pub(crate) fn patch(
     ParamsPatch::from_value(Value::Object(values)).or_raise(py)
 }
 
-/// Takes a wanted transition of the prompt.
+/// Reads a transition of the prompt.
 pub(crate) fn transition(
     target_prompts: &Bound<'_, PyAny>,
     num_steps: Option<u32>,
@@ -272,7 +273,7 @@ pub(crate) fn transition(
     let method = temporal_interpolation_method.map(Value::from);
     let mut checked = Map::from_iter([("prompt".to_owned(), prompts.clone())]);
     checked.extend(method.clone().map(|method| ("prompt_interpolation_method".to_owned(), method)));
-    // By the rules of the parameters that hold the same.
+    // Checked by the rules of the parameters of the same type.
     ParamsPatch::from_value(Value::Object(checked)).or_raise(py)?;
     let given = [
         ("target_prompts", Some(prompts)),
@@ -281,10 +282,10 @@ pub(crate) fn transition(
     ];
     let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     serde_json::from_value(Value::Object(given.collect()))
-        .map_err(|error| wrong_params(py, "transition", error.to_string()))
+        .map_err(|error| invalid_params(py, "transition", error.to_string()))
 }
 
-/// Returns parameters to Python, as its class.
+/// Converts parameters to their Python class.
 pub(crate) fn to_python<'py>(py: Python<'py>, params: &StreamDiffusionParams) -> PyResult<Bound<'py, PyAny>> {
     let class = py.import("dreamframe.params")?.getattr("StreamDiffusionParams")?;
     let values = plain::to_python(py, &params.to_value())?;

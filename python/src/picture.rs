@@ -1,4 +1,4 @@
-//! Pictures and frames for Python: arrays of numpy, with what is known of them.
+//! Pictures and frames as numpy arrays with metadata.
 
 use std::slice;
 
@@ -8,23 +8,23 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::errors::{exception, wrong_call};
+use crate::errors::{exception, invalid_call};
 
-/// What `output` may be, with the channels of each.
+/// The values of `output`, with the number of channels of each.
 const OUTPUTS: [(&str, PixelFormat, u32); 3] =
     [("rgba", PixelFormat::Rgba8, 4), ("bgra", PixelFormat::Bgra8, 4), ("rgb", PixelFormat::Rgb8, 3)];
 
-/// The pixel format that a name stands for.
+/// Parses a pixel format by its name.
 pub(crate) fn output(py: Python<'_>, name: &str) -> PyResult<PixelFormat> {
     let known = OUTPUTS.iter().find(|(known, _, _)| *known == name);
     known.map(|(_, format, _)| *format).ok_or_else(|| {
         let names = OUTPUTS.map(|(name, _, _)| name).join(", ");
-        wrong_call(py, format!("output: got {name:?}, expected one of {names}"))
+        invalid_call(py, format!("output: got {name:?}, expected one of {names}"))
     })
 }
 
-/// An array that a picture or a frame is written into, which nobody else has yet.
-pub(crate) struct Room {
+/// A new array for a picture or a frame, not yet visible to Python.
+pub(crate) struct OutputArray {
     picture: Py<PyAny>,
     buffer: PyBuffer<u8>,
     format: PixelFormat,
@@ -32,13 +32,13 @@ pub(crate) struct Room {
     height: u32,
 }
 
-impl Room {
-    /// Makes an array of numpy for a picture.
+impl OutputArray {
+    /// Creates a numpy array for a picture.
     pub(crate) fn new(py: Python<'_>, format: PixelFormat, size: (u32, u32)) -> PyResult<Self> {
         Self::of_class(py, intern!(py, "Picture"), format, size)
     }
 
-    /// Makes an array of numpy for a frame.
+    /// Creates a numpy array for a frame.
     pub(crate) fn for_frame(py: Python<'_>, format: PixelFormat, size: (u32, u32)) -> PyResult<Self> {
         Self::of_class(py, intern!(py, "Frame"), format, size)
     }
@@ -63,26 +63,26 @@ impl Room {
         Ok(Self { picture: picture.unbind(), buffer, format, width, height })
     }
 
-    /// The size that it was made for.
+    /// Returns the size of the array, in pixels.
     pub(crate) fn size(&self) -> (u32, u32) {
         (self.width, self.height)
     }
 
-    /// Opens the pixels for writing.
+    /// Returns a mutable view of the pixels.
     pub(crate) fn view(&mut self) -> dreamframe::Result<FrameViewMut<'_>> {
-        // SAFETY: `new` has checked that the buffer is writable, without gaps and this long; it holds the memory in its
-        // place. The array was made for this, and is given to nobody before `done` takes `self`.
+        // SAFETY: `new` has checked that the buffer is writable, contiguous and of this length; it keeps the memory in
+        // place. No other reference to the array exists until `done` takes `self`.
         let pixels = unsafe { slice::from_raw_parts_mut(self.buffer.buf_ptr().cast::<u8>(), self.buffer.item_count()) };
         FrameViewMut::packed(self.format, self.width, self.height, pixels)
     }
 
-    /// Returns the array away, of which no more is known.
-    pub(crate) fn filled(self) -> Py<PyAny> {
+    /// Returns the array, without metadata.
+    pub(crate) fn into_array(self) -> Py<PyAny> {
         self.picture
     }
 
-    /// Returns the array away, with what is known of the picture.
-    pub(crate) fn done(self, py: Python<'_>, info: &PictureInfo) -> PyResult<Py<PyAny>> {
+    /// Returns the array, with the picture's metadata.
+    pub(crate) fn into_picture(self, py: Python<'_>, info: &PictureInfo) -> PyResult<Py<PyAny>> {
         drop(self.buffer);
         let picture = self.picture.bind(py);
         picture.setattr(intern!(py, "id"), info.id.0)?;
@@ -101,9 +101,9 @@ impl Room {
 /// Copies a picture of a session into an array.
 pub(crate) fn copied(py: Python<'_>, picture: &dreamframe::Picture) -> PyResult<Py<PyAny>> {
     let frame = &picture.frame;
-    let room = Room::new(py, frame.format(), (frame.width(), frame.height()))?;
-    room.buffer.copy_from_slice(py, frame.pixels())?;
-    room.done(py, &picture.info())
+    let array = OutputArray::new(py, frame.format(), (frame.width(), frame.height()))?;
+    array.buffer.copy_from_slice(py, frame.pixels())?;
+    array.into_picture(py, &picture.info())
 }
 
 fn kind(kind: PictureKind) -> &'static str {

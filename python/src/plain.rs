@@ -1,39 +1,39 @@
-//! Plain data, out of Python and into it: what JSON has, and numpy's numbers.
+//! Converts between Python objects and plain data: JSON types and numpy scalars.
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use serde_json::{Map, Number, Value};
 
-use crate::errors::wrong_params;
+use crate::errors::invalid_params;
 
-/// How deep lists and dicts may be nested; a list that holds itself has no end.
+/// Maximum nesting of lists and dicts; a list that contains itself is infinite.
 const MAX_DEPTH: usize = 16;
 
-/// How a violation calls the whole of what was given.
+/// The name of the root value in violations.
 const ROOT: &str = "parameters";
 
-/// Takes an object that is plain data, or a model.
+/// Converts plain data or a model to a JSON value.
 ///
 /// # Errors
 ///
-/// `InvalidParamsError`, with the place of what is no plain data.
+/// `InvalidParamsError`, with the path of a value that is not plain data.
 pub(crate) fn from_python(object: &Bound<'_, PyAny>) -> PyResult<Value> {
     read(object, &mut Vec::new())
 }
 
-/// As [`from_python`], for what must be a mapping.
+/// Like [`from_python`], for a mapping.
 pub(crate) fn map_from_python(object: &Bound<'_, PyAny>) -> PyResult<Map<String, Value>> {
     match from_python(object)? {
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             let shown = format!("got the type {}, expected a StreamDiffusionParams or a dict", type_name(object));
-            Err(wrong_params(object.py(), ROOT, shown))
+            Err(invalid_params(object.py(), ROOT, shown))
         }
     }
 }
 
-/// One step into what was given.
+/// One step of a path in the value.
 enum Step {
     Name(String),
     Index(usize),
@@ -54,7 +54,7 @@ fn path(steps: &[Step]) -> String {
 fn read(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
     let py = object.py();
     if steps.len() > MAX_DEPTH {
-        return Err(wrong_params(
+        return Err(invalid_params(
             py,
             path(steps),
             format!("got more than {MAX_DEPTH} levels of nesting, expected at most {MAX_DEPTH}"),
@@ -66,12 +66,12 @@ fn read(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
         Ok(flag.is_true().into())
     } else if let Ok(text) = object.cast::<PyString>() {
         let text = text.to_str();
-        text.map(Value::from).map_err(|error| wrong_params(py, path(steps), format!("not Unicode text: {error}")))
+        text.map(Value::from).map_err(|error| invalid_params(py, path(steps), format!("not Unicode text: {error}")))
     } else if object.is_instance_of::<PyInt>() {
         match (object.extract::<u64>(), object.extract::<i64>()) {
             (Ok(number), _) => Ok(number.into()),
             (_, Ok(number)) => Ok(number.into()),
-            // Far outside of every range, which the checks will say.
+            // Out of every range, which validation reports.
             _ => number(object, steps),
         }
     } else if object.is_instance_of::<PyFloat>() {
@@ -83,18 +83,18 @@ fn read(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
     } else if let Some(dump) = object.getattr_opt(intern!(py, "model_dump"))? {
         read(&dump.call0()?, steps)
     } else if let Some(tolist) = object.getattr_opt(intern!(py, "tolist"))? {
-        // Numbers, flags and arrays of numpy.
+        // Numpy scalars and arrays.
         let plain = tolist.call0()?;
-        if plain.get_type().is(object.get_type()) { Err(no_plain_data(object, steps)) } else { read(&plain, steps) }
+        if plain.get_type().is(object.get_type()) { Err(not_plain_data(object, steps)) } else { read(&plain, steps) }
     } else {
-        Err(no_plain_data(object, steps))
+        Err(not_plain_data(object, steps))
     }
 }
 
 fn number(object: &Bound<'_, PyAny>, steps: &[Step]) -> PyResult<Value> {
     let number = object.extract::<f64>().unwrap_or(f64::INFINITY);
     let plain = Number::from_f64(number).map(Value::Number);
-    plain.ok_or_else(|| wrong_params(object.py(), path(steps), format!("got {object}, expected a finite number")))
+    plain.ok_or_else(|| invalid_params(object.py(), path(steps), format!("got {object}, expected a finite number")))
 }
 
 fn list(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
@@ -113,7 +113,7 @@ fn dict(mapping: &Bound<'_, PyMapping>, steps: &mut Vec<Step>) -> PyResult<Value
         let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = entry.extract()?;
         let Ok(name) = name.extract::<String>() else {
             let message = format!("got the name {}, expected text", name.repr()?);
-            return Err(wrong_params(mapping.py(), path(steps), message));
+            return Err(invalid_params(mapping.py(), path(steps), message));
         };
         steps.push(Step::Name(name));
         let value = read(&value, steps)?;
@@ -124,20 +124,20 @@ fn dict(mapping: &Bound<'_, PyMapping>, steps: &mut Vec<Step>) -> PyResult<Value
     Ok(Value::Object(entries))
 }
 
-fn no_plain_data(object: &Bound<'_, PyAny>, steps: &[Step]) -> PyErr {
+fn not_plain_data(object: &Bound<'_, PyAny>, steps: &[Step]) -> PyErr {
     let message = format!(
         "got the type {}, expected plain data: text, a number, a flag, None, a list, a tuple or a dict",
         type_name(object)
     );
-    wrong_params(object.py(), path(steps), message)
+    invalid_params(object.py(), path(steps), message)
 }
 
-/// The name of an object's type, for messages.
+/// Returns the name of an object's type, for messages.
 pub(crate) fn type_name(object: &Bound<'_, PyAny>) -> String {
     object.get_type().fully_qualified_name().map_or_else(|_| "object".into(), |name| name.to_string())
 }
 
-/// Returns plain data to Python.
+/// Converts plain data to Python objects.
 pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
         Value::Null => py.None().into_bound(py),
@@ -156,7 +156,7 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
     })
 }
 
-/// Returns plain data with names to Python.
+/// Converts a JSON object to a dict.
 pub(crate) fn map_to_python<'py>(py: Python<'py>, entries: &Map<String, Value>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, value) in entries {

@@ -1,4 +1,4 @@
-//! A session as several threads know it, and how pictures are waited for.
+//! A session shared between threads, and waiting for its pictures.
 
 use std::cell::Cell;
 use std::mem;
@@ -10,28 +10,28 @@ use std::time::{Duration, Instant};
 use dreamframe::{Error, ErrorKind, Picture, SessionHandle};
 use pyo3::prelude::*;
 
-use crate::told::{Told, lock};
-use crate::worker::{Place, Worker};
-use crate::{foreign, picture};
+use crate::shared_state::{SharedState, lock};
+use crate::worker::{EngineSlot, Worker};
+use crate::{interpreter, picture};
 
-/// A session, which several threads know of.
+/// A session shared between threads.
 pub(crate) struct Running {
     pub(crate) handle: SessionHandle,
     pub(crate) session: Mutex<Option<dreamframe::Session>>,
     pub(crate) worker: Arc<Worker>,
-    pub(crate) told: Arc<Told>,
+    pub(crate) state: Arc<SharedState>,
     pub(crate) caller: Mutex<Option<Caller>>,
 }
 
 /// The thread that calls `on_picture`.
 pub(crate) struct Caller {
     id: ThreadId,
-    /// Disconnected when it has made its last call.
+    /// Disconnected when the last call has returned.
     ended: Receiver<()>,
 }
 
-/// How long a thread that is in an `on_picture` waits for another session's: two that stop each other's sessions would
-/// otherwise wait for ever. The documentation names the figure.
+/// How long an `on_picture` callback waits for another session's callback thread: two that stop each other's sessions
+/// would otherwise deadlock. The documentation states the value.
 const NESTED_WAIT: Duration = Duration::from_secs(5);
 
 thread_local! {
@@ -39,11 +39,11 @@ thread_local! {
 }
 
 impl Caller {
-    /// Starts to call `callback` with each picture.
+    /// Starts a thread that calls `callback` with each picture.
     ///
     /// # Errors
     ///
-    /// `Device` where the system gives no more threads.
+    /// `Device` if no thread can be started.
     pub(crate) fn start(handle: SessionHandle, callback: Py<PyAny>) -> dreamframe::Result<Self> {
         let (sender, ended) = channel();
         let run = move || {
@@ -59,15 +59,15 @@ impl Caller {
 }
 
 impl Running {
-    /// Ends the session without doing what waits. Without the interpreter: its threads may want it.
+    /// Ends the session, dropping frames that wait. Releases the interpreter, which the session's threads may need.
     pub(crate) fn end(&self) {
         let session = lock(&self.session).take();
-        if foreign::is_forked() {
-            // There is no thread to wait for.
+        if interpreter::is_forked() {
+            // In a forked process there is no thread to wait for.
             mem::forget((session, lock(&self.caller).take()));
             return;
         }
-        // Waits for the frame under way.
+        // Waits for the frame being processed.
         let ended = session.is_some();
         drop(session);
         self.join();
@@ -76,12 +76,12 @@ impl Running {
         }
     }
 
-    /// Waits for the last call of `on_picture`, but for one that is waiting here itself, and from within that of another
-    /// session no longer than [`NESTED_WAIT`].
+    /// Waits for the last call of `on_picture`. Does not wait on the callback's own thread, and waits at most
+    /// [`NESTED_WAIT`] in the callback of another session.
     pub(crate) fn join(&self) {
         let caller = lock(&self.caller).take();
         let Some(caller) = caller.filter(|caller| caller.id != thread::current().id()) else { return };
-        // Nothing is ever sent: either answer is that it has ended, or that it takes too long.
+        // Nothing is ever sent: the result is either a disconnect or a timeout.
         if IN_CALLBACK.get() {
             let _ = caller.ended.recv_timeout(NESTED_WAIT);
         } else {
@@ -91,15 +91,15 @@ impl Running {
 
     fn lost(&self, why: &str) {
         let why = why.to_owned();
-        self.worker.send(move |place| {
-            if matches!(place, Place::InSession) {
-                *place = Place::Gone(why);
+        self.worker.send(move |slot| {
+            if matches!(slot, EngineSlot::InSession) {
+                *slot = EngineSlot::Closed(why);
             }
         });
     }
 }
 
-/// What came of waiting for a picture.
+/// The result of waiting for a picture.
 pub(crate) enum Next {
     Picture(Box<Picture>),
     NotYet,
@@ -107,12 +107,12 @@ pub(crate) enum Next {
     NoMore,
 }
 
-/// Waits for a picture, for `most` at the longest.
+/// Waits up to `most` for a picture.
 pub(crate) fn next(handle: &SessionHandle, most: Duration) -> Next {
     let before = Instant::now();
     match handle.wait(most) {
         Some(picture) => Next::Picture(Box::new(picture)),
-        // Only where no picture comes any more, waiting ends early.
+        // The wait ends early only if no further picture can come.
         None if before.elapsed() < most && !handle.is_running() => Next::NoMore,
         None => Next::NotYet,
     }
@@ -128,7 +128,7 @@ fn call_back(handle: &SessionHandle, callback: &Py<PyAny>) {
             Next::NotYet => continue,
             Next::NoMore => return,
         };
-        let attached = foreign::attach(|py| {
+        let attached = interpreter::attach(|py| {
             let called = picture::copied(py, &picture).and_then(|picture| callback.call1(py, (picture,)));
             if let Err(error) = called {
                 error.write_unraisable(py, Some(callback.bind(py)));

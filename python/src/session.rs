@@ -1,4 +1,4 @@
-//! `Session`: a stream on its own thread, for Python.
+//! `Session`: a stream on its own thread.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::{OrRaise, exception};
 use crate::running::{Caller, Next, Running, next};
-use crate::told::{Told, lock};
-use crate::worker::{Place, Worker, deadline, wait_up_to};
-use crate::{facts, foreign, frame, log, params, picture};
+use crate::shared_state::{SharedState, lock};
+use crate::worker::{EngineSlot, Worker, deadline, wait_up_to};
+use crate::{frame, interpreter, log, params, picture, results};
 
-/// A stream on its own thread: frames go in and pictures come out without waiting.
+/// A stream on its own thread: frames are submitted and pictures taken without waiting.
 ///
-/// Made by `StreamDiffusion.start`. Every method may be called from any thread.
+/// Created by `StreamDiffusion.start`. All methods are thread-safe.
 ///
 /// >>> with stream.start() as live:
 /// ...     live.submit(frame)
@@ -27,19 +27,19 @@ pub(crate) struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Without the interpreter: the session's threads may want it, and are waited for.
+        // Releases the interpreter: the session's threads may need it, and this waits for them.
         let running = &self.running;
         let _ = Python::try_attach(|py| py.detach(|| running.end()));
     }
 }
 
 impl Session {
-    /// Takes a session that has started.
+    /// Wraps a session that was started.
     pub(crate) fn new(
         py: Python<'_>,
         session: dreamframe::Session,
         worker: Arc<Worker>,
-        told: Arc<Told>,
+        state: Arc<SharedState>,
         on_picture: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let handle = session.handle();
@@ -47,7 +47,7 @@ impl Session {
             handle: handle.clone(),
             session: Mutex::new(Some(session)),
             worker,
-            told,
+            state,
             caller: Mutex::default(),
         });
         let session = Self { running };
@@ -57,7 +57,7 @@ impl Session {
         Ok(session)
     }
 
-    /// What others know of it.
+    /// Returns the shared part of the session.
     pub(crate) fn running(&self) -> &Arc<Running> {
         &self.running
     }
@@ -75,36 +75,37 @@ impl Session {
 
 #[pymethods]
 impl Session {
-    /// Copies a frame and hands it over, then returns at once; a frame that still waits is replaced.
+    /// Submits a copy of a frame, without waiting; it replaces a frame that is not yet processed.
     ///
-    /// The number that comes back is the `source_id` of the picture made from it.
+    /// Returns the frame's number, which is the `source_id` of the picture made from it.
     ///
     /// Raises:
-    ///     InvalidFrameError: the frame has another type or shape; the text says what to do about it.
+    ///     InvalidFrameError: the frame has another type or shape; the message has the details.
     ///     ClosedError: the session was stopped.
     #[pyo3(signature = (frame: "FrameLike", /) -> "int")]
     fn submit(&self, frame: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = frame.py();
-        foreign::check_home().or_raise(py)?;
+        interpreter::check_not_forked().or_raise(py)?;
         let frame = frame::copied(frame)?;
         let id = py.detach(|| self.running.handle.submit_frame(frame));
         Ok(id.or_raise(py)?.0)
     }
 
-    /// Takes the newest picture, if there is one that nobody has taken.
+    /// Returns the newest picture that has not been taken; None if there is none.
     #[pyo3(signature = () -> "Picture | None")]
     fn poll(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         log::deliver(py);
         self.running.handle.poll().map(|picture| picture::copied(py, &picture)).transpose()
     }
 
-    /// Waits for a picture that nobody has taken; None after `timeout` seconds, and once the session has ended.
+    /// Waits for a picture that has not been taken. Returns None after `timeout` seconds, or once the session has
+    /// ended.
     #[pyo3(signature = (timeout: "float | None" = None) -> "Picture | None")]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         self.next_picture(py, timeout)
     }
 
-    /// Returns pictures as they come, until the session ends.
+    /// Iterates over pictures until the session ends.
     // -> "Self"
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
@@ -115,9 +116,10 @@ impl Session {
         self.next_picture(py, None)
     }
 
-    /// Changes parameters: checked now and as a whole, prepared beside the frames, and applied between two of them.
+    /// Changes parameters. The update is validated as a whole now, prepared in the background, and applied between two
+    /// frames.
     ///
-    /// What turns out later, such as a missing model, comes as an event with the ticket's version.
+    /// A later failure, such as a missing model, is reported by an event with the ticket's version.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
@@ -135,13 +137,13 @@ impl Session {
     ) -> PyResult<Py<PyAny>> {
         let patch = params::patch(py, patch, changes)?;
         let ticket = py.detach(|| self.running.handle.update(&patch)).or_raise(py)?;
-        facts::ticket(py, ticket)
+        results::ticket(py, ticket)
     }
 
-    /// Changes the prompt little by little, over `num_steps` pictures; one step is taken with each.
+    /// Changes the prompt gradually over `num_steps` pictures, one step with each.
     ///
     /// Raises:
-    ///     InvalidParamsError: the prompts are not what `prompt` may be.
+    ///     InvalidParamsError: the prompts are not valid values of `prompt`.
     ///     ClosedError: the session was stopped.
     #[pyo3(signature = (
         target_prompts: "str | Sequence[tuple[str, float]]",
@@ -157,16 +159,17 @@ impl Session {
         let py = target_prompts.py();
         let transition = params::transition(target_prompts, num_steps, temporal_interpolation_method)?;
         let ticket = py.detach(|| self.running.handle.transition(&transition)).or_raise(py)?;
-        facts::ticket(py, ticket)
+        results::ticket(py, ticket)
     }
 
-    /// Opens the parameters for changes in a `with` block, which count together when it ends without an error.
+    /// Returns a context manager for a `with` block: changes to its parameters apply together when it ends without an
+    /// error.
     #[pyo3(signature = () -> "Edit")]
     fn edit<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        facts::edit(slf.as_any())
+        results::edit(slf.as_any())
     }
 
-    /// Returns what a change would come to, and what it would cost; changes nothing.
+    /// Returns the effect and the cost that a change would have, without applying it.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one.
@@ -182,13 +185,13 @@ impl Session {
         changes: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let patch = params::patch(py, patch, changes)?;
-        facts::plan(py, &py.detach(|| self.running.handle.plan(&patch)).or_raise(py)?)
+        results::plan(py, &py.detach(|| self.running.handle.plan(&patch)).or_raise(py)?)
     }
 
-    /// Waits until an update has ended, and says how: "applied", or "superseded" where later ones changed all of it.
+    /// Waits until an update has ended. Returns "applied", or "superseded" if later updates changed all of its fields.
     ///
     /// Raises:
-    ///     DreamframeError: what the update was rejected for.
+    ///     DreamframeError: the reason for which the update was rejected.
     ///     TimeoutError: it has not ended after `timeout` seconds.
     ///     ClosedError: the session ended first.
     #[pyo3(signature = (
@@ -197,7 +200,7 @@ impl Session {
     ) -> "typing.Literal['applied', 'superseded']")]
     fn wait_for(&self, ticket: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<&'static str> {
         let py = ticket.py();
-        let accepted = facts::accepted(ticket)?;
+        let accepted = results::accepted(ticket)?;
         let (handle, ticket) = (&self.running.handle, &accepted.get().0);
         let outcome = wait_up_to(py, timeout, |most| match handle.wait_for(ticket, most) {
             Err(error) if error.kind() == ErrorKind::Timeout => None,
@@ -211,11 +214,11 @@ impl Session {
         }
     }
 
-    /// Takes the events that there are, oldest first.
+    /// Returns the events that have not been taken, oldest first.
     #[pyo3(signature = () -> "list[Event]")]
     fn events(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
         log::deliver(py);
-        self.running.handle.events().try_iter().map(|event| facts::event(py, &event)).collect()
+        self.running.handle.events().try_iter().map(|event| results::event(py, &event)).collect()
     }
 
     /// Waits for the next event; None after `timeout` seconds.
@@ -223,60 +226,61 @@ impl Session {
     fn wait_event(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         let events = self.running.handle.events();
         let event: Option<Event> = wait_up_to(py, timeout, |most| events.next_within(most))?;
-        event.map(|event| facts::event(py, &event)).transpose()
+        event.map(|event| results::event(py, &event)).transpose()
     }
 
-    /// Returns what the session has done so far, and does now.
+    /// Returns statistics of the session.
     #[pyo3(signature = () -> "Stats")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        facts::serialized(py, &self.running.handle.stats())
+        results::serialized(py, &self.running.handle.stats())
     }
 
-    /// The desired parameters: what was accepted last, without what was refused since.
+    /// The desired parameters: those accepted last, minus updates that were rejected since.
     #[getter] // -> "StreamDiffusionParams"
     pub(crate) fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         params::to_python(py, &self.running.handle.params())
     }
 
-    /// The newest version applied; 0 before the first.
+    /// The version of the newest update applied; 0 before the first.
     #[getter]
     fn active_version(&self) -> u64 {
         self.running.handle.active_version()
     }
 
-    /// Whether the session takes frames.
+    /// Whether the session accepts frames.
     #[getter]
     fn is_running(&self) -> bool {
         self.running.handle.is_running()
     }
 
-    /// Ends the session: the frame that waits is still worked on, and the stream can be called again. Stopping once
-    /// more does nothing. From within the `on_picture` of another session, this session's own is waited for no longer than
-    /// 5 seconds, so that two sessions which stop each other both go on.
+    /// Ends the session. A frame that waits is still processed; then the stream can be called again. Has no effect on a
+    /// stopped session. In the `on_picture` callback of another session, this waits at most 5 seconds for this
+    /// session's callback, so that two sessions that stop each other do not deadlock.
     ///
     /// Raises:
-    ///     TimeoutError: what waits takes longer than `timeout` seconds; the session then ends by itself, and with it
-    ///         the stream.
+    ///     TimeoutError: the remaining work takes longer than `timeout` seconds; the session then ends in the
+    ///         background, and the stream is closed with it.
     #[pyo3(signature = (timeout: "float" = 5.0))]
     pub(crate) fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         let left =
             deadline(py, Some(timeout))?.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-        foreign::check_home().or_raise(py)?;
+        interpreter::check_not_forked().or_raise(py)?;
         let Some(session) = lock(&self.running.session).take() else { return Ok(()) };
         let running = self.running.clone();
-        // On the stream's own thread, which is free while the session runs: so the wait can be interrupted.
-        let stopped = self.running.worker.call_anyway(py, move |place| {
+        // On the stream's own thread, which is idle while the session runs, so that the wait can be interrupted.
+        let stopped = self.running.worker.call_anyway(py, move |slot| {
             let stopped = session.stop(left);
             match stopped {
                 Ok(engine) => {
-                    running.told.update(&engine);
-                    if matches!(place, Place::InSession) {
-                        *place = Place::Here(Box::new(engine));
+                    running.state.update(&engine);
+                    if matches!(slot, EngineSlot::InSession) {
+                        *slot = EngineSlot::Available(Box::new(engine));
                     }
                     Ok(())
                 }
                 Err(error) => {
-                    *place = Place::Gone("the stream was lost with its session, which did not stop in time".into());
+                    *slot =
+                        EngineSlot::Closed("the stream was lost with its session, which did not stop in time".into());
                     Err(error)
                 }
             }

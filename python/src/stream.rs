@@ -1,4 +1,4 @@
-//! `StreamDiffusion`: an engine for Python.
+//! `StreamDiffusion`: an engine.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,26 +13,26 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::errors::OrRaise;
 use crate::frames::Frames;
 use crate::options::{Models, check_callable, check_device, choose, count, text};
-use crate::picture::{self, Room};
+use crate::picture::{self, OutputArray};
 use crate::running::Running;
 use crate::session::Session;
-use crate::told::{Facts, Told, lock};
+use crate::shared_state::{EngineSnapshot, SharedState, lock};
 use crate::work::{Processed, process, report};
-use crate::worker::{Current, Place, Worker};
-use crate::{facts, frame, log, params};
+use crate::worker::{Current, EngineSlot, Worker};
+use crate::{frame, log, params, results};
 
 /// A real-time image-to-image stream.
 ///
-/// Calls are made one at a time: a second thread that calls in waits for the first. Other threads of Python go on while
-/// a frame is worked on, models load, or a call waits; Ctrl-C ends any of these at once. What was begun then may still
-/// take effect.
+/// Calls are serialized: a second thread that calls waits for the first. The interpreter is released while a frame is
+/// processed, a model is loaded, or a call waits; Ctrl-C interrupts any of these. An operation that was started then
+/// may still take effect.
 ///
 /// >>> with StreamDiffusion(StreamDiffusionParams.demo()) as stream:
 /// ...     picture = stream(frame)
 #[pyclass(module = "dreamframe", frozen, weakref)]
 pub(crate) struct StreamDiffusion {
     worker: Arc<Worker>,
-    told: Arc<Told>,
+    state: Arc<SharedState>,
     output: PixelFormat,
     closed: AtomicBool,
     session: Mutex<Weak<Running>>,
@@ -40,17 +40,17 @@ pub(crate) struct StreamDiffusion {
 
 #[pymethods]
 impl StreamDiffusion {
-    /// Loads the models that `params` names; without `params`, the demo model with its own settings.
+    /// Loads the models named by `params`; without `params`, the demo model with its own settings.
     ///
-    /// `models` is `demo` for the model in the package, or a folder: a model, or a folder of models. Options that are
-    /// None are the library's own choice. `progress(done, total, what)` is called while weights load, with numbers of
-    /// the network `what`; what it raises ends loading.
+    /// `models` is `demo` for the model in the package, or a folder: a model, or a folder of models. An option that is
+    /// None has the library's default. `progress(done, total, what)` is called while weights load, with counts for the
+    /// network `what`; an exception that it raises cancels loading.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one, with its path.
     ///     ModelNotFoundError: a model is not under `models`.
-    ///     BadModelError: a file is broken, or its names and shapes do not fit.
-    ///     UnsupportedError: the device, executor or dtype is not of this machine.
+    ///     BadModelError: a file is corrupt, or its names or shapes are not as expected.
+    ///     UnsupportedError: this machine does not support the device, executor or dtype.
     ///     OutOfMemoryError: there is too little memory.
     #[new]
     #[pyo3(signature = (
@@ -92,7 +92,7 @@ impl StreamDiffusion {
         choose("cfg_type", cfg_type, &mut options.cfg_type)?;
         choose("noise", noise, &mut options.noise)?;
         if let Some(fit) = fit {
-            options.fit = facts::fit(py, &text("fit", fit)?)?;
+            options.fit = results::fit(py, &text("fit", fit)?)?;
         }
         if let Some(output) = output {
             options.output = picture::output(py, &text("output", output)?)?;
@@ -102,60 +102,60 @@ impl StreamDiffusion {
         if let Some(params) = params {
             builder = builder.params(params::whole(params)?);
         }
-        let (told, current) = (Arc::new(Told::default()), Arc::new(Current::default()));
-        let (watched, failed) = (current.clone(), told.clone());
+        let (state, current) = (Arc::new(SharedState::default()), Arc::new(Current::default()));
+        let (watched, failed) = (current.clone(), state.clone());
         let builder = builder.progress(move |loaded| match &progress {
             _ if watched.is_abandoned() => ControlFlow::Break(()),
             Some(callback) => report(callback, loaded, &failed),
             None => ControlFlow::Continue(()),
         });
         let worker = Arc::new(Worker::start(current).or_raise(py)?);
-        let facts = told.clone();
-        let built = worker.call(py, move |place| {
+        let snapshot = state.clone();
+        let built = worker.call(py, move |slot| {
             let engine = builder.build()?;
-            facts.update(&engine);
-            *place = Place::Here(Box::new(engine));
+            snapshot.update(&engine);
+            *slot = EngineSlot::Available(Box::new(engine));
             Ok(())
         })?;
-        built.map_err(|error| told.error(py, &error))?;
-        Ok(Self { worker, told, output, closed: AtomicBool::new(false), session: Mutex::default() })
+        built.map_err(|error| state.error(py, &error))?;
+        Ok(Self { worker, state, output, closed: AtomicBool::new(false), session: Mutex::default() })
     }
 
-    /// Works on one frame, and gives the picture of the frame `delay` calls ago.
+    /// Processes one frame. Returns the picture of the frame `delay` calls ago.
     ///
-    /// A frame whose rows lie whole in memory is not copied; nobody may write to it before the picture is there.
+    /// A frame with contiguous rows is not copied; it must not be modified during the call.
     ///
     /// Raises:
-    ///     InvalidFrameError: the frame has another type or shape; the text says what to do about it.
+    ///     InvalidFrameError: the frame has another type or shape; the message has the details.
     ///     ClosedError: the stream was closed.
     #[pyo3(signature = (frame: "FrameLike", /) -> "Picture")]
     pub(crate) fn __call__(&self, frame: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = frame.py();
         let mut pixels = frame::pixels(frame)?;
         loop {
-            let size = lock(&self.told.facts).size;
-            let room = Room::new(py, self.output, size)?;
-            let told = self.told.clone();
-            let done = self.worker.call(py, move |place| process(place, &told, pixels, room))?;
+            let size = lock(&self.state.snapshot).size;
+            let array = OutputArray::new(py, self.output, size)?;
+            let state = self.state.clone();
+            let done = self.worker.call(py, move |slot| process(slot, &state, pixels, array))?;
             match done {
-                Processed::Picture(result, lent, room) => {
-                    drop(lent);
-                    return room.done(py, &result.map_err(|error| self.told.error(py, &error))?);
+                Processed::Picture(result, pixels, array) => {
+                    drop(pixels);
+                    return array.into_picture(py, &result.map_err(|error| self.state.error(py, &error))?);
                 }
-                // An update came between.
+                // An update changed the size meanwhile.
                 Processed::OtherSize(back) => pixels = back,
             }
         }
     }
 
-    /// Changes parameters before the next frame: by a mapping, by keywords, or by both.
+    /// Changes parameters before the next frame. The changes are a mapping, keywords, or both.
     ///
-    /// Lists are replaced; objects such as `ip_adapter` keep the fields that are not named. Gives what the change cost,
-    /// None where nothing changed.
+    /// Lists are replaced; objects such as `ip_adapter` keep the fields that are not given. Returns the cost of the
+    /// change; None if nothing changed.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
-    ///     ModelNotFoundError: a model that is asked for is not there; nothing has changed.
+    ///     ModelNotFoundError: a requested model does not exist; nothing has changed.
     #[pyo3(signature = (
         patch: "StreamDiffusionParams | Mapping[str, typing.Any] | None" = None,
         /,
@@ -171,16 +171,17 @@ impl StreamDiffusion {
         self.change(py, move |engine| engine.update(&patch))
     }
 
-    /// Opens the parameters for changes in a `with` block, which count together when it ends without an error.
+    /// Returns a context manager for a `with` block: changes to its parameters apply together when it ends without an
+    /// error.
     ///
     /// >>> with stream.edit() as params:
     /// ...     params.guidance_scale = 1.4
     #[pyo3(signature = () -> "Edit")]
     fn edit<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        facts::edit(slf.as_any())
+        results::edit(slf.as_any())
     }
 
-    /// Returns what a change would come to, and what it would cost; changes nothing.
+    /// Returns the effect and the cost that a change would have, without applying it.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one.
@@ -196,14 +197,14 @@ impl StreamDiffusion {
         changes: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let patch: ParamsPatch = params::patch(py, patch, changes)?;
-        let plan = self.worker.call(py, move |place| place.engine()?.plan(&patch))?;
-        facts::plan(py, &plan.or_raise(py)?)
+        let plan = self.worker.call(py, move |slot| slot.engine()?.plan(&patch))?;
+        results::plan(py, &plan.or_raise(py)?)
     }
 
-    /// Changes the prompt little by little, over the next `num_steps` pictures.
+    /// Changes the prompt gradually over the next `num_steps` pictures.
     ///
     /// Raises:
-    ///     InvalidParamsError: the prompts are not what `prompt` may be.
+    ///     InvalidParamsError: the prompts are not valid values of `prompt`.
     #[pyo3(signature = (
         target_prompts: "str | Sequence[tuple[str, float]]",
         num_steps: "int | None" = None,
@@ -220,17 +221,17 @@ impl StreamDiffusion {
         self.change(py, move |engine| engine.transition(&transition))
     }
 
-    /// Works on one frame after another, and gives a picture for each.
+    /// Returns an iterator that processes frames and yields a picture for each.
     #[pyo3(signature = (source: "Iterable[FrameLike]", /) -> "Iterator[Picture]")]
     fn frames(slf: &Bound<'_, Self>, source: &Bound<'_, PyAny>) -> PyResult<Frames> {
         Ok(Frames { stream: slf.clone().unbind(), source: source.try_iter()?.unbind() })
     }
 
-    /// Goes on on a thread of its own, until the session is stopped; other calls of the stream raise till then.
+    /// Runs the stream on a thread of its own until the session is stopped; other calls of the stream raise meanwhile.
     ///
-    /// `on_picture` is called with each picture, on a thread of its own; nothing is left for `poll` then. What it raises
-    /// goes to `sys.unraisablehook`, and pictures go on.
-    /// `failed_frame` says what becomes of a frame that fails: the last picture again (`repeat`), or none (`skip`).
+    /// `on_picture` is called with each picture, on another thread; `poll` then returns none. An exception that it
+    /// raises is passed to `sys.unraisablehook`, and the session continues. `failed_frame` is what is shown when a
+    /// frame fails: the last picture again (`repeat`), or nothing (`skip`).
     ///
     /// Raises:
     ///     ClosedError: the stream was closed.
@@ -244,51 +245,51 @@ impl StreamDiffusion {
         check_callable("on_picture", on_picture.as_ref().map(|callback| callback.bind(py)))?;
         let mut options = SessionOptions::default();
         if let Some(name) = failed_frame {
-            options.failed_frame = facts::failed_frame(py, name)?;
+            options.failed_frame = results::failed_frame(py, name)?;
         }
         self.begin(py, options, on_picture)
     }
 
-    /// The parameters in use, as a copy.
+    /// A copy of the parameters in use.
     #[getter] // -> "StreamDiffusionParams"
     fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        params::to_python(py, &self.told.facts().params)
+        params::to_python(py, &self.state.snapshot().params)
     }
 
-    /// What was accepted at the start and means something else here.
+    /// Values that were accepted at construction but are interpreted differently.
     #[getter] // -> "list[Notice]"
     fn notices<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        facts::notices(py, &self.told.facts().notices)
+        results::notices(py, &self.state.snapshot().notices)
     }
 
     /// Width and height of pictures, in pixels.
     #[getter]
     fn size(&self) -> (u32, u32) {
-        lock(&self.told.facts).size
+        lock(&self.state.snapshot).size
     }
 
-    /// How many frames later than its frame a picture leaves.
+    /// The number of frames between a frame and its picture.
     #[getter]
     fn delay(&self) -> usize {
-        lock(&self.told.facts).delay
+        lock(&self.state.snapshot).delay
     }
 
-    /// What runs the networks and what it uses of this machine, in words.
+    /// A description of the executor and the device in use.
     #[getter]
     fn device(&self) -> String {
-        self.told.facts().device
+        self.state.snapshot().device
     }
 
-    /// How many threads work on a frame.
+    /// The number of threads that process a frame.
     #[getter]
     fn threads(&self) -> usize {
-        lock(&self.told.facts).threads
+        lock(&self.state.snapshot).threads
     }
 
-    /// Where the base model was found.
+    /// The location of the base model.
     #[getter]
     fn model(&self) -> String {
-        self.told.facts().model
+        self.state.snapshot().model
     }
 
     /// Whether the stream was closed.
@@ -297,14 +298,14 @@ impl StreamDiffusion {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Counts what frames took, since the stream was made.
+    /// Returns counts of the work done since the stream was created.
     #[pyo3(signature = () -> "Work")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        facts::serialized(py, &self.told.facts().work)
+        results::serialized(py, &self.state.snapshot().work)
     }
 
-    /// Ends a session that still runs, and lets go of the models. Further calls raise `ClosedError`; closing once more
-    /// does nothing.
+    /// Ends a running session, and releases the models. Further calls raise `ClosedError`. Has no effect on a closed
+    /// stream.
     pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
         if self.closed.swap(true, Ordering::Relaxed) {
             return Ok(());
@@ -313,7 +314,7 @@ impl StreamDiffusion {
         if let Some(session) = session {
             py.detach(|| session.end());
         }
-        self.worker.call(py, |place| *place = Place::Gone("the stream is closed".into()))
+        self.worker.call(py, |slot| *slot = EngineSlot::Closed("the stream is closed".into()))
     }
 
     #[pyo3(signature = () -> "Self")]
@@ -328,7 +329,7 @@ impl StreamDiffusion {
     }
 
     fn __repr__(&self) -> String {
-        let Facts { size: (width, height), delay, model, device, .. } = self.told.facts();
+        let EngineSnapshot { size: (width, height), delay, model, device, .. } = self.state.snapshot();
         let closed = if self.closed() { "closed, " } else { "" };
         format!("<StreamDiffusion {closed}{model}, {width}x{height}, delay {delay}, {device}>")
     }
@@ -342,40 +343,40 @@ impl StreamDiffusion {
         options: SessionOptions,
         on_picture: Option<Py<PyAny>>,
     ) -> PyResult<Session> {
-        let started = self.worker.call(py, move |place| {
-            place.engine()?;
-            let lost = Place::Gone("the stream was lost when its session did not start".into());
-            let Place::Here(engine) = std::mem::replace(place, lost) else {
+        let started = self.worker.call(py, move |slot| {
+            slot.engine()?;
+            let lost = EngineSlot::Closed("the stream was lost when its session did not start".into());
+            let EngineSlot::Available(engine) = std::mem::replace(slot, lost) else {
                 return Err(Error::new(ErrorKind::Internal, "the stream has no engine"));
             };
             let session = engine.start(options)?;
-            *place = Place::InSession;
+            *slot = EngineSlot::InSession;
             Ok(session)
         })?;
-        let session = Session::new(py, started.or_raise(py)?, self.worker.clone(), self.told.clone(), on_picture)?;
+        let session = Session::new(py, started.or_raise(py)?, self.worker.clone(), self.state.clone(), on_picture)?;
         *lock(&self.session) = Arc::downgrade(session.running());
         Ok(session)
     }
 
-    /// Changes the engine, and tells what it cost.
+    /// Changes the engine. Returns the cost.
     fn change(
         &self,
         py: Python<'_>,
         change: impl FnOnce(&mut Engine) -> dreamframe::Result<Update> + Send + 'static,
     ) -> PyResult<Option<Py<PyAny>>> {
         log::refresh(py);
-        let told = self.told.clone();
-        let update = self.worker.call(py, move |place| {
-            let engine = place.engine()?;
+        let state = self.state.clone();
+        let update = self.worker.call(py, move |slot| {
+            let engine = slot.engine()?;
             let update = change(engine);
-            told.update(engine);
+            state.update(engine);
             update
         })?;
-        let update = update.map_err(|error| self.told.error(py, &error))?;
+        let update = update.map_err(|error| self.state.error(py, &error))?;
         for notice in &update.notices {
             tracing::info!("{notice}");
         }
         log::deliver(py);
-        update.cost.map(|cost| facts::cost(py, cost)).transpose()
+        update.cost.map(|cost| results::cost(py, cost)).transpose()
     }
 }

@@ -1,10 +1,10 @@
-"""Measures what a call from Python costs over the engine's own time for 512x512, and two streams against one.
+"""Measures the overhead of a call from Python for 512x512, and the throughput of two concurrent streams.
 
     python python/tests/bench_overhead.py
 
-The engine times each frame itself (`picture.timings["frame"]`); what a call takes beyond that is Python's: reading the
-frame, letting the GIL go and taking it back, making the array. Times of a machine that does other things say little, so
-the median and the least are told. With `skip_diffusion` a frame is quick, and the overhead shows best.
+The engine times each frame itself (`picture.timings["frame"]`); the rest of a call is the overhead of Python: reading
+the frame, releasing and acquiring the GIL, creating the array. Times on a busy machine vary, so the median and the
+minimum are printed. With `skip_diffusion` a frame is quick, which makes the overhead visible.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FRAMES = 100
 
 
 def measure(call: Callable[[], Picture]) -> list[float]:
-    """Microseconds that each call took beyond the engine's own time."""
+    """Returns the microseconds that each call took beyond the engine's own time."""
     beyond: list[float] = []
     for _ in range(FRAMES):
         start = time.perf_counter_ns()
@@ -35,7 +35,7 @@ def measure(call: Callable[[], Picture]) -> list[float]:
 
 
 def two_against_one() -> float:
-    """How many times as long two streams take on two Python threads as one does on one; 2 if they never overlap."""
+    """Returns the time of two streams on two threads relative to one stream; 2 if they never overlap."""
 
     def seconds(streams: list[StreamDiffusion]) -> float:
         threads = [threading.Thread(target=lambda one=one: [one(frame) for _ in range(6)]) for one in streams]

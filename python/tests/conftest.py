@@ -1,4 +1,4 @@
-"""What the tests share: a small stream of the demo model, and frames for it."""
+"""Common fixtures: a small stream of the demo model, and frames for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def small_stream(side: int = SIDE, *, threads: int = 2, output: Any = "rgba", **
 
 
 def gradient(side: int = SIDE, channels: int = 4) -> NDArray[np.uint8]:
-    """A frame whose pixels all differ from their neighbours, so that a swapped axis or channel shows."""
+    """Returns a frame whose pixels all differ from their neighbours, so that a swapped axis or channel is detected."""
     y, x = np.mgrid[0:side, 0:side]
     planes = [x * 255 // side, y * 255 // side, (x * 3 + y * 5) % 256, np.full_like(x, 255)]
     return np.ascontiguousarray(np.stack(planes[:channels], axis=-1).astype(np.uint8))

@@ -1,6 +1,6 @@
-"""Every field of the schema, with values that it takes and values that it refuses.
+"""Every field of the schema, with valid and invalid values.
 
-Made from `StreamDiffusionParams.model_json_schema()` alone: a field that is added there is tested here.
+Generated from `StreamDiffusionParams.model_json_schema()` alone: a new field is tested without changes here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dreamframe import StreamDiffusionParams
 
 SCHEMA = StreamDiffusionParams.model_json_schema()
 
-# One item in every list of objects, so that the fields of items can be reached.
+# One item in every list of objects, so that the fields of items can be accessed.
 ITEMS: dict[str, Any] = {
     "controlnets": [{"model_id": "one/net"}],
     "image_preprocessing": {"processors": [{"type": "blur"}]},
@@ -29,25 +29,25 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Field:
-    """One place in the parameters that has a value."""
+    """A path in the parameters that has a value."""
 
     path: Path
     node: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """As violations write it."""
+        """The path as written in violations."""
         text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
         return text.removeprefix(".")
 
 
 def base() -> StreamDiffusionParams:
-    """Parameters in which every field can be reached."""
+    """Returns parameters in which every field can be accessed."""
     return StreamDiffusionParams(**copy.deepcopy(ITEMS))
 
 
 def fields(node: dict[str, Any] = SCHEMA, path: Path = ()) -> Iterator[Field]:
-    """Walks the schema down to plain values; lists of objects are given, and then walked."""
+    """Iterates over the leaves of the schema; a list of objects is yielded before its fields."""
     for name, child in node["properties"].items():
         here = (*path, name)
         if "properties" in child:
@@ -63,14 +63,14 @@ FIELDS = list(fields())
 
 
 def get(params: Any, path: Path) -> Any:
-    """The value at `path`, of parameters or of their dump."""
+    """Returns the value at `path` in parameters or in their dump."""
     for part in path:
         params = params[part] if isinstance(params, (dict, list)) else getattr(params, str(part))
     return params
 
 
 def put(dump: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
-    """The top-level field of `path` as it is with `value` in its place."""
+    """Returns the top-level field of `path` with `value` at the path."""
     whole = copy.deepcopy(dump)
     *before, last = path
     inner: Any = whole
@@ -82,13 +82,13 @@ def put(dump: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
 
 
 def choices(node: dict[str, Any]) -> list[str] | None:
-    """The names of a node that is a choice between some."""
+    """Returns the choices of a node."""
     variants = node.get("oneOf") or next((one["oneOf"] for one in node.get("anyOf", []) if "oneOf" in one), None)
     return None if variants is None else [variant["const"] for variant in variants]
 
 
 def kinds(node: dict[str, Any]) -> set[str]:
-    """The JSON types that a node may have."""
+    """Returns the JSON types that a node allows."""
     own = node.get("type", [])
     found = {own} if isinstance(own, str) else set(own)
     for one in [*node.get("anyOf", []), *node.get("oneOf", [])]:
@@ -97,7 +97,7 @@ def kinds(node: dict[str, Any]) -> set[str]:
 
 
 def another(field: Field, old: Any) -> Any:
-    """A value that the field takes, and that is not `old`; None where rules between fields leave no other."""
+    """Returns a valid value other than `old`; None if rules between fields allow no other."""
     match field.path[-1]:
         case "processors":
             return [*old, {**old[0], "enabled": False}]
@@ -136,7 +136,7 @@ def another(field: Field, old: Any) -> Any:
 
 
 def refused(field: Field) -> Iterator[tuple[str, Any]]:
-    """Values that the field refuses, each with what is wrong with it."""
+    """Returns invalid values of the field, each with the reason."""
     node, types = field.node, kinds(field.node)
     simple = node if "anyOf" not in node else node["anyOf"][0]
     if "null" not in types:

@@ -1,8 +1,8 @@
-"""Typical mistakes, and what each is told: the message alone has to say what to do.
+"""Typical mistakes with the error message of each: the message alone has to explain the correction.
 
-Each row is the code as somebody would write it, the class that it raises, and the whole message. `stream` is a stream
-of the demo model, `frame` an array of 64x64 RGB bytes, `session` a session of another such stream; the server at
-`url`, to which `publisher` publishes, does not answer.
+Each row is the code, the class of the exception that it raises, and the whole message. `stream` is a stream of the
+demo model, `frame` an array of 64x64 RGB bytes, `session` a session of another such stream; the server at `url`, to
+which `publisher` publishes, does not respond.
 """
 
 from __future__ import annotations

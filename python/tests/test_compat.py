@@ -1,4 +1,4 @@
-"""Scripts that were written for the original wrapper run with one changed import."""
+"""Scripts for the original wrapper run with one changed import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dreamframe.compat import StreamDiffusionWrapper
 
 from conftest import SIDE, gradient
 
-# Written as scripts for the original are: every argument by its name, hints for its engines among them.
+# In the style of scripts for the original: keyword arguments, including options for its engines.
 SCRIPT = """
 import sys
 from dreamframe.compat import StreamDiffusionWrapper
@@ -46,7 +46,7 @@ def wrapper(**options: Any) -> StreamDiffusionWrapper:
     return StreamDiffusionWrapper("demo", **given)
 
 
-def test_a_script_for_one_picture_runs(tmp_path: Path) -> None:
+def test_script_for_a_single_picture_runs(tmp_path: Path) -> None:
     Image.fromarray(gradient(96)).save(tmp_path / "in.png")
     (tmp_path / "script.py").write_text(SCRIPT)
     program = [sys.executable, "-I", "script.py", "in.png", "out.png", "moonlit night"]
@@ -57,7 +57,7 @@ def test_a_script_for_one_picture_runs(tmp_path: Path) -> None:
     assert np.asarray(picture).std() > 10
 
 
-def test_its_pictures_are_the_engines() -> None:
+def test_pictures_equal_those_of_the_engine() -> None:
     stream = wrapper(seed=7)
     stream.prepare("blueprint", num_inference_steps=50, guidance_scale=1.0, delta=0.7)
     pictures = [np.rint(stream(gradient()) * 255).astype(np.uint8) for _ in range(3)]
@@ -67,7 +67,7 @@ def test_its_pictures_are_the_engines() -> None:
         assert all(np.array_equal(picture, other(gradient())) for picture in pictures)
 
 
-def test_an_app_that_gives_a_prompt_with_each_frame_runs() -> None:
+def test_app_with_a_prompt_for_each_frame_runs() -> None:
     stream = wrapper()
     stream.prepare(prompt="blueprint", negative_prompt="", num_inference_steps=50, guidance_scale=1.2)
     image = stream.preprocess_image(Image.fromarray(gradient()))
@@ -80,7 +80,7 @@ def test_an_app_that_gives_a_prompt_with_each_frame_runs() -> None:
     assert stream.engine.params.prompt == "blueprint"
 
 
-def test_text_alone_makes_pictures_that_differ() -> None:
+def test_text_to_image_pictures_differ() -> None:
     stream = wrapper(mode="txt2img", cfg_type="none", t_index_list=[0, 16, 32, 45], seed=3)
     stream.prepare(prompt="van gogh painting", num_inference_steps=50)
     pictures = [stream() for _ in range(3)]
@@ -92,14 +92,14 @@ def test_text_alone_makes_pictures_that_differ() -> None:
     assert np.array_equal(again.txt2img(), pictures[0]), "the seed counts"
 
 
-def test_several_pictures_of_a_text_come_as_a_list() -> None:
+def test_several_text_to_image_pictures_are_returned_as_a_list() -> None:
     stream = wrapper(mode="txt2img", cfg_type="none", t_index_list=[0], frame_buffer_size=3)
     pictures = stream(prompt="snow")
     assert (len(pictures), stream.batch_size) == (3, 3)
 
 
 class Tensor:
-    """As much of a tensor as the original's callers hand over."""
+    """The part of a tensor's interface that callers of the original use."""
 
     def __init__(self, values: Any) -> None:
         self.values = values
@@ -136,13 +136,13 @@ IMAGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("form", IMAGES)
-def test_images_are_taken_in_every_form(form: str) -> None:
+def test_images_are_accepted_in_every_form(form: str) -> None:
     pixels = wrapper().preprocess_image(IMAGES[form])
     assert (pixels.dtype, pixels.shape, pixels.flags.c_contiguous) == (np.uint8, (SIDE, SIDE, 3), True)
     assert np.abs(pixels.astype(int) - RGB).max() <= (1 if "halves" in form else 0)
 
 
-def test_files_are_brought_to_the_streams_size(tmp_path: Path) -> None:
+def test_files_are_resized_to_the_streams_size(tmp_path: Path) -> None:
     path = tmp_path / "wide.png"
     Image.fromarray(np.repeat(gradient(), 2, axis=1)).save(path)
     for image in (str(path), path):
@@ -150,7 +150,7 @@ def test_files_are_brought_to_the_streams_size(tmp_path: Path) -> None:
     assert wrapper()(str(path)).shape == (SIDE, SIDE, 3)
 
 
-def test_output_types_are_those_of_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_types_match_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
     pil = wrapper(output_type="pil")(gradient())
     assert (pil.mode, pil.size) == ("RGB", (SIDE, SIDE))
     floats = wrapper(output_type="np")(gradient())
@@ -167,7 +167,7 @@ def test_output_types_are_those_of_the_original(monkeypatch: pytest.MonkeyPatch)
         wrapper(output_type="latent")(gradient())
 
 
-def test_parameters_are_updated_together() -> None:
+def test_parameters_are_updated_atomically() -> None:
     stream = wrapper()
     stream.update_stream_params(
         guidance_scale=1.4,
@@ -187,13 +187,13 @@ def test_parameters_are_updated_together() -> None:
     assert stream.engine.params == params, "whole or not at all"
 
 
-def test_guidance_does_not_count_without_a_kind_of_it() -> None:
+def test_guidance_scale_has_no_effect_without_cfg_type() -> None:
     stream = wrapper(cfg_type="none")
     stream.prepare("snow", guidance_scale=1.2)
     assert stream.engine.params.guidance_scale == 1.0
 
 
-def test_the_forks_configurations_are_ours_by_other_names() -> None:
+def test_configurations_of_the_fork_are_converted() -> None:
     stream = wrapper(image_preprocessing_config=[{"type": "sharpen", "order": 2}, {"type": "blur", "order": 1}])
     kinds = [processor.type for processor in stream.engine.params.image_preprocessing.processors]
     assert kinds == ["blur", "sharpen"]
@@ -206,13 +206,13 @@ def test_the_forks_configurations_are_ours_by_other_names() -> None:
     assert stream.engine.params.ip_adapter_style_image_url.startswith("data:image/png;base64,")
 
 
-def test_a_negative_seed_is_one_at_random() -> None:
+def test_negative_seed_is_replaced_by_a_random_one() -> None:
     seeds = {wrapper(seed=-1).engine.params.seed for _ in range(4)}
     assert len(seeds) > 1
     assert all(isinstance(seed, int) and 0 <= seed < 1_000_000 for seed in seeds)
 
 
-def test_hints_are_taken_and_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_options_are_accepted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="dreamframe.compat")
     wrapper(warmup=10, engine_dir="engines", dtype="torch.float16", device="cuda")
     told = " ".join(record.getMessage() for record in caplog.records)
@@ -234,7 +234,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_is_refused_by_name(what: str) -> None:
+def test_unsupported_options_are_rejected_by_name(what: str) -> None:
     error, told, call = REFUSED[what]
     with pytest.raises(error, match=told):
         call()

@@ -1,4 +1,4 @@
-"""The examples run, write what they say, and make the same pictures as the Rust ones, to the byte."""
+"""The examples run, print the expected text, and make the same pictures as the Rust examples, byte for byte."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLES = ROOT / "examples" / "python"
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A picture file of another size than the stream's."""
+    """Creates an image file of another size than the stream's."""
     y, x = np.mgrid[0:360, 0:480]
     pixels = np.stack([x * 255 // 480, y * 255 // 360, (x * 7 + y * 3) % 256], axis=-1).astype(np.uint8)
     path = tmp_path / "in.png"
@@ -40,7 +40,7 @@ def example(name: str, *arguments: str | Path) -> str:
 
 
 def rust(name: str) -> Path:
-    """The Rust example of that name, which `cargo test --workspace` builds."""
+    """Returns the path of the Rust example of that name, which `cargo test --workspace` builds."""
     suffix = ".exe" if os.name == "nt" else ""
     given = os.environ.get("DREAMFRAME_RUST_EXAMPLES")
     path = Path(given or ROOT / "target" / "debug") / f"{name}{suffix}"
@@ -56,14 +56,14 @@ def same(one: Path, other: Path) -> None:
     assert first.std() > 10, "there is something to see"
 
 
-def test_hello_makes_the_picture_that_the_rust_example_makes(source: Path, tmp_path: Path) -> None:
+def test_hello_makes_the_same_picture_as_the_rust_example(source: Path, tmp_path: Path) -> None:
     ours, theirs = tmp_path / "python.png", tmp_path / "rust.png"
     example("hello.py", source, ours, "blueprint")
     run(rust("hello"), source, theirs, "blueprint")
     same(ours, theirs)
 
 
-def test_hot_swap_makes_the_pictures_that_the_rust_example_makes(source: Path, tmp_path: Path) -> None:
+def test_hot_swap_makes_the_same_pictures_as_the_rust_example(source: Path, tmp_path: Path) -> None:
     ours, theirs = tmp_path / "python", tmp_path / "rust"
     told = example("hot_swap.py", source, ours)
     assert "recompute" in told
@@ -73,7 +73,7 @@ def test_hot_swap_makes_the_pictures_that_the_rust_example_makes(source: Path, t
         same(path, theirs / path.name)
 
 
-def test_session_writes_a_sheet_of_pictures_that_differ(tmp_path: Path) -> None:
+def test_session_writes_a_contact_sheet_of_different_pictures(tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     told = example("session.py", sheet, "3")
     assert "computed" in told
@@ -83,7 +83,7 @@ def test_session_writes_a_sheet_of_pictures_that_differ(tmp_path: Path) -> None:
     assert all(not np.array_equal(picture, pictures[0]) for picture in pictures[1:])
 
 
-def test_serve_shows_what_is_published_with_the_prompt_that_was_typed() -> None:
+def test_serve_applies_typed_prompts_to_published_frames() -> None:
     command = [sys.executable, "-I", str(EXAMPLES / "serve.py"), "127.0.0.1:0"]
     frame = gradient(512)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
@@ -103,7 +103,7 @@ def test_serve_shows_what_is_published_with_the_prompt_that_was_typed() -> None:
 
 
 def restyled(publisher: dreamframe.Publisher, player: dreamframe.Player, frame: Any, before: Any) -> dreamframe.Frame:
-    """The first picture of `frame` that is another one than before."""
+    """Returns the first picture of `frame` that differs from the one before."""
     for _ in range(600):
         publisher.show(frame)
         picture = player.next(0.1)
@@ -113,7 +113,7 @@ def restyled(publisher: dreamframe.Publisher, player: dreamframe.Player, frame: 
 
 
 @pytest.mark.parametrize(("name", "given"), [("hello.py", 0), ("hot_swap.py", 0), ("session.py", 0), ("serve.py", 2)])
-def test_wrong_usage_is_told(name: str, given: int) -> None:
+def test_wrong_usage_prints_an_error(name: str, given: int) -> None:
     done = subprocess.run([sys.executable, "-I", EXAMPLES / name, *["-"] * given], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"usage: {name}")

@@ -1,4 +1,4 @@
-"""Every field of the schema: its default, other values, what it refuses and how; by every door there is."""
+"""Every field of the schema, by every way to set it: its default, other values, and its errors."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def assign(params: Any, field: Field, value: Any) -> None:
     setattr(inner, str(last), value)
 
 
-def test_there_are_as_many_fields_as_ever() -> None:
+def test_number_of_fields() -> None:
     assert len(FIELDS) >= 66
 
 
 @each
-def test_the_default_is_the_schemas(field: Field) -> None:
+def test_default_equals_that_of_the_schema(field: Field) -> None:
     if "default" not in field.node:
         assert field.path[-1] in ("model_id", "type")
         return
@@ -43,13 +43,13 @@ def test_the_default_is_the_schemas(field: Field) -> None:
 
 
 @each
-def test_another_value_is_taken_by_every_door_and_comes_back_the_same(field: Field) -> None:
+def test_valid_value_round_trips_through_every_interface(field: Field) -> None:
     dump = base().model_dump()
     old = get(dump, field.path)
     new = another(field, old)
     top = put(dump, field.path, new)
     if field.name == "num_inference_steps":
-        # Alone, the number of steps would rescale the list.
+        # On its own, a new number of steps would rescale the list.
         top["t_index_list"] = dump["t_index_list"]
     assigned = base()
     assign(assigned, field, new)
@@ -71,7 +71,7 @@ def test_another_value_is_taken_by_every_door_and_comes_back_the_same(field: Fie
 
 
 @each_refused
-def test_a_bad_value_is_refused_at_construction_with_its_path(field: Field, value: Any) -> None:
+def test_invalid_value_is_rejected_at_construction_with_its_path(field: Field, value: Any) -> None:
     dump = base().model_dump()
     with pytest.raises(InvalidParamsError) as error:
         StreamDiffusionParams(**{**dump, **put(dump, field.path, value)})
@@ -79,18 +79,18 @@ def test_a_bad_value_is_refused_at_construction_with_its_path(field: Field, valu
 
 
 @each_refused
-def test_a_bad_value_is_refused_at_assignment_and_nothing_changes(field: Field, value: Any) -> None:
+def test_invalid_value_is_rejected_at_assignment_without_a_change(field: Field, value: Any) -> None:
     params = base()
     before = params.model_dump()
     with pytest.raises(InvalidParamsError) as error:
         assign(params, field, value)
     assert params.model_dump() == before
-    # A part of the parameters does not know where it lies; the name of the field is there in any case.
+    # A part of the parameters does not know its path; the field's name is always present.
     assert str(field.path[-1]) in str(error.value)
 
 
 @each_refused
-def test_a_bad_value_is_refused_in_a_copy(field: Field, value: Any) -> None:
+def test_invalid_value_is_rejected_in_a_copy(field: Field, value: Any) -> None:
     params = base()
     before = params.model_dump()
     with pytest.raises(InvalidParamsError) as error:
@@ -126,17 +126,17 @@ def told(error: InvalidParamsError, field: Field) -> None:
     ],
     ids=lambda changes: "-".join(changes),
 )
-def test_rules_between_fields_count_at_construction(changes: dict[str, Any]) -> None:
+def test_rules_between_fields_are_checked_at_construction(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidParamsError):
         StreamDiffusionParams(**changes)
 
 
-def test_every_name_of_the_schema_is_a_field_in_the_same_order() -> None:
+def test_fields_have_the_names_and_order_of_the_schema() -> None:
     assert list(StreamDiffusionParams.model_fields) == list(SCHEMA["properties"])
     assert list(StreamDiffusionParams().model_dump()) == list(SCHEMA["properties"])
 
 
-def test_a_number_keeps_its_value_to_the_last_bit() -> None:
+def test_numbers_round_trip_exactly() -> None:
     for delta in (0.1, 1 / 3, math.nextafter(1.0, 2.0), 1e-300):
         params = StreamDiffusionParams(delta=delta)
         assert StreamDiffusionParams.model_validate_json(params.model_dump_json()).delta == delta

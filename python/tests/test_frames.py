@@ -1,4 +1,4 @@
-"""Frames in every form that Python has for pixels: what is taken, that it is read right, and what is refused."""
+"""Frames in every form that Python has for pixels: which are accepted, how they are read, and which are rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from conftest import SIDE, gradient, small_stream
 
 Pixels = NDArray[np.uint8]
 
-# What shall be read as the same pixels, each made from the same RGBA frame.
+# Objects that must be read as the same pixels, each made from the same RGBA frame.
 FORMS: dict[str, Callable[[Pixels], Any]] = {
     "C-contiguous": lambda frame: frame,
     "without alpha": lambda frame: np.ascontiguousarray(frame[..., :3]),
@@ -68,7 +68,7 @@ def unaligned(frame: Pixels) -> Pixels:
 
 
 class Interface:
-    """Pixels with numpy's interface and nothing else."""
+    """Pixels with numpy's array interface only."""
 
     def __init__(self, frame: Pixels) -> None:
         self._frame = frame
@@ -79,7 +79,7 @@ class Interface:
 
 
 class Converts:
-    """Pixels that numpy can ask for."""
+    """Pixels that numpy can convert."""
 
     def __init__(self, frame: Pixels) -> None:
         self._frame = frame
@@ -89,7 +89,7 @@ class Converts:
 
 
 class DLPack:
-    """A tensor of some framework, in the memory of the processor."""
+    """A tensor in CPU memory."""
 
     def __init__(self, frame: Pixels) -> None:
         self._frame = frame
@@ -108,13 +108,13 @@ def expected() -> Pixels:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_read_as_the_same_pixels(form: str, expected: Pixels) -> None:
+def test_every_form_of_frame_is_read_as_the_same_pixels(form: str, expected: Pixels) -> None:
     with small_stream() as stream:
         picture = stream(FORMS[form](gradient()))
     assert np.array_equal(picture, expected)
 
 
-def test_the_forms_are_not_all_alike(expected: Pixels) -> None:
+def test_forms_of_frames_differ(expected: Pixels) -> None:
     frame = gradient()
     for wrong in (frame[::-1], frame[:, ::-1], frame[..., [2, 1, 0, 3]], frame.transpose(1, 0, 2)):
         with small_stream() as stream:
@@ -122,7 +122,7 @@ def test_the_forms_are_not_all_alike(expected: Pixels) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "YCbCr", "HSV", "I", "F"])
-def test_images_of_pil_are_taken_in_every_mode(mode: str, stream: StreamDiffusion) -> None:
+def test_pil_images_are_accepted_in_every_mode(mode: str, stream: StreamDiffusion) -> None:
     image = Image.fromarray(gradient()[..., :3]).convert(mode)
     picture = stream(image)
     with small_stream() as other:
@@ -130,7 +130,7 @@ def test_images_of_pil_are_taken_in_every_mode(mode: str, stream: StreamDiffusio
 
 
 @pytest.mark.parametrize("shape", [(480, 640, 3), (32, 32, 4), (1, 1, 3), (2000, 8, 3), (64, 65, 4)])
-def test_frames_of_other_shapes_are_fitted(shape: tuple[int, ...], stream: StreamDiffusion) -> None:
+def test_frames_of_other_sizes_are_resized(shape: tuple[int, ...], stream: StreamDiffusion) -> None:
     picture = stream(np.full(shape, 100, np.uint8))
     assert picture.shape == (SIDE, SIDE, 4)
 
@@ -163,21 +163,21 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_what_is_no_frame_is_refused_and_the_stream_goes_on(what: str, stream: StreamDiffusion) -> None:
+def test_invalid_frame_is_rejected_and_the_stream_continues(what: str, stream: StreamDiffusion) -> None:
     with pytest.raises((InvalidFrameError, TypeError)) as error:
         stream(BAD[what])
     assert len(str(error.value)) > 20
     assert stream(gradient()).shape == (SIDE, SIDE, 4)
 
 
-def test_a_frame_with_rows_all_in_one_place_is_read() -> None:
+def test_frame_with_row_stride_zero_is_read() -> None:
     row = gradient()[:1]
     with small_stream() as stream, small_stream() as other:
         broadcast = stream(np.broadcast_to(row, (SIDE, SIDE, 4)))
         assert np.array_equal(broadcast, other(np.repeat(row, SIDE, axis=0)))
 
 
-def test_the_frame_is_not_changed_and_not_kept(stream: StreamDiffusion) -> None:
+def test_frame_is_neither_modified_nor_retained(stream: StreamDiffusion) -> None:
     frame = gradient()
     before = frame.copy()
     counted = gc.get_referrers(frame)
@@ -187,13 +187,13 @@ def test_the_frame_is_not_changed_and_not_kept(stream: StreamDiffusion) -> None:
     assert not np.shares_memory(picture, frame)
 
 
-def test_a_bytearray_can_grow_again_after_the_call(stream: StreamDiffusion) -> None:
+def test_bytearray_can_be_resized_after_the_call(stream: StreamDiffusion) -> None:
     held = bytearray(gradient().tobytes())
     stream(memoryview(held).cast("B", (SIDE, SIDE, 4)))
     held.append(0)
 
 
-# Ways to look at a frame that leave its pixels where they are.
+# Views of a frame that do not copy its pixels.
 VIEWS: dict[str, Callable[[Pixels], Any]] = {
     "whole": lambda frame: frame,
     "without the last rows": lambda frame: frame[:-100],
@@ -202,7 +202,7 @@ VIEWS: dict[str, Callable[[Pixels], Any]] = {
     "columns from the right": lambda frame: frame[:, ::-1],
 }
 
-# How much the most memory that the process ever had grows while a stream reads a frame of 192 million bytes.
+# Prints the growth of the process's peak memory while a stream reads a frame of 192 million bytes.
 GROWTH = """
 import pathlib, re, sys
 import numpy as np
@@ -210,7 +210,7 @@ from conftest import small_stream
 from test_frames import VIEWS
 
 def most() -> int:
-    # Not getrusage(), which counts the process that started this one, too.
+    # Not getrusage(), which includes the parent process.
     status = pathlib.Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", status)[1]) * 1024
 
@@ -234,18 +234,18 @@ tells_memory = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason
 
 @tells_memory
 @pytest.mark.parametrize("form", [form for form in VIEWS if form != "columns from the right"])
-def test_frames_whose_rows_lie_together_are_not_copied(form: str) -> None:
+def test_frames_with_contiguous_rows_are_not_copied(form: str) -> None:
     assert growth(form) < 60_000_000
 
 
 @tells_memory
-def test_the_measure_of_copies_sees_one_where_there_is_one() -> None:
+def test_copy_measurement_detects_a_copy() -> None:
     assert growth("columns from the right") > 80_000_000
 
 
 @pytest.mark.parametrize("form", ["C-contiguous", "without alpha", "rows further apart", "read-only"])
-def test_the_library_reads_where_the_frame_lies(form: str, stream: StreamDiffusion) -> None:
-    # The frame changes after the array object was made: what is read is the memory, not a copy from before.
+def test_frame_is_read_in_place(form: str, stream: StreamDiffusion) -> None:
+    # The frame changes after the array object was created: the memory is read, not an earlier copy.
     frame = np.zeros((SIDE, SIDE + 9, 4), np.uint8)
     seen: Any = {
         "C-contiguous": lambda: np.ascontiguousarray(frame[:, :SIDE]),
@@ -261,7 +261,7 @@ def test_the_library_reads_where_the_frame_lies(form: str, stream: StreamDiffusi
         assert np.array_equal(stream(seen), other(np.full((SIDE, SIDE, 3), 200, np.uint8)))
 
 
-def test_pictures_go_in_again_as_frames(stream: StreamDiffusion) -> None:
+def test_pictures_are_accepted_as_frames(stream: StreamDiffusion) -> None:
     picture = stream(gradient())
     again = stream(picture)
     assert isinstance(again, Picture)

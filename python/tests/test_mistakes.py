@@ -1,4 +1,4 @@
-"""Each row of the table of mistakes is told as the table says."""
+"""Every mistake of the table raises the error of its row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mistakes import MISTAKES, Mistake
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    # Where models are looked for ends up in messages.
+    # The folders that are searched for models appear in messages.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", "cache")
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
@@ -50,18 +50,18 @@ def raised(mistake: Mistake, names: dict[str, Any]) -> Exception:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.code)
-def test_the_message_says_what_to_do(mistake: Mistake, names: dict[str, Any]) -> None:
+def test_message_equals_that_of_the_table(mistake: Mistake, names: dict[str, Any]) -> None:
     error = raised(mistake, names)
     assert type(error).__name__ == mistake.error
     assert str(error).replace(os.sep, "/") == mistake.message
 
 
-def test_there_are_at_least_thirty_and_none_is_told_as_another() -> None:
+def test_at_least_thirty_mistakes_have_distinct_messages() -> None:
     assert len(MISTAKES) >= 30
     assert len({mistake.message for mistake in MISTAKES}) >= len(MISTAKES) - 4
 
 
-def test_errors_of_ours_are_errors_of_pythons_too() -> None:
+def test_errors_inherit_from_builtin_exceptions() -> None:
     pairs = {
         "InvalidParamsError": ValueError,
         "InvalidFrameError": ValueError,

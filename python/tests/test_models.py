@@ -1,4 +1,4 @@
-"""The parameters' habits: those of pydantic's models, and where they differ."""
+"""Parameter classes: how they match pydantic's models, and where they differ."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ EDITED = StreamDiffusionParams(
 )
 
 
-def test_construction_takes_keywords_only() -> None:
+def test_construction_requires_keywords() -> None:
     with pytest.raises(TypeError):
         StreamDiffusionParams("a garden")
 
 
-def test_every_violation_is_told_at_once_with_its_path() -> None:
+def test_all_violations_are_reported_together_with_their_paths() -> None:
     with pytest.raises(InvalidParamsError) as error:
         StreamDiffusionParams(promt="a", delta=-1, ip_adapter={"weight_types": "linear"})
     assert {violation.path for violation in error.value.violations} == {"promt", "delta", "ip_adapter.weight_types"}
@@ -48,7 +48,7 @@ def test_every_violation_is_told_at_once_with_its_path() -> None:
     assert error.value.kind == "invalid_params"
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numpy_scalars_are_accepted_as_numbers() -> None:
     params = StreamDiffusionParams(
         guidance_scale=np.float32(1.5),
         width=np.int64(640),
@@ -60,7 +60,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert params.t_index_list == [1, 2, 3]
 
 
-def test_tuples_are_lists_and_integers_are_floats() -> None:
+def test_tuples_are_accepted_as_lists_and_integers_as_floats() -> None:
     params = StreamDiffusionParams(t_index_list=(1, 2), delta=1, prompt=(("a", 1),))
     assert params.t_index_list == [1, 2]
     assert params.prompt == [("a", 1.0)]
@@ -68,7 +68,7 @@ def test_tuples_are_lists_and_integers_are_floats() -> None:
 
 
 @pytest.mark.parametrize("params", [StreamDiffusionParams(), StreamDiffusionParams.daydream(), EDITED])
-def test_every_way_out_leads_back_in(params: StreamDiffusionParams) -> None:
+def test_every_dump_can_be_loaded_again(params: StreamDiffusionParams) -> None:
     ways = {
         "dump": StreamDiffusionParams(**params.model_dump()),
         "validate": StreamDiffusionParams.model_validate(params.model_dump()),
@@ -91,24 +91,24 @@ def test_every_way_out_leads_back_in(params: StreamDiffusionParams) -> None:
     assert changed != params
 
 
-def test_they_are_no_keys() -> None:
+def test_models_are_not_hashable() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         hash(StreamDiffusionParams())
 
 
-def test_equal_means_the_same_class_and_values() -> None:
+def test_equality_compares_class_and_values() -> None:
     assert StreamDiffusionParams(delta=0.5) == StreamDiffusionParams(delta=0.5)
     assert IPAdapterConfig() != CachedAttentionConfig()
     assert StreamDiffusionParams() != StreamDiffusionParams().model_dump()
 
 
-def test_repr_shows_what_differs_from_the_defaults() -> None:
+def test_repr_shows_values_that_differ_from_the_defaults() -> None:
     assert repr(StreamDiffusionParams()) == "StreamDiffusionParams()"
     assert repr(StreamDiffusionParams(delta=0.5)) == "StreamDiffusionParams(delta=0.5)"
     assert repr(ControlNetConfig(model_id="a/b")) == "ControlNetConfig(model_id='a/b')"
 
 
-def test_dumps_leave_out_what_they_are_told() -> None:
+def test_dumps_omit_excluded_fields() -> None:
     params = StreamDiffusionParams(delta=0.5, seed=789, controlnets=[{"model_id": "a/b"}])
     assert params.model_dump(exclude_unset=True) == {
         "delta": 0.5,
@@ -123,13 +123,13 @@ def test_dumps_leave_out_what_they_are_told() -> None:
     assert json.loads(params.model_dump_json(exclude_defaults=True)) == params.model_dump(exclude_defaults=True)
 
 
-def test_dumps_for_json_hold_what_json_has() -> None:
+def test_json_dumps_contain_json_types_only() -> None:
     assert EDITED.model_dump()["prompt"] == [("a garden", 0.7), ("snow", 0.3)]
     assert EDITED.model_dump(mode="json")["prompt"] == [["a garden", 0.7], ["snow", 0.3]]
     assert json.loads(EDITED.model_dump_json()) == EDITED.model_dump(mode="json")
 
 
-def test_a_dump_shares_nothing_with_the_parameters() -> None:
+def test_dump_is_a_deep_copy() -> None:
     params = EDITED.model_copy(deep=True)
     dump = params.model_dump()
     dump["t_index_list"].append(99)
@@ -137,7 +137,7 @@ def test_a_dump_shares_nothing_with_the_parameters() -> None:
     assert params == EDITED
 
 
-def test_parts_are_the_objects_themselves() -> None:
+def test_nested_models_are_not_copied_on_access() -> None:
     adapter = IPAdapterConfig(scale=0.25)
     params = StreamDiffusionParams(ip_adapter=adapter)
     adapter.scale = 0.75
@@ -146,7 +146,7 @@ def test_parts_are_the_objects_themselves() -> None:
     assert params.model_dump()["cached_attention"]["max_frames"] == 4
 
 
-def test_a_bad_item_that_is_appended_is_found_when_the_parameters_are_used() -> None:
+def test_appended_invalid_item_is_rejected_on_use() -> None:
     params = StreamDiffusionParams.demo()
     params.t_index_list.append(99)
     for use in (
@@ -158,14 +158,14 @@ def test_a_bad_item_that_is_appended_is_found_when_the_parameters_are_used() -> 
             use()
 
 
-def test_fields_that_belong_together_can_be_set_one_after_the_other() -> None:
+def test_dependent_fields_can_be_set_one_at_a_time() -> None:
     params = StreamDiffusionParams()
     params.num_inference_steps = 10
     params.t_index_list = [1, 5, 9]
     assert StreamDiffusionParams.model_validate(params).t_index_list == [1, 5, 9]
 
 
-def test_a_misspelt_attribute_is_no_attribute() -> None:
+def test_unknown_attribute_is_rejected() -> None:
     params = StreamDiffusionParams()
     with pytest.raises((AttributeError, InvalidParamsError), match="guidance_scale"):
         params.guidence_scale = 1.0
@@ -175,7 +175,7 @@ def test_a_misspelt_attribute_is_no_attribute() -> None:
         del params.delta
 
 
-def test_a_copy_is_checked_and_touches_only_itself() -> None:
+def test_copy_is_validated_and_independent() -> None:
     params = StreamDiffusionParams()
     changed = params.model_copy(update={"delta": 0.5})
     assert (params.delta, changed.delta) == (0.7, 0.5)
@@ -184,18 +184,18 @@ def test_a_copy_is_checked_and_touches_only_itself() -> None:
         params.model_copy(update={"nonsense": 1})
 
 
-def test_steps_alone_rescale_the_list() -> None:
+def test_changing_only_the_steps_rescales_t_index_list() -> None:
     assert StreamDiffusionParams(num_inference_steps=25).t_index_list == [6, 10, 16]
     assert StreamDiffusionParams(num_inference_steps=25, t_index_list=[12, 20, 24]).t_index_list == [12, 20, 24]
 
 
-def test_presets_are_those_of_the_library() -> None:
+def test_presets_equal_those_of_the_library() -> None:
     assert StreamDiffusionParams.demo().model_id == "demo"
     assert (StreamDiffusionParams.daydream().width, StreamDiffusionParams.daydream().height) == (704, 384)
     assert len(StreamDiffusionParams.daydream().controlnets) == 5
 
 
-def test_the_schema_is_the_one_that_is_published() -> None:
+def test_schema_equals_the_published_one() -> None:
     schema = StreamDiffusionParams.model_json_schema()
     assert schema["additionalProperties"] is False
     assert schema["properties"]["num_inference_steps"]["maximum"] == 100
@@ -203,14 +203,14 @@ def test_the_schema_is_the_one_that_is_published() -> None:
     assert StreamDiffusionParams.model_json_schema()["properties"], "each call gives one of its own"
 
 
-def test_fields_describe_themselves() -> None:
+def test_fields_have_descriptions() -> None:
     field = StreamDiffusionParams.model_fields["guidance_scale"]
     assert (field.default, field.cost, field.is_required()) == (1.0, Cost.HOT, False)
     assert "classifier-free guidance" in field.description
     assert ControlNetConfig.model_fields["model_id"].is_required()
 
 
-def test_editors_are_shown_every_field() -> None:
+def test_constructor_signature_lists_every_field() -> None:
     signature = inspect.signature(StreamDiffusionParams)
     assert list(signature.parameters) == list(StreamDiffusionParams.model_fields)
     assert signature.parameters["delta"].default == 0.7
@@ -227,18 +227,18 @@ def test_editors_are_shown_every_field() -> None:
         ("[" * 100, "nested"),
     ],
 )
-def test_json_that_is_none_is_told_with_the_place(text: str, told: str) -> None:
+def test_invalid_json_is_reported_with_its_position(text: str, told: str) -> None:
     with pytest.raises(InvalidParamsError, match=told):
         StreamDiffusionParams.model_validate_json(text)
 
 
 @pytest.mark.parametrize("obj", [None, 1, "text", [1], ("a", "b")])
-def test_what_is_no_mapping_is_no_parameters(obj: Any) -> None:
+def test_parameters_must_be_a_mapping(obj: Any) -> None:
     with pytest.raises((InvalidParamsError, TypeError)):
         StreamDiffusionParams.model_validate(obj)
 
 
-def test_text_of_any_script_comes_back() -> None:
+def test_unicode_text_round_trips() -> None:
     for prompt in ("", "庭園 🌸", 'quotes " and \\ and \n', "\u0000", "\ud7ff"):
         params = StreamDiffusionParams(prompt=prompt)
         assert StreamDiffusionParams.model_validate_json(params.model_dump_json()).prompt == prompt
@@ -246,7 +246,7 @@ def test_text_of_any_script_comes_back() -> None:
         StreamDiffusionParams(prompt="half a \ud800 pair")
 
 
-def test_costs_have_an_order_and_are_text() -> None:
+def test_costs_are_ordered_strings() -> None:
     assert Cost.HOT < Cost.RECOMPUTE < Cost.LOAD < Cost.REBUILD
     assert Cost.HOT == "hot"
     assert max(Cost.HOT, Cost.LOAD) is Cost.LOAD

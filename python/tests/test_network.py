@@ -1,4 +1,4 @@
-"""WHIP and WHEP over loopback: what is published goes through a served stream and is watched."""
+"""WHIP and WHEP over loopback: published frames pass through a served stream to viewers."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def serve(stream: Any = None, **options: Any) -> Server:
 
 @pytest.fixture
 def passing() -> Iterator[Server]:
-    """A server whose pictures are the frames themselves."""
+    """Creates a server whose pictures are the frames themselves."""
     with small_stream(skip_diffusion=True) as stream, serve(stream) as server:
         yield server
 
 
 def shown(publisher: Publisher, player: Player, frame: Any, wanted: Callable[[Frame], bool]) -> Frame:
-    """The first picture that is as wanted, while a frame is shown again and again."""
+    """Returns the first picture that satisfies a condition, while showing a frame repeatedly."""
     for _ in range(2000):
         publisher.show(frame)
         picture = player.next(0.05)
@@ -62,11 +62,11 @@ def shown(publisher: Publisher, player: Player, frame: Any, wanted: Callable[[Fr
 
 
 def is_plain(color: tuple[int, int, int]) -> Callable[[Frame], bool]:
-    """Video loses a little of each colour."""
+    """Returns whether a picture has one colour; video coding changes each colour slightly."""
     return lambda frame: bool((abs(frame[..., :3].astype(int) - color) < 12).all())
 
 
-def test_what_is_published_is_watched(passing: Server) -> None:
+def test_published_frames_reach_viewers(passing: Server) -> None:
     with dreamframe.publish(passing.whip_url) as publisher, dreamframe.play(passing.whep_url) as player:
         for color in (RED, GREEN, BLUE):
             frame = shown(publisher, player, plain(color), is_plain(color))
@@ -82,7 +82,7 @@ def test_what_is_published_is_watched(passing: Server) -> None:
     assert (passing.publishing, passing.viewers) == (False, 0)
 
 
-def test_the_demo_model_restyles_what_is_published(stream: StreamDiffusion) -> None:
+def test_demo_model_restyles_published_frames(stream: StreamDiffusion) -> None:
     with (
         serve(stream) as server,
         dreamframe.publish(server.whip_url) as publisher,
@@ -100,7 +100,7 @@ def test_the_demo_model_restyles_what_is_published(stream: StreamDiffusion) -> N
 
 
 @pytest.mark.parametrize("output", ["rgb", "rgba", "bgra"])
-def test_frames_have_the_order_that_was_asked_for(output: Any, passing: Server) -> None:
+def test_frames_have_the_requested_channel_order(output: Any, passing: Server) -> None:
     red = {"rgb": RED, "rgba": RED, "bgra": RED[::-1]}[output]
     with (
         dreamframe.publish(passing.whip_url) as publisher,
@@ -118,7 +118,7 @@ def test_frames_have_the_order_that_was_asked_for(output: Any, passing: Server) 
 
 
 class Tensor:
-    """Pixels that only DLPack gives."""
+    """Pixels that support DLPack only."""
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
         self.array = array
@@ -142,14 +142,14 @@ class Tensor:
     ],
     ids=["RGB", "RGBA", "turned", "PIL", "buffer", "DLPack"],
 )
-def test_frames_of_any_kind_are_published(made: Callable[[Any], Any], passing: Server) -> None:
+def test_every_form_of_frame_can_be_published(made: Callable[[Any], Any], passing: Server) -> None:
     with dreamframe.publish(passing.whip_url) as publisher, dreamframe.play(passing.whep_url) as player:
         shown(publisher, player, made(plain(GREEN)), is_plain(GREEN))
         with pytest.raises(InvalidFrameError):
             publisher.show(plain(GREEN).astype(np.float32))
 
 
-def test_a_program_may_give_the_frames_itself(passing: Server) -> None:
+def test_frames_can_be_submitted_to_a_servers_session(passing: Server) -> None:
     with dreamframe.play(passing.whep_url) as player:
         for _ in range(2000):
             passing.session.submit(plain(BLUE))
@@ -159,7 +159,7 @@ def test_a_program_may_give_the_frames_itself(passing: Server) -> None:
     raise AssertionError("the frame was not seen")
 
 
-def test_a_player_feeds_a_session_without_python(passing: Server) -> None:
+def test_player_passes_frames_to_a_session_directly(passing: Server) -> None:
     with (
         small_stream(skip_diffusion=True) as stream,
         stream.start() as session,
@@ -178,7 +178,7 @@ def test_a_player_feeds_a_session_without_python(passing: Server) -> None:
                 ask()
 
 
-def test_stats_say_what_passed_by(passing: Server) -> None:
+def test_stats_count_frames_and_bytes(passing: Server) -> None:
     with dreamframe.publish(passing.whip_url, bitrate=500_000) as publisher:
         with dreamframe.play(passing.whep_url) as player:
             shown(publisher, player, plain(RED), is_plain(RED))
@@ -205,7 +205,7 @@ def test_stats_say_what_passed_by(passing: Server) -> None:
         assert passing.stats()["viewers"] == []
 
 
-def test_who_does_not_know_the_token_is_refused() -> None:
+def test_wrong_token_is_rejected() -> None:
     with small_stream() as stream, serve(stream, token="right") as server:
         for token in (None, "wrong"):
             with dreamframe.publish(server.whip_url, token=token) as publisher:
@@ -224,10 +224,10 @@ def test_who_does_not_know_the_token_is_refused() -> None:
             publisher.wait(timeout=LIMIT)
 
 
-def test_a_client_gives_up_after_as_many_attempts() -> None:
+def test_client_gives_up_after_the_given_number_of_attempts() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    # Nobody listens there any more.
+    # The port is closed.
     with dreamframe.publish(f"{address}/whip", attempts=1) as publisher:
         with pytest.raises(ClosedError, match=r"state of the client: got failed, expected connected: .*no answer from"):
             publisher.wait(timeout=LIMIT)
@@ -238,7 +238,7 @@ def test_a_client_gives_up_after_as_many_attempts() -> None:
         assert publisher.state == "connecting"
 
 
-def test_a_stream_can_be_called_again_after_its_server(stream: StreamDiffusion) -> None:
+def test_stream_can_be_called_after_its_server_stopped(stream: StreamDiffusion) -> None:
     with serve(stream) as server:
         assert server.is_running
         with pytest.raises(InvalidArgumentError, match="session"):
@@ -256,7 +256,7 @@ def test_a_stream_can_be_called_again_after_its_server(stream: StreamDiffusion) 
         pass
 
 
-def test_an_address_that_is_taken_leaves_the_stream_as_it_was(stream: StreamDiffusion) -> None:
+def test_address_in_use_leaves_the_stream_usable(stream: StreamDiffusion) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(IoError, match=f"failed to listen at {address}"):
@@ -264,7 +264,7 @@ def test_an_address_that_is_taken_leaves_the_stream_as_it_was(stream: StreamDiff
     assert stream(gradient()).kind == "new"
 
 
-def test_parameters_make_a_stream_that_ends_with_its_server() -> None:
+def test_stream_created_for_a_server_closes_with_it() -> None:
     params = StreamDiffusionParams.demo().model_copy(update={"width": 384, "height": 384, "prompt": "blueprint"})
     with serve(params) as server:
         assert server.params == params
@@ -275,7 +275,7 @@ def test_parameters_make_a_stream_that_ends_with_its_server() -> None:
         server.session.submit(gradient())
 
 
-def test_names_behind_a_proxy_are_those_that_were_given(stream: StreamDiffusion) -> None:
+def test_urls_use_the_given_public_url(stream: StreamDiffusion) -> None:
     with serve(stream, public_url="https://host.example/", ports=(40000, 50000), viewers=1) as server:
         assert server.whip_url == "https://host.example/whip"
         assert server.whep_url == "https://host.example/whep"
@@ -290,7 +290,7 @@ def status_for(url: str, **headers: str) -> tuple[int, str | None]:
         return error.code, error.headers["Access-Control-Allow-Origin"]
 
 
-def test_pages_of_other_origins_need_a_token_or_to_be_listed(stream: StreamDiffusion) -> None:
+def test_other_origins_need_a_token_or_an_entry_in_allow_origins(stream: StreamDiffusion) -> None:
     app, hostile, local = "https://app.example", "https://hostile.example", "http://localhost:3000"
     with serve(stream, allow_origins=[app]) as server:
         assert status_for(server.whep_url, Origin=app) == (200, app)
@@ -301,7 +301,7 @@ def test_pages_of_other_origins_need_a_token_or_to_be_listed(stream: StreamDiffu
         assert status_for(server.whep_url, Origin=hostile, Authorization="Bearer a token") == (200, "*")
 
 
-def test_one_thread_shows_another_watches_a_third_changes(passing: Server) -> None:
+def test_publisher_player_and_server_work_from_different_threads(passing: Server) -> None:
     failed: list[BaseException] = []
     seen: list[int] = []
     enough = threading.Event()
@@ -321,7 +321,7 @@ def test_one_thread_shows_another_watches_a_third_changes(passing: Server) -> No
     def show() -> None:
         while not enough.is_set():
             publisher.show(plain(RED))
-            # A pace, not a wait for something.
+            # A frame rate, not a wait for a condition.
             enough.wait(0.02)
 
     def watch() -> None:
@@ -349,7 +349,7 @@ def test_one_thread_shows_another_watches_a_third_changes(passing: Server) -> No
 
 
 @pytest.mark.parametrize("wait", ["next", "iterate", "wait"])
-def test_who_waits_is_told_that_it_was_stopped(wait: str) -> None:
+def test_stop_wakes_waiting_threads(wait: str) -> None:
     told: list[object] = []
     begun = threading.Event()
 
@@ -360,13 +360,13 @@ def test_who_waits_is_told_that_it_was_stopped(wait: str) -> None:
         except ClosedError as error:
             told.append(str(error))
 
-    # Whoever connects is not answered.
+    # Connections are not answered.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         player = dreamframe.play(f"http://127.0.0.1:{silent.getsockname()[1]}/whep")
         waiting = threading.Thread(target=work)
         waiting.start()
         assert begun.wait(LIMIT)
-        # From two threads at once, and once more.
+        # From two threads simultaneously, and once more.
         stopping = threading.Thread(target=player.stop)
         stopping.start()
         player.stop()
@@ -378,7 +378,7 @@ def test_who_waits_is_told_that_it_was_stopped(wait: str) -> None:
     assert repr(player) == "<Player closed>"
 
 
-def test_what_nobody_holds_ends() -> None:
+def test_unreferenced_connections_end() -> None:
     with small_stream() as stream:
         server = serve(stream)
         publisher = dreamframe.publish(server.whip_url)

@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, and has its pictures in it."""
+"""The notebook runs from first cell to last, and its outputs are saved."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def notebook() -> Any:
 
 
 def pictures(notebook: Any) -> list[str]:
-    """The pictures of all cells, as base64."""
+    """Returns the pictures of all cells, as base64."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     kinds = ("image/png", "image/jpeg")
     return [output["data"][kind] for output in outputs for kind in kinds if kind in output.get("data", {})]
 
 
-def test_it_runs_and_shows_as_many_pictures_as_are_in_it(notebook: Any) -> None:
+def test_notebook_shows_as_many_pictures_as_it_contains(notebook: Any) -> None:
     fresh = copy.deepcopy(notebook)
     for cell in fresh.cells:
         cell.pop("outputs", None)
@@ -38,7 +38,7 @@ def test_it_runs_and_shows_as_many_pictures_as_are_in_it(notebook: Any) -> None:
     assert errors == []
 
 
-def test_it_is_small_and_has_pictures(notebook: Any) -> None:
+def test_notebook_is_small_and_contains_pictures(notebook: Any) -> None:
     assert len(notebook.cells) <= 10
     assert len(pictures(notebook)) >= 4
     assert PATH.stat().st_size < 1_000_000

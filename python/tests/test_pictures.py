@@ -1,4 +1,4 @@
-"""Pictures: arrays that own their memory, know where they come from, and show themselves in notebooks."""
+"""Pictures: arrays that own their memory, have metadata, and display themselves in notebooks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def picture(stream: StreamDiffusion) -> Picture:
     return stream(gradient())
 
 
-def test_a_picture_is_an_array_that_owns_its_memory(picture: Picture) -> None:
+def test_picture_owns_its_memory(picture: Picture) -> None:
     assert isinstance(picture, np.ndarray)
     assert (picture.shape, picture.dtype) == ((SIDE, SIDE, 4), np.uint8)
     assert picture.flags.owndata
@@ -42,7 +42,7 @@ def test_pictures_do_not_share_memory(stream: StreamDiffusion) -> None:
     assert np.array_equal(first, kept)
 
 
-def test_a_picture_outlives_its_stream() -> None:
+def test_picture_remains_valid_after_its_stream_closed() -> None:
     stream = small_stream()
     picture = stream(gradient())
     kept = picture.copy()
@@ -53,7 +53,7 @@ def test_a_picture_outlives_its_stream() -> None:
     assert np.array_equal(picture, kept)
 
 
-def test_pictures_are_numbered_and_name_their_source(stream: StreamDiffusion) -> None:
+def test_pictures_have_ids_and_source_ids(stream: StreamDiffusion) -> None:
     assert stream.delay == 1
     pictures = [stream(gradient()) for _ in range(4)]
     assert [picture.id for picture in pictures] == [0, 1, 2, 3]
@@ -62,13 +62,13 @@ def test_pictures_are_numbered_and_name_their_source(stream: StreamDiffusion) ->
     assert {picture.version for picture in pictures} == {0}
 
 
-def test_the_times_of_stages_are_told_in_order(picture: Picture) -> None:
+def test_stage_timings_are_in_order_of_execution(picture: Picture) -> None:
     assert list(picture.timings) == ["preprocess", "encode", "control", "unet", "decode", "postprocess", "frame"]
     *stages, whole = picture.timings.values()
     assert 0 < sum(stages) <= whole
 
 
-def test_the_kind_says_how_a_picture_came_about() -> None:
+def test_kind_is_how_the_picture_was_made() -> None:
     with small_stream(enable_similar_image_filter=True, similar_image_filter_threshold=0.1) as stream:
         kinds = [stream(gradient()).kind for _ in range(3)]
         assert kinds[0] == "new"
@@ -78,7 +78,7 @@ def test_the_kind_says_how_a_picture_came_about() -> None:
 
 
 @pytest.mark.parametrize("output", ["rgb", "rgba", "bgra"])
-def test_the_output_has_the_order_that_was_asked_for(output: str) -> None:
+def test_output_has_the_requested_channel_order(output: str) -> None:
     with small_stream() as stream, small_stream(output=output) as other:
         rgba, picture = stream(gradient()), other(gradient())
     channels = {"rgb": [0, 1, 2], "rgba": [0, 1, 2, 3], "bgra": [2, 1, 0, 3]}[output]
@@ -87,7 +87,7 @@ def test_the_output_has_the_order_that_was_asked_for(output: str) -> None:
     assert np.array_equal(np.asarray(picture.to_pil()), rgba[..., :3])
 
 
-def test_pil_and_others_read_a_picture_as_any_array(picture: Picture) -> None:
+def test_picture_is_readable_by_pil_and_others(picture: Picture) -> None:
     assert np.array_equal(np.asarray(Image.fromarray(picture)), picture)
     assert np.array_equal(np.asarray(memoryview(picture)), picture)
     assert np.array_equal(np.from_dlpack(picture), picture)
@@ -96,7 +96,7 @@ def test_pil_and_others_read_a_picture_as_any_array(picture: Picture) -> None:
     assert (image.mode, image.size) == ("RGB", (SIDE, SIDE))
 
 
-def test_what_is_worked_out_from_a_picture_is_plain(picture: Picture) -> None:
+def test_operations_on_a_picture_return_plain_arrays(picture: Picture) -> None:
     assert type(picture / 2) is np.ndarray
     assert type(picture + picture) is np.ndarray
     assert not isinstance(picture.mean(), Picture)
@@ -104,7 +104,7 @@ def test_what_is_worked_out_from_a_picture_is_plain(picture: Picture) -> None:
     assert type(np.asarray(picture)) is np.ndarray
 
 
-def test_notebooks_show_the_picture(picture: Picture) -> None:
+def test_notebooks_display_the_picture(picture: Picture) -> None:
     png = picture._repr_png_()
     assert png is not None
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), picture[..., :3])
@@ -115,14 +115,14 @@ def test_notebooks_show_the_picture(picture: Picture) -> None:
 
 
 @pytest.mark.parametrize("part", [np.s_[0], np.s_[..., 0], np.s_[:0], np.s_[:, :, :2]])
-def test_a_part_that_is_no_picture_is_shown_as_numbers(part: Any, picture: Picture) -> None:
+def test_slice_that_is_not_an_image_is_displayed_as_numbers(part: Any, picture: Picture) -> None:
     piece: Any = picture[part]
     assert piece._repr_png_() is None
     assert piece._repr_html_() is None
     assert repr(piece)
 
 
-def test_a_cut_of_a_picture_is_shown_as_one(picture: Picture) -> None:
+def test_cropped_picture_is_displayed_as_an_image(picture: Picture) -> None:
     piece: Any = picture[8:24, 4:60]
     png = piece._repr_png_()
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), picture[8:24, 4:60, :3])
@@ -133,7 +133,7 @@ def test_a_cut_of_a_picture_is_shown_as_one(picture: Picture) -> None:
     [copy.copy, copy.deepcopy, lambda picture: pickle.loads(pickle.dumps(picture)), lambda picture: picture.copy()],
     ids=["copy", "deepcopy", "pickle", "method"],
 )
-def test_copies_keep_pixels_and_facts(copied: Any, picture: Picture) -> None:
+def test_copies_keep_pixels_and_metadata(copied: Any, picture: Picture) -> None:
     other = copied(picture)
     assert isinstance(other, Picture)
     assert np.array_equal(other, picture)

@@ -1,4 +1,4 @@
-"""Sessions: a stream on a thread of its own, fed and changed from any other."""
+"""Sessions: a stream on its own thread, used from other threads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def restyled(session: Session, frame: Any = None) -> Picture:
     return picture
 
 
-def test_a_frame_goes_in_and_its_picture_comes_out(session: Session) -> None:
+def test_submitted_frame_produces_its_picture(session: Session) -> None:
     number = session.submit(gradient())
     picture = session.wait(LIMIT)
     assert picture is not None
@@ -48,14 +48,14 @@ def test_a_frame_goes_in_and_its_picture_comes_out(session: Session) -> None:
     assert session.wait(0.01) is None
 
 
-def test_a_session_makes_the_same_pictures_as_calls(stream: StreamDiffusion, session: Session) -> None:
+def test_session_makes_the_same_pictures_as_calls(stream: StreamDiffusion, session: Session) -> None:
     frames = [np.roll(gradient(), 7 * index, axis=0) for index in range(4)]
     with small_stream() as other:
         for frame in frames:
             assert np.array_equal(restyled(session, frame), other(frame))
 
 
-def test_the_frame_can_be_changed_as_soon_as_it_was_submitted(session: Session) -> None:
+def test_frame_can_be_modified_after_submit(session: Session) -> None:
     frame = gradient()
     session.submit(frame)
     frame[:] = 0
@@ -65,7 +65,7 @@ def test_the_frame_can_be_changed_as_soon_as_it_was_submitted(session: Session) 
         assert np.array_equal(picture, other(gradient()))
 
 
-def test_submitting_does_not_wait_and_the_newest_frame_wins() -> None:
+def test_submit_does_not_wait_and_replaces_a_waiting_frame() -> None:
     with small_stream(128, threads=1) as stream, stream.start() as session:
         last = [session.submit(gradient(128)) for _ in range(20)][-1]
         seen: Picture | None = None
@@ -78,7 +78,7 @@ def test_submitting_does_not_wait_and_the_newest_frame_wins() -> None:
         assert stats["dropped"]["total"] + stats["computed"]["total"] == 20
 
 
-def test_updates_are_checked_at_once_and_applied_between_frames(session: Session) -> None:
+def test_updates_are_validated_immediately_and_applied_between_frames(session: Session) -> None:
     with pytest.raises(InvalidParamsError, match="guidance_scale"):
         session.update(guidance_scale=-1.0)
     ticket = session.update(prompt="blueprint")
@@ -90,7 +90,7 @@ def test_updates_are_checked_at_once_and_applied_between_frames(session: Session
     assert restyled(session).version == 1
 
 
-def test_an_update_that_turns_out_to_be_impossible_is_told_and_taken_back(session: Session) -> None:
+def test_update_that_fails_later_is_reported_and_rolled_back(session: Session) -> None:
     ticket = session.update(model_id="no/such-model", lora_dict={"no/such-lora": 1.0})
     with pytest.raises(dreamframe.DreamframeError, match="no/such-lora"):
         session.wait_for(ticket, LIMIT)
@@ -100,7 +100,7 @@ def test_an_update_that_turns_out_to_be_impossible_is_told_and_taken_back(sessio
     assert restyled(session).version == 0
 
 
-def test_events_come_once_and_in_order(session: Session) -> None:
+def test_events_are_returned_once_and_in_order(session: Session) -> None:
     for delta in (0.5, 0.6):
         session.wait_for(session.update(delta=delta), LIMIT)
     first, second = session.wait_event(LIMIT), session.wait_event(LIMIT)
@@ -111,7 +111,7 @@ def test_events_come_once_and_in_order(session: Session) -> None:
     assert session.wait_event(0.01) is None
 
 
-def test_plans_and_edits_work_on_a_session_too(session: Session) -> None:
+def test_plan_and_edit_work_on_a_session(session: Session) -> None:
     assert session.plan(width=128).cost == dreamframe.Cost.REBUILD
     editing = session.edit()
     with editing as params:
@@ -121,7 +121,7 @@ def test_plans_and_edits_work_on_a_session_too(session: Session) -> None:
     assert session.params.delta == 0.25
 
 
-def test_a_callback_is_given_every_picture(stream: StreamDiffusion) -> None:
+def test_callback_receives_every_picture(stream: StreamDiffusion) -> None:
     got: list[Picture] = []
     there = threading.Event()
 
@@ -137,7 +137,7 @@ def test_a_callback_is_given_every_picture(stream: StreamDiffusion) -> None:
     assert [picture.id for picture in got] == [0, 1, 2]
 
 
-def test_what_a_callback_raises_is_told_and_pictures_go_on(
+def test_exception_in_a_callback_is_reported_and_the_session_continues(
     stream: StreamDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[object] = []
@@ -156,7 +156,7 @@ def test_what_a_callback_raises_is_told_and_pictures_go_on(
     assert "of the callback" in str(told[0])
 
 
-def test_iterating_gives_pictures_until_the_session_ends(stream: StreamDiffusion) -> None:
+def test_iteration_yields_pictures_until_the_session_ends(stream: StreamDiffusion) -> None:
     session = stream.start()
     got: list[int] = []
 
@@ -174,7 +174,7 @@ def test_iterating_gives_pictures_until_the_session_ends(stream: StreamDiffusion
     assert got == sorted(got)
 
 
-def test_the_stream_waits_while_its_session_runs_and_goes_on_after_it(stream: StreamDiffusion) -> None:
+def test_stream_is_unavailable_while_its_session_runs(stream: StreamDiffusion) -> None:
     stream(gradient())
     session = stream.start()
     with pytest.raises(InvalidArgumentError, match="session"):
@@ -189,7 +189,7 @@ def test_the_stream_waits_while_its_session_runs_and_goes_on_after_it(stream: St
         assert restyled(again).kind == "new"
 
 
-def test_a_stopped_session_says_so(session: Session) -> None:
+def test_stopped_session_raises_closed_error(session: Session) -> None:
     session.stop()
     session.stop()
     assert not session.is_running
@@ -201,20 +201,20 @@ def test_a_stopped_session_says_so(session: Session) -> None:
     assert list(session) == []
 
 
-def test_closing_the_stream_ends_its_session(stream: StreamDiffusion) -> None:
+def test_closing_a_stream_ends_its_session(stream: StreamDiffusion) -> None:
     session = stream.start()
     stream.close()
     with pytest.raises(ClosedError):
         session.submit(gradient())
 
 
-def test_a_bad_frame_is_refused_where_it_is_submitted(session: Session) -> None:
+def test_invalid_frame_is_rejected_by_submit(session: Session) -> None:
     with pytest.raises((InvalidFrameError, TypeError)):
         session.submit(gradient().astype(np.float32))
     assert restyled(session).id >= 0
 
 
-def test_stats_say_what_was_done(session: Session) -> None:
+def test_stats_count_frames_and_updates(session: Session) -> None:
     for _ in range(3):
         restyled(session)
     stats = session.stats()
@@ -224,7 +224,7 @@ def test_stats_say_what_was_done(session: Session) -> None:
     assert stats["active_version"] == 0
 
 
-def test_a_session_can_be_used_from_several_threads_at_once(session: Session) -> None:
+def test_session_can_be_used_from_several_threads(session: Session) -> None:
     failed: list[BaseException] = []
 
     def feed(seed: int) -> None:

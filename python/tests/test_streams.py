@@ -1,4 +1,4 @@
-"""A stream on the caller's thread: how it is made, changed while frames go on, and closed."""
+"""A stream on the caller's thread: construction, updates between frames, closing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from conftest import SIDE, gradient, small_stream
 SMALL: dict[str, Any] = {**StreamDiffusionParams.demo().model_dump(), "width": SIDE, "height": SIDE}
 
 
-def test_without_parameters_it_is_the_demo_models_own() -> None:
+def test_default_parameters_are_those_of_the_demo_model() -> None:
     with StreamDiffusion() as stream:
         assert stream.params == StreamDiffusionParams.demo()
         assert (stream.size, stream.delay) == ((512, 512), 1)
@@ -43,7 +43,7 @@ def test_parameters_are_a_model_or_a_mapping(params: Any) -> None:
         assert stream.params == StreamDiffusionParams(**SMALL)
 
 
-def test_what_it_is_made_of_is_told() -> None:
+def test_stream_reports_model_device_and_size() -> None:
     with small_stream(threads=2) as stream:
         assert stream.threads == 2
         assert "cpu" in stream.device.lower()
@@ -69,7 +69,7 @@ def test_parameters_in_use_are_a_copy(stream: StreamDiffusion) -> None:
         ({}, None),
     ],
 )
-def test_updates_say_what_they_cost(changes: dict[str, Any], cost: Cost | None, stream: StreamDiffusion) -> None:
+def test_update_returns_its_cost(changes: dict[str, Any], cost: Cost | None, stream: StreamDiffusion) -> None:
     plan = stream.plan(changes)
     assert plan.cost == cost
     assert {change.path.split("[")[0] for change in plan.changes} == (set(changes) if cost else set())
@@ -88,7 +88,7 @@ def test_updates_say_what_they_cost(changes: dict[str, Any], cost: Cost | None, 
     ],
     ids=["keywords", "mapping", "model", "edit"],
 )
-def test_there_are_four_ways_to_change_parameters(update: Any, stream: StreamDiffusion) -> None:
+def test_parameters_can_be_changed_in_four_ways(update: Any, stream: StreamDiffusion) -> None:
     assert update(stream) == Cost.HOT
     assert stream.params.delta == 0.5
 
@@ -107,7 +107,7 @@ def test_an_edit_that_raises_changes_nothing(stream: StreamDiffusion) -> None:
     assert stream.params.delta == 0.7
 
 
-def test_a_refused_update_changes_nothing_and_the_stream_goes_on(stream: StreamDiffusion) -> None:
+def test_rejected_update_changes_nothing(stream: StreamDiffusion) -> None:
     stream(gradient())
     with pytest.raises(InvalidParamsError) as error:
         stream.update(delta=0.5, guidance_scale=-1.0, seed=-1)
@@ -116,7 +116,7 @@ def test_a_refused_update_changes_nothing_and_the_stream_goes_on(stream: StreamD
     assert stream(gradient()).version == 0
 
 
-def test_an_update_counts_from_the_next_picture_on(stream: StreamDiffusion) -> None:
+def test_update_applies_from_the_next_picture(stream: StreamDiffusion) -> None:
     before = [stream(gradient()) for _ in range(3)][-1]
     stream.update(prompt="blueprint")
     after = [stream(gradient()) for _ in range(3)]
@@ -124,21 +124,21 @@ def test_an_update_counts_from_the_next_picture_on(stream: StreamDiffusion) -> N
     assert not np.array_equal(after[-1], before)
 
 
-def test_an_update_without_effect_on_size_keeps_the_shape_and_one_with_does_not(stream: StreamDiffusion) -> None:
+def test_picture_size_follows_updates_of_the_size(stream: StreamDiffusion) -> None:
     assert stream(gradient()).shape == (SIDE, SIDE, 4)
     stream.update(width=96, height=128)
     assert stream.size == (96, 128)
     assert stream(gradient()).shape == (128, 96, 4)
 
 
-def test_a_transition_takes_its_steps(stream: StreamDiffusion) -> None:
+def test_transition_takes_the_given_number_of_steps(stream: StreamDiffusion) -> None:
     stream.transition("golden sunset", 3)
     for _ in range(3):
         stream(gradient())
     assert "golden sunset" in str(stream.params.prompt)
 
 
-def test_frames_of_an_iterator_come_back_as_pictures(stream: StreamDiffusion) -> None:
+def test_frames_of_an_iterator_are_processed(stream: StreamDiffusion) -> None:
     taken: list[int] = []
 
     def camera() -> Iterator[Any]:
@@ -154,7 +154,7 @@ def test_frames_of_an_iterator_come_back_as_pictures(stream: StreamDiffusion) ->
     assert inspect.isgenerator(pictures) or iter(pictures) is pictures
 
 
-def test_an_error_of_the_iterator_comes_out(stream: StreamDiffusion) -> None:
+def test_exception_of_the_iterator_is_propagated(stream: StreamDiffusion) -> None:
     def camera() -> Iterator[Any]:
         yield gradient()
         raise OSError("no camera")
@@ -166,7 +166,7 @@ def test_an_error_of_the_iterator_comes_out(stream: StreamDiffusion) -> None:
     assert stream(gradient()).id == 1
 
 
-def test_stats_count_what_frames_took(stream: StreamDiffusion) -> None:
+def test_stats_count_work(stream: StreamDiffusion) -> None:
     stream(gradient())
     before = stream.stats()
     for _ in range(3):
@@ -176,7 +176,7 @@ def test_stats_count_what_frames_took(stream: StreamDiffusion) -> None:
     assert after["unet_rows"] - before["unet_rows"] == 6
 
 
-def test_a_closed_stream_says_so() -> None:
+def test_closed_stream_raises_closed_error() -> None:
     stream = small_stream()
     assert not stream.closed
     stream.close()
@@ -193,13 +193,13 @@ def test_a_closed_stream_says_so() -> None:
     assert "closed" in repr(stream)
 
 
-def test_the_end_of_a_with_block_closes() -> None:
+def test_with_block_closes_the_stream() -> None:
     with pytest.raises(KeyError), small_stream() as stream:
         raise KeyError
     assert stream.closed
 
 
-def test_streams_that_are_let_go_give_their_memory_back() -> None:
+def test_dropped_streams_free_their_memory() -> None:
     def resident() -> int:
         pages = pathlib.Path("/proc/self/statm").read_text().split()[1]
         return int(pages) * 4096
@@ -214,7 +214,7 @@ def test_streams_that_are_let_go_give_their_memory_back() -> None:
     assert resident() - before < 30_000_000
 
 
-def test_progress_is_told_while_models_load() -> None:
+def test_progress_is_reported_while_models_load() -> None:
     told: list[tuple[int, int, str]] = []
     with StreamDiffusion(SMALL, progress=lambda *step: told.append(step)):
         pass
@@ -223,11 +223,11 @@ def test_progress_is_told_while_models_load() -> None:
     for network in {what for _, _, what in told}:
         steps = [(done, total) for done, total, what in told if what == network]
         assert steps == sorted(steps)
-        # What a file has besides is not read.
+        # The rest of the file is not read.
         assert 0 < steps[-1][0] <= steps[-1][1]
 
 
-def test_an_exception_in_progress_ends_the_load_and_comes_out() -> None:
+def test_exception_in_progress_cancels_loading_and_is_propagated() -> None:
     class EnoughError(Exception):
         pass
 
@@ -261,12 +261,12 @@ def test_options_are_checked_by_name_and_value() -> None:
         assert name in told or words.get(name, name) in told, (name, told)
 
 
-def test_a_stream_is_not_pickled_by_mistake(stream: StreamDiffusion) -> None:
+def test_stream_cannot_be_pickled(stream: StreamDiffusion) -> None:
     with pytest.raises(TypeError):
         pickle.dumps(stream)
 
 
-def test_logs_go_to_logging(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_records_are_forwarded_to_logging(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="dreamframe")
     with small_stream() as stream, stream.start() as session:
         session.wait_for(session.update(prompt="a secret prompt"), 60.0)
@@ -287,7 +287,7 @@ def test_nothing_is_printed() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_the_package_says_its_version_and_what_it_offers() -> None:
+def test_package_has_version_and_exports() -> None:
     assert dreamframe.__version__.count(".") == 2
     for name in dreamframe.__all__:
         assert hasattr(dreamframe, name), name

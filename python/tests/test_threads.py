@@ -1,4 +1,4 @@
-"""Threads: the GIL is let go while a frame is worked on, and Ctrl-C ends whatever waits."""
+"""Threads: the GIL is released while a frame is processed, and Ctrl-C interrupts every wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from conftest import gradient, small_stream
 LIMIT = 60.0
 
 
-def test_python_goes_on_while_a_frame_is_worked_on() -> None:
+def test_gil_is_released_while_a_frame_is_processed() -> None:
     with small_stream(512, threads=1) as stream:
         stream(gradient(512))
         done = threading.Event()
@@ -30,7 +30,7 @@ def test_python_goes_on_while_a_frame_is_worked_on() -> None:
             done.set()
 
         worker = threading.Thread(target=work)
-        # With the GIL held, nobody else would be let in before the frame is done: not once.
+        # If the GIL were held, no other thread could run before the frame is done.
         interval = sys.getswitchinterval()
         worker.start()
         while not done.is_set():
@@ -40,7 +40,7 @@ def test_python_goes_on_while_a_frame_is_worked_on() -> None:
     assert counted > 10_000
 
 
-def test_two_streams_make_progress_at_once() -> None:
+def test_two_streams_run_concurrently() -> None:
     with small_stream(128, threads=1) as one, small_stream(128, threads=1) as two:
         inside: list[set[str]] = []
         working: set[str] = set()
@@ -63,7 +63,7 @@ def test_two_streams_make_progress_at_once() -> None:
     assert {"one", "two"} in inside, "while one is worked on, the other is too"
 
 
-def test_calls_of_several_threads_take_their_turn() -> None:
+def test_calls_of_several_threads_are_serialized() -> None:
     with small_stream() as stream:
         ids: list[int] = []
         threads = [
@@ -76,7 +76,7 @@ def test_calls_of_several_threads_take_their_turn() -> None:
         assert sorted(ids) == list(range(20))
 
 
-def test_closing_from_another_thread_gives_a_picture_or_an_error() -> None:
+def test_close_from_another_thread_yields_a_picture_or_an_error() -> None:
     for _ in range(3):
         stream = small_stream(128, threads=1)
         came: list[object] = []
@@ -99,7 +99,7 @@ def test_closing_from_another_thread_gives_a_picture_or_an_error() -> None:
         assert set(came[:-1]) <= {(128, 128, 4)}
 
 
-# A program that Ctrl-C comes to while it is in a call: it prints how long the interrupt took to arrive.
+# A program that receives Ctrl-C during a call: it prints how long the interrupt took to arrive.
 PROGRAM = """
 import itertools, os, signal, threading, time
 from conftest import gradient, small_stream
@@ -149,14 +149,14 @@ CALLS = {
 
 
 @pytest.mark.parametrize("what", CALLS)
-def test_ctrl_c_comes_through_within_200_milliseconds(what: str) -> None:
+def test_ctrl_c_interrupts_within_200_milliseconds(what: str) -> None:
     setup, call = CALLS[what]
-    # Others may be at work on this machine too, so one of some has to do.
+    # Other processes may be using this machine, so one of several attempts has to pass.
     assert any(interrupted(setup, call, after) < 0.2 for after in (0.3, 0.45, 0.37))
 
 
 def interrupted(setup: str, call: str, after: float) -> float:
-    """How long after the signal the call ended, in seconds."""
+    """Returns the seconds from the signal to the end of the call."""
     text = PROGRAM.format(setup=setup, call=call, after=after)
     done = subprocess.run(
         [sys.executable, "-c", text], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=LIMIT
@@ -182,7 +182,7 @@ def test_after_ctrl_c_the_stream_can_be_called_again() -> None:
         assert np.array_equal(picture, other(frame)), "nothing is half done"
 
 
-def test_a_program_ends_though_sessions_run() -> None:
+def test_program_exits_while_sessions_run() -> None:
     text = "from conftest import *\nsession = small_stream().start()\nsession.submit(gradient())\nprint('end')"
     done = subprocess.run(
         [sys.executable, "-c", text], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=LIMIT
@@ -190,7 +190,7 @@ def test_a_program_ends_though_sessions_run() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
-# Whatever a program leaves open, it ends.
+# A program ends even if it leaves objects open.
 LEFT_OPEN = """
 import socket
 from conftest import *
@@ -218,7 +218,7 @@ print("end", flush=True)
     ],
     ids=["open", "waited for", "let go"],
 )
-def test_a_program_ends_though_connections_are_open(last: str) -> None:
+def test_program_exits_while_connections_are_open(last: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LEFT_OPEN.format(last=last)],
         cwd=Path(__file__).parent,
@@ -229,7 +229,7 @@ def test_a_program_ends_though_connections_are_open(last: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
-def test_a_fork_of_a_process_with_a_stream_ends() -> None:
+def test_forked_process_with_a_stream_exits() -> None:
     text = (
         "import os\nfrom conftest import *\nstream = small_stream()\nstream(gradient())\n"
         "child = os.fork()\n"
@@ -246,7 +246,7 @@ def test_a_fork_of_a_process_with_a_stream_ends() -> None:
     assert (done.returncode, done.stdout) == (0, "0 1\n"), done.stderr
 
 
-def test_a_frame_is_copied_before_other_threads_of_python_run() -> None:
+def test_frame_is_copied_before_other_python_threads_run() -> None:
     side = 2048
     shades = [bytes([shade]) * (side * side * 3) for shade in (0, 255)]
     pixels = bytearray(shades[0])
@@ -254,7 +254,7 @@ def test_a_frame_is_copied_before_other_threads_of_python_run() -> None:
     ended = threading.Event()
 
     def write() -> None:
-        # One assignment holds the interpreter: whoever copies with the interpreter held sees one shade alone.
+        # One assignment holds the interpreter: a copy made with the interpreter held sees one shade only.
         while not ended.is_set():
             for shade in shades:
                 memoryview(pixels)[:] = shade
@@ -274,7 +274,7 @@ def test_a_frame_is_copied_before_other_threads_of_python_run() -> None:
             writer.join(LIMIT)
 
 
-def test_sessions_that_stop_each_other_from_within_their_callbacks_both_go_on() -> None:
+def test_sessions_that_stop_each_other_in_callbacks_do_not_deadlock() -> None:
     sessions: list[Session] = []
     both_inside = threading.Barrier(2)
     stopped = threading.Semaphore(0)
@@ -293,7 +293,7 @@ def test_sessions_that_stop_each_other_from_within_their_callbacks_both_go_on() 
             assert stopped.acquire(timeout=LIMIT), "two sessions wait for each other"
 
 
-def test_a_stream_that_is_used_from_within_its_own_progress_says_so() -> None:
+def test_use_of_a_stream_in_its_own_progress_callback_is_an_error() -> None:
     streams: list[StreamDiffusion] = []
     raised: list[Exception] = []
 

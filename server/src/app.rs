@@ -60,7 +60,7 @@ impl Counters {
 }
 
 impl App {
-    /// Makes the state of a server at `address`.
+    /// Creates the state of a server at `address`.
     pub(crate) fn new(config: Config, address: SocketAddr, presence: Option<Presence>) -> Arc<Self> {
         let config = Arc::new(config);
         Arc::new(Self {
@@ -81,7 +81,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let front = Front { counters: app.counters.clone(), origins: Arc::new(app.config.origins.clone()) };
     routes::router(&app)
         .fallback(no_route)
-        .layer(middleware::from_fn_with_state(app.clone(), cluster::believe_gateways))
+        .layer(middleware::from_fn_with_state(app.clone(), cluster::trust_gateways))
         // Each handler reads its body with a limit of its own.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(front, http::around))

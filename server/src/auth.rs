@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_everybody_is_let_in() {
+    fn without_keys_every_request_is_accepted() {
         let keys = Keys::default();
         for headers in [HeaderMap::new(), headers("Bearer x"), headers("nonsense")] {
             assert_eq!(keys.caller(&headers).unwrap(), Caller::local());
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn with_keys_only_they_are_let_in_and_each_is_somebody_else() {
+    fn with_keys_only_their_holders_are_accepted_as_different_callers() {
         let keys =
             Keys::parse("first-key-of-a-test # of the studio\n\nsecond-key-of-a-test,third-key-of-a-test\n").unwrap();
         let name = |value: &str| keys.caller(&headers(value)).map(|caller| caller.0);

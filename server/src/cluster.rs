@@ -18,7 +18,7 @@ mod worker;
 
 pub(crate) use self::membership::Membership;
 pub(crate) use self::presence::Presence;
-pub(crate) use self::proof::{PROOF, believe_gateways, now, prove};
+pub(crate) use self::proof::{PROOF, now, prove, trust_gateways};
 pub(crate) use self::registry::Registry;
 pub(crate) use self::secret::Secret;
-pub(crate) use self::worker::{Worker, roomiest};
+pub(crate) use self::worker::{Worker, least_loaded};

@@ -1,20 +1,20 @@
-//! How like two pictures are: signal to noise (PSNR) and structural similarity (SSIM).
+//! Similarity of two pictures: signal-to-noise ratio (PSNR) and structural similarity (SSIM).
 //!
-//! Written here because it is one page: the crates that have it compare other windows or other colours, so that their
-//! numbers are not those that people know.
+//! Implemented here because available crates use other windows or colour spaces, so that their values are not
+//! comparable with published ones.
 
 use dreamframe::frame::Frame;
 use dreamframe::{Error, ErrorKind, PixelFormat, Result};
 
-/// The most decibels that are reported: those of equal pictures.
+/// The maximum number of decibels that are reported: those of equal pictures.
 pub(crate) const MOST_DECIBELS: f64 = 100.0;
 
-/// Taps on either side of the middle of SSIM's window.
+/// Taps on either side of the centre of SSIM's window.
 const REACH: usize = 5;
 const TAPS: usize = 2 * REACH + 1;
-/// The window's width: the standard deviation of a bell.
+/// The standard deviation of the Gaussian window.
 const SIGMA: f64 = 1.5;
-/// What keeps SSIM's divisions apart from 0, for numbers up to 255.
+/// The constants of SSIM, for values up to 255.
 const C1: f64 = (0.01 * 255.0) * (0.01 * 255.0);
 const C2: f64 = (0.03 * 255.0) * (0.03 * 255.0);
 
@@ -32,13 +32,13 @@ pub(crate) fn psnr(a: &Frame, b: &Frame) -> Result<f64> {
     Ok(decibels.min(MOST_DECIBELS))
 }
 
-/// The structural similarity of the luma (BT.601) of two RGB pictures of one size, at least 11 pixels each way: the
-/// mean over all places of a window of 11 x 11 pixels, weighted by a bell of deviation 1.5, as Wang, Bovik, Sheikh and
-/// Simoncelli have it. 1 for equal pictures.
+/// The structural similarity of the luma (BT.601) of two RGB pictures of one size, at least 11 pixels in each
+/// direction: the mean over all positions of a window of 11 x 11 pixels, weighted by a Gaussian of deviation 1.5, as
+/// defined by Wang, Bovik, Sheikh and Simoncelli. 1 for equal pictures.
 ///
 /// # Errors
 ///
-/// As [`psnr`], and for pictures that are too small.
+/// Like [`psnr`], and for pictures that are too small.
 pub(crate) fn ssim(a: &Frame, b: &Frame) -> Result<f64> {
     check(a, b)?;
     let (width, height) = (a.width() as usize, a.height() as usize);
@@ -79,7 +79,7 @@ fn luma(frame: &Frame) -> Vec<f64> {
     frame.pixels().as_chunks().0.iter().map(of).collect()
 }
 
-/// The mean in the window at all places where it fits.
+/// The weighted mean in the window, at all positions inside the picture.
 fn blur(numbers: &[f64], width: usize) -> Vec<f64> {
     let bell: [f64; TAPS] = std::array::from_fn(|i| (-(i as f64 - REACH as f64).powi(2) / (2.0 * SIGMA * SIGMA)).exp());
     let whole: f64 = bell.iter().sum();
@@ -129,7 +129,7 @@ mod tests {
         assert!((ssim(&a, &b).unwrap() - expected).abs() < 1e-9);
     }
 
-    /// The definition at one place, with a window in two dimensions.
+    /// The definition for one position, with a two-dimensional window.
     #[test]
     fn one_window_is_what_the_definition_says() {
         let (a, b) = (frame(11, 11, wave), frame(11, 11, |x, y| wave(x, y) / 2 + (x * y % 7) as u8));

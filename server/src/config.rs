@@ -91,7 +91,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rtmp: Option<String>,
-    /// Where streams may be pushed to (output_rtmp_url) besides public addresses, may be repeated: a host, host:port,
+    /// Addresses that streams may be pushed to (output_rtmp_url) in addition to public ones, may be repeated: a host, host:port,
     /// or private, for private networks and this machine [default: this machine, if there are no keys]
     #[arg(long, value_name = "HOST[:PORT]|private")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -138,7 +138,7 @@ impl Layered for Settings {
     type Flattened = SharedSettings;
 }
 
-/// Whether RTMP is taken in, and where.
+/// Whether and where RTMP is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rtmp {
     Off,
@@ -157,13 +157,13 @@ impl Rtmp {
     }
 }
 
-/// How the server is set up, checked.
+/// The validated configuration of the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) bind: SocketAddr,
     pub(crate) public_url: Option<Urls>,
     pub(crate) keys: Keys,
-    /// Whose pages may use it.
+    /// The pages that may use it.
     pub(crate) origins: AllowedOrigins,
     pub(crate) source: ModelSource,
     pub(crate) defaults: StreamDiffusionParams,
@@ -216,10 +216,13 @@ impl Config {
         if shared.registry.is_some() && worker_url.is_none() && bind.ip().is_unspecified() {
             let text =
                 "missing, expected http:// or https:// with the host and port at which gateways reach this server";
-            return Err(wrong("worker_url", text));
+            return Err(invalid_setting("worker_url", text));
         }
         if tls.is_some() && worker_url.as_ref().is_some_and(|url| url.starts_with("http://")) {
-            return Err(wrong("worker_url", "got http://, expected https:// for a server with a certificate"));
+            return Err(invalid_setting(
+                "worker_url",
+                "got http://, expected https:// for a server with a certificate",
+            ));
         }
         let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
         let proxy = settings.style_proxy.as_deref().map(|url| named("style_proxy", url.parse())).transpose()?;
@@ -273,7 +276,7 @@ impl Config {
     }
 }
 
-/// How WebRTC reaches the network.
+/// Options of WebRTC connections.
 fn peers(settings: &Settings) -> Result<PeerOptions> {
     let turn_secret = settings.turn_secret.as_deref().map(turn_secret).transpose()?;
     let servers =
@@ -324,7 +327,7 @@ fn only_this_machine(name: &str, address: Option<SocketAddr>) -> Result<()> {
                  use a loopback address such as 127.0.0.1:{}",
                 address.port()
             );
-            Err(wrong(name, &text))
+            Err(invalid_setting(name, &text))
         }
         _ => Ok(()),
     }
@@ -336,7 +339,7 @@ fn ingest(max_video_side: Option<u32>) -> Result<IngestOptions> {
     let (sides, side) = (IngestOptions::SIDES, max_video_side.unwrap_or(options.max_side));
     if !sides.contains(&side) {
         let text = format!("got {side}, expected {} to {}", sides.start(), sides.end());
-        return Err(wrong("max_video_side", &text));
+        return Err(invalid_setting("max_video_side", &text));
     }
     options.max_side = side;
     Ok(options)
@@ -363,7 +366,7 @@ fn turn_secret(file: &Path) -> Result<String> {
     let text = read_text(file, MAX_FILE)?;
     let secret = text.lines().next().unwrap_or_default().trim();
     if secret.is_empty() {
-        return Err(wrong(
+        return Err(invalid_setting(
             "turn_secret",
             &format!("got the empty file {}, expected a secret in its first line", file.display()),
         ));
@@ -373,17 +376,17 @@ fn turn_secret(file: &Path) -> Result<String> {
 
 pub(crate) fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize> {
     match value {
-        Some(0) => Err(wrong(name, "got 0, expected at least 1")),
+        Some(0) => Err(invalid_setting(name, "got 0, expected at least 1")),
         Some(value) => Ok(value),
         None => Ok(usual),
     }
 }
 
 pub(crate) fn named<T>(name: &str, result: Result<T, String>) -> Result<T> {
-    result.map_err(|message| wrong(name, &message))
+    result.map_err(|message| invalid_setting(name, &message))
 }
 
-fn wrong(name: &str, message: &str) -> Error {
+fn invalid_setting(name: &str, message: &str) -> Error {
     Error::new(ErrorKind::InvalidArgument, format!("{name}: {message}"))
 }
 
@@ -480,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_file_and_of_the_environment_count_together() {
+    fn keys_of_file_and_environment_are_combined() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "key-of-the-file-of-a-test\n").unwrap();
         let settings = Settings { keys: Some(file.path().into()), ..Settings::default() };

@@ -20,29 +20,29 @@ const LONGEST_BLOCK: Duration = Duration::from_secs(20);
 /// The least bytes per second that a connection must accept while more are waiting.
 const SLOWEST: u32 = 8 * 1024;
 
-/// The places for connections.
+/// The limit of connections.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionLimit {
     most: usize,
     /// The number of connections of each address.
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// The place of one connection, which is free again when this drops.
+/// The permit of one connection, released on drop.
 #[derive(Debug)]
-struct Place {
-    places: Arc<Places>,
+struct ConnectionPermit {
+    places: Arc<ConnectionLimit>,
     from: IpAddr,
 }
 
-impl Places {
-    /// Makes `most` places, half of which may be taken from one address.
+impl ConnectionLimit {
+    /// Creates `most` permits, at most half of which may be used by one address.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, taken: Mutex::default() })
     }
 
     /// Takes a permit, if one is available.
-    fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
+    fn take(self: &Arc<Self>, from: IpAddr) -> Option<ConnectionPermit> {
         let from = network(from);
         let mut taken = self.taken();
         let (all, of_one) = (taken.values().sum::<usize>(), taken.get(&from).copied().unwrap_or(0));
@@ -51,7 +51,7 @@ impl Places {
         }
         taken.insert(from, of_one + 1);
         drop(taken);
-        Some(Place { places: self.clone(), from })
+        Some(ConnectionPermit { places: self.clone(), from })
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -59,7 +59,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
         match taken.get_mut(&self.from) {
@@ -69,7 +69,7 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: of IPv6, a network of 64 bits, which one machine may well have to itself.
+/// The unit that counts as one address: for IPv6, a network of 64 bits, which a single machine may own.
 fn network(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
@@ -79,7 +79,7 @@ fn network(from: IpAddr) -> IpAddr {
 
 /// Accepts connections while permits are available.
 #[derive(Debug, Clone)]
-pub(crate) struct Limited(pub(crate) Arc<Places>);
+pub(crate) struct Limited(pub(crate) Arc<ConnectionLimit>);
 
 impl<S> Accept<TcpStream, S> for Limited {
     type Stream = Connection;
@@ -92,30 +92,30 @@ impl<S> Accept<TcpStream, S> for Limited {
                 tracing::debug!(%from, limit = self.0.most, "a connection is refused: too many");
                 io::Error::new(io::ErrorKind::QuotaExceeded, "too many connections")
             })?;
-            Ok(Connection { stream, patience: Patience::new(), _place: place })
+            Ok(Connection { stream, patience: WriteBudget::new(), _place: place })
         });
         ready(connection.map(|connection| (connection, service)))
     }
 }
 
-/// A connection that ends when its peer does not read.
+/// A connection that is closed if its peer does not read.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    patience: Patience,
-    _place: Place,
+    patience: WriteBudget,
+    _place: ConnectionPermit,
 }
 
 /// The time for which a peer may still accept nothing: waiting spends it, accepted bytes earn it.
 #[derive(Debug)]
-struct Patience {
+struct WriteBudget {
     left: Duration,
-    /// Since when it takes nothing.
+    /// Since when no bytes were accepted.
     since: Option<Instant>,
     end: Pin<Box<Sleep>>,
 }
 
-impl Patience {
+impl WriteBudget {
     fn new() -> Self {
         Self { left: LONGEST_BLOCK, since: None, end: Box::pin(sleep(LONGEST_BLOCK)) }
     }
@@ -124,7 +124,7 @@ impl Patience {
     ///
     /// # Errors
     ///
-    /// `TimedOut` where the peer took too little for too long.
+    /// `TimedOut` if the peer accepted too little for too long.
     fn follow(&mut self, context: &mut Context<'_>, written: &Poll<io::Result<usize>>) -> io::Result<()> {
         match written {
             Poll::Ready(Ok(bytes)) => {
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_in_all_and_by_address_and_come_back() {
-        let places = Places::new(4);
+        let places = ConnectionLimit::new(4);
         let mut held = vec![places.take(ip("10.0.0.1")).unwrap(), places.take(ip("10.0.0.1")).unwrap()];
         assert!(places.take(ip("10.0.0.1")).is_none() && places.take(ip("::ffff:10.0.0.1")).is_none());
         held.push(places.take(ip("2001:db8::1")).unwrap());
@@ -207,7 +207,7 @@ mod tests {
         held.push(places.take(ip("2001:db8:0:1::1")).unwrap());
         held.clear();
         assert!(places.taken().is_empty());
-        let one = Places::new(1);
+        let one = ConnectionLimit::new(1);
         assert!(one.take(ip("10.0.0.1")).is_some() && one.take(ip("10.0.0.2")).is_some());
     }
 
@@ -216,9 +216,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _entered = runtime.enter();
         let mut context = Context::from_waker(std::task::Waker::noop());
-        let mut patience = Patience::new();
+        let mut patience = WriteBudget::new();
         let mut write = |waited: u64, bytes: usize| {
-            // As if it had waited so long.
+            // As if it had waited this long.
             patience.since = (waited > 0).then(|| Instant::now().checked_sub(Duration::from_secs(waited)).unwrap());
             patience.follow(&mut context, &Poll::Ready(Ok(bytes))).unwrap();
             patience.left.as_secs_f64().round()

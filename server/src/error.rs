@@ -1,7 +1,7 @@
 //! Error responses: the body with seven keys that Daydream's clients read.
 //!
-//! Both official SDKs have typed errors for 400, 401, 403, 404, 409, 429 and 500 alone, so that bad parameters are 400 and
-//! never 422. The request's id joins the body on its way out, in [`http`](crate::http).
+//! Both official SDKs have typed errors for 400, 401, 403, 404, 409, 429 and 500 only, so invalid parameters are 400
+//! and not 422. The request's id is added to the body in [`http`](crate::http).
 
 use std::borrow::Cow;
 
@@ -21,10 +21,10 @@ const LONGEST: usize = 500;
 /// The result of a handler.
 pub(crate) type ApiResult<T = Response> = Result<T, ApiError>;
 
-/// Why a request is refused.
+/// The reason for rejecting a request.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
-    // In a box, since results travel far and errors are few.
+    // Boxed, since results are common and errors are rare.
     inner: Box<Inner>,
 }
 
@@ -39,7 +39,7 @@ struct Inner {
     retry_after: Option<u32>,
 }
 
-/// The body; exactly these keys, all of them.
+/// The body; exactly these keys.
 #[derive(Debug, Serialize)]
 struct Body<'a> {
     success: bool,
@@ -54,7 +54,7 @@ struct Body<'a> {
 }
 
 impl ApiError {
-    /// Makes a refusal without details.
+    /// Creates a refusal without details.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let inner = Inner { status, code, message: message.into(), details: json!({}), retry_after: None };
         Self { inner: Box::new(inner) }
@@ -103,7 +103,7 @@ impl ApiError {
         error
     }
 
-    /// What may well be done in `seconds`.
+    /// A request that may succeed in `seconds`.
     pub(crate) fn later(status: StatusCode, code: &'static str, message: impl Into<String>, seconds: u32) -> Self {
         let mut error = Self::new(status, code, message);
         error.inner.retry_after = Some(seconds);
@@ -115,12 +115,12 @@ impl ApiError {
         self.inner.status
     }
 
-    /// The sentence.
+    /// The message.
     pub(crate) fn message(&self) -> &str {
         &self.inner.message
     }
 
-    /// More than the sentence; `fields` lists the values at fault, each with `path` and `reason`.
+    /// Details in addition to the message; `fields` lists the invalid values, each with `path` and `reason`.
     pub(crate) fn details(&self) -> &Value {
         &self.inner.details
     }
@@ -135,7 +135,7 @@ impl ApiError {
     }
 }
 
-/// Text that clients have sent parts of, with its end left out where it is long.
+/// Text that contains input of a client, truncated if it is long.
 fn clipped(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(end);
@@ -159,7 +159,7 @@ impl From<&Error> for ApiError {
         let (status, code) = match error.kind() {
             ErrorKind::InvalidParams => (StatusCode::BAD_REQUEST, "STREAMS/INVALID_PARAMS"),
             ErrorKind::InvalidFrame | ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, "REQUEST/INVALID"),
-            // Unsupported requests are the client's to change; the SDKs have no typed error for 501.
+            // Unsupported requests can be corrected by the client; the SDKs have no typed error for 501.
             ErrorKind::Unsupported => (StatusCode::BAD_REQUEST, "STREAMS/UNSUPPORTED"),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "MODELS/NOT_FOUND"),
             ErrorKind::BadModel => (StatusCode::UNPROCESSABLE_ENTITY, "MODELS/BAD"),
@@ -209,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_says_its_figure_and_when_to_come_again() {
+    fn limit_error_has_the_limit_and_retry_after() {
         let error = ApiError::limit(StatusCode::TOO_MANY_REQUESTS, "streams", 3, 5);
         assert!(error.message().contains("at most 3 streams"));
         assert_eq!(error.into_response().headers()[header::RETRY_AFTER], "5");
     }
 
     #[test]
-    fn a_client_is_not_told_where_files_lie_on_the_server() {
+    fn errors_do_not_reveal_server_folders() {
         let text = "model org/name not found: tried /srv/my models/org/name, /home/ann/.cache/x, C:\\hub\\name";
         let cause = std::io::Error::other("\"/etc/secret/key.pem\" is missing");
         let message = ApiError::from(Error::new(ErrorKind::NotFound, text).with_source(cause)).message().to_owned();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_faults_the_first_are_told_and_the_rest_are_counted() {
+    fn first_errors_are_listed_and_the_rest_are_counted() {
         let fault = |at: usize| Violation::new(format!("params.a{at}"), "got 1, expected 2");
         let error = ApiError::fields((0..1000).map(fault).collect());
         let fields = error.details()["fields"].as_array().unwrap();

@@ -26,7 +26,7 @@ use dreamframe::Result;
 use self::connect::Connector;
 use self::forward::Forwarder;
 use self::worker_addresses::WorkerAddresses;
-use crate::cluster::{Registry, Worker, roomiest};
+use crate::cluster::{Registry, Worker, least_loaded};
 use crate::error::ApiError;
 use crate::http::Front;
 
@@ -49,7 +49,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Makes one. Within a runtime.
+    /// Creates one. Within a runtime.
     ///
     /// # Errors
     ///
@@ -94,10 +94,10 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// 429 with the figure where all are full, 503 where none takes streams.
+    /// 429 with the limit if all are full, 503 if none accepts streams.
     async fn place(&self) -> Result<Worker, ApiError> {
         let workers = self.reachable().await?;
-        if let Some(worker) = roomiest(&workers) {
+        if let Some(worker) = least_loaded(&workers) {
             return Ok(worker.clone());
         }
         let taking = || workers.iter().filter(|worker| !worker.draining);
@@ -111,7 +111,7 @@ impl Gateway {
     /// Returns any worker, for requests that all workers answer alike.
     async fn any(&self) -> Result<Worker, ApiError> {
         let workers = self.reachable().await?;
-        roomiest(&workers).or(workers.first()).cloned().ok_or_else(no_worker)
+        least_loaded(&workers).or(workers.first()).cloned().ok_or_else(no_worker)
     }
 
     /// Returns the workers that may be asked and did not fail to answer lately.
@@ -127,7 +127,7 @@ impl Gateway {
         self.avoided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a worker that could not be reached no new streams for a while.
+    /// Excludes a worker that could not be reached from new streams for a while.
     fn avoid(&self, worker: &Worker) {
         self.avoided().insert(worker.id.clone(), Instant::now());
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_gateway_that_others_reach_leaves_workers_without_keys_alone() {
+    async fn public_gateway_does_not_use_workers_without_keys() {
         for (bind, asks_open) in [("127.0.0.1:0", true), ("[::1]:0", true), ("0.0.0.0:0", false), ("10.0.0.5:0", false)]
         {
             let gateway = gateway(bind, None);

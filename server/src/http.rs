@@ -15,7 +15,7 @@ use dreamframe::transport::http::AllowedOrigins;
 use crate::app::{App, Counters};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::large_bodies::Room;
+use crate::large_bodies::BodyPermit;
 use crate::urls::Urls;
 use crate::wire::{self, Object};
 use crate::{ids, redact};
@@ -51,7 +51,7 @@ impl Front {
         let has_json = [Method::POST, Method::PUT, Method::PATCH].contains(request.method())
             && !is_media(request.uri().path())
             && has_body(headers);
-        if is_of_page && has_json && !says_json(headers) {
+        if is_of_page && has_json && !is_json(headers) {
             let text = "Content-Type: expected application/json";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "REQUEST/NOT_JSON", text));
         }
@@ -59,7 +59,7 @@ impl Front {
     }
 }
 
-/// Whether offers go to a path; their media type is looked at there.
+/// Whether a path receives offers; their media type is checked by the handler.
 fn is_media(path: &str) -> bool {
     path.starts_with("/live/") || path.starts_with("/webrtc/")
 }
@@ -69,7 +69,7 @@ fn has_body(headers: &HeaderMap) -> bool {
     length.is_some_and(|length| length != "0") || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
-fn says_json(headers: &HeaderMap) -> bool {
+fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
@@ -89,7 +89,7 @@ pub(crate) async fn around(State(front): State<Front>, request: Request, next: N
     };
     let mut response = with_body(response, &id, is_api);
     front.origins.add_cors(&asked, response.headers_mut());
-    // A worker's answer has the worker's, which its log knows.
+    // A worker's response has the worker's id, which is in its log.
     if let (Ok(value), Entry::Vacant(place)) = (HeaderValue::from_str(&id), response.headers_mut().entry(REQUEST_ID)) {
         place.insert(value);
     }
@@ -139,7 +139,7 @@ fn with_body(response: Response, id: &str, is_api: bool) -> Response {
 /// A body that is a JSON object, regardless of its content type; an empty body is the same as `{}`. With the permit
 /// that it holds while it is processed.
 #[derive(Debug)]
-pub(crate) struct JsonBody(pub(crate) Object, pub(crate) Room);
+pub(crate) struct JsonBody(pub(crate) Object, pub(crate) BodyPermit);
 
 impl FromRequest<Arc<App>> for JsonBody {
     type Rejection = ApiError;
@@ -159,7 +159,7 @@ pub(crate) async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError
     read_body_within(body, most, BODY_TIME).await
 }
 
-/// As [`read_body`], for a body that must come in `time`.
+/// Like [`read_body`], for a body that must come in `time`.
 pub(crate) async fn read_body_within(body: Body, most: usize, time: Duration) -> Result<Bytes, ApiError> {
     use axum::body::HttpBody as _;
     if body.size_hint().lower() > most as u64 {
@@ -179,7 +179,7 @@ pub(crate) fn body_too_large(most: usize) -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST/TOO_LARGE", text)
 }
 
-/// A body has not come by the time that there was.
+/// The error for a body that did not arrive in time.
 pub(crate) fn late_body() -> ApiError {
     ApiError::new(StatusCode::REQUEST_TIMEOUT, "REQUEST/TIMEOUT", "The body did not arrive in time")
 }

@@ -9,7 +9,7 @@ const LETTERS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrs
 /// Random characters of an id.
 const LENGTH: usize = 16;
 
-/// Makes an id: `prefix`, such as `str_`, and 16 random characters.
+/// Creates an id: `prefix`, such as `str_`, and 16 random characters.
 pub(crate) fn new(prefix: &str) -> String {
     let mut id = String::with_capacity(prefix.len() + LENGTH);
     id.push_str(prefix);

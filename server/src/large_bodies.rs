@@ -16,14 +16,14 @@ use crate::wire::MAX_BODY;
 
 /// Bodies of up to this many bytes are read without a permit.
 const LARGE: usize = 1 << 20;
-/// Room that is taken for a body before any of it has come.
+/// Bytes allocated for a body before any of it has arrived.
 const FIRST: usize = 64 << 10;
 /// The number of larger bodies that are read and processed at a time.
 const AT_A_TIME: usize = 4;
 /// Seconds after which a client without a permit may retry.
 const RETRY_SECONDS: u32 = 5;
 
-/// The room for large bodies.
+/// The permits for large bodies.
 #[derive(Debug)]
 pub(crate) struct LargeBodies {
     room: Arc<Semaphore>,
@@ -31,9 +31,9 @@ pub(crate) struct LargeBodies {
     time: Duration,
 }
 
-/// Room for one large body, until this is dropped.
+/// The permit of one large body, released on drop.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct BodyPermit {
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -50,15 +50,15 @@ impl LargeBodies {
     ///
     /// 413 for a longer body, 503 without a permit for a large one in time, 408 for one that does not arrive in time,
     /// 400 if the connection breaks.
-    pub(crate) async fn read(&self, body: Body) -> Result<(Bytes, Room), ApiError> {
+    pub(crate) async fn read(&self, body: Body) -> Result<(Bytes, BodyPermit), ApiError> {
         let deadline = Instant::now() + self.time;
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if announced > MAX_BODY {
             return Err(body_too_large(MAX_BODY));
         }
-        let mut room = Room { permit: None };
+        let mut room = BodyPermit { permit: None };
         if announced > LARGE {
-            room = self.room(deadline).await?;
+            room = self.acquire(deadline).await?;
         }
         let (mut parts, mut bytes) = (body.into_data_stream(), BytesMut::with_capacity(announced.min(FIRST)));
         while let Some(part) = timeout_at(deadline, parts.next()).await.map_err(|_| late_body())? {
@@ -68,16 +68,16 @@ impl LargeBodies {
                 return Err(body_too_large(MAX_BODY));
             }
             if length > LARGE && room.permit.is_none() {
-                room = self.room(deadline).await?;
+                room = self.acquire(deadline).await?;
             }
             bytes.extend_from_slice(&part);
         }
         Ok((bytes.freeze(), room))
     }
 
-    async fn room(&self, deadline: Instant) -> Result<Room, ApiError> {
+    async fn acquire(&self, deadline: Instant) -> Result<BodyPermit, ApiError> {
         match timeout_at(deadline, self.room.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Room { permit: Some(permit) }),
+            Ok(Ok(permit)) => Ok(BodyPermit { permit: Some(permit) }),
             // It is never closed.
             Ok(Err(_)) | Err(_) => {
                 let what = format!("bodies of more than {LARGE} bytes at a time");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_finds_no_room_in_time_is_told_to_come_again() {
+    async fn body_without_a_permit_in_time_is_503_with_retry_after() {
         let bodies = bodies(Duration::from_millis(50));
         let mut rooms = Vec::new();
         for _ in 0..AT_A_TIME {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_says_nothing_of_its_length_is_bounded_and_waits_as_well() {
+    async fn body_without_a_length_is_limited_and_needs_a_permit() {
         let parts = |count: usize| {
             let part = Bytes::from(vec![b' '; LARGE]);
             let parts = std::iter::repeat_n(part, count).map(Ok::<_, std::io::Error>);

@@ -11,7 +11,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use dreamframe::{Error, ErrorKind, Result};
 
 use crate::config::Tls;
-use crate::connections::{Limited, Places};
+use crate::connections::{ConnectionLimit, Limited};
 
 /// The longest time that requests may take when the server ends.
 const GRACE: Duration = Duration::from_secs(4);
@@ -25,7 +25,7 @@ pub(crate) struct HttpListener {
     pub(crate) address: SocketAddr,
     listener: TcpListener,
     tls: Option<RustlsConfig>,
-    places: Arc<Places>,
+    limit: Arc<ConnectionLimit>,
 }
 
 impl HttpListener {
@@ -33,7 +33,7 @@ impl HttpListener {
     ///
     /// # Errors
     ///
-    /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
+    /// `Io` if the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
     pub(crate) async fn new(bind: SocketAddr, tls: Option<&Tls>, connections: usize) -> Result<Self> {
         let failed = |error| Error::new(ErrorKind::Io, format!("failed to listen at {bind}")).with_source(error);
         let listener = TcpListener::bind(bind).map_err(failed)?;
@@ -43,21 +43,21 @@ impl HttpListener {
             Some(tls) => Some(certificate(tls).await?),
             None => None,
         };
-        Ok(Self { address, listener, tls, places: Places::new(connections) })
+        Ok(Self { address, listener, tls, limit: ConnectionLimit::new(connections) })
     }
 
     /// Serves until `ended` completes; then accepts no more requests, and returns once those in progress are answered.
     ///
     /// # Errors
     ///
-    /// `Io` where the listener fails.
+    /// `Io` if the listener fails.
     pub(crate) async fn serve(self, router: Router, ended: impl Future<Output = ()>) -> Result<()> {
         let handle = Handle::<SocketAddr>::new();
         let service = router.into_make_service();
         let failed = |error| Error::new(ErrorKind::Io, "the server failed").with_source(error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle.clone());
         server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_TIME);
-        let limited = Limited(self.places);
+        let limited = Limited(self.limit);
         let serving = async {
             // HTTP/1.1 only, so that detecting the version needs no time. Set last, since another acceptor resets it.
             match self.tls {

@@ -24,19 +24,19 @@ pub(crate) struct Outputs {
 
 #[derive(Debug, Default)]
 struct State {
-    // With the URL that it was asked for.
+    // With the requested URL.
     push: Option<(String, Option<Push>)>,
     recorder: Option<Arc<Recorder>>,
     ended: Option<Instant>,
 }
 
 impl Outputs {
-    /// Makes the outputs of a stream with `egress`, which may be pushed to the addresses of `push_to`; none is started.
+    /// Creates the outputs of a stream with `egress`, which may be pushed to the addresses of `push_to`; none is started.
     pub(crate) fn new(egress: Egress, push_to: Arc<PushTo>) -> Self {
         Self { hls: Hls::new(egress.clone()), egress, push_to, state: Mutex::default() }
     }
 
-    /// The stream as HLS.
+    /// Returns the HLS output of the stream.
     pub(crate) fn hls(&self) -> &Hls {
         &self.hls
     }
@@ -69,7 +69,7 @@ impl Outputs {
         if state.push.as_ref().map_or("", |(url, _)| url) == url {
             return;
         }
-        // The old one closes its connection in the background.
+        // The previous push closes its connection in the background.
         state.push = None;
         if url.is_empty() {
             return;
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_pushed_goes_to_no_address_that_is_not_public() {
+    async fn pushes_go_to_public_addresses_only() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("rtmp://{}/live/key", listener.local_addr().unwrap());
         let outputs = Outputs::new(Egress::new(EgressOptions::default()), Arc::default());

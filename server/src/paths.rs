@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Replaces the folders of a path.
+/// The replacement for the folders of a path.
 const FOLDERS: &str = "…/";
 
 /// Replaces every absolute path in `text` by its last component. URLs and ids of models stay.
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_absolute_path_stays() {
+    fn relative_paths_and_urls_are_kept() {
         for text in [
             "",
             "model org/name: https://hub.example/org/name answers 404",

@@ -1,16 +1,16 @@
 //! Removes secrets from logged paths: names that allow publishing to a stream, or watching it.
 
-/// What stream keys and playback ids begin with.
+/// The prefixes of stream keys and playback ids.
 const SECRETS: [&str; 2] = ["stk_", "lp_"];
 /// Longest path in the log, in characters.
 const LONGEST: usize = 200;
 
 /// Returns a path for the log: stream keys and playback ids are masked, and at most 200 characters are kept.
 pub(crate) fn path(path: &str) -> String {
-    // As handlers read it: a name may be written in another way.
+    // Decoded as by the handlers, since a name may be percent-encoded.
     let path = decoded(path);
     let whole = path.split('/').map(shown).collect::<Vec<_>>().join("/");
-    // Paths are sent by clients: nothing in them may break a line of the log.
+    // Paths are sent by clients: control characters must not break a log line.
     whole.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

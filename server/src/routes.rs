@@ -1,4 +1,4 @@
-//! The route table, and below it the handlers: parse, call, answer.
+//! The route table. The handlers are in submodules.
 
 pub(crate) mod health;
 pub(crate) mod hls;
@@ -92,7 +92,7 @@ fn state_routes() -> Vec<Route> {
 /// Video: WHIP, WHEP and HLS.
 fn media_routes() -> Vec<Route> {
     use Verb::{Delete, Get, Options, Patch, Post};
-    // Refusals of offers are for a person to read.
+    // Error responses to offers are plain text for people.
     let offer = |summary| {
         let offer = Operation::new(Tag::Media, summary).sdp_body().sdp_answer();
         let statuses = [400, 404, 406, 413, 415, 422, 429, 503];
@@ -213,7 +213,7 @@ mod tests {
     /// A route that is added to a router elsewhere would have no description.
     #[test]
     fn routes_come_from_the_table_alone() {
-        // A gateway has a few of its own, and sends all other requests to workers.
+        // A gateway has a few routes of its own, and forwards all other requests to workers.
         let own = ["routes.rs", "routes/table.rs", "routes/scope.rs", "gateway/routes.rs"];
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut folders = vec![sources.clone()];
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_route_is_served_and_wants_a_key_where_its_row_says_so() {
+    async fn every_route_is_served_and_requires_a_key_as_in_its_row() {
         let mut config = Config::for_tests();
         config.keys = Keys::parse("a-secret-key-of-a-test").unwrap();
         let app = App::new(config, SocketAddr::from(([127, 0, 0, 1], 1)), None);

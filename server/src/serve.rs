@@ -11,7 +11,7 @@ use crate::cluster::{Presence, Registry};
 use crate::config::{Config, Rtmp};
 use crate::listener::HttpListener;
 
-/// How often streams are looked after; also the pace of the loading picture.
+/// The interval of supervising streams, and of placeholder pictures.
 const TICK: Duration = Duration::from_millis(100);
 
 /// A server with a bound address that serves nothing yet.
@@ -22,11 +22,11 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Takes the address, so that nothing else can, and reads the certificate.
+    /// Binds the address, so that no other process can, and reads the certificate.
     ///
     /// # Errors
     ///
-    /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
+    /// `Io` if the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
     pub(crate) async fn new(config: Config) -> Result<Self> {
         let listener = HttpListener::new(config.bind, config.tls.as_ref(), config.max_connections).await?;
         let presence = match &config.registry {
@@ -43,7 +43,7 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// `Io` where the listener fails.
+    /// `Io` if the listener fails.
     pub(crate) async fn serve(self, ended: impl Future<Output = ()>) -> Result<()> {
         let Self { app, listener } = self;
         let rtmp = listen_rtmp(&app).await?;
@@ -51,11 +51,11 @@ impl Bound {
         let ending = async {
             ended.await;
             drain(&app).await;
-            tracing::info!("ending");
+            tracing::info!("shutting down");
             if let Some(presence) = &app.presence {
                 presence.leave().await;
             }
-            // Its other end is waited at until this is over.
+            // Runs until shutdown, since peers wait for the end of their connections.
             let _ = closing.send(());
             if let Some(rtmp) = &rtmp {
                 rtmp.abort();
@@ -66,7 +66,7 @@ impl Bound {
             let _ = closes.await;
         };
         tokio::select! {
-            // Comes to its end after the listener's.
+            // Ends after the listener.
             (served, ()) = async { tokio::join!(listener.serve(router(app.clone()), closes), ending) } => served,
             never = tend(app.clone()) => never,
         }
@@ -100,7 +100,7 @@ async fn listen_rtmp(app: &Arc<App>) -> Result<Option<tokio::task::JoinHandle<()
             return Err(Error::new(ErrorKind::Io, text).with_source(error));
         }
         Err(error) => {
-            tracing::warn!(%address, %error, "RTMP is not accepted");
+            tracing::warn!(%address, %error, "RTMP publishing is disabled");
             return Ok(None);
         }
     };
@@ -108,7 +108,7 @@ async fn listen_rtmp(app: &Arc<App>) -> Result<Option<tokio::task::JoinHandle<()
     Ok(Some(tokio::spawn(crate::rtmp::listen(app.clone(), listener, limits))))
 }
 
-/// Supervises streams, and publishes them to gateways, without end.
+/// Supervises streams, and publishes them to gateways, indefinitely.
 async fn tend(app: Arc<App>) -> Result<()> {
     let telling = async {
         match &app.presence {

@@ -18,7 +18,7 @@ const TIME: Duration = Duration::from_secs(5);
 const MOST: u64 = 6 << 20;
 /// The most redirects.
 const REDIRECTS: usize = 3;
-/// The ends of host names of local networks.
+/// Suffixes of host names in local networks.
 const INNER: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
 /// Fetches style images from public addresses only, so that clients do not reach the host's network.
@@ -30,12 +30,12 @@ pub(crate) struct Fetch {
     proxy: Option<Proxy>,
 }
 
-/// A proxy that images are fetched by.
+/// A proxy for fetching images.
 #[derive(Clone)]
 pub(crate) struct Proxy(ureq::Proxy);
 
 impl std::fmt::Debug for Proxy {
-    /// Leaves the password out.
+    /// Omits the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Proxy").field("host", &self.0.host()).field("port", &self.0.port()).finish_non_exhaustive()
     }
@@ -44,9 +44,9 @@ impl std::fmt::Debug for Proxy {
 impl FromStr for Proxy {
     type Err = String;
 
-    /// Takes `http://host:port`, with `user:password@` before the host if need be.
+    /// Parses `http://host:port`, with optional `user:password@`.
     fn from_str(text: &str) -> Result<Self, String> {
-        // The text may hold a password, which no error repeats.
+        // The text may contain a password, which must not be in an error.
         let wrong = |_| "expected the URL of a proxy, such as http://proxy.example:3128".to_owned();
         ureq::Proxy::new(text).map(Self).map_err(wrong)
     }
@@ -105,7 +105,7 @@ fn read(response: Response<Body>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where a redirection leads: to another host, or to another path of the same one.
+/// The target of a redirect: another host, or another path on the same one.
 fn target(from: &Uri, response: &Response<Body>) -> Option<Uri> {
     let to: Uri = response.headers().get(header::LOCATION)?.to_str().ok()?.parse().ok()?;
     if to.authority().is_some() {
@@ -116,13 +116,13 @@ fn target(from: &Uri, response: &Response<Body>) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Refuses a host of a local network by its name, before the name is resolved.
+/// Rejects a host of a local network by its name, before the name is resolved.
 fn check(uri: &Uri) -> Result<()> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let is_inside = match host.parse::<IpAddr>() {
         Ok(ip) => !is_public(ip),
-        // Resolvers take 2130706433, 127.1 and 0x7f.1 for addresses, too; no name of a domain ends so.
+        // Resolvers also accept 2130706433, 127.1 and 0x7f.1 as addresses; no domain name ends like that.
         Err(_) => {
             let is_number = last.starts_with(|first: char| first.is_ascii_digit()) || host.contains(':');
             is_number || !host.trim_end_matches('.').contains('.') || INNER.iter().any(|end| host.ends_with(end))
@@ -140,7 +140,7 @@ fn refused(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidArgument, text)
 }
 
-/// Resolves names, and refuses those of private networks, at the moment of connecting.
+/// Resolves names when connecting, and rejects those of private networks.
 #[derive(Debug)]
 struct PublicOnly;
 
@@ -151,7 +151,7 @@ impl Resolver for PublicOnly {
         let found = (host, port).to_socket_addrs().map_err(ureq::Error::Io)?;
         let mut addresses = self.empty();
         let public = found.filter(|address: &SocketAddr| is_public(address.ip()));
-        // As many as the list has room for.
+        // As many as fit into the list.
         public.take(8).for_each(|address| addresses.push(address));
         if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
     }
@@ -172,8 +172,8 @@ mod tests {
         assert!(listener.accept().is_err());
     }
 
-    /// Has this test run in a process of its own, in whose environment there is a proxy. A proxy on this machine would
-    /// not be reached by the resolver for public addresses, so that the agent is looked at and nothing is fetched.
+    /// Runs this test in a separate process, whose environment has a proxy. The resolver for public addresses would not
+    /// reach a proxy on this machine, so the agent is inspected and nothing is fetched.
     #[test]
     fn a_proxy_of_the_environment_is_not_taken() {
         const CHILD: &str = "DREAMFRAME_TEST_STYLE_PROXY";
@@ -221,7 +221,7 @@ mod tests {
         }
     }
 
-    /// A proxy that answers requests with `answers`, in order, and returns the requests.
+    /// A proxy that responds with `answers`, in order, and returns the requests.
     fn proxy(answers: &'static [&'static str]) -> (Proxy, std::thread::JoinHandle<Vec<String>>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -14,7 +14,7 @@ pub(crate) struct Urls {
 impl FromStr for Urls {
     type Err = String;
 
-    /// Takes `https://host`, `https://host:port`, or either with a path.
+    /// Parses `https://host`, `https://host:port`, or either with a path.
     fn from_str(text: &str) -> Result<Self, String> {
         let base = text.trim_end_matches('/');
         let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
@@ -27,7 +27,7 @@ impl FromStr for Urls {
 }
 
 impl Urls {
-    /// The base for a request with `headers`: `configured`, the one that a proxy reports, the host that was asked, or
+    /// Returns the base for a request with `headers`: `configured`, the one reported by a proxy, the requested host, or
     /// `fallback`.
     pub(crate) fn of(configured: Option<&Self>, headers: &HeaderMap, fallback: &str) -> Self {
         configured.cloned().unwrap_or_else(|| Self { base: base_url(headers, fallback) })
@@ -55,7 +55,7 @@ impl Urls {
         rest.split('/').next().unwrap_or_default()
     }
 
-    /// Where WHIP takes frames of the stream with `key`.
+    /// Returns the WHIP URL of the stream with `key`.
     pub(crate) fn whip(&self, key: &str) -> String {
         self.absolute(&whip_path(key))
     }
@@ -82,7 +82,7 @@ pub(crate) fn whep_path(key: &str) -> String {
     format!("/live/video-to-video/{key}-out/whep")
 }
 
-/// Whether text is a host, with or without a port: nothing that could be more than that in a header or a page.
+/// Whether text is a host, with or without a port, without characters that could be used for injection.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_configured_counts_before_everything() {
+    fn configured_url_takes_precedence() {
         let configured = "https://sd.example:8443/".parse().unwrap();
         let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("other.example"))]);
         assert_eq!(Urls::of(None, &headers, "http://x").base(), "http://other.example");

@@ -1,7 +1,7 @@
 //! The formats of Daydream's API: request bodies, and the stream object in responses.
 //!
-//! This module has what those clients need and the engine does not: older forms of requests, keys without a meaning
-//! here, and the keys that each model's schema has. It does not depend on streams.
+//! This module implements what those clients need and the engine does not have: older forms of requests, unknown keys,
+//! and the keys of each model's schema. It is independent of streams.
 
 pub(crate) mod echo;
 pub(crate) mod incoming;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-/// How long a body may be, in bytes: room for the longest style image, which has 8 MiB of base64, and for all else.
+/// The largest body, in bytes: enough for the largest style image, which has 8 MiB of base64, and everything else.
 pub(crate) const MAX_BODY: usize = 12 << 20;
 
 /// A JSON object, which keeps the order of its keys.
@@ -51,7 +51,7 @@ mod tests {
 
     /// Line 19 of the compatibility checklist.
     #[test]
-    fn what_is_no_sound_json_is_a_bad_request() {
+    fn malformed_json_is_a_bad_request() {
         for body in [
             br#"{"name": "\ud800"}"#.as_slice(),
             br#"{"seed": 1e999}"#,

@@ -18,7 +18,7 @@ use dreamframe_tests::kit::Kit;
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What arrives at once in the most expensive of the changes.
+/// The networks that the most expensive of the changes loads.
 const FIVE: &str = r#"{"controlnets": [{"model_id": "net-a", "preprocessor": "canny"}, {"model_id": "net-b"},
     {"model_id": "net-c"}, {"model_id": "net-d"}, {"model_id": "net-e", "preprocessor": "soft_edge"}]}"#;
 
@@ -35,7 +35,7 @@ fn engine(kit: &Kit, side: u32) -> Result<Engine> {
     kit.engine(params, |options| options.threads = Some(cores))
 }
 
-/// A change that is made while frames go on, and the larger of the sides before and after.
+/// A change that is made while frames are processed, and the larger of the sides before and after.
 struct Scenario {
     what: &'static str,
     patch: &'static str,

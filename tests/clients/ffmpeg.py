@@ -48,7 +48,7 @@ def publish(url: str, extra: list[str]) -> subprocess.Popen:
 
 
 def life(client: httpx.Client, extra: list[str]) -> None:
-    """Publishes until pictures come, and ends as FFmpeg does when it is told to."""
+    """Publishes until pictures arrive, and stops FFmpeg regularly."""
     params = {"skip_diffusion": True, "width": 384, "height": 384}
     stream = client.post("/v1/streams", json={"params": params}).raise_for_status().json()
     status_url = f"/v1/streams/{stream['id']}/status"

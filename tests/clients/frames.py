@@ -37,7 +37,7 @@ class Numbered(MediaStreamTrack):
 
 
 def picture(number: int) -> numpy.ndarray:
-    """The picture of `number`; beside each bit stands its opposite, below."""
+    """Returns the picture of `number`; below each bit is its complement."""
     bits = numpy.array([number >> bit & 1 for bit in range(BITS)], dtype=bool)
     rows = numpy.stack([bits, ~bits])
     grey = numpy.where(rows, 224, 32).astype(numpy.uint8)

@@ -81,7 +81,7 @@ async def run(base: str, key: str, codec: str | None = None) -> None:
         assert len(numbers) >= 0.6 * (numbers[-1] - numbers[0] + 1), numbers
 
         status_url = f"{base}/v1/streams/{stream['id']}/status"
-        # Without its owner's key, a stream tells no more than its state: the rest says what it shows.
+        # Without its owner's key, the status has the state only.
         public = (await client.get(status_url)).json()["data"]
         assert public["state"] != "OFFLINE" and "inference_status" not in public, public
         status = (await client.get(status_url, headers=authorised)).json()

@@ -85,7 +85,7 @@ async def with_a_browser(client: httpx.AsyncClient) -> None:
     way = {"target_prompts": [{"text": "neon"}], "num_steps": 24, "temporal_interpolation_method": "slerp"}
     answer = await session.say({"transition": way})
     assert answer["parameters"]["prompt"] == [["neon", 1.0]], answer
-    # The noise of before still says where the list begins.
+    # The previous noise scale still determines the start of the list.
     answer = await session.say({"denoising_step_list": [800, 500]})
     assert answer["parameters"]["t_index_list"] == [25, 34], answer
     answer = await session.say({"noise_scale": 0.8})
@@ -93,7 +93,7 @@ async def with_a_browser(client: httpx.AsyncClient) -> None:
     assert (await session.say({"noise_scale": 7}))["type"] == "error"
     assert (await session.say("no JSON"))["type"] == "error"
 
-    # A change made elsewhere is told here.
+    # A change made elsewhere is reported here.
     reply = await client.post("/api/v1/session/parameters", json={"prompts": [{"text": "from afar"}]})
     assert reply.status_code == 200, reply.text
     while (notice := await session.messages.get())["type"] != "parameters_updated":

@@ -44,7 +44,7 @@ class Checked(httpx.Client):
     """Holds what comes against the schemas of the SDK's models."""
 
     def send(self, request, **options):
-        """Sends, and checks a stream that comes back."""
+        """Sends a request, and checks the returned stream."""
         response = super().send(request, **options)
         response.read()
         body = response.json()

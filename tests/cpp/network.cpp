@@ -61,7 +61,7 @@ void a_library_without_the_feature_says_so() {
   expect(engine.size() == std::pair(SIDE, SIDE), "the engine goes on");
 }
 
-void what_is_published_comes_out_of_the_player() {
+void published_pictures_reach_a_player() {
   Engine engine = mirror();
   Server server = engine.serve(any_port());
   expect(thrown([&] { engine.size(); }) == DREAMFRAME_ERROR_INVALID_ARGUMENT, "the engine is in the server");
@@ -98,7 +98,7 @@ void what_is_published_comes_out_of_the_player() {
   expect(player.state() == PeerState::Closed, "the player has ended");
 }
 
-void a_player_feeds_a_session() {
+void player_passes_pictures_to_a_session() {
   Server server = mirror().serve(any_port());
   Session source = server.session(), session = mirror().start();
   auto player_options = options<dreamframe::PlayerOptions>();
@@ -122,7 +122,7 @@ int main() {
     a_library_without_the_feature_says_so();
     return 0;
   }
-  what_is_published_comes_out_of_the_player();
-  a_player_feeds_a_session();
+  published_pictures_reach_a_player();
+  player_passes_pictures_to_a_session();
   return 0;
 }

@@ -165,7 +165,7 @@ def quantised(model, inputs):
 
 
 def write_once(folder, write):
-    """Lets `write` fill `folder`, unless it is there; it never is there in part."""
+    """Calls `write` to fill `folder`, unless it exists; it never exists partially."""
     if os.path.isdir(folder):
         return
     print(f"converting into {folder}", file=sys.stderr)

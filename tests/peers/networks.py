@@ -17,7 +17,7 @@ class Network:
         self.name, self.part, self.config, self.size, self.rows = name, part, config, size, rows
 
     def file_name(self, *more):
-        """A name for what is made of this network: it says what it is, and changes with all that it depends on."""
+        """Returns a name for files derived from this network, which changes with all of its properties."""
         whole = json.dumps([self.config, SEED, *more], sort_keys=True).encode()
         return f"{self.name}-{self.part}-{self.size}-{self.rows}-{hashlib.sha256(whole).hexdigest()[:12]}"
 

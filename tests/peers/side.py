@@ -1,4 +1,4 @@
-"""A peer's side of a comparison: a network with random weights, kept warm, and timed when it is told to.
+"""A peer's side of a comparison: keeps a network with random weights warm, and times it on request.
 
     python tests/peers/side.py --backend openvino --dtype bf16 --part unet --name sd-turbo --config '{...}'
 

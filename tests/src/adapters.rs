@@ -11,7 +11,7 @@ use dreamframe::models::{UnetConfig, VisionStates, clip_vision_program};
 use dreamframe::net::{WeightSource, WeightSpec};
 use safetensors::tensor::{Dtype, TensorView};
 
-/// Where the demo model lies.
+/// The path of the demo model.
 pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny");
 const ENCODER: &str = r#"{"architectures": ["CLIPVisionModelWithProjection"], "hidden_size": 32, "intermediate_size": 48,
     "num_attention_heads": 4, "num_hidden_layers": 2, "image_size": 16, "patch_size": 4, "projection_dim": 24,
@@ -21,7 +21,7 @@ const ENCODER: &str = r#"{"architectures": ["CLIPVisionModelWithProjection"], "h
 ///
 /// # Panics
 ///
-/// Where it is not there.
+/// If it does not exist.
 pub fn demo_unet() -> UnetConfig {
     UnetConfig::from_json(&fs::read_to_string(Path::new(DEMO).join("unet/config.json")).unwrap()).unwrap()
 }

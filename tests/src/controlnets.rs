@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// An empty one, under `parent`, for one test; `name` tells it from those of other tests.
+    /// Creates an empty folder under `parent` for one test; `name` distinguishes it from those of other tests.
     ///
     /// # Panics
     ///
@@ -96,7 +96,7 @@ impl Folder {
         std::fs::copy(from, to).unwrap();
     }
 
-    /// An engine of the demo model for small pictures, which finds what lies here.
+    /// Returns an engine of the demo model for small pictures, with the models in this folder.
     ///
     /// # Panics
     ///

@@ -123,7 +123,7 @@ pub fn relative_error(got: &[f32], expected: &[f32]) -> f32 {
 ///
 /// # Panics
 ///
-/// As [`relative_error`].
+/// Like [`relative_error`].
 pub fn mean_error(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());
     let squares = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| f64::from(x) * f64::from(x)).sum::<f64>();

@@ -1,4 +1,4 @@
-//! What the tests of this crate share: where their data lies, and how numbers are compared.
+//! Common code of the tests of this crate: the location of their data, and the comparison of numbers.
 
 pub mod adapters;
 pub mod controlnets;

@@ -39,7 +39,7 @@ pub fn library() -> &'static Path {
 ///
 /// # Panics
 ///
-/// As [`library`].
+/// Like [`library`].
 pub fn with_transport() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(build)
@@ -62,7 +62,7 @@ fn cargo() -> Command {
 /// Builds both libraries; returns their folder.
 fn build() -> PathBuf {
     let mut cargo = cargo();
-    // With all packages and a test, features are those of a test run of the workspace: nothing but libraries is built.
+    // With all packages and a test, features are those of a test run of the workspace: only libraries is built.
     cargo.args(["build", "--quiet", "--features", "dreamframe-ffi/transport"]);
     cargo.args(["--workspace", "--lib", "--test", "integration"]);
     if cfg!(feature = "transport") {
@@ -72,12 +72,12 @@ fn build() -> PathBuf {
         cargo.args(["--features", "dreamframe-server/vp8"]);
     }
     run(&mut cargo);
-    // A test lies in the folder `deps` beside the libraries, and was built for the same profile.
+    // A test is in the folder `deps` next to the libraries, and was built with the same profile.
     let test = std::env::current_exe().expect("the system knows this program");
     test.ancestors().nth(2).expect("a test lies in the build folder").to_path_buf()
 }
 
-/// Returns the folder of an environment of `cargo xtask prepare`, such as `page`, which is installed if it is not there.
+/// Returns the folder of an environment of `cargo xtask prepare`, such as `page`, which is installed if it does not exist.
 /// Prints why it cannot be had, as that skips a check.
 ///
 /// # Panics
@@ -96,12 +96,12 @@ pub fn packages(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// Returns whether `program` runs here; says so where it does not, as that skips a check.
+/// Returns whether `program` is available; prints a note if not, since that skips a check.
 ///
 /// # Panics
 ///
 /// If it does not, and the environment asks for every check (`DREAMFRAME_REQUIRE_TOOLS`).
-#[allow(clippy::print_stdout, reason = "what a test skips is for whoever reads its output")]
+#[allow(clippy::print_stdout, reason = "reports skipped checks in the output of the test")]
 pub fn has_tool(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let found = found.is_ok_and(|status| status.success());
@@ -166,7 +166,7 @@ impl Compiler {
         self.link_from(library(), link)
     }
 
-    /// As [`link`](Self::link), with the libraries in `folder`.
+    /// Like [`link`](Self::link), with the libraries in `folder`.
     pub fn link_from(mut self, folder: &Path, link: Link) -> Self {
         match link {
             Link::Shared => self.0.arg("-L").arg(folder).arg("-ldreamframe"),
@@ -225,7 +225,7 @@ pub fn program(program: impl AsRef<OsStr>) -> Command {
     program_with(library(), program)
 }
 
-/// As [`program`], with the shared library in `folder`.
+/// Like [`program`], with the shared library in `folder`.
 pub fn program_with(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env("LD_LIBRARY_PATH", folder);

@@ -57,7 +57,7 @@ pub fn run(
     outputs
 }
 
-/// Runs the UNet of `golden` on its first `rows` rows, told the guidance if `guided`; returns `eps`.
+/// Runs the UNet of `golden` on its first `rows` rows, with the guidance embedding if `guided`; returns `eps`.
 ///
 /// # Panics
 ///
@@ -66,11 +66,11 @@ pub fn run_unet(golden: &Golden, executor: &dyn Executor, rows: usize, guided: b
     run_unet_over(golden, &golden.weights("unet"), executor, rows, guided)
 }
 
-/// As [`run_unet`], over other weights than the golden's.
+/// Like [`run_unet`], over other weights than the golden's.
 ///
 /// # Panics
 ///
-/// As [`run_unet`].
+/// Like [`run_unet`].
 pub fn run_unet_over(
     golden: &Golden,
     weights: &Weights,

@@ -1,4 +1,4 @@
-//! What a process takes of the machine, where the system tells: on Linux.
+//! Resources that a process uses, as reported by the system: on Linux.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,19 +31,19 @@ impl Process {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
-    /// Counts its open file descriptors, the one that looks among them where it looks itself; 0 where nobody knows.
+    /// Counts its open file descriptors, including the one used for counting; 0 if unknown.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(self.0.join("fd")).map_or(0, Iterator::count)
     }
 
-    /// Counts its threads; 0 where nobody knows.
+    /// Counts its threads; 0 if unknown.
     pub fn threads(&self) -> usize {
         fs::read_dir(self.0.join("task")).map_or(0, Iterator::count)
     }
 }
 
 /// Runs this program again, with the same arguments, so that GNU's C library keeps all memory in one place; gives how that
-/// has ended, or `None` in the program that runs so already, which goes on.
+/// has ended, or `None` in the program that runs so already, which continues.
 ///
 /// Else some free memory stays in each of the places that threads use which come and go with connections, up to eight for
 /// each core. That grows for as long as it takes until all are full, and what is in use is lost among it.
@@ -59,7 +59,7 @@ pub fn in_one_arena() -> io::Result<Option<ExitStatus>> {
     Command::new(env::current_exe()?).args(env::args_os().skip(1)).env(ONE, "1").status().map(Some)
 }
 
-/// Has the allocator give back to the system what nobody uses, where it can: it keeps much of it, most where many threads
+/// Makes the allocator return unused memory to the system, if supported: it keeps much of it, most where many threads
 /// come and go.
 pub fn return_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -80,7 +80,7 @@ pub fn return_memory() {
 pub struct ThreadTimes(BTreeMap<u32, (String, Duration)>);
 
 impl ThreadTimes {
-    /// Reads them; those that have ended are not there.
+    /// Reads them; threads that have ended are not included.
     pub fn now() -> Self {
         let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
         let read = tasks.filter_map(|task| {
@@ -90,7 +90,7 @@ impl ThreadTimes {
         Self(read.collect())
     }
 
-    /// Returns the numbers of the threads that were not there `before` and whose names begin with `name`.
+    /// Returns the ids of the threads that are not in `before` and whose names begin with `name`.
     pub fn new_since<'a>(&'a self, before: &'a Self, name: &'a str) -> impl Iterator<Item = u32> + 'a {
         let is_new = move |number: &u32, called: &str| !before.0.contains_key(number) && called.starts_with(name);
         self.0.iter().filter(move |(number, (called, _))| is_new(number, called)).map(|(number, _)| *number)

@@ -18,7 +18,7 @@ pub struct Tensors {
     tensors: HashMap<String, Place>,
 }
 
-/// Where a tensor lies.
+/// The location of a tensor.
 #[derive(Debug)]
 struct Place {
     dtype: Dtype,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// Longer than anything here takes, on the busiest machine.
 const LONG: Duration = Duration::from_secs(90);
 /// How long pictures may stay away where nothing is wrong. Far more than is asked, for machines with other work to do;
-/// far less than it takes to connect anew, or until a key frame comes unasked.
+/// far less than it takes to connect again, or until a key frame comes unasked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const SIZE: (u32, u32) = (256, 256);
@@ -37,7 +37,7 @@ fn connected(client: Client) -> Client {
     client
 }
 
-/// Waits until the source has shown so many more pictures; gives those that were seen meanwhile.
+/// Waits until the source has shown a number of further pictures; returns those that were seen meanwhile.
 fn seen_of(count: u64, source: &Source, screen: &Screen) -> Vec<Shown> {
     let end = source.count() + count;
     drop(screen.take());
@@ -104,7 +104,7 @@ fn pictures_come_back_when_a_link_that_was_dark_is_not() {
 }
 
 #[test]
-fn a_publisher_changes_the_size_of_its_pictures_as_it_likes() {
+fn publisher_can_change_the_size_of_its_pictures() {
     let (server, _egress) = Echo::serve(&serve_options()).unwrap();
     let (drawn, sent) = (Arc::new(Drawn::default()), egress());
     let (screen, source) = (Screen::new(&drawn), Source::start(&sent, (640, 360), RATE, &drawn));
@@ -121,7 +121,7 @@ fn a_publisher_changes_the_size_of_its_pictures_as_it_likes() {
 }
 
 #[test]
-fn a_session_shows_its_own_size_whatever_a_publisher_sends() {
+fn session_size_is_independent_of_the_publishers() {
     let server = serve(demo_engine(64, |_, _| ()), serve_options()).unwrap();
     let (drawn, sent) = (Arc::new(Drawn::default()), egress());
     let (screen, source) = (Screen::new(&drawn), Source::start(&sent, (640, 360), RATE, &drawn));

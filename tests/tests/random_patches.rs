@@ -1,7 +1,7 @@
 //! Patches at random, valid and not, while frames flow: nothing stops, nothing is lost, memory stays flat, and what is left
 //! is what the parameters say.
 //!
-//! `DREAMFRAME_PATCHES` says how many (few, if not told: a test has to end).
+//! `DREAMFRAME_PATCHES` is their number (small by default).
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ impl Draw {
     }
 }
 
-/// A patch of one or two fields; some are refused at once, some when they are made.
+/// A patch of one or two fields; some are rejected immediately, some when they are prepared.
 fn patch(draw: &mut Draw) -> Value {
     let mut patch = json!({});
     for _ in 0..1 + draw.below(2) {
@@ -155,7 +155,7 @@ fn patches_at_random_never_stop_the_picture_and_leave_what_the_parameters_say() 
     let stats = handle.stats();
     assert_eq!((stats.failed.total, stats.dropped.total), (0, 0));
 
-    // Another model makes everything anew that frames leave behind; then only the parameters count.
+    // Another model makes everything again that frames leave behind; then only the parameters count.
     let other = if handle.params().model_id == "first-demo" { "second-demo" } else { "first-demo" };
     let last = json!({"model_id": other, "enable_similar_image_filter": false, "skip_diffusion": false, "seed": 5});
     let ticket = handle.update(&ParamsPatch::from_json(&last.to_string()).unwrap()).unwrap();

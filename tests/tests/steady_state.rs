@@ -84,7 +84,7 @@ fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = Process::this().resident_kib();
     frames.count(count / 4);
-    // Two frames a turn, one each way out.
+    // Two frames per iteration, one for each kind of output.
     (count / 4..count / 2).for_each(|index| frames.turn(index));
     if let (Some(before), Some(after)) = (resident, Process::this().resident_kib()) {
         assert!(after <= before + 1024, "resident memory rose from {before} to {after} KiB");
@@ -124,7 +124,7 @@ impl Loop {
         let engine = demo_engine(SIDE, |params, options| {
             options.dtype = dtype;
             params.guidance_scale = 1.3;
-            // The filter looks at every frame and, at this threshold, skips none: each one is worked on.
+            // The filter looks at every frame and, at this threshold, skips none: each one is processed.
             params.enable_similar_image_filter = true;
             params.similar_image_filter_threshold = 1.0;
             change(params);
@@ -134,7 +134,7 @@ impl Loop {
 
     fn over(engine: Engine) -> Self {
         // Frames of another height or width are cropped; scaling is left out, as the resizing library plans each call
-        // anew.
+        // again.
         let frames = (0..8).map(|index| moving_disc(index, 96, SIDE)).collect();
         let (width, height) = engine.size();
         let mut made = Self { engine, frames, out: vec![0; width as usize * height as usize * 4] };
@@ -148,7 +148,7 @@ impl Loop {
         let (width, height) = self.engine.size();
         let mut view = FrameViewMut::packed(PixelFormat::Rgba8, width, height, &mut self.out).unwrap();
         assert_eq!(self.engine.process_into(&frame, &mut view).unwrap().kind, PictureKind::New);
-        // Pooled pictures take the other way out of the engine.
+        // Pooled pictures use the other kind of output.
         assert_eq!(self.engine.process(&frame).unwrap().kind, PictureKind::New);
     }
 

@@ -59,7 +59,7 @@ fn round(servers: &[Server<()>], number: usize) {
         assert!(screen.wait_until(LONG, |seen| !seen.is_empty()), "no picture in round {number}");
     }
     drop(source);
-    // Side by side, since each says goodbye.
+    // Concurrently, since each ends its session.
     let ends = clients.into_iter().map(|(client, proxy)| {
         std::thread::spawn(move || {
             if vanish {
@@ -75,7 +75,7 @@ fn round(servers: &[Server<()>], number: usize) {
     ends.collect::<Vec<_>>().into_iter().for_each(|end| end.join().unwrap());
 }
 
-/// Waits until nobody is there, and descriptors and threads are what they were; gives those and the memory.
+/// Waits until there are no connections, and descriptors and threads are as before; returns those and the memory.
 fn settled(servers: &[Server<()>], before: Option<(usize, usize, usize)>) -> (usize, usize, usize) {
     let (start, mut last, mut since) = (Instant::now(), (0, 0), Instant::now());
     loop {
@@ -84,7 +84,7 @@ fn settled(servers: &[Server<()>], before: Option<(usize, usize, usize)>) -> (us
         if !is_empty || counts != last {
             (last, since) = (counts, Instant::now());
         }
-        // Threads end a little after those that they work for, so a count is taken for good after a while.
+        // Threads end a little after those that they work for, so a count is taken permanently after a while.
         let is_as_before = before.is_some_and(|(descriptors, threads, _)| counts == (descriptors, threads));
         if is_empty && (is_as_before || since.elapsed() > Duration::from_secs(2)) || start.elapsed() > LONG {
             return_memory();

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_fetched_is_not_run_and_an_advisory_fails() {
+    fn unavailable_advisories_are_skipped_and_an_advisory_fails() {
         let outcome =
             |fetch: &str, check: &str| fetched_then_checked(&mut Command::new(fetch), &mut Command::new(check));
         assert_eq!(outcome("true", "true"), Outcome::Passed);

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn names_after_crate_count_and_those_in_comments_and_tests_do_not() {
+    fn uses_after_crate_are_found_except_in_comments_and_tests() {
         let text = "use crate::b::X;\nuse crate::{c, Error};\n/// [`crate::d`]\n#[cfg(test)]\nmod tests {\n    use crate::d;\n}\n";
         let sources = [source("a/one.rs", text), source("b.rs", ""), source("c/mod.rs", ""), source("d.rs", "")];
         assert_eq!(of_root(&sources)["a"], BTreeSet::from(["b".to_owned(), "c".to_owned()]));

@@ -9,7 +9,7 @@ use crate::tools;
 
 const FOLDER: &str = "tests/golden/generate";
 
-/// Those that need nothing but the tools. `demo.py` reads what the demo model's training left, and `full_size.py` writes
+/// Those that need only the tools. `demo.py` reads what the demo model's training left, and `full_size.py` writes
 /// gigabytes, which stay out of the repository; `annotators.py`, `nsfw.py` and `segmentation.py` read files that are not
 /// kept or need MediaPipe, and `anime.py` a package whose class it runs.
 const SCRIPTS: [&str; 12] = [

@@ -1,4 +1,4 @@
-//! The archive with the C and C++ library: made, weighed, looked into, and used as somebody does who has nothing else.
+//! The archive with the C and C++ library: created, checked for size and contents, and used on its own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ const PREFIX: &str = "dreamframe_";
 /// Where all of it happens.
 const FOLDER: &str = "target/package";
 
-/// Makes the archive and unpacks it: the other steps look at the archive and nothing else.
+/// Creates the archive and unpacks it: the other steps check the archive only.
 pub(crate) fn make(context: &mut Context) -> Outcome {
     if !cfg!(target_os = "linux") {
         return Outcome::NotRun("written for Linux only so far".into());

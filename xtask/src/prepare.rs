@@ -1,7 +1,7 @@
 //! Packages from npm and PyPI that tests need, installed under `target/tools`.
 //!
 //! Installing waits for the network more than for the processor, so `cargo xtask test` does it in a process of its own
-//! while it compiles. The tests ask for the same environments by `cargo xtask prepare NAME`, which returns at once where
+//! while it compiles. The tests ask for the same environments by `cargo xtask prepare NAME`, which returns immediately where
 //! they are complete.
 
 use std::fs;
@@ -117,7 +117,7 @@ fn npm(from: &Path, folder: &Path) -> Result<(), String> {
     complete(folder, &lock)
 }
 
-/// Makes an environment of `python` with `requirements`; returns its interpreter.
+/// Creates an environment of `python` with `requirements`; returns its interpreter.
 ///
 /// # Errors
 ///

@@ -61,7 +61,7 @@ fn ends() -> Result<(Interpreter, Interpreter), String> {
     Ok((first, last))
 }
 
-/// Makes an environment with what the tests need and, in place of an installed wheel, the package as it is here with the
+/// Creates an environment with what the tests need and, in place of an installed wheel, the package as it is here with the
 /// module that [`build_libraries`](crate::test::build_libraries) compiled; returns its interpreter.
 fn development() -> Result<PathBuf, String> {
     let folder = prepare::environment(prepare::PYTHON)?;

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn of_commands_beside_others_each_runs_and_has_its_outcome() {
+    fn parallel_commands_each_run_with_their_own_outcome() {
         std::fs::create_dir_all(target()).unwrap();
         let log = format!("background-{}.log", std::process::id());
         let mut words = Command::new("echo");

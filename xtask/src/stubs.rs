@@ -1,7 +1,7 @@
 //! What is written for Python: the classes of the parameters, and the stub of the native module.
 //!
 //! The classes come from the committed JSON Schema and the table of parameters, which are generated from the Rust
-//! structs and compared with them by a test: no fact about a parameter is kept by hand.
+//! structs and compared with them by a test: no fact about a parameter is kept manually.
 
 mod native;
 
@@ -26,10 +26,10 @@ const SOURCES: [&str; 7] = [
     "python/src/network/publisher.rs",
     "python/src/network/player.rs",
     "python/src/params.rs",
-    "python/src/foreign.rs",
+    "python/src/interpreter.rs",
 ];
 
-/// Where each class stands among the parameters; those that others hold come first.
+/// The path of each class in the parameters; nested ones come first.
 const CLASSES: [(&str, &str); 6] = [
     ("SingleProcessorConfig", "image_preprocessing.processors[]"),
     ("ProcessingConfig", "image_preprocessing"),
@@ -39,7 +39,7 @@ const CLASSES: [(&str, &str); 6] = [
     ("StreamDiffusionParams", ""),
 ];
 
-/// Where each list of names stands.
+/// The path of each list of names.
 const NAMES: [(&str, &str); 5] = [
     ("Interpolation", "prompt_interpolation_method"),
     ("Acceleration", "acceleration"),

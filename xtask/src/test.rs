@@ -71,7 +71,7 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
         tests.args(["--quiet", "--no-fail-fast"]).args(runner).args(targets).env(SEED.0, SEED.1);
         tests
     };
-    // Where they cannot run, their own step says why.
+    // If they cannot run, their own step prints the reason.
     let python = python::tests().ok();
     let background =
         Background::start([tests(&timed, &others)].into_iter().chain(python).collect(), "waiting-tests.log");

@@ -15,7 +15,7 @@ use crate::tools::target;
 /// The task that starts one test program.
 pub(crate) const RUN_TEST: &str = "run-test";
 
-/// Makes the harness accept unstable flags. The compiler takes the value for the usual rules of stable Rust, should a test
+/// Makes the test harness accept unstable flags. The compiler takes the value for the usual rules of stable Rust, should a test
 /// start it.
 const ALLOW_UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "-1");
 
@@ -35,7 +35,7 @@ fn folder() -> PathBuf {
 /// Returns the arguments by which cargo starts test programs with their times measured, and forgets the times of earlier
 /// runs. No arguments where this program's path is not known: tests run without times then.
 pub(crate) fn runner() -> Vec<String> {
-    // Fails where there are none.
+    // Fails if there are none.
     let _ = fs::remove_dir_all(folder());
     let program = std::env::current_exe().ok().filter(|path| path.exists());
     let folder = std::path::absolute(folder()).ok().filter(|folder| fs::create_dir_all(folder).is_ok());
@@ -70,7 +70,7 @@ pub(crate) fn run_test(arguments: &[OsString]) -> ExitCode {
     exit_code(program, status)
 }
 
-/// Makes the harness of a test program write times to `log`. What it prints besides is a warning that this flag is
+/// Makes the harness of a test program write times to `log`. It also prints a warning that this flag is
 /// deprecated; all others would write times among the output of tests.
 fn report_times(test: &mut Command, log: &Path) {
     test.args(["-Zunstable-options", "--report-time", "--logfile"]).arg(log).env(ALLOW_UNSTABLE.0, ALLOW_UNSTABLE.1);
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_harness_of_this_toolchain_writes_times_beside_its_usual_output() {
+    fn test_harness_writes_times_in_addition_to_its_output() {
         let name = "test_times::tests::a_target_is_known_by_its_program";
         let log = target().join(format!("test-times-{}.log", std::process::id()));
         let mut test = Command::new(std::env::current_exe().unwrap());

@@ -23,7 +23,7 @@ const TICKS_PER_SECOND: u64 = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Cost {
     pub(crate) clock: Duration,
-    /// `None` where the system does not report it.
+    /// `None` if the system does not report it.
     pub(crate) processor: Option<Duration>,
 }
 
@@ -62,7 +62,7 @@ fn processor_time(stat: &str) -> Option<Duration> {
 /// The costs of steps, by name.
 pub(crate) type Times = BTreeMap<String, Cost>;
 
-/// Returns the costs of the last run in this checkout, or where there are none, the recorded ones.
+/// Returns the costs of the last run in this checkout, or if there are none, the recorded ones.
 pub(crate) fn last() -> Times {
     let rows = fs::read_to_string(RECORD).map(|text| recorded(&text)).unwrap_or_default();
     let mut times: Times = rows.into_iter().map(|row| (row.name, row.cost)).collect();

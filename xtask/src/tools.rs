@@ -18,8 +18,8 @@ pub(crate) fn target() -> PathBuf {
 
 /// The cargo that runs us.
 ///
-/// It is not told what cargo says of this package to us: some crates are built anew where that changes, and then again when
-/// somebody runs cargo by hand.
+/// Cargo's variables about this package are removed: some crates are rebuilt when they change, and again when
+/// cargo is run manually.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
@@ -29,9 +29,9 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Cargo's `subcommand` for all packages at once, with one choice of features, so that nothing is built twice.
+/// Cargo's `subcommand` for all packages together, with one choice of features, so that nothing is built twice.
 ///
-/// What is asked for besides the defaults costs nothing, as others bring it anyway; VP8 is there where the system has libvpx.
+/// The additional features cost nothing, since other packages enable them anyway; VP8 is enabled if the system has libvpx.
 pub(crate) fn workspace(subcommand: &str) -> Command {
     let mut command = cargo();
     command.args([subcommand, "--workspace", "--features", "dreamframe-ffi/transport,dreamframe-tests/transport"]);
@@ -81,7 +81,7 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    /// Where it lies, installing it under `target/tools` when it is not there yet.
+    /// Returns its path; installs it under `target/tools` if necessary.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// Why git cannot tell.
+/// The reason why git failed.
 pub(crate) fn files() -> Result<Vec<PathBuf>, String> {
     let mut list = Command::new("git");
     list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);

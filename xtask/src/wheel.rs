@@ -12,7 +12,7 @@ use crate::tools::{self, output, works};
 const REQUIREMENTS: &str = "python/requirements/wheel.txt";
 /// Where it comes to lie.
 const FOLDER: &str = "target/wheels";
-/// The licences of what is inside, for those who get nothing but the wheel.
+/// The licences of what is inside, for those who get only the wheel.
 const NOTICES: &str = "python/dreamframe/THIRD-PARTY.txt";
 /// What is said of the models that are built in.
 const CREDITS: [&str; 2] = ["models/CREDITS.md", "models/credits"];
@@ -21,7 +21,7 @@ const MAX_SIZE: u64 = 25_000_000;
 /// The libraries of every Linux. Others would have to be installed with the wheel.
 const SYSTEM_LIBRARIES: [&str; 8] =
     ["libc.so", "libm.so", "libgcc_s.so", "libpthread.so", "libdl.so", "librt.so", "ld-linux", "libstdc++.so"];
-/// Without these the package is not what it says: types, their marker, the module for the original's scripts,
+/// Required contents of the package: types, their marker, the module for the original's scripts,
 /// licences.
 const PARTS: [&str; 5] = [
     "dreamframe/__init__.py",

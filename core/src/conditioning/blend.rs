@@ -174,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_mixed_with_itself_stays(item in prop::collection::vec(-4.0_f32..4.0, 1..20), w in 0.1_f32..9.0) {
+        fn blending_a_value_with_itself_keeps_it(item in prop::collection::vec(-4.0_f32..4.0, 1..20), w in 0.1_f32..9.0) {
             for method in [Interpolation::Linear, Interpolation::Slerp] {
                 let mixed = blend(&[&item, &item], &[w, 1.0], method, true).unwrap();
                 for (mixed, item) in mixed.iter().zip(&item) {

@@ -16,9 +16,9 @@ const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 /// The filter that pictures are scaled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClipFilter {
-    /// What CLIP was trained with: Pillow's bicubic.
+    /// The filter of CLIP's training: Pillow's bicubic.
     Bicubic,
-    /// What style images are scaled with.
+    /// The filter for style images.
     Lanczos,
 }
 
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_longer_side_is_cut_to_its_middle() {
-        // Black, white, black: what is left is white.
+        // Black, white, black: the crop is white.
         let line: Vec<u8> = (0..90).flat_map(|x| [if (30..60).contains(&x) { 255 } else { 0 }; 3]).collect();
         let white: Vec<f32> = (0..30 * 30 * 3).map(|i| normalised(255, i % 3)).collect();
         assert_eq!(made(&line.repeat(30), (90, 30), 30), white);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_refused() {
+    fn invalid_pictures_are_rejected() {
         let mut pictures = ClipPictures::new(ClipFilter::Bicubic);
         for (len, size, side) in [(12, (2, 2), 0), (12, (2, 2), 1 << 20), (11, (2, 2), 4), (0, (0, 7), 4)] {
             let refused = pictures.make(&vec![0; len], size, side, &mut Vec::new()).unwrap_err();

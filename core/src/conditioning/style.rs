@@ -38,7 +38,7 @@ pub enum StyleText<'a> {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for what is none of these, or too long.
+/// `InvalidArgument` for another format, or too long a value.
 pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
     let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
     let after = |scheme: &str| {
@@ -207,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_or_a_bomb_is_refused_before_it_is_unpacked() {
+    fn invalid_images_and_decompression_bombs_are_rejected() {
         let whole = plain(64, 64, [9, 8, 7]);
-        // The same file with a header that speaks of other sizes.
+        // The same file with a header of another size.
         let sized = |width: u32, height: u32| {
             let mut bytes = whole.clone();
             bytes[16..20].copy_from_slice(&width.to_be_bytes());

@@ -24,7 +24,7 @@ use crate::load::TokenizerFiles;
 pub use crate::models::TEXT_TOKENS as TOKENS;
 /// Words of CLIP's texts.
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
-/// What marks the end of a word in the vocabulary.
+/// The suffix of the last token of a word.
 const WORD_END: &str = "</w>";
 
 /// The library's tokenizer with the parts of CLIP's alone: its own `Tokenizer` can be any, and brings the code of all.
@@ -44,9 +44,9 @@ pub struct Tokenizer {
 pub struct Tokens {
     /// Start token, text, end token, and padding: always [`TOKENS`] of them.
     pub ids: Vec<u32>,
-    /// Where the first end token stands.
+    /// The index of the first end token.
     pub eos_index: usize,
-    /// How many tokens of the text did not fit and were left out.
+    /// Number of truncated tokens.
     pub cut: usize,
 }
 
@@ -62,7 +62,7 @@ impl Tokenizer {
             .vocab_and_merges(vocab, merges)
             .end_of_word_suffix(WORD_END.to_owned())
             .unk_token(named.unknown.content)
-            // The library keeps words of tokenizers that are gone, on each thread as long as that lives.
+            // The library caches the words of dropped tokenizers for the lifetime of each thread.
             .cache_capacity(0)
             .build()
             .map_err(|error| bad(format!("vocabulary and merges do not match: {error}")))?;
@@ -79,7 +79,7 @@ impl Tokenizer {
         Ok(Self { inner, start, end, pad, max_id })
     }
 
-    /// Turns `text` into ids; what does not fit is left out and counted.
+    /// Converts `text` to ids; truncated tokens are counted.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// What is done to a text first.
+/// The normalization of a text.
 struct Cleaning {
     blanks: Replace,
 }
@@ -131,7 +131,7 @@ impl Normalizer for Cleaning {
     }
 }
 
-/// What makes words of it, whose bytes are then paired.
+/// The splitting into words, whose bytes are then paired.
 struct Splitting {
     words: Split,
     bytes: ByteLevel,

@@ -35,9 +35,9 @@ use crate::params::{Interpolation, Weighted};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transition {
-    /// The prompt at the end; becomes the parameter `prompt` at once.
+    /// The prompt at the end; becomes the parameter `prompt` immediately.
     pub target_prompts: Weighted<String>,
-    /// The number of pictures, the last of which has the target prompt only; 0 and 1 change the prompt at once.
+    /// The number of pictures, the last of which has the target prompt only; 0 and 1 change the prompt immediately.
     #[serde(default = "usual_steps")]
     pub num_steps: u32,
     /// The interpolation of the embeddings.
@@ -177,7 +177,7 @@ mod tests {
             keyframe_schedule(&keyframes).iter().map(|(frame, leg)| (*frame, leg.num_steps)).collect::<Vec<_>>()
         };
         assert_eq!(legs(&[0, 24, 25]), [(0, 1), (1, 24), (25, 1)]);
-        // From what was there before.
+        // From the previous state.
         assert_eq!(legs(&[10]), [(0, 11)]);
         assert_eq!(legs(&[5, 5]), [(0, 6), (5, 1)]);
         assert_eq!(legs(&[0, u64::MAX]), [(0, 1), (1, u32::MAX)]);

@@ -1,4 +1,4 @@
-//! The embedded control images of the frames in flight, where each row has its own frame's.
+//! The embedded control images of the frames in flight, for streams in which each row uses its own frame's.
 
 use crate::error::Result;
 use crate::exec::{Buffer, Queue, View, ViewMut};
@@ -12,7 +12,7 @@ pub struct History {
     slots: Vec<Buffer>,
     /// The slot of the frame that enters; those after it hold ever older frames.
     head: usize,
-    /// Whether the other slots hold anything.
+    /// Whether the other slots contain frames.
     primed: bool,
 }
 
@@ -29,7 +29,7 @@ impl History {
 
     /// Takes over the frames in flight, and leaves in `old` what is not needed. Those at stages that `old` has keep
     /// their images; other stages have the newest frame's, as the stream itself does. Images of another size are
-    /// dropped. A history without memory takes over all as it is.
+    /// dropped. A history without memory adopts all unchanged.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl History {
         self.slots.get(self.slot(stage)).map(Buffer::view).unwrap_or_default()
     }
 
-    /// Moves every frame one stage on; the slot of the oldest is free for the next. It is not called for a frame that
+    /// Moves every frame to the next stage; the slot of the oldest is free for the next. It is not called for a frame that
     /// failed, which is thereby left out.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::exec::HostQueue;
 
-    /// Takes frame `number` in; returns which frames the stages see.
+    /// Adds frame `number`; returns the frames of all stages.
     fn step(history: &mut History, number: usize) -> Vec<f32> {
         history.newest().host().unwrap().fill(number as f32);
         let seen = (0..history.slots.len()).map(|stage| history.at(stage).host().unwrap()[1]).collect();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn without_room_of_its_own_it_takes_over_all() {
+    fn history_without_memory_adopts_everything() {
         let mut old = history(2);
         step(&mut old, 1);
         let mut history = History::default();

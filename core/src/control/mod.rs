@@ -1,4 +1,4 @@
-//! The effect of ControlNets: the weight of each in each row, and the sum of what they add to the UNet. The networks
+//! The effect of ControlNets: the weight of each in each row, and the sum of their residuals. The networks
 //! themselves are in `models`; `engine` runs them.
 
 mod history;

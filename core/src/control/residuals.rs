@@ -1,9 +1,10 @@
-//! The sum of what several ControlNets add to one UNet call.
+//! The sum of the residuals of several ControlNets for one UNet call.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Buffer, Queue, View, ViewMut};
 
-/// The most residuals of a ControlNet: one for each layer and each halving of eight blocks, the first and the middle.
+/// Maximum number of residuals of a ControlNet: one for each layer and each halving of eight blocks, the first and the
+/// middle.
 const MAX_TENSORS: usize = 160;
 
 /// The residuals that ControlNets add to the UNet, summed over the networks and weighted row by row; zeros if none runs.
@@ -17,7 +18,7 @@ pub struct Residuals {
     sum: Vec<Buffer>,
     /// The residuals of one network, before they are added to the sum; empty with a single network.
     one: Vec<Buffer>,
-    /// How many networks are in the sum.
+    /// Number of networks in the sum.
     added: usize,
     /// Whether all of `sum` is 0.
     is_zero: bool,
@@ -50,7 +51,7 @@ impl Residuals {
         self.added = 0;
     }
 
-    /// Adds what `evaluate` writes, a view for each tensor, times the weight of each row. There are as many rows as
+    /// Adds the output of `evaluate`, a view for each tensor, times the weight of each row. There are as many rows as
     /// `weights`.
     ///
     /// # Errors
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_weight_is_zero_whatever_the_network_gives() {
+    fn row_with_zero_weight_is_zero() {
         let mut residuals = Residuals::new(&HostQueue, vec![1], 2, 2).unwrap();
         for network in 0..2 {
             residuals.begin();
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn room_that_is_not_there_is_refused() {
+    fn unavailable_memory_is_rejected() {
         let lens = vec![usize::MAX / 4; 2];
         assert_eq!(Residuals::new(&HostQueue, lens, 4, 2).unwrap_err().kind(), ErrorKind::OutOfMemory);
         assert!(Residuals::new(&HostQueue, vec![1; MAX_TENSORS + 1], 1, 1).is_err());

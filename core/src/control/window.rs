@@ -1,11 +1,11 @@
-//! From which stage to which a ControlNet counts.
+//! The stages in which a ControlNet is active.
 
-/// The share of the denoising stages for which a ControlNet counts.
+/// The range of denoising stages in which a ControlNet is active.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
-    /// The first share that is inside, 0 to 1.
+    /// Start of the range as a share of the stages, 0 to 1, inclusive.
     pub start: f64,
-    /// The first share that is past it, 0 to 1; no stage is past 1.
+    /// End of the range as a share of the stages, 0 to 1, exclusive; every stage is below 1.
     pub end: f64,
 }
 
@@ -16,8 +16,8 @@ impl Window {
         self.start <= share && share < self.end
     }
 
-    /// Returns for each row of a UNet call, by the stage that it is at, how much the ControlNet counts there: `scale`
-    /// inside, 0 outside. Empty where it counts for none.
+    /// Returns the weight of the ControlNet for each row of a UNet call, by the row's stage: `scale` inside the range,
+    /// 0 outside. Empty if all are 0.
     pub fn weights(self, scale: f32, row_stages: impl Iterator<Item = usize>, stages: usize) -> Vec<f32> {
         let weights: Vec<f32> = row_stages.map(|stage| if self.covers(stage, stages) { scale } else { 0.0 }).collect();
         if weights.iter().all(|&weight| weight == 0.0) { Vec::new() } else { weights }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_weigh_by_their_stage_and_nothing_is_told_by_none() {
+    fn rows_are_weighted_by_their_stage() {
         let window = Window { start: 0.5, end: 1.0 };
         assert_eq!(window.weights(0.7, [0, 0, 1].into_iter(), 2), [0.0, 0.0, 0.7]);
         assert!(window.weights(0.7, [0, 0].into_iter(), 2).is_empty());

@@ -40,7 +40,7 @@ fn scratch(base: &Pipeline, params: &StreamDiffusionParams) -> u64 {
     (base.memory.scratch as u64).saturating_mul(new) / old.max(1)
 }
 
-/// Bytes of the frames that attention looks back to, where it already does: those in use stay until the new are there.
+/// Bytes of cached frames for attention: those in use stay allocated until the new ones are.
 fn past(base: &Pipeline, params: &StreamDiffusionParams) -> u64 {
     let each = base.cached_frame_bytes() as u64;
     let old = pixels(&base.params).max(1);

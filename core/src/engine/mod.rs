@@ -118,7 +118,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`prepare`](Self::prepare).
+    /// Like [`prepare`](Self::prepare).
     pub fn update(&mut self, patch: &ParamsPatch) -> Result<Update> {
         let plan = self.plan(patch)?;
         self.carry_out(plan)
@@ -128,7 +128,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`prepare`](Self::prepare).
+    /// Like [`prepare`](Self::prepare).
     pub fn edit(&mut self, change: impl FnOnce(&mut StreamDiffusionParams)) -> Result<Update> {
         let mut params = self.params().clone();
         change(&mut params);
@@ -222,7 +222,7 @@ impl Engine {
         Ok(prepared.update)
     }
 
-    /// As [`apply`](Self::apply), and leaves the replaced pipeline in `prepared`, which may be dropped on another
+    /// Like [`apply`](Self::apply), and leaves the replaced pipeline in `prepared`, which may be dropped on another
     /// thread: freeing the memory of a model takes longer than a frame may.
     ///
     /// # Errors

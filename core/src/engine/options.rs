@@ -27,14 +27,14 @@ use crate::stream::noise::Generator;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// What runs the networks.
+    /// The executor of networks.
     pub executor: ExecutorKind,
     /// The number format of weights and activations. [`Engine::options`](super::Engine::options) returns the chosen
     /// one.
     pub dtype: Dtype,
     /// How guidance is computed if `guidance_scale` is above 1.
     pub cfg_type: CfgType,
-    /// Which random generator turns seeds into noise.
+    /// The random number generator for noise.
     pub noise: Generator,
     /// Threads of the CPU executor; `None` for as many as the machine has.
     pub threads: Option<usize>,
@@ -94,42 +94,42 @@ setters! {
     with_calibration, calibration: Option<Arc<Calibration>>;
 }
 
-/// What runs the networks.
+/// The executor of networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExecutorKind {
     /// This crate's own kernels.
     Cpu,
-    /// candle, one operation at a time: slow, and obviously right.
+    /// candle, one operation at a time: the slow reference.
     Reference,
 }
 
-/// Whose control image each row of the stream is given.
+/// The control image of each row of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ControlImages {
-    /// The newest frame's, in every row, though the rows are of earlier frames: what the reference does.
+    /// The newest frame's in every row, although the rows are of earlier frames: as in the reference implementation.
     Newest,
-    /// That of the row's own frame: outlines stay with what they belong to in fast motion, at the price of the memory
-    /// of one embedded image a row.
+    /// That of the row's own frame: outlines match the objects in fast motion, at the cost of the memory of one
+    /// embedded image per row.
     PerRow,
 }
 
-/// What is shown in the place of a picture that the safety checker flags.
+/// The replacement of a picture that the safety checker flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Flagged {
-    /// The last picture that was not flagged; black, where there is none.
+    /// The last picture that was not flagged; black, if there is none.
     Previous,
     /// Black.
     Black,
 }
 
-/// Gives an enum its names, in both directions.
+/// Defines the names of an enum's values, in both directions.
 macro_rules! named {
     ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
         impl $type {
-            /// Its name on the command line and in reports.
+            /// Returns its name on the command line and in reports.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }

@@ -1,24 +1,24 @@
-//! What leaves the engine.
+//! Pictures: the output of an engine.
 
 use crate::frame::{Frame, FrameId, Stamp};
 use crate::telemetry::Timings;
 
-/// Pixels that leave the engine, and what they were made from.
+/// A picture: output pixels, and the frame that they were made from.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Picture {
-    /// The pixels, with the stamp of the frame that they were made from; their buffer goes back to the engine's pool
+    /// The pixels, with the stamp of the frame that they were made from; their buffer returns to the engine's pool
     /// when this drops.
     pub frame: Frame,
-    /// The frame with which the picture came out.
+    /// The frame whose processing returned the picture.
     pub id: FrameId,
     /// The frame that it was made from.
     pub source_id: FrameId,
-    /// How it came about.
+    /// How it was made.
     pub kind: PictureKind,
-    /// The version of the parameters that it was made with: the newest update applied, 0 before the first.
+    /// The version of the parameters in effect: that of the newest applied update, 0 before the first.
     pub version: u64,
-    /// How long each stage took.
+    /// The duration of each stage.
     pub timings: Timings,
 }
 
@@ -30,41 +30,41 @@ impl Picture {
         Self { frame, id, source_id, kind, version, timings }
     }
 
-    /// Returns all but the pixels.
+    /// Returns the metadata.
     pub fn info(&self) -> PictureInfo {
         let &Self { id, source_id, kind, version, timings, .. } = self;
         PictureInfo { id, source_id, stamp: self.frame.stamp(), kind, version, timings }
     }
 }
 
-/// A picture without its pixels, which lie in the host's memory.
+/// The metadata of a picture whose pixels are in the host's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PictureInfo {
-    /// The frame with which the picture came out.
+    /// The frame whose processing returned the picture.
     pub id: FrameId,
     /// The frame that it was made from.
     pub source_id: FrameId,
-    /// What the host said of that frame.
+    /// The stamp that the host set on that frame.
     pub stamp: Stamp,
-    /// How it came about.
+    /// How it was made.
     pub kind: PictureKind,
-    /// The version of the parameters that it was made with: the newest update applied, 0 before the first.
+    /// The version of the parameters in effect: that of the newest applied update, 0 before the first.
     pub version: u64,
-    /// How long each stage took.
+    /// The duration of each stage.
     pub timings: Timings,
 }
 
-/// How a picture came about.
+/// How a picture was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PictureKind {
     /// Restyled.
     New,
-    /// The last picture again, because the frame hardly differs from the last one worked on.
+    /// A repeat of the last picture, because the frame is similar to the last one processed.
     Repeated,
-    /// Another one in the place of a picture that the safety checker flagged.
+    /// A replacement of a picture that the safety checker flagged.
     Flagged,
-    /// The frame itself, fitted to the stream's size, because `skip_diffusion` is on.
+    /// The frame itself, resized to the stream's size, because `skip_diffusion` is on.
     Passed,
 }

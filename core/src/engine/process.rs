@@ -22,7 +22,7 @@ impl Engine {
         self.process_as(FrameId(self.next_id), frame)
     }
 
-    /// As [`process`](Self::process), for a frame with a given id.
+    /// Like [`process`](Self::process), for a frame with a given id.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`process`](Self::process); on an error the contents of `out` are unspecified.
+    /// Like [`process`](Self::process); on an error the contents of `out` are unspecified.
     pub fn process_into(&mut self, frame: &FrameView<'_>, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
         self.check_none_in_flight()?;
         self.submit(frame)?;
@@ -91,7 +91,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`process`](Self::process); the frame is then not in flight. `InvalidArgument` if there are as many frames in
+    /// Like [`process`](Self::process); the frame is then not in flight. `InvalidArgument` if there are as many frames in
     /// flight as the device has [depth](Self::depth).
     pub fn submit(&mut self, frame: &FrameView<'_>) -> Result<FrameId> {
         let own = Source { id: FrameId(self.next_id), stamp: frame.stamp() };
@@ -136,7 +136,7 @@ impl Engine {
         Ok(Picture::new(picture, info))
     }
 
-    /// As [`collect`](Self::collect), into the host's memory, which has the engine's [`size`](Self::size).
+    /// Like [`collect`](Self::collect), into the host's memory, which has the engine's [`size`](Self::size).
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Engine {
         Ok(Some(Picture::new(picture, info)))
     }
 
-    /// Refuses what is not possible while frames are in flight.
+    /// Checks that no frames are in flight.
     ///
     /// # Errors
     ///

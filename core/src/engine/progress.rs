@@ -17,7 +17,7 @@ pub struct Progress<'a> {
     pub component: &'a str,
     /// How many of its weights are loaded; some may never be needed.
     pub done: u64,
-    /// How many weights it has.
+    /// The number of weights.
     pub total: u64,
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_network_is_told_of_up_to_its_weights() {
+    fn progress_of_each_network_ends_at_its_number_of_weights() {
         let seen = Arc::new(Mutex::new(BTreeMap::<String, Vec<u64>>::new()));
         let told = seen.clone();
         let builder = Engine::builder().progress(move |progress| {

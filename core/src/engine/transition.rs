@@ -19,7 +19,7 @@ impl Snapshot {
 impl Workbench {
     /// Builds the start of a transition of the prompt, to replace `base`. Once it is applied, the parameter `prompt` is
     /// the target, and pictures are unchanged until the first [`step`](Self::step). An update with another prompt or
-    /// model ends the transition at once, another transition starts from the current blend; all other updates keep it.
+    /// model ends the transition immediately, another transition starts from the current blend; all other updates keep it.
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl Workbench {
         self.begin(base, transition, Some)
     }
 
-    /// As [`transition`](Self::transition), including the first step.
+    /// Like [`transition`](Self::transition), including the first step.
     pub(crate) fn first_step(&self, base: &Snapshot, transition: &Transition) -> Result<Prepared> {
         self.begin(base, transition, |way| way.next())
     }

@@ -19,9 +19,9 @@ use crate::params::{Change, Cost, Notice, StreamDiffusionParams, diff, total_cos
 pub struct Update {
     /// The highest cost among the changes; `None` if nothing changed.
     pub cost: Option<Cost>,
-    /// What changed.
+    /// The changes.
     pub changes: Vec<Change>,
-    /// Values that were accepted with another meaning, and parameters that were changed along.
+    /// Values that are interpreted differently, and parameters that change as a consequence.
     pub notices: Vec<Notice>,
 }
 
@@ -93,7 +93,7 @@ impl Workbench {
         self.build(params, base, others, changes)
     }
 
-    /// As [`prepare`](Self::prepare), with valid parameters, whose `changes` from `base` are known.
+    /// Like [`prepare`](Self::prepare), with valid parameters, whose `changes` from `base` are known.
     fn build(
         &self,
         params: StreamDiffusionParams,
@@ -148,7 +148,7 @@ impl Plan {
         &self.params
     }
 
-    /// Returns notices of values that were accepted with another meaning.
+    /// Returns notices of values that are interpreted differently.
     pub fn notices(&self) -> &[Notice] {
         &self.update.notices
     }

@@ -1,4 +1,5 @@
-//! Checks that a checkpoint is complete: every component's config becomes a program, whose weights are looked up.
+//! Checks that a checkpoint is complete: every component's config is converted to a program, whose weights are looked
+//! up.
 
 use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,7 +23,7 @@ pub struct ComponentReport {
     pub class: String,
     /// The number of elements of its weights; `None` for a component without weights.
     pub parameters: Option<usize>,
-    /// How its weights fit.
+    /// The result of the check of its weights.
     pub check: WeightCheck,
     /// The reason why it cannot be used.
     pub problem: Option<Error>,
@@ -95,12 +96,12 @@ fn component(checkpoint: &Checkpoint, family: Option<ModelFamily>, report: &mut 
         }
         "tokenizer" | "tokenizer_2" => Tokenizer::new(&checkpoint.tokenizer(name)?).map(drop),
         "scheduler" => checkpoint.scheduler_config().map(drop),
-        // An engine works without the rest: safety checker, feature extractor.
+        // An engine works without the others: safety checker, feature extractor.
         _ => Ok(()),
     }
 }
 
-/// The programs that an engine makes of a component.
+/// The programs of a component.
 fn programs(name: &str, component: &Component, family: Option<ModelFamily>) -> Result<Vec<Program>> {
     Ok(match name {
         "unet" => vec![unet(&UnetConfig::from_json(&component.config)?)?],

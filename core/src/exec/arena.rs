@@ -1,4 +1,4 @@
-//! Scratch memory in the memory of the host.
+//! Scratch memory on the host.
 
 use dreamframe_kernels::numbers::extend_with_zeros;
 
@@ -6,7 +6,7 @@ use super::memory;
 use crate::error::Result;
 use crate::net::pages;
 
-/// Elements for values of one run, shared by networks that run one after the other.
+/// Memory for the values of one run, shared by networks that run one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     numbers: Vec<f32>,
@@ -58,7 +58,7 @@ impl Arena {
         self.numbers.len() >= len.saturating_add(LINE)
     }
 
-    /// Returns all elements, aligned to a cache line; they keep the values of the run before.
+    /// Returns all elements, aligned to a cache line; they contain the values of the previous run.
     pub(super) fn numbers(&mut self) -> &mut [f32] {
         let skip = self.numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(self.numbers.len());
         &mut self.numbers[skip..]
@@ -71,7 +71,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn an_arena_that_cannot_grow_says_what_it_needs_and_stays_as_it_was() {
+    fn failed_arena_growth_reports_bytes_and_changes_nothing() {
         let mut arena = Arena::new();
         arena.reserve(100).unwrap();
         arena.numbers()[99] = 7.0;

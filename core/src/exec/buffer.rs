@@ -8,7 +8,8 @@ use dreamframe_kernels::numbers::extend_with_zeros;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// `f32` elements in the memory of an executor's device. Only that executor reads and writes them; on the CPU, it is
+/// `f32` elements in the memory of an executor's device. Only that executor reads and writes them; on the CPU it is
+/// host memory.
 /// memory of the host.
 pub struct Buffer {
     memory: Memory,
@@ -82,7 +83,7 @@ impl Buffer {
     }
 }
 
-/// Which elements of a buffer a view is of.
+/// The range of elements of a view in a buffer.
 #[derive(Debug, Clone, Copy)]
 struct Elements {
     start: usize,
@@ -102,8 +103,8 @@ impl Elements {
 }
 
 impl Buffer {
-    /// Exchanges the elements with those of a vector, which becomes as long as the buffer. Returns false, and does
-    /// nothing, if they are in the memory of a device.
+    /// Swaps the elements with those of a vector, which then has the length of the buffer. Returns false, without
+    /// effect, if they are in the memory of a device.
     pub fn exchange(&mut self, elements: &mut Vec<f32>) -> bool {
         let Memory::Host(own) = &mut self.memory else { return false };
         elements.resize(self.len, 0.0);
@@ -113,7 +114,7 @@ impl Buffer {
 }
 
 impl From<Vec<f32>> for Buffer {
-    /// Takes host memory.
+    /// Returns the host memory.
     fn from(elements: Vec<f32>) -> Self {
         Self { len: elements.len(), memory: Memory::Host(elements) }
     }
@@ -243,7 +244,7 @@ impl<'a> DeviceView<'a> {
         self.memory.downcast_ref()
     }
 
-    /// Returns which elements of the memory these are.
+    /// Returns the range of elements in the memory.
     pub fn range(&self) -> Range<usize> {
         self.elements.range()
     }
@@ -255,7 +256,7 @@ impl DeviceViewMut<'_> {
         self.memory.downcast_mut()
     }
 
-    /// Returns which elements of the memory these are.
+    /// Returns the range of elements in the memory.
     pub fn range(&self) -> Range<usize> {
         self.elements.range()
     }

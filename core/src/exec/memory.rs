@@ -5,17 +5,17 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Returns an error if there is not enough memory, before anything is allocated. If the system does not report the
+/// Checks that there is enough memory, before it is allocated. If the system does not report the
 /// available memory, the allocation itself must fail.
 ///
 /// # Errors
 ///
-/// `OutOfMemory` with the bytes that `what` needs and those there are.
+/// `OutOfMemory` with the required and the available bytes.
 pub fn require(bytes: usize, what: &str) -> Result<()> {
     require_of(available(), bytes, what)
 }
 
-/// Bytes that may still be taken without swapping; `None` where the system does not tell.
+/// Returns the bytes that can be allocated without swapping; `None` if the system does not report it.
 pub fn available() -> Option<u64> {
     available_in(Path::new("/"))
 }
@@ -30,13 +30,13 @@ pub(super) fn require_of(available: Option<u64>, bytes: usize, what: &str) -> Re
     }
 }
 
-/// The error of an allocation of `bytes` that failed.
+/// The error of a failed allocation of `bytes`.
 pub(super) fn refused(bytes: usize, what: &str) -> Error {
     Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {bytes} bytes for {what}"))
 }
 
-/// Bytes that may still be taken without swapping: of the machine's, and of each control group's that this process is
-/// in. `root` is the file system's.
+/// Returns the bytes that can be allocated without swapping: the minimum for the machine, and for each control group of
+/// this process. `root` is the root of the file system.
 fn available_in(root: &Path) -> Option<u64> {
     let machine = fs::read_to_string(root.join("proc/meminfo")).ok();
     let machine = machine.and_then(|info| field(&info, "MemAvailable:")).map(|kib| kib.saturating_mul(1024));
@@ -45,11 +45,11 @@ fn available_in(root: &Path) -> Option<u64> {
     machine.into_iter().chain(groups).min()
 }
 
-/// What the files of a control group are called.
+/// The file names of a control group.
 struct Names {
     limit: &'static str,
     used: &'static str,
-    /// In the group's statistics: pages of files, which the system takes back when it needs them.
+    /// In the group's statistics: page cache that can be reclaimed.
     files: [&'static str; 2],
 }
 
@@ -60,9 +60,9 @@ const VERSION_1: Names = Names {
 };
 const VERSION_2: Names = Names { limit: "memory.max", used: "memory.current", files: ["active_file", "inactive_file"] };
 
-/// What is left of the limit on memory, for a line `number:controllers:path` of `/proc/self/cgroup`: the least of the
-/// group's and of those that it is in. In a container the path may be one that only its host sees; the limit is then at
-/// the root of what the container sees.
+/// Returns the remaining memory of the control group in a line `number:controllers:path` of `/proc/self/cgroup`: the
+/// minimum of its own and its ancestors'. In a container the path may be valid on the host only; the limit is then at
+/// the root of the visible hierarchy.
 fn group_room(mounted: &Path, line: &str) -> Option<u64> {
     let (_, line) = line.split_once(':')?;
     let (controllers, path) = line.split_once(':')?;
@@ -72,20 +72,20 @@ fn group_room(mounted: &Path, line: &str) -> Option<u64> {
         _ => return None,
     };
     let group = Path::new(path.trim_start_matches('/'));
-    group.ancestors().filter_map(|group| room(&base.join(group), names)).min()
+    group.ancestors().filter_map(|group| remaining(&base.join(group), names)).min()
 }
 
-/// What is left of one group's own limit, if it has one.
-fn room(group: &Path, names: &Names) -> Option<u64> {
+/// Returns the remaining memory of a group's own limit, if it has one.
+fn remaining(group: &Path, names: &Names) -> Option<u64> {
     let number = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
-    // `max` is no number: no limit.
+    // `max` is not a number: no limit.
     let (limit, used) = (number(names.limit)?, number(names.used)?);
     let statistics = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
     let files = names.files.iter().filter_map(|name| field(&statistics, name)).fold(0, u64::saturating_add);
     Some(limit.saturating_sub(used.saturating_sub(files)))
 }
 
-/// The number after `name` in a text of lines `name number`.
+/// Returns the number after `name` in lines of the form `name number`.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let mut words = line.split_whitespace();
@@ -111,7 +111,7 @@ mod tests {
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:  9000 kB\nMemFree: 1 kB\nMemAvailable:   4000 kB\n");
 
     #[test]
-    fn the_machine_tells_what_is_available() {
+    fn available_memory_is_known_on_this_machine() {
         assert_eq!(available_in(root(&[MACHINE]).path()), Some(4_096_000));
         assert_eq!(available_in(root(&[]).path()), None);
     }

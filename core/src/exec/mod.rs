@@ -1,7 +1,7 @@
 //! The interface between an engine and a device, and its implementations.
 //!
 //! An [`Executor`] compiles programs to [`Network`]s. Values that networks exchange are in [`Buffer`]s, which the
-//! executor's [`Queue`] makes, fills and combines.
+//! executor's [`Queue`] allocates, fills and combines.
 
 mod arena;
 mod buffer;
@@ -36,21 +36,21 @@ use crate::net::{Program, Weights};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Dtype {
-    /// The fastest one of the device without a visible loss: bf16 if the processor multiplies it, else f32.
+    /// The fastest one of the device without visible loss: bf16 if the CPU multiplies it, otherwise f32.
     #[default]
     Auto,
     /// 32 bits.
     F32,
-    /// 16 bits, 5 of them of the exponent. Not on the CPU.
+    /// 16 bits, 5 of them for the exponent. Not supported on the CPU.
     F16,
     /// The upper 16 bits of `F32`; sums and statistics stay `F32`.
     Bf16,
-    /// Layers that weights have byte scales for in 8 bits, the rest in `Bf16`.
+    /// int8 for layers with quantization parameters, otherwise `Bf16`.
     Int8,
 }
 
 impl Dtype {
-    /// The type that the kernels of an instruction set work on.
+    /// The number format of an instruction set.
     pub fn of(isa: Isa) -> Self {
         match isa {
             Isa::Portable | Isa::Avx2 | Isa::Avx512 => Self::F32,
@@ -62,10 +62,10 @@ impl Dtype {
 
 /// A device and its kernels.
 pub trait Executor: Send + Sync + fmt::Debug {
-    /// Its name in reports: `reference`, `cpu`.
+    /// Returns its name in reports: `reference`, `cpu`.
     fn name(&self) -> &'static str;
 
-    /// Its name and what it uses of this machine, in words.
+    /// Returns a description with the hardware in use.
     fn describe(&self) -> String {
         self.name().to_owned()
     }
@@ -75,11 +75,11 @@ pub trait Executor: Send + Sync + fmt::Debug {
         Dtype::F32
     }
 
-    /// How many threads work on a frame.
+    /// Returns the number of threads that process a frame.
     fn threads(&self) -> usize;
 
-    /// Returns at least how many bytes of scratch memory a run of `program` needs, as far as that is known before any
-    /// weight is read.
+    /// Returns a lower bound of the bytes of scratch memory for a run of `program`, which is known before weights are
+    /// read.
     fn least_scratch_bytes(&self, _program: &Program) -> usize {
         0
     }
@@ -89,16 +89,16 @@ pub trait Executor: Send + Sync + fmt::Debug {
         Arc::new(HostQueue)
     }
 
-    /// Lays out `program` for this device, reading and packing what it needs of `weights`; packed forms are kept there
-    /// and shared by every program compiled over them. Slow: never on the frame path.
+    /// Compiles `program` for this device, reading and packing the required `weights`; packed forms are cached there
+    /// and shared by all programs over them. Slow: never on the frame path.
     ///
     /// # Errors
     ///
-    /// `BadModel` where a weight is missing or misshapen, `OutOfMemory`, `Unsupported`.
+    /// `BadModel` if a weight is missing or misshapen, `OutOfMemory`, `Unsupported`.
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>>;
 }
 
-/// A compiled program. Shared between threads: what a run changes is in its [`Scratch`].
+/// A compiled program. Shared between threads: a run writes to its [`Scratch`] memory only.
 pub trait Network: Send + Sync + fmt::Debug {
     /// Returns the program.
     fn program(&self) -> &Program;
@@ -108,7 +108,7 @@ pub trait Network: Send + Sync + fmt::Debug {
         0
     }
 
-    /// Computes all that does not change from frame to frame (keys and values of a prompt, time embeddings).
+    /// Computes everything that does not change between frames (keys and values of a prompt, time embeddings).
     /// `inputs` are the program's constant inputs in order, each channels-last and as long as its shape. May run on any
     /// thread, during runs.
     ///
@@ -117,7 +117,7 @@ pub trait Network: Send + Sync + fmt::Debug {
     /// `InvalidArgument` for a wrong number or length of inputs, and those of the device.
     fn constants(&self, inputs: &[&[f32]]) -> Result<Constants>;
 
-    /// Runs on one frame. A device may finish it later: [`Queue`]s keep the order of what is given to them. On the CPU
+    /// Runs on one frame. A device may finish it later: a [`Queue`] preserves the order of operations. On the CPU
     /// it allocates nothing if the scratch memory has [`scratch_bytes`](Self::scratch_bytes).
     ///
     /// # Errors
@@ -141,7 +141,7 @@ pub trait Network: Send + Sync + fmt::Debug {
         Ok(FrameKeys::new(()))
     }
 
-    /// As [`run`](Self::run), on slices of host memory. Allocates for more than 8 inputs or outputs.
+    /// Like [`run`](Self::run), on slices of host memory. Allocates for more than 8 inputs or outputs.
     ///
     /// # Errors
     ///
@@ -157,16 +157,16 @@ pub trait Network: Send + Sync + fmt::Debug {
     }
 }
 
-/// What a network worked out from its constant inputs; belongs to the network that made it.
+/// Values computed from constant inputs; valid for the network that computed them only.
 pub struct Constants(Box<dyn Any + Send + Sync>);
 
 impl Constants {
-    /// Wraps an executor's own form.
+    /// Wraps the executor's own type.
     pub fn new<T: Send + Sync + 'static>(value: T) -> Self {
         Self(Box::new(value))
     }
 
-    /// The executor's own form, if `T` is it.
+    /// Returns the executor's own type, if it is `T`.
     pub fn get<T: 'static>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }

@@ -1,4 +1,4 @@
-//! An executor whose networks do nothing, so that everything around them can be measured.
+//! An executor whose networks do nothing, for measuring everything else.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::{Constants, Executor, Network, RunArgs};
 use crate::error::Result;
 use crate::net::{Program, Weights};
 
-/// Runs nothing: outputs keep what they hold.
+/// Runs nothing: outputs are unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullExecutor;
 

@@ -1,8 +1,8 @@
 //! Calibration: records the ranges of activations for int8 quantization.
 //!
-//! An [`Observing`] executor compiles programs that also give back the inputs of all candidates, and shows these to an
-//! [`Observer`] after each run. The executor below knows nothing of it. It is for calibration: a run takes memory for
-//! every value at once, and allocates.
+//! An [`Observing`] executor compiles programs that also output the inputs of all candidate layers, and passes these to
+//! an [`Observer`] after each run. The wrapped executor is unaffected. It is for calibration only: a run needs memory
+//! for all values simultaneously, and allocates.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,50 +12,50 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::{ByteScale, ByteScales, Candidate, candidates, weight_bytes};
 use crate::net::{Program, Shape, ValueId, WeightSource, Weights};
 
-/// Numbers of a layer's input that are kept of a run, evenly spread.
+/// Sampled elements of a layer's input per run, evenly spaced.
 const SAMPLE: usize = 1 << 14;
-/// The most that are kept in all; then new ones take the place of old ones.
+/// Maximum total number of samples; then new ones replace old ones.
 const MAX_SAMPLE: usize = 1 << 18;
-/// Output pixels of a run whose inputs are kept, to work out what is lost; and of all runs.
+/// Output pixels per run whose inputs are sampled, for estimating the error; and of all runs.
 const PATCHES: usize = 2;
 const MAX_PATCHES: usize = 24;
-/// The most output channels for which that is worked out, evenly spread.
+/// Maximum number of output channels for that estimate, evenly spaced.
 const CHANNELS: usize = 256;
 
-/// What the layers of one network have read so far.
+/// Observations of the layers of one network.
 #[derive(Debug, Default)]
 pub struct Observer {
     // By the name of the weight.
     layers: Mutex<BTreeMap<String, Seen>>,
 }
 
-/// What an observer found out about a layer.
+/// The quantization of a layer, and its error.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observed {
-    /// How its input becomes bytes.
+    /// The quantization of its input.
     pub scale: ByteScale,
-    /// What rounding its input and its weights does to its output: the root of the mean square of the differences, as a
-    /// part of the root of the mean square of the output.
+    /// The error of the output due to quantized input and weights: its root mean square, relative to that of the
+    /// output.
     pub error: f64,
 }
 
-/// What a layer read.
+/// Observations of a layer's input.
 #[derive(Debug, Default)]
 struct Seen {
     runs: usize,
-    /// Numbers in all.
+    /// Number of elements.
     count: usize,
     least: f32,
     largest: f32,
     sample: Vec<f32>,
-    /// Where the next number of the sample goes once it is full.
+    /// The index of the next sample to replace.
     next: usize,
-    /// What output pixels are made from, each in the order of a weight's row.
+    /// Inputs of sampled output pixels, each in the order of a weight's row.
     patches: Vec<Vec<f32>>,
 }
 
 impl Observer {
-    /// Nothing seen yet.
+    /// Returns an observer without observations.
     pub fn new() -> Self {
         Self::default()
     }
@@ -64,13 +64,13 @@ impl Observer {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was found out about each layer, by the name of its weight. Slow: reads the weights out of `source`.
+    /// Returns the quantization of each layer, by the name of its weight. Slow: reads the weights from `source`.
     ///
     /// # Errors
     ///
-    /// `BadModel` for a layer that read what is not a number, and what reading reports.
+    /// `BadModel` for a layer whose input had NaN, and errors of reading.
     pub fn layers_seen(&self, source: &dyn WeightSource) -> Result<BTreeMap<String, Observed>> {
-        let one = |(name, seen): (&String, &Seen)| Ok((name.clone(), seen.judge(name, source)?));
+        let one = |(name, seen): (&String, &Seen)| Ok((name.clone(), seen.observed(name, source)?));
         self.layers().iter().map(one).collect()
     }
 
@@ -82,7 +82,7 @@ impl Observer {
         let (x, out) = (program.shape(candidate.input), program.shape(candidate.output));
         for i in 0..PATCHES {
             if seen.patches.len() < MAX_PATCHES {
-                // Steps of the golden ratio, which come near to no pixel twice.
+                // Steps of the golden ratio, which sample pixels evenly without repetition.
                 let place = ((seen.runs * PATCHES + i) as f64 * 0.618_033_988_749_895).fract();
                 let pixels = out.n * out.pixels();
                 let pixel = ((place * pixels as f64) as usize).min(pixels.saturating_sub(1));
@@ -95,7 +95,7 @@ impl Observer {
 
 impl Seen {
     fn add(&mut self, numbers: &[f32]) {
-        // `min` and `max` pass over what is not a number; the sum does not.
+        // `min` and `max` ignore NaN; the sum does not.
         let (mut least, mut largest, mut sum) = (self.least, self.largest, 0.0);
         for &x in numbers {
             least = least.min(x);
@@ -105,7 +105,7 @@ impl Seen {
         (self.least, self.largest) = (least + sum, largest + sum);
         self.count += numbers.len();
         let step = numbers.len().div_ceil(SAMPLE).max(1);
-        // A multiple of the channels would see some of them alone.
+        // A stride that is a multiple of the channels would sample some channels only.
         let step = if step > 1 { step | 1 } else { step };
         for &x in numbers.iter().skip(self.runs % step).step_by(step) {
             if self.sample.len() < MAX_SAMPLE {
@@ -117,7 +117,7 @@ impl Seen {
         }
     }
 
-    fn judge(&self, name: &str, source: &dyn WeightSource) -> Result<Observed> {
+    fn observed(&self, name: &str, source: &dyn WeightSource) -> Result<Observed> {
         if !self.least.is_finite() || !self.largest.is_finite() {
             let text =
                 format!("input of {name}: got values that are not finite, expected finite ones to choose a scale");
@@ -150,7 +150,7 @@ impl Seen {
     }
 }
 
-/// In short stretches of `f32`, which the compiler does several at a time.
+/// Computes in short blocks of `f32`, which the compiler vectorizes.
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     const LANES: usize = 16;
     let mut sum = 0.0;
@@ -164,8 +164,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     sum
 }
 
-/// What an output pixel is made from, in the order of a weight's row: input channel after input channel, of each all
-/// taps.
+/// The inputs of an output pixel, in the order of a weight's row: by input channel, then tap.
 fn patch(candidate: &Candidate, [x, out]: [Shape; 2], pixel: usize, numbers: &[f32]) -> Vec<f32> {
     let Candidate { kernel, stride, padding, upsample, .. } = *candidate;
     let enlarged = usize::from(upsample);
@@ -181,8 +180,8 @@ fn patch(candidate: &Candidate, [x, out]: [Shape; 2], pixel: usize, numbers: &[f
     (0..x.c).flat_map(|c| (0..kernel * kernel).map(move |tap| (c, tap))).map(|(c, tap)| at(c, tap)).collect()
 }
 
-/// The layers of `program` that could be done in eight bits, all of them, by one run on these inputs: for benches, where
-/// what a layer loses does not count.
+/// Returns the quantization of all candidate layers of `program` after a single run on these inputs: for benchmarks,
+/// regardless of the error.
 ///
 /// # Errors
 ///
@@ -204,7 +203,7 @@ pub fn byte_scales(
     Ok(observer.layers_seen(&**source)?.into_iter().map(|(name, seen)| (name, seen.scale)).collect())
 }
 
-/// An executor whose networks are watched.
+/// An executor that observes its networks.
 #[derive(Debug)]
 pub struct Observing {
     inner: Arc<dyn Executor>,
@@ -212,7 +211,7 @@ pub struct Observing {
 }
 
 impl Observing {
-    /// Watches what `inner` runs.
+    /// Wraps `inner`.
     pub fn new(inner: Arc<dyn Executor>, observer: Arc<Observer>) -> Self {
         Self { inner, observer }
     }
@@ -264,7 +263,7 @@ struct ObservedNetwork {
     inner: Arc<dyn Network>,
     program: Arc<Program>,
     candidates: Vec<Candidate>,
-    /// What the inner network gives back after the outputs.
+    /// The additional outputs of the inner network.
     watched: Vec<ValueId>,
     observer: Arc<Observer>,
 }
@@ -338,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watched_network_gives_the_same_and_tells_the_ranges() {
+    fn observed_network_gives_equal_results_and_records_ranges() {
         let numbers: Vec<f32> = (0..6 * 5 * 32).map(|i| (i as f32 * 0.71).sin() * 3.0).collect();
         let (output, layers) = observe(&numbers);
         let program = program();
@@ -360,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_told_by_the_layer() {
+    fn nan_is_reported_with_its_layer() {
         let mut numbers = vec![0.5; 6 * 5 * 32];
         numbers[100] = f32::NAN;
         let refused = observe(&numbers).1.unwrap_err();

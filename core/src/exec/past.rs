@@ -1,29 +1,29 @@
-//! What attention looks back to: keys and values of earlier frames, kept between runs.
+//! Cached attention: keys and values of earlier frames, stored between runs.
 
 use std::any::Any;
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most frames that a run looks back to.
+/// Maximum number of earlier frames of a run.
 pub const MOST_PAST_FRAMES: usize = 4;
 
-/// Keeps the keys and values of one frame, of every layer that looks back; belongs to the network that made it. Its numbers
-/// are stored as the executor stores them, and never leave it.
+/// The keys and values of one frame, for all layers with cached attention; valid for the network that created it. They
+/// are in the executor's own format and memory.
 pub struct FrameKeys(Box<dyn Any + Send + Sync>);
 
 impl FrameKeys {
-    /// Wraps an executor's own form.
+    /// Wraps the executor's own type.
     pub fn new<T: Send + Sync + 'static>(value: T) -> Self {
         Self(Box::new(value))
     }
 
-    /// The executor's own form, if `T` is it.
+    /// Returns the executor's own type, if it is `T`.
     pub fn get<T: 'static>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }
 
-    /// The executor's own form, to write, if `T` is it.
+    /// Returns the executor's own type for writing, if it is `T`.
     pub fn get_mut<T: 'static>(&mut self) -> Option<&mut T> {
         self.0.downcast_mut()
     }
@@ -35,16 +35,16 @@ impl fmt::Debug for FrameKeys {
     }
 }
 
-/// Says which frames a run looks back to, and where it leaves its own keys and values. Their order does not matter: keys
-/// have no position.
+/// The cached frames of a run, and the destination of its own keys and values. The order of frames does not matter:
+/// keys have no position.
 #[derive(Debug)]
 pub struct Past<'a> {
-    /// Room for the frames that are kept, at most [`MOST_PAST_FRAMES`]; made by the network's
+    /// Memory of the cached frames, at most [`MOST_PAST_FRAMES`], created by the network's
     /// [`frame_keys`](super::Network::frame_keys).
     pub frames: &'a mut [FrameKeys],
-    /// How many of them, from the first on, hold a frame; the others are not read.
+    /// Number of those, from the first on, that contain a frame; the others are not read.
     pub filled: usize,
-    /// Which one this run overwrites with its own, after it has looked at it.
+    /// The index of the one that this run overwrites with its own, after reading it.
     pub keep: Option<usize>,
 }
 
@@ -54,11 +54,11 @@ impl Past<'_> {
         Past { frames: &mut *self.frames, filled: self.filled, keep: self.keep }
     }
 
-    /// Refuses numbers that name no frame.
+    /// Checks the indices.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for more frames than a run looks back to, or a frame that there is not.
+    /// `InvalidArgument` for more frames than the maximum, or an index out of range.
     pub fn check(&self) -> Result<()> {
         let (len, filled) = (self.frames.len(), self.filled);
         let text = if len > MOST_PAST_FRAMES {

@@ -1,4 +1,4 @@
-//! Memory of a device, and what is done there between networks, in the order in which it is asked for.
+//! Memory of a device, and operations on it between networks, in the order of the calls.
 
 use std::any::Any;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::{Buffer, View, ViewMut, memory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Fit, FrameConverter, FrameView, FrameViewMut};
 
-/// Memory of an executor's device, and the order of what is done there.
+/// Memory of an executor's device, and the order of operations on it.
 ///
 /// The runs of networks and all of these methods take effect in the order of the calls. A device may finish them later;
 /// [`download`](Self::download) and [`finish_export`](Self::finish_export) wait. An error of the device may then be
@@ -47,22 +47,22 @@ pub trait Queue: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// As [`upload`](Self::upload).
+    /// Like [`upload`](Self::upload).
     fn download(&self, from: View<'_>, to: &mut [f32]) -> Result<()>;
 
-    /// Replaces `to` by `keep * to`, plus each of `terms` times its factor, in their order. What is multiplied by 0 is
+    /// Replaces `to` by `keep * to`, plus each of `terms` times its factor, in order. Operands with a factor of 0 are
     /// not read.
     ///
     /// # Errors
     ///
-    /// As [`upload`](Self::upload).
+    /// Like [`upload`](Self::upload).
     fn combine(&self, to: ViewMut<'_>, keep: f32, terms: &[(f32, View<'_>)]) -> Result<()>;
 
     /// Converts from -1..1 to 0..1, clamped.
     ///
     /// # Errors
     ///
-    /// As [`upload`](Self::upload).
+    /// Like [`upload`](Self::upload).
     fn to_unit(&self, from: View<'_>, to: ViewMut<'_>) -> Result<()>;
 
     /// Converts a frame to `[height, width, 3]` in -1..1.
@@ -79,12 +79,12 @@ pub trait Queue: Send + Sync + fmt::Debug {
         to: ViewMut<'_>,
     ) -> Result<()>;
 
-    /// Starts the transfer of an image, `[height, width, 3]` in -1..1, to the host. `from` stays as it is until
+    /// Starts the transfer of an image, `[height, width, 3]` in -1..1, to the host. `from` must not change until
     /// [`finish_export`](Self::finish_export).
     ///
     /// # Errors
     ///
-    /// As [`upload`](Self::upload).
+    /// Like [`upload`](Self::upload).
     fn begin_export(&self, from: View<'_>, transfer: &mut Transfer) -> Result<()>;
 
     /// Waits for the transfer, and converts the image `from`, of the width and height `size`, to the format of `to`.
@@ -101,7 +101,7 @@ pub trait Queue: Send + Sync + fmt::Debug {
         to: &mut FrameViewMut<'_>,
     ) -> Result<()>;
 
-    /// Returns the point between what was asked for before and after this call.
+    /// Returns the point between the operations before and after this call.
     fn mark(&self) -> Mark;
 
     /// Returns the time between two points, once both are reached.
@@ -109,8 +109,8 @@ pub trait Queue: Send + Sync + fmt::Debug {
 }
 
 impl dyn Queue + '_ {
-    /// Refuses what there is no memory for, before it is allocated. If it is unknown how much there is, the allocation
-    /// itself fails.
+    /// Checks that there is enough memory, before it is allocated. If the available memory is unknown, the allocation
+    /// itself may fail.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl dyn Queue + '_ {
         Ok(staging)
     }
 
-    /// Lets `fill` write all elements, in host memory; uploads them from `staging` if they are on a device.
+    /// Calls `fill` to write all elements, in host memory; uploads them from `staging` if they are on a device.
     ///
     /// # Errors
     ///
@@ -183,12 +183,12 @@ macro_rules! opaque {
                 Self::default()
             }
 
-            /// Wraps an executor's own form.
+            /// Wraps the executor's own type.
             pub fn of<T: Send + 'static>(value: T) -> Self {
                 Self(Some(Box::new(value)))
             }
 
-            /// Returns the executor's own form; another one is replaced by the default.
+            /// Returns the executor's own type; another one is replaced by the default.
             pub fn get_or_default<T: Default + Send + 'static>(&mut self) -> &mut T {
                 if !self.0.as_deref().is_some_and(<dyn Any + Send>::is::<T>) {
                     self.0 = Some(Box::new(T::default()));
@@ -219,7 +219,7 @@ enum MarkAt {
 }
 
 impl Mark {
-    /// Wraps an executor's own form.
+    /// Wraps the executor's own type.
     pub fn device<T: Send + 'static>(value: T) -> Self {
         Self(MarkAt::Device(Box::new(value)))
     }
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_multiplied_by_zero_does_not_count() {
+    fn operands_with_factor_zero_are_not_read() {
         let bad = [f32::NAN, f32::INFINITY];
         assert_eq!(combined(bad, 0.0, &[(0.0, &bad), (1.0, &[1.0, 2.0])]).unwrap(), [1.0, 2.0]);
         assert_eq!(combined([1.0, 2.0], 1.0, &[(0.0, &bad)]).unwrap(), [1.0, 2.0]);

@@ -1,7 +1,7 @@
-//! The oracle: candle tensors in `f32`, one operation at a time.
+//! The reference executor: candle tensors in `f32`, one operation at a time.
 //!
-//! Each operation is the shortest way to say what it means; norms take their statistics in `f64`. Nothing here is meant
-//! to be fast.
+//! Each operation is implemented in the simplest way; norms compute their statistics in `f64`. It is not optimized for
+//! speed.
 
 mod ops;
 mod past;
@@ -16,7 +16,7 @@ use super::{Constants, Executor, FrameKeys, Network, RunArgs, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Input, Op, Program, Rate, Shape, ValueId, Weights};
 
-/// Runs programs by candle on the CPU.
+/// Runs programs with candle on the CPU.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReferenceExecutor;
 
@@ -25,7 +25,7 @@ impl Executor for ReferenceExecutor {
         "reference"
     }
 
-    /// candle's thread pool is the whole process's.
+    /// candle's thread pool is shared by the whole process.
     fn threads(&self) -> usize {
         candle_core::utils::get_num_threads()
     }
@@ -53,7 +53,7 @@ impl Executor for ReferenceExecutor {
 struct ReferenceNetwork {
     program: Arc<Program>,
     weights: Vec<Arc<Tensor>>,
-    /// By value: the place of the last operation that reads it.
+    /// For each value, the index of the last operation that reads it.
     last_use: Vec<usize>,
     /// Identifies the network's own constants.
     id: Arc<()>,
@@ -64,7 +64,7 @@ struct ReferenceConstants {
     values: HashMap<ValueId, Tensor>,
 }
 
-/// Outputs are never done with.
+/// Outputs are never dropped.
 fn last_use(program: &Program) -> Vec<usize> {
     let mut last = vec![0; program.shapes().len()];
     for (place, op) in program.ops().iter().enumerate() {
@@ -87,7 +87,7 @@ impl Network for ReferenceNetwork {
             let result = self.apply(op, |value| values.get(&value))?;
             values.insert(op.output, result);
         }
-        // Kept is what the frames read.
+        // Only values that frames read are kept.
         let frame_ops = || self.program.ops().iter().filter(|op| !self.program.is_constant(op.output));
         values.retain(|value, _| {
             frame_ops().any(|op| op.inputs.contains(value))
@@ -151,7 +151,7 @@ impl ReferenceNetwork {
         Ok(())
     }
 
-    /// Attention over what is kept as well: keys and values one after the other, as though there were more tokens.
+    /// Attention including cached frames: concatenates keys and values, as for more tokens.
     fn attend_to_past<'a>(
         &self,
         op: &Op,
@@ -207,7 +207,7 @@ impl ReferenceNetwork {
     }
 }
 
-/// Ids and indices come from outside; anything else that fails here is the library's own.
+/// Ids and indices are inputs; other errors here are bugs of this library.
 fn failed(what: String, error: impl Into<ops::OpError>) -> Error {
     match error.into() {
         ops::OpError::Index { index, len } => {

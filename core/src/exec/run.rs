@@ -16,7 +16,7 @@ pub struct RunArgs<'a, 'b> {
     pub inputs: &'a [View<'a>],
     /// The program's outputs, in order, each as long as its shape.
     pub outputs: &'a mut [ViewMut<'b>],
-    /// Keys and values of earlier frames; without them, each layer sees its own alone, and none are kept.
+    /// Keys and values of earlier frames; without them, each layer attends to its own only, and none are stored.
     pub past: Option<Past<'a>>,
     /// The time of each step is added to these, in order; they are filled in if there are none yet. They stay empty if
     /// the device does not measure steps.
@@ -39,22 +39,22 @@ impl<'a, 'b> RunArgs<'a, 'b> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct StepTime {
-    /// The step and its shapes, in words; the same for steps that cost the same.
+    /// The description of the step and its shapes; equal for steps of equal cost.
     pub what: String,
-    /// Multiplications and additions of its products, counted as the plain algorithm does them; 0 for other steps.
+    /// Multiplications and additions of its products, counted as for the direct algorithm; 0 for other steps.
     pub operations: f64,
-    /// The time that it took, in nanoseconds.
+    /// Its duration, in nanoseconds.
     pub nanos: u64,
 }
 
 impl StepTime {
-    /// Returns the step `what`, which took no time yet.
+    /// Returns the step `what` with a duration of 0.
     pub(super) fn new(what: String, operations: f64) -> Self {
         Self { what, operations, nanos: 0 }
     }
 }
 
-/// The most inputs that a network has for each frame.
+/// Maximum number of frame inputs of a network.
 const MAX_INPUTS: usize = 192;
 
 /// The inputs of a run, collected without an allocation.

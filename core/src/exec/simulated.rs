@@ -1,7 +1,7 @@
-//! An executor that behaves as one with a device of its own: for tests of everything that uses executors.
+//! An executor with a simulated device, for tests of everything that uses executors.
 //!
-//! Its memory is in a table that only it can read, its work is done when something waits for it and not before, and it
-//! counts transfers. The numbers are those of the executor that it wraps.
+//! Its memory is in a table that only it can access, its work is deferred until something waits for it, and it counts
+//! transfers. The results are those of the executor that it wraps.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Fit, FrameConverter, FrameView, FrameViewMut};
 use crate::net::{Program, Weights};
 
-/// How many frames may be in flight.
+/// Number of frames that may be in flight.
 const DEPTH: usize = 2;
 
 /// An executor with a simulated device.
@@ -27,20 +27,20 @@ pub struct SimulatedExecutor {
     device: Arc<Device>,
 }
 
-/// What a simulated device did.
+/// Counters of a simulated device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeviceCounts {
-    /// Transfers to the device, also those of host memory that was given to a network.
+    /// Transfers to the device, including those of host memory passed to a network.
     pub uploads: u64,
-    /// Transfers to the host, also those of networks that wrote to host memory.
+    /// Transfers to the host, including those of networks that write to host memory.
     pub downloads: u64,
-    /// How often the host waited for the device.
+    /// Number of times that the host waited for the device.
     pub waits: u64,
     /// Runs of networks.
     pub runs: u64,
 }
 
-/// What is done later.
+/// Deferred work.
 type Work = Box<dyn FnOnce(&mut Tables) -> Result<()> + Send>;
 
 #[derive(Default)]
@@ -65,7 +65,7 @@ struct Tables {
     scratch: Scratch,
 }
 
-/// A buffer's own form: its number in the table.
+/// The type of a buffer: its index in the table.
 struct Handle {
     id: u64,
     device: Arc<Device>,
@@ -73,35 +73,35 @@ struct Handle {
 
 /// Elements of a buffer of the table.
 #[derive(Clone)]
-struct Place {
+struct TableRef {
     id: u64,
     range: Range<usize>,
 }
 
-/// What work reads.
+/// An operand of deferred work.
 enum Source {
-    Buffer(Place),
-    /// A copy of host memory, as it was when the work was asked for.
+    Buffer(TableRef),
+    /// A copy of host memory, from the time when the work was requested.
     Host(Vec<f32>),
 }
 
 impl SimulatedExecutor {
-    /// Wraps `inner`, with memory without a limit.
+    /// Wraps `inner`, without a memory limit.
     pub fn new(inner: Arc<dyn Executor>) -> Self {
         Self::with_memory(inner, 0)
     }
 
-    /// Wraps `inner`, on a device with `bytes` of memory for buffers; without a limit for 0.
+    /// Wraps `inner`, on a device with `bytes` of memory for buffers; unlimited for 0.
     pub fn with_memory(inner: Arc<dyn Executor>, bytes: u64) -> Self {
         Self { inner, device: Arc::new(Device { memory: bytes, ..Device::default() }) }
     }
 
-    /// Returns what the device did since the last call.
+    /// Returns the counters since the last call.
     pub fn take_counts(&self) -> DeviceCounts {
         std::mem::take(&mut self.device.state().counts)
     }
 
-    /// Returns how many steps of work are not yet done.
+    /// Returns the number of deferred steps.
     pub fn unfinished(&self) -> usize {
         self.device.state().work.len()
     }
@@ -139,7 +139,7 @@ impl Device {
         self.state().work.push_back(Box::new(work));
     }
 
-    /// Does all work, and returns the first error.
+    /// Executes all deferred work, and returns the first error.
     fn wait(&self) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.counts.waits += 1;
@@ -156,7 +156,7 @@ impl Device {
         (self.memory > 0).then(|| self.memory.saturating_sub(used as u64))
     }
 
-    /// What `view` is of, for work; host memory is uploaded.
+    /// Converts `view` to an operand; host memory is uploaded.
     fn source(self: &Arc<Self>, view: View<'_>) -> Result<Source> {
         match view {
             View::Host(elements) => {
@@ -166,25 +166,25 @@ impl Device {
             View::Device(view) => {
                 let handle: &Handle = view.memory().ok_or_else(foreign)?;
                 self.check(handle)?;
-                Ok(Source::Buffer(Place { id: handle.id, range: view.range() }))
+                Ok(Source::Buffer(TableRef { id: handle.id, range: view.range() }))
             }
         }
     }
 
-    /// The elements of the table that `view` is of; `None` for host memory.
-    fn target(self: &Arc<Self>, view: &mut ViewMut<'_>) -> Result<Option<Place>> {
+    /// Returns the elements of the table that `view` refers to; `None` for host memory.
+    fn target(self: &Arc<Self>, view: &mut ViewMut<'_>) -> Result<Option<TableRef>> {
         let ViewMut::Device(view) = view else { return Ok(None) };
         let range = view.range();
         let handle: &mut Handle = view.memory().ok_or_else(foreign)?;
         self.check(handle)?;
-        Ok(Some(Place { id: handle.id, range }))
+        Ok(Some(TableRef { id: handle.id, range }))
     }
 
     fn check(self: &Arc<Self>, handle: &Handle) -> Result<()> {
         if Arc::ptr_eq(self, &handle.device) { Ok(()) } else { Err(foreign()) }
     }
 
-    /// Does `work` later on the elements of `to`, or now if they are in host memory.
+    /// Defers `work` on the elements of `to`, or executes it now if they are in host memory.
     fn write(
         self: &Arc<Self>,
         mut to: ViewMut<'_>,
@@ -225,21 +225,22 @@ impl Tables {
     fn read(&self, source: &Source) -> Result<Vec<f32>> {
         match source {
             Source::Host(elements) => Ok(elements.clone()),
-            Source::Buffer(Place { id, range }) => {
+            Source::Buffer(TableRef { id, range }) => {
                 let elements = self.buffers.get(id).and_then(|buffer| buffer.get(range.clone()));
-                elements.map(<[f32]>::to_vec).ok_or_else(gone)
+                elements.map(<[f32]>::to_vec).ok_or_else(freed_buffer)
             }
         }
     }
 
-    fn write(&mut self, Place { id, range }: &Place, elements: &[f32]) -> Result<()> {
-        let place = self.buffers.get_mut(id).and_then(|buffer| buffer.get_mut(range.clone())).ok_or_else(gone)?;
+    fn write(&mut self, TableRef { id, range }: &TableRef, elements: &[f32]) -> Result<()> {
+        let place =
+            self.buffers.get_mut(id).and_then(|buffer| buffer.get_mut(range.clone())).ok_or_else(freed_buffer)?;
         place.copy_from_slice(elements);
         Ok(())
     }
 }
 
-fn gone() -> Error {
+fn freed_buffer() -> Error {
     Error::new(ErrorKind::Internal, "the simulated device has no such buffer")
 }
 
@@ -251,14 +252,14 @@ fn foreign() -> Error {
 #[derive(Debug)]
 struct SimulatedQueue(Arc<Device>);
 
-/// The picture of a transfer, once it is done.
+/// The picture of a transfer, once it is complete.
 type Exported = Arc<Mutex<Vec<f32>>>;
 
 impl Queue for SimulatedQueue {
     fn buffer(&self, len: usize) -> Result<Buffer> {
         let bytes = len.saturating_mul(size_of::<f32>());
         if self.0.free().is_some_and(|free| free < bytes as u64) {
-            // What was dropped is freed with the work that comes before.
+            // Dropped buffers are freed with the preceding work.
             drop(self.0.wait()?);
             let queue: &dyn Queue = self;
             queue.require(bytes, "a buffer")?;

@@ -12,7 +12,7 @@ pub enum Decision {
     Skip,
 }
 
-/// Compares each frame with the last one computed, and says which ones to skip.
+/// Compares each frame with the last one computed, and determines which ones to skip.
 ///
 /// The decisions depend on the frames and the seed alone.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct SimilarFilter {
 }
 
 impl SimilarFilter {
-    /// Makes a filter that skips frames whose cosine with the last one computed is above `threshold`, 0 to 1 (at 1,
+    /// Creates a filter that skips frames whose cosine with the last one computed is above `threshold`, 0 to 1 (at 1,
     /// none), at most `max_skip` in succession.
     pub fn new(threshold: f32, max_skip: u32, seed: u64) -> Self {
         Self {
@@ -84,12 +84,12 @@ impl SimilarFilter {
     }
 }
 
-/// How likely a frame is skipped whose cosine with the last one computed is `cosine`; 0 for what is no number.
+/// How likely a frame is skipped whose cosine with the last one computed is `cosine`; 0 for NaN.
 fn skip_probability(cosine: f32, threshold: f32) -> f32 {
     if threshold >= 1.0 {
         return 0.0;
     }
-    // `max` gives its other side for a NaN.
+    // `max` returns the other operand for a NaN.
     (1.0 - (1.0 - cosine) / (1.0 - threshold)).max(0.0)
 }
 
@@ -114,7 +114,7 @@ fn dot_and_squares(a: &[f32], b: &[f32]) -> (f64, f64) {
     (dot, squares)
 }
 
-/// As [`dot_and_squares`], in `f32`, in lanes that the compiler can keep in registers.
+/// Like [`dot_and_squares`], in `f32`, in lanes that the compiler can keep in registers.
 #[inline(always)]
 fn block(a: &[f32], b: &[f32]) -> (f64, f64) {
     const LANES: usize = 16;
@@ -191,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_of_one_skips_nothing() {
+    fn threshold_of_one_skips_no_frame() {
         let mut filter = SimilarFilter::new(1.0, 10, 7);
         assert_eq!(decisions(&mut filter, &[1.0, 0.5], 5), [false; 5]);
     }
 
     #[test]
-    fn half_of_the_frames_half_way_are_skipped() {
+    fn half_of_the_frames_are_skipped_halfway_to_the_threshold() {
         let mut filter = SimilarFilter::new(0.98, u32::MAX, 7);
         let skipped = (0..4000).filter(|k| filter.see(&turned(if k % 2 == 0 { 1.0 } else { 0.99 })) == Decision::Skip);
         // A frame is compared with the last one computed, which is as often the same as the other one: two in three.
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_all_zeros_is_computed() {
+    fn nan_and_all_zeros_are_never_skipped() {
         let mut filter = SimilarFilter::new(0.5, 10, 7);
         assert_eq!(decisions(&mut filter, &[f32::NAN, 1.0], 3), [false; 3]);
         assert_eq!(decisions(&mut filter, &[0.0; 4], 3), [false; 3]);
@@ -244,7 +244,7 @@ mod tests {
         }
 
         #[test]
-        fn the_bound_holds_whatever_comes(
+        fn backlog_stays_within_its_bounds(
             images in prop::collection::vec(0.9_f32..1.0, 1..200), threshold in 0.0_f32..1.0, max_skip in 0_u32..5,
         ) {
             let mut filter = SimilarFilter::new(threshold, max_skip, 3);

@@ -16,17 +16,17 @@ use crate::{Error, ErrorKind, Result};
 
 /// Converts between frames and floating-point images.
 ///
-/// It keeps its scratch memory from call to call: with sizes and formats that stay the same it allocates nothing,
-/// but for the filter's tables (a few kilobytes) where it has to scale.
+/// It keeps its scratch memory between calls: with unchanged sizes and formats it allocates nothing,
+/// except for the filter's tables (a few kilobytes) if it has to scale.
 /// Scaling is Catmull-Rom, widened when the image shrinks (what PIL calls bicubic).
 #[derive(Debug)]
 pub struct FrameConverter {
     scaler: Scaler,
-    // Packed bytes of a frame that does not lie packed, or is not RGB.
+    // Packed bytes of a frame that is not packed RGB.
     packed: Vec<u8>,
     // Packed bytes after scaling.
     scaled: Vec<u8>,
-    // Packed planes of a YUV frame that does not lie packed.
+    // Packed planes of a YUV frame that is not packed.
     planes: Vec<u8>,
     // The same two for half-precision frames.
     floats: Vec<F32x3>,
@@ -51,7 +51,7 @@ impl Default for FrameConverter {
 }
 
 impl FrameConverter {
-    /// Makes a converter without scratch memory; it grows with the first frames.
+    /// Creates a converter without scratch memory; it grows with the first frames.
     pub fn new() -> Self {
         Self {
             scaler: Scaler::default(),
@@ -94,7 +94,7 @@ impl FrameConverter {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where `rgb` has another length than `width * height * 3`, `InvalidFrame` where the view has
+    /// `InvalidArgument` if `rgb` has another length than `width * height * 3`, `InvalidFrame` if the view has
     /// another size, `OutOfMemory`.
     pub fn from_signed(&mut self, rgb: &[f32], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
         self.write(rgb, (width, height), Span::Signed, view)

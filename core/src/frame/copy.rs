@@ -31,7 +31,7 @@ pub struct FrameCopier {
 }
 
 impl FrameCopier {
-    /// Makes a copier without scratch memory, which is allocated when formats differ.
+    /// Creates a copier without scratch memory, which is allocated when formats differ.
     pub fn new() -> Self {
         Self::default()
     }

@@ -116,7 +116,7 @@ impl fmt::Display for PixelFormat {
     }
 }
 
-/// Which row of a frame comes first in memory.
+/// The row of a frame that is first in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u32)]
 pub enum Origin {
@@ -138,7 +138,7 @@ pub enum YuvMatrix {
     Bt709 = 2,
 }
 
-/// Which byte values luma and chroma use.
+/// The range of byte values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u32)]
 pub enum YuvRange {
@@ -156,7 +156,7 @@ pub enum YuvRange {
 pub struct ColorSpace {
     /// The weights of red, green and blue in luma.
     pub matrix: YuvMatrix,
-    /// Which byte values are used.
+    /// The range of byte values.
     pub range: YuvRange,
 }
 

@@ -76,7 +76,7 @@ pub struct Stamp {
 #[derive(Debug)]
 pub struct Frame {
     head: Head,
-    // Invariant: as long as the format says, to the byte.
+    // Invariant: exactly the length that the format requires.
     pixels: Vec<u8>,
     id: FrameId,
     stamp: Stamp,
@@ -84,7 +84,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Makes a frame without a pool, from pixels whose rows and planes follow each other without a gap.
+    /// Creates a frame without a pool, from pixels whose rows and planes follow each other without a gap.
     ///
     /// ```
     /// use dreamframe::{Frame, PixelFormat};
@@ -132,7 +132,7 @@ impl Frame {
         &mut self.pixels
     }
 
-    /// Returns how the pixels lie in memory.
+    /// Returns the pixel format.
     pub fn format(&self) -> PixelFormat {
         self.head.format
     }
@@ -147,12 +147,12 @@ impl Frame {
         self.head.height
     }
 
-    /// Returns which row comes first in memory.
+    /// Returns the row that is first in memory.
     pub fn origin(&self) -> Origin {
         self.head.origin
     }
 
-    /// Sets which row comes first in memory; moves no pixels.
+    /// Sets the row that is first in memory; moves no pixels.
     pub fn set_origin(&mut self, origin: Origin) {
         self.head.origin = origin;
     }

@@ -5,7 +5,7 @@ use half::f16;
 use super::span::Span;
 use crate::simd;
 
-/// How the bytes of a pixel lie.
+/// The byte order of a pixel.
 #[derive(Clone, Copy)]
 pub(super) enum Channels {
     Rgb,

@@ -8,7 +8,7 @@ use super::view::Head;
 use super::{Frame, FrameView, PixelFormat};
 use crate::{Error, ErrorKind, Result};
 
-/// Makes frames from the buffers of frames that were dropped.
+/// Creates frames, reusing the buffers of dropped ones.
 ///
 /// Clones share their buffers. Frames and pools may be used on any threads, and take no lock. A pool keeps a
 /// bounded number of idle buffers and frees the rest, and frames may outlive it.
@@ -32,12 +32,12 @@ pub struct FramePool {
 }
 
 impl FramePool {
-    /// Makes an empty pool that keeps at most `idle` buffers (at least one) for the next frames.
+    /// Creates an empty pool that keeps at most `idle` buffers (at least one) for the next frames.
     pub fn new(idle: usize) -> Self {
         Self { idle: Arc::new(ArrayQueue::new(idle.max(1))) }
     }
 
-    /// Makes a packed frame of `width` x `height` pixels, top-left, in the default color space, with id 0 and
+    /// Creates a packed frame of `width` x `height` pixels, top-left, in the default color space, with id 0 and
     /// timestamp 0.
     ///
     /// The contents of its pixels are unspecified.
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_keeps_no_more_buffers_than_it_was_told() {
+    fn pool_keeps_at_most_its_limit_of_buffers() {
         let pool = FramePool::new(2);
         let frames: Vec<_> = (0..5).map(|_| pool.frame(PixelFormat::Rgb8, 8, 8).unwrap()).collect();
         drop(frames);

@@ -1,4 +1,4 @@
-//! Where a frame comes to lie in an image of another shape, and the scaling to it.
+//! Placement of a frame in an image of another aspect ratio, and scaling.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ impl From<Rect> for Crop {
     }
 }
 
-/// Which part of the frame becomes which part of the image.
+/// The mapping of a part of the frame to a part of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Placement {
     pub(super) source: Rect,
@@ -93,7 +93,7 @@ impl Scaler {
         self.inner.floats(Filter::CatmullRom, (pixels, size), crop.into(), (out, to)).map_err(failed)
     }
 
-    /// As [`scale`](Self::scale), with pixels of four bytes.
+    /// Like [`scale`](Self::scale), with pixels of four bytes.
     pub(super) fn scale_bytes(
         &mut self,
         bytes: &[u8],
@@ -105,7 +105,7 @@ impl Scaler {
         self.inner.bytes(Filter::CatmullRom, (bytes, size), crop.into(), (out, to)).map_err(failed)
     }
 
-    /// As [`scale_bytes`](Self::scale_bytes), with pixels of three bytes to pixels of four: the library's code for
+    /// Like [`scale_bytes`](Self::scale_bytes), with pixels of three bytes to pixels of four: the library's code for
     /// three would do the same, and is a third of a megabyte.
     pub(super) fn scale_rgb(
         &mut self,
@@ -119,7 +119,7 @@ impl Scaler {
         let columns = reached(crop.left, crop.width, to.0, width);
         let rows = reached(crop.top, crop.height, to.1, height);
         let mut widened = std::mem::take(&mut self.widened);
-        // What lies outside is of an earlier frame, and is not read.
+        // Pixels outside are of an earlier frame, and are not read.
         let lines = grow(&mut widened, width * height * 4)?.chunks_exact_mut(width * 4);
         for (to, from) in lines.zip(bytes.chunks_exact(width * 3)).skip(rows.start).take(rows.len()) {
             let from = from.get(columns.start * 3..columns.end * 3).unwrap_or_default();
@@ -141,7 +141,7 @@ fn reached(start: u32, len: u32, to: u32, side: usize) -> Range<usize> {
     start.saturating_sub(beyond) as usize..end.min(side)
 }
 
-/// Gives each pixel of three bytes a fourth, as many as `to` has room for.
+/// Adds a fourth byte to each pixel of three bytes, for as many pixels as `to` holds.
 pub(crate) fn widen(from: &[u8], to: &mut [u8]) {
     for (to, from) in to.as_chunks_mut::<4>().0.iter_mut().zip(from.as_chunks::<3>().0) {
         let [r, g, b] = *from;
@@ -149,7 +149,7 @@ pub(crate) fn widen(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// Sizes and crops are worked out here, so the library has nothing to refuse.
+/// Sizes and crops are computed here, so the library has nothing to refuse.
 fn failed(error: ResizeError) -> Error {
     Error::new(ErrorKind::Internal, "failed to resize a valid image").with_source(error)
 }

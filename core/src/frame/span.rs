@@ -1,6 +1,6 @@
 //! The numbers that stand for the darkest and the brightest, and bytes in between.
 
-/// What 0 and 255 become.
+/// The values of 0 and 255.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Span {
     /// -1 and 1.
@@ -20,7 +20,7 @@ impl Span {
         }
     }
 
-    /// A number of 0..=1 in this span; what lies outside is clamped, not-a-number is 0.
+    /// Converts a value of 0..=1 to this span; out-of-range values are clamped, NaN becomes 0.
     #[inline(always)]
     pub(super) fn of_unit(self, value: f32) -> f32 {
         let value = clamped(value);
@@ -30,7 +30,7 @@ impl Span {
         }
     }
 
-    /// A number of this span as 0..=1; what lies outside is clamped, not-a-number is 0.
+    /// Converts a value of this span to 0..=1; out-of-range values are clamped, NaN becomes 0.
     #[inline(always)]
     pub(super) fn to_unit(self, value: f32) -> f32 {
         let value = match self {
@@ -58,7 +58,7 @@ fn truncated(value: f32) -> u8 {
     (nearest.to_bits() - above) as u8
 }
 
-/// Clamps to 0..=1; not-a-number is 0, which `f32::clamp` would let through.
+/// Clamps to 0..=1; NaN is 0, which `f32::clamp` would let through.
 #[inline(always)]
 fn clamped(value: f32) -> f32 {
     let value = if value > 0.0 { value } else { 0.0 };
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_comes_back_and_what_lies_outside_is_clamped() {
+    fn bytes_round_trip_and_out_of_range_values_are_clamped() {
         for span in [Span::Signed, Span::Unit] {
             for byte in 0..=255 {
                 assert_eq!(span.to_byte(span.of_byte(byte)), byte);

@@ -112,7 +112,7 @@ fn half_precision_is_clamped_and_keeps_what_bytes_cannot_say() {
 
 /// Luma and chroma of the primaries as BT.601-7 and BT.709-6 have them, in 8 bits.
 #[test]
-fn the_primaries_have_the_luma_and_chroma_of_the_standards() {
+fn primaries_have_the_luma_and_chroma_of_the_standards() {
     let cases = [
         (YuvMatrix::Bt601, YuvRange::Limited, [[81, 90, 240], [145, 54, 34], [41, 240, 110]]),
         (YuvMatrix::Bt709, YuvRange::Limited, [[63, 102, 240], [173, 42, 26], [32, 240, 118]]),
@@ -261,7 +261,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_is_read_back_from_any_layout(
+    fn weights_of_any_layout_round_trip(
         width in 1_u32..70, height in 1_u32..20, padding in 0_usize..9,
         format in prop::sample::select(&FORMATS[..]), origin in any_origin(), color in any_color(),
         rgb in any::<[u8; 3]>(),

@@ -44,7 +44,7 @@ pub struct PlaneMut<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct FrameView<'a> {
     head: Head,
-    // Invariant: as long as `head.planes` and the stride say, to the byte; empty past the format's planes.
+    // Invariant: exactly the length given by `head.planes` and the stride; empty past the format's planes.
     planes: [&'a [u8]; 3],
     // Invariant: at least 1, and at least the row bytes.
     strides: [usize; 3],
@@ -78,7 +78,7 @@ pub struct FrameViewMut<'a> {
     strides: [usize; 3],
 }
 
-/// What the two views have in common.
+/// The common part of both views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) format: PixelFormat,
@@ -99,7 +99,7 @@ impl Head {
         Ok(Self { format, width, height, origin: Origin::default(), color: ColorSpace::default(), sizes })
     }
 
-    /// Checks the stride and length of plane `index`, and gives the length that holds pixels.
+    /// Checks the stride and length of plane `index`, and returns the length of its pixels.
     fn check_plane(&self, index: usize, len: usize, stride: usize) -> Result<usize> {
         let size = self.sizes.get(index).copied().unwrap_or_default();
         let what = || format!("plane {index} of a {} frame of {}x{}", self.format, self.width, self.height);
@@ -149,7 +149,7 @@ fn invalid(text: String) -> Error {
 }
 
 impl<'a> FrameView<'a> {
-    /// Makes a view of planes with strides, in the order of the format.
+    /// Creates a view of planes with strides, in the order of the format.
     ///
     /// Nothing is copied, and no alignment is required. The origin is top-left and the color space BT.709 limited
     /// until [`with_origin`](Self::with_origin) and [`with_color`](Self::with_color) change them. The last row of a
@@ -172,7 +172,7 @@ impl<'a> FrameView<'a> {
         Ok(view)
     }
 
-    /// Makes a view of pixels whose rows and planes follow each other without a gap:
+    /// Creates a view of pixels whose rows and planes follow each other without a gap:
     /// [`packed_len`](PixelFormat::packed_len) bytes.
     ///
     /// ```
@@ -194,7 +194,7 @@ impl<'a> FrameView<'a> {
         Ok(Self::split(head, pixels))
     }
 
-    /// Makes a view of packed pixels that are known to be long enough for `head`.
+    /// Creates a view of packed pixels that are known to be long enough for `head`.
     pub(super) fn split(head: Head, pixels: &'a [u8]) -> Self {
         let mut view = Self { head, planes: [&[]; 3], strides: [1; 3], stamp: Stamp::default() };
         let mut rest = pixels;
@@ -205,7 +205,7 @@ impl<'a> FrameView<'a> {
         view
     }
 
-    /// Sets which row comes first in memory.
+    /// Sets the row that is first in memory.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.head.origin = origin;
@@ -239,7 +239,7 @@ impl<'a> FrameView<'a> {
         Some(Plane { pixels: self.planes.get(index)?, stride: *self.strides.get(index)? })
     }
 
-    /// Returns the rows of plane `index` as they lie in memory, without the padding; none past the format's planes.
+    /// Returns the rows of plane `index` in memory order, without the padding; none past the format's planes.
     pub fn rows(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + use<'a> {
         let pixels = self.planes.get(index).copied().unwrap_or_default();
         let stride = self.strides.get(index).copied().unwrap_or(1);
@@ -258,7 +258,7 @@ impl<'a> FrameView<'a> {
 }
 
 impl<'a> FrameViewMut<'a> {
-    /// Makes a view of planes with strides, in the order of the format; as [`FrameView::new`].
+    /// Creates a view of planes with strides, in the order of the format; as [`FrameView::new`].
     ///
     /// # Errors
     ///
@@ -282,7 +282,7 @@ impl<'a> FrameViewMut<'a> {
         Ok(view)
     }
 
-    /// Makes a view of memory whose rows and planes follow each other without a gap; as [`FrameView::packed`].
+    /// Creates a view of memory whose rows and planes follow each other without a gap; as [`FrameView::packed`].
     ///
     /// # Errors
     ///
@@ -293,7 +293,7 @@ impl<'a> FrameViewMut<'a> {
         Ok(Self::split(head, pixels))
     }
 
-    /// Makes a view of packed memory that is known to be long enough for `head`.
+    /// Creates a view of packed memory that is known to be long enough for `head`.
     pub(super) fn split(head: Head, pixels: &'a mut [u8]) -> Self {
         let mut view = Self { head, planes: [&mut [], &mut [], &mut []], strides: [1; 3] };
         let mut rest = pixels;
@@ -305,7 +305,7 @@ impl<'a> FrameViewMut<'a> {
         view
     }
 
-    /// Sets which row comes first in memory.
+    /// Sets the row that is first in memory.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.head.origin = origin;
@@ -334,7 +334,7 @@ impl<'a> FrameViewMut<'a> {
         Some(PlaneMut { pixels: self.planes.get_mut(index)?, stride })
     }
 
-    /// Returns the rows of plane `index` as they lie in memory, without the padding; none past the format's planes.
+    /// Returns the rows of plane `index` in memory order, without the padding; none past the format's planes.
     pub fn rows_mut(&mut self, index: usize) -> impl ExactSizeIterator<Item = &mut [u8]> + DoubleEndedIterator {
         let stride = self.strides.get(index).copied().unwrap_or(1);
         let row_bytes = self.head.sizes.get(index).map_or(0, |size| size.row_bytes);
@@ -348,7 +348,7 @@ impl<'a> FrameViewMut<'a> {
         })
     }
 
-    /// Copies the pixels of a view of the same format and size, as they lie in memory.
+    /// Copies the pixels of a view of the same format and size, in memory order.
     pub(super) fn copy_rows(&mut self, from: &FrameView<'_>) {
         for plane in 0..self.head.format.planes() {
             for (to, from) in self.rows_mut(plane).zip(from.rows(plane)) {
@@ -357,7 +357,7 @@ impl<'a> FrameViewMut<'a> {
         }
     }
 
-    /// All planes at once, with their strides.
+    /// Returns all planes, with their strides.
     pub(super) fn planes_mut(&mut self) -> ([&mut [u8]; 3], [usize; 3]) {
         let [a, b, c] = &mut self.planes;
         ([a, b, c], self.strides)
@@ -372,7 +372,7 @@ impl<'a> FrameViewMut<'a> {
 macro_rules! head_accessors {
     ($view:ident) => {
         impl $view<'_> {
-            /// Returns how the pixels lie in memory.
+            /// Returns the pixel format.
             pub fn format(&self) -> PixelFormat {
                 self.head.format
             }
@@ -387,7 +387,7 @@ macro_rules! head_accessors {
                 self.head.height
             }
 
-            /// Returns which row comes first in memory.
+            /// Returns the row that is first in memory.
             pub fn origin(&self) -> Origin {
                 self.head.origin
             }

@@ -17,12 +17,12 @@ use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::families::ModelFamily;
 
-/// Which adapter is looked for.
+/// The adapter to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AdapterWanted {
     /// The family of the base model.
     pub family: ModelFamily,
-    /// Whether it is to read faces, not whole images.
+    /// Whether it is for faces instead of images.
     pub face: bool,
 }
 
@@ -45,27 +45,26 @@ impl AdapterWanted {
     }
 }
 
-/// The folder of the image encoder in a folder of one's own.
+/// The folder of the image encoder in an explicit folder.
 const ENCODER: &str = "image_encoder";
 
-/// An adapter's files, found; nothing but their headers is read.
+/// The files of an adapter; only their headers are read.
 #[derive(Debug)]
 pub struct AdapterFiles {
     /// The file of the adapter.
     pub path: PathBuf,
     /// Its tensors.
     pub weights: WeightFiles,
-    /// The folder that its image encoder must be in, if it needs one.
+    /// The folder that must contain its image encoder, if it needs one.
     pub encoder: PathBuf,
 }
 
 impl AdapterFiles {
-    /// Finds the adapter that is `wanted` in the folder that `id` names, or where none is named in the published
-    /// repository; and opens it.
+    /// Finds and opens the adapter `wanted` in the folder `id`, or in the published repository if there is no `id`.
     ///
     /// # Errors
     ///
-    /// `NotFound` listing where was looked, `Unsupported` where there is a pickled file alone, `BadModel` for a broken
+    /// `NotFound` listing the searched locations, `Unsupported` if there are only pickled files, `BadModel` for a broken
     /// file, `InvalidArgument` for a folder with several adapters.
     pub fn find(source: &ModelSource, id: Option<&ModelId>, wanted: AdapterWanted) -> Result<Self> {
         let folder = match id {
@@ -91,7 +90,7 @@ impl AdapterFiles {
     }
 }
 
-/// Returns the published `file`, if `folder` is laid out so. One that is pickled is refused here, by its name.
+/// Returns the published `file`, if `folder` has that layout. A pickled one is rejected by name.
 fn in_folder(folder: &Path, file: &str) -> Result<Option<PathBuf>> {
     let path = folder.join(file);
     if path.is_file() {
@@ -102,7 +101,7 @@ fn in_folder(folder: &Path, file: &str) -> Result<Option<PathBuf>> {
     pickled.map_or(Ok(None), |path| Err(pickle(&path)))
 }
 
-/// Returns the only adapter that lies in `folder` itself; `file` is what else was looked for.
+/// Returns the only adapter directly in `folder`; `file` is the name that was searched before.
 fn lone(folder: &Path, file: &str) -> Result<PathBuf> {
     let entries = std::fs::read_dir(folder).map_err(|error| Error::io(folder, "list", error))?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 
-/// Bytes that can be read from anywhere in them.
+/// Bytes with random access.
 #[derive(Debug)]
 pub(crate) enum Bytes {
     /// In memory.
@@ -31,7 +31,7 @@ impl Bytes {
         Ok(Self::File(file, meta.len()))
     }
 
-    /// Returns how many there are.
+    /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Owned(bytes) => bytes.len() as u64,
@@ -39,8 +39,7 @@ impl Bytes {
         }
     }
 
-    /// Returns the length and the time of the last change that a file has now; `None` where that is not known, or no
-    /// file.
+    /// Returns the current length and modification time of a file; `None` if unknown, or if the bytes are not a file.
     pub(crate) fn stamp(&self) -> Option<(u64, SystemTime)> {
         match self {
             Self::Owned(_) => None,
@@ -51,7 +50,7 @@ impl Bytes {
         }
     }
 
-    /// Fills `buffer` from `offset` on; several threads may do so at once.
+    /// Fills `buffer` from `offset` on; thread-safe.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let from_slice = |bytes: &[u8], buffer: &mut [u8]| {
             let start = usize::try_from(offset).ok();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::ModelId;
 
-/// The revision that is meant where none is named.
+/// The default revision.
 pub(super) const MAIN: &str = "main";
 
 /// A folder in the layout of the Hugging Face cache.
@@ -57,20 +57,20 @@ impl HubCache {
         if let Some(commit) = commit.as_deref().map(str::trim).filter(|commit| is_commit(commit)) {
             return Some(snapshots.join(commit)).filter(|folder| folder.is_dir());
         }
-        // A folder that was copied by hand often lacks the refs; with one snapshot there is no doubt.
+        // A folder that was copied manually often lacks the refs; a single snapshot is unambiguous.
         let mut folders =
             fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
         folders.next().filter(|_| folders.next().is_none())
     }
 }
 
-/// Returns where programs keep what can be made again: `XDG_CACHE_HOME`, or `.cache` in the user's home.
+/// Returns the user's folder for caches: `XDG_CACHE_HOME`, or `.cache` in the user's home.
 pub(super) fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let folder = |name: &str| folder(&variable, name);
     folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME").or_else(|| folder("USERPROFILE"))?.join(".cache")))
 }
 
-/// Returns the folder that a variable names, if it names one.
+/// Returns the folder that a variable names, if it is set.
 fn folder(variable: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
     variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

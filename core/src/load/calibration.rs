@@ -15,19 +15,19 @@ use crate::net::{Program, WeightSpec};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// What kind of file it is, and which version of it.
+    /// The file type and version.
     dreamframe_int8: u32,
-    /// The model's name, for a person.
+    /// The model's name, for people.
     model: String,
-    /// Of the names and shapes of the UNet's weights.
+    /// The fingerprint of the names and shapes of the UNet's weights.
     fingerprint: String,
     /// The number of frames of the calibration.
     frames: usize,
     /// The layers that are quantized to int8, by the names of their weights.
     layers: BTreeMap<String, Layer>,
-    /// The layers that could be and are not, each with the reason.
+    /// The layers that are candidates but not quantized, each with the reason.
     kept: BTreeMap<String, String>,
-    /// How good the pictures were, once that is known.
+    /// The quality of the pictures, if it was measured.
     quality: Option<Quality>,
 }
 
@@ -35,15 +35,15 @@ pub struct Calibration {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Layer {
-    /// Numbers between neighbouring bytes of its input.
+    /// The scale: the difference between neighbouring bytes of its input.
     scale: f32,
-    /// The byte of 0.
+    /// The zero point: the byte of 0.
     zero: u8,
-    /// What is lost, as a part of the output.
+    /// The relative error of the output.
     error: f64,
 }
 
-/// How pictures in int8 compare with those in `f32`, over a clip.
+/// Quality of int8 pictures compared with those in `f32`, over a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
@@ -62,13 +62,13 @@ pub struct Quality {
 impl Calibration {
     /// The name of the file in a model's folder.
     pub const FILE: &str = "dreamframe-int8.json";
-    /// The version that is written and read.
+    /// The file version that is written and read.
     const VERSION: u32 = 1;
-    /// Longest file, in bytes; one for SDXL has 300 kB.
+    /// Maximum length of a file, in bytes; one for SDXL has 300 kB.
     const MAX_BYTES: u64 = 8 << 20;
 
-    /// Puts together what was found out about the layers of `unet`: how each becomes bytes and what is lost by it, or
-    /// why it is kept as it is.
+    /// Creates a calibration from the observations of the layers of `unet`: the quantization and the error of each, or
+    /// why it is not quantized.
     pub(crate) fn new(
         model: String,
         unet: &[WeightSpec],
@@ -113,7 +113,7 @@ impl Calibration {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        /// What every version has.
+        /// The fields of every version.
         #[derive(Deserialize)]
         struct Head {
             dreamframe_int8: u32,
@@ -149,32 +149,32 @@ impl Calibration {
         })
     }
 
-    /// Returns the same, saying how good the pictures are.
+    /// Returns the calibration with the quality of the pictures.
     #[must_use]
     pub fn with_quality(self, quality: Quality) -> Self {
         Self { quality: Some(quality), ..self }
     }
 
-    /// How good the pictures were, where that is known.
+    /// Returns the quality of the pictures, if it was measured.
     pub fn quality(&self) -> Option<Quality> {
         self.quality
     }
 
-    /// Returns how many layers are quantized to int8, and how many of those that could be are not.
+    /// Returns the number of int8 layers, and the number of candidates that are not quantized.
     pub fn layers(&self) -> (usize, usize) {
         (self.layers.len(), self.kept.len())
     }
 
-    /// Returns the layers that are kept as they are, and why.
+    /// Returns the candidates that are not quantized, and why.
     pub fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
         self.kept.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
     }
 
-    /// Returns the layers of `unet` in int8. `could` are those that can be.
+    /// Returns the int8 layers of `unet`. `could` are the candidates.
     ///
     /// # Errors
     ///
-    /// `BadModel` where it was made for another model, or its layers are not those of this one.
+    /// `BadModel` if it belongs to another model, or its layers are not those of this one.
     pub(crate) fn scales(&self, unet: &Program, could: &BTreeSet<String>) -> Result<ByteScales> {
         let bad = |text: String| Err(Error::new(ErrorKind::BadModel, text));
         if self.fingerprint != fingerprint(unet.weights()) {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn frames_round_trip_through_writers() {
         let quality = Quality { ssim_mean: 0.98, ssim_worst: 0.97, psnr_mean: 35.0, psnr_worst: 33.5, forced: false };
         let written = calibration().with_quality(quality);
         let read = Calibration::parse(&written.to_json().unwrap()).unwrap();

@@ -9,19 +9,19 @@ use super::storage::Storage;
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Longest config, in bytes; those we know have 2 kB.
+/// Maximum length of a config, in bytes; known ones have 2 kB.
 pub(super) const MAX_CONFIG: u64 = 1 << 20;
 /// Longest file of a tokenizer, in bytes; CLIP's have 2 MB.
 const MAX_TOKENIZER_FILE: u64 = 32 << 20;
 /// Longest index of shards, in bytes.
 const MAX_SHARD_INDEX: u64 = 32 << 20;
-/// What weights are called: by diffusers, and by transformers.
+/// The base names of weight files: in diffusers, and in transformers.
 pub(super) const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
-/// What comes after the name; the full precision first, because everything is computed in `f32`.
+/// Suffixes of the names; full precision first, because everything is computed in `f32`.
 const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
-/// Endings of files that can run code when they are read.
+/// Extensions of files that can execute code when they are read.
 pub(super) const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
-/// The name of a component that has its folder to itself.
+/// The name of a component that is alone in its folder.
 const ALONE: &str = "weights";
 
 /// One network of a checkpoint.
@@ -33,18 +33,18 @@ pub struct Component {
     pub config: String,
     /// Its weights.
     pub weights: Arc<WeightFiles>,
-    /// The folder of its model and its name there; `None` where it does not lie on disk.
+    /// The folder of its model and its name there; `None` if it is not on disk.
     pub place: Option<(PathBuf, String)>,
 }
 
-/// The texts a tokenizer is made of. There is `json`, or both `vocab` and `merges`.
+/// The files of a tokenizer: `json`, or both `vocab` and `merges`.
 #[derive(Debug, Clone, Default)]
 pub struct TokenizerFiles {
     /// `tokenizer.json`: all in one.
     pub json: Option<String>,
     /// `vocab.json`: tokens and their ids.
     pub vocab: Option<String>,
-    /// `merges.txt`: pairs that become one token, most frequent first.
+    /// `merges.txt`: pairs that are merged into one token, most frequent first.
     pub merges: Option<String>,
     /// `tokenizer_config.json`.
     pub config: Option<String>,
@@ -53,11 +53,11 @@ pub struct TokenizerFiles {
 }
 
 impl Component {
-    /// Opens a network that lies alone in a folder, as ControlNets and tiny autoencoders do.
+    /// Opens a network that is alone in a folder, such as a ControlNet or a tiny autoencoder.
     ///
     /// # Errors
     ///
-    /// Those of [`Checkpoint::component`](super::Checkpoint::component); also `BadModel` where its config names no class.
+    /// Those of [`Checkpoint::component`](super::Checkpoint::component); also `BadModel` if its config names no class.
     pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
         read_component(&Storage::Folder(path.into()), "", None)
     }
@@ -106,7 +106,7 @@ pub(super) fn read_component(storage: &Storage, folder: &str, class: Option<Stri
     Ok(Component { class, config, weights: Arc::new(open_weights(storage, &inside)?), place })
 }
 
-/// Opens the first of the files that may hold the weights.
+/// Opens the first existing file of weights.
 fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<WeightFiles> {
     let mut tried = Vec::new();
     for variant in VARIANTS {
@@ -115,7 +115,7 @@ fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<We
             if storage.has_file(&whole) {
                 return WeightFiles::single(storage.describe(&whole), storage.open(&whole)?);
             }
-            // A variant's index has been written in both ways.
+            // Two spellings of a variant's index are in use.
             let indices =
                 [format!("{name}{variant}.safetensors.index.json"), format!("{name}.safetensors.index{variant}.json")];
             for index in indices.map(|index| inside(&index)) {
@@ -137,7 +137,7 @@ fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<We
     })
 }
 
-/// Returns the error of a file whose reading can run code.
+/// Returns the error for a file whose reading can execute code.
 pub(super) fn pickled(path: &str) -> Error {
     let what = format!(
         "{path} is a pickled file, which can run code when it is read; convert it to safetensors (diffusers' \
@@ -146,7 +146,7 @@ pub(super) fn pickled(path: &str) -> Error {
     Error::new(ErrorKind::Unsupported, what)
 }
 
-/// Returns the error for a file that is not there, but is as a pickle of the same name.
+/// Returns the error for a missing file, if there is a pickle of the same name.
 pub(super) fn pickled_twin(path: &Path) -> Option<Error> {
     let twin = PICKLED.iter().map(|end| path.with_extension(&end[1..])).find(|twin| twin.is_file())?;
     Some(pickled(&twin.display().to_string()))

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::WeightSource as _;
 use crate::setters::setters;
 
-/// What marks a diffusers folder, and so what may be replaced.
+/// The file that identifies a diffusers folder, which may be replaced.
 const INDEX: &str = "model_index.json";
 
 /// Options of [`Checkpoint::convert`].
@@ -95,7 +95,7 @@ impl Checkpoint {
     }
 }
 
-/// Everything that has no weights.
+/// Writes everything except weights.
 fn write_rest(checkpoint: &Checkpoint, single: &SingleFile, aside: &Aside) -> Result<()> {
     for name in ["tokenizer", "tokenizer_2"].into_iter().filter(|name| checkpoint.class(name).is_some()) {
         let place = aside.folder(name)?;
@@ -113,7 +113,7 @@ fn write_rest(checkpoint: &Checkpoint, single: &SingleFile, aside: &Aside) -> Re
     write_text(&aside.path.join(INDEX), &single.index())
 }
 
-/// Only a diffusers folder is replaced, and only on request: anything else may be needed.
+/// Only a diffusers folder is replaced, and only on request.
 fn check_target(folder: &Path, replace: bool) -> Result<()> {
     if folder.symlink_metadata().is_err() {
         return Ok(());
@@ -139,7 +139,7 @@ struct Aside {
 
 impl Aside {
     fn create(folder: &Path) -> Result<Self> {
-        let path = beside(folder, "part")?;
+        let path = temporary_path(folder, "part")?;
         if let Some(parent) = folder.parent() {
             fs::create_dir_all(parent).map_err(|error| Error::io(parent, "create", error))?;
         }
@@ -147,24 +147,24 @@ impl Aside {
         Ok(Self { path, whole: false })
     }
 
-    /// Returns the folder of a component, made where it is not there.
+    /// Returns the folder of a component, and creates it if it does not exist.
     fn folder(&self, component: &str) -> Result<PathBuf> {
         let path = self.path.join(component);
         fs::create_dir_all(&path).map_err(|error| Error::io(&path, "create", error))?;
         Ok(path)
     }
 
-    /// Gives the folder its name; what has it now is taken away afterwards.
+    /// Renames the folder to its final name; an existing folder of that name is removed afterwards.
     fn commit(&mut self, folder: &Path) -> Result<()> {
         let failed = |error| Error::io(folder, "write", error);
-        let old = beside(folder, "old")?;
+        let old = temporary_path(folder, "old")?;
         let replaces = folder.exists();
         if replaces {
             fs::rename(folder, &old).map_err(failed)?;
         }
         if let Err(error) = fs::rename(&self.path, folder) {
             if replaces {
-                // The one that was there is better than none; the first error is the one to report.
+                // The existing folder is restored; the first error is reported.
                 let _ = fs::rename(&old, folder);
             }
             return Err(failed(error));
@@ -180,14 +180,14 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         if !self.whole {
-            // The error cannot be reported; the rest is hidden and named as a part.
+            // The error cannot be reported; what remains is hidden and has a temporary name.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
 /// Returns a hidden name next to `folder` that no other process uses.
-fn beside(folder: &Path, what: &str) -> Result<PathBuf> {
+fn temporary_path(folder: &Path, what: &str) -> Result<PathBuf> {
     let Some(name) = folder.file_name() else {
         let text = format!("new folder: got {}, expected a path that ends in a name", folder.display());
         return Err(Error::new(ErrorKind::InvalidArgument, text));
@@ -258,7 +258,7 @@ impl Writer<'_> {
 
 /// Returns the header of a file with these tensors, and its length before it.
 fn header(entries: &[Entry<'_>]) -> Vec<u8> {
-    // The metadata is what the Python libraries look for.
+    // The metadata is required by the Python libraries.
     let mut fields = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
     let mut start = 0;
     for Entry { name, shape, dtype } in entries {
@@ -267,12 +267,12 @@ fn header(entries: &[Entry<'_>]) -> Vec<u8> {
         start = end;
     }
     let mut text = Value::Object(fields).to_string().into_bytes();
-    // Numbers begin at a multiple of eight.
+    // Data starts at a multiple of eight.
     text.resize(text.len().next_multiple_of(8), b' ');
     [&(text.len() as u64).to_le_bytes()[..], &text].concat()
 }
 
-/// Returns the bytes of `numbers`; `None` where one is too large for the type.
+/// Returns the bytes of `numbers`; `None` if one is too large for the type.
 fn store(numbers: &[f32], dtype: StoredDtype) -> Option<Vec<u8>> {
     match dtype {
         StoredDtype::F32 => Some(write_f32(numbers)),
@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_type_does_not_hold_is_found() {
+    fn values_out_of_a_types_range_are_detected() {
         assert!(store(&[65504.0], StoredDtype::F16).is_some());
         assert!(store(&[65536.0], StoredDtype::F16).is_none());
         assert_eq!(store(&[1.0, -2.0], StoredDtype::Bf16).unwrap(), [0x80, 0x3f, 0, 0xc0]);
@@ -322,6 +322,6 @@ mod tests {
             assert!(target.join("unet").is_dir());
             assert_eq!(folder.path().read_dir().unwrap().count(), 1);
         }
-        assert_eq!(beside(Path::new("/"), "part").unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(temporary_path(Path::new("/"), "part").unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
 }

@@ -10,9 +10,9 @@ use flate2::read::DeflateDecoder;
 
 /// One file.
 struct Embedded {
-    /// Below `models`.
+    /// Path below `models`.
     path: &'static str,
-    /// Bytes of the file itself.
+    /// Uncompressed size in bytes.
     len: usize,
     form: Form,
     packed: &'static [u8],
@@ -23,8 +23,8 @@ struct Embedded {
 enum Form {
     /// As a DEFLATE stream.
     Deflated,
-    /// The bytes at even places as they are, then those at odd places as a DEFLATE stream: of 16-bit numbers the former
-    /// hold but digits, the latter the exponents, which are much alike.
+    /// The bytes at even positions unchanged, then those at odd positions as a DEFLATE stream: for 16-bit floats the
+    /// former are mantissas, the latter the compressible exponents.
     Halves,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn has(path: &str) -> bool {
     find(path).is_some()
 }
 
-/// Returns the file at `path`, below `models`; `None` where it is not built in. It is in memory once, as long as
+/// Returns the file at `path`, below `models`; `None` if it is not built in. It is in memory once, as long as
 /// it is in use.
 pub(crate) fn read(path: &str) -> Option<Arc<Vec<u8>>> {
     static IN_USE: Mutex<BTreeMap<&str, Weak<Vec<u8>>>> = Mutex::new(BTreeMap::new());
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_number_of_bytes_comes_back_too() {
+    fn odd_number_of_bytes_round_trips() {
         // The stream of one byte in a stored block.
         let high: &[u8] = &[1, 1, 0, 0xfe, 0xff, b'b'];
         let packed: &'static [u8] = Box::leak([b"ac", high].concat().into_boxed_slice());

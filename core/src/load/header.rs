@@ -12,21 +12,21 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use super::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 
-/// Longest header, in bytes. The largest networks we know have headers of 300 kB.
+/// Maximum length of a header, in bytes. The largest known networks have headers of 300 kB.
 const MAX_HEADER: u64 = 32 << 20;
 /// Most tensors in one file.
 const MAX_TENSORS: usize = 65_536;
 /// Longest name of a tensor, in bytes.
 const MAX_NAME: usize = 512;
-/// Most dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const MAX_DIMS: usize = 8;
-/// Bytes of the number in front: the header's length, little-endian.
+/// Bytes of the length prefix, little-endian.
 const LENGTH_BYTES: u64 = 8;
 
-/// The SHA-256 by which weights are recognised.
+/// The SHA-256 that identifies weights.
 pub(crate) type Fingerprint = [u8; 32];
 
-/// How a tensor's numbers are written.
+/// The number format of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dtype {
     /// IEEE double.
@@ -35,9 +35,9 @@ pub(crate) enum Dtype {
     F32,
     /// IEEE half.
     F16,
-    /// The upper half of a single.
+    /// bfloat16.
     Bf16,
-    /// A type that no weight has, with its bytes per number.
+    /// A type that weights do not have, with its bytes per element.
     Other(&'static str, u64),
 }
 
@@ -63,7 +63,7 @@ impl Dtype {
         })
     }
 
-    /// Bytes of one number.
+    /// Returns the bytes per element.
     pub(crate) fn bytes(self) -> u64 {
         match self {
             Self::F64 => 8,
@@ -74,19 +74,19 @@ impl Dtype {
     }
 }
 
-/// How the numbers of written weights are stored.
+/// The number format of written weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredDtype {
     /// IEEE half: 11 bits of precision, up to 65,504.
     F16,
-    /// The upper half of a single: 8 bits of precision.
+    /// bfloat16: 8 bits of precision.
     Bf16,
     /// IEEE single.
     F32,
 }
 
 impl StoredDtype {
-    /// Its name in a safetensors header.
+    /// Returns its name in a safetensors header.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::F16 => "F16",
@@ -103,19 +103,19 @@ impl StoredDtype {
 /// One tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tensor {
-    /// How its numbers are written.
+    /// Its number format.
     pub(crate) dtype: Dtype,
     /// Its shape, outermost first.
     pub(crate) shape: Vec<usize>,
-    /// Where its bytes begin in the file.
+    /// Its offset in the file, in bytes.
     pub(crate) start: u64,
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub(crate) len: u64,
-    /// Whether the file has its columns for rows; only where names and shapes were derived again.
+    /// Whether the file has it transposed; only if names and shapes were derived.
     pub(crate) transposed: bool,
 }
 
-/// Why a file is not a safetensors file that we read.
+/// The reason why a file is not a supported safetensors file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HeaderError {
     #[error("got {what}, expected a safetensors file; {advice}")]
@@ -168,7 +168,7 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<HashMap<String, Tensor>, Head
     place(entries.0, LENGTH_BYTES + text.len() as u64, data)
 }
 
-/// Returns the texts that the header of `bytes` has besides the tensors.
+/// Returns the metadata in the header of `bytes`.
 pub(crate) fn read_metadata(bytes: &Bytes) -> Result<HashMap<String, String>, HeaderError> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -189,7 +189,7 @@ pub(crate) fn read_text(bytes: &Bytes) -> Result<(Vec<u8>, u64), HeaderError> {
     bytes.read_at(0, &mut prefix).map_err(HeaderError::Read)?;
     let header = u64::from_le_bytes(prefix);
     let rest = file - LENGTH_BYTES;
-    // Only where the length is wrong: a good one can begin with the bytes of another format's mark.
+    // Only if the length is invalid: a valid one can begin with the magic bytes of another format.
     if header > MAX_HEADER.min(rest)
         && let Some(error) = other_format(&prefix)
     {
@@ -206,7 +206,7 @@ pub(crate) fn read_text(bytes: &Bytes) -> Result<(Vec<u8>, u64), HeaderError> {
     Ok((text, rest - header))
 }
 
-/// Recognises what people hand in by mistake.
+/// Recognizes other file types.
 fn other_format(prefix: &[u8; LENGTH_BYTES as usize]) -> Option<HeaderError> {
     let pickled = "pickled files can run code when they are read: convert it to safetensors";
     let (what, advice) = match prefix {
@@ -254,7 +254,7 @@ fn place(mut entries: Vec<(String, Entry)>, start: u64, data: u64) -> Result<Has
     Ok(tensors)
 }
 
-/// What the header says of a tensor.
+/// A tensor's entry in the header.
 #[derive(Deserialize)]
 struct Entry {
     dtype: String,
@@ -262,7 +262,7 @@ struct Entry {
     data_offsets: (u64, u64),
 }
 
-/// A shape, refused as soon as it has too many dimensions.
+/// A shape; rejected while parsing if it has too many dimensions.
 struct Dims(Vec<u64>);
 
 impl<'de> Deserialize<'de> for Dims {
@@ -294,7 +294,7 @@ impl<'de> Deserialize<'de> for Dims {
     }
 }
 
-/// All tensors that a header names, in its order; refused as soon as there are too many, or one comes twice.
+/// All tensors of a header, in order; rejected while parsing if there are too many, or duplicates.
 struct Entries(Vec<(String, Entry)>);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -313,7 +313,7 @@ impl<'de> Deserialize<'de> for Entries {
                 let mut names = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        // Texts by name, by the format's rules; see `read_metadata`.
+                        // Strings by name, as specified by the format; see `read_metadata`.
                         map.next_value::<HashMap<String, String>>()?;
                         continue;
                     }

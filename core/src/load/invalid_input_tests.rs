@@ -1,4 +1,4 @@
-//! Every file under `tests/bad/weights`, `tests/bad/lora` and `tests/bad/config` is refused with the expected words.
+//! Every file under `tests/bad/weights`, `tests/bad/lora` and `tests/bad/config` is rejected with the expected error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn bad(folder: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../tests/bad", folder].iter().collect()
 }
 
-/// Calls `read` on all that lies in `folder`, and compares what it says with `expected.json`.
+/// Calls `read` for each file in `folder`, and compares the errors with `expected.json`.
 fn check(folder: &str, except: &[&str], read: impl Fn(&Path) -> Result<()>) -> usize {
     let folder = bad(folder);
     let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();

@@ -1,10 +1,10 @@
 //! Other names of weights in older checkpoints, and tensors that are ignored.
 
-/// A module's name now, and before diffusers 0.12 renamed the attention of the autoencoder.
+/// A module's current name, and that before diffusers 0.12 renamed the attention of the autoencoder.
 const RENAMED: [(&str, &str); 4] =
     [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")];
 
-/// What every weight of a CLIP text encoder begins with, where it was not saved without.
+/// The prefix of all weights of a CLIP text encoder, which some files lack.
 const TEXT_PREFIX: &str = "text_model.";
 
 /// Other names under which the weight `name` may be found.
@@ -14,7 +14,7 @@ pub(super) fn aliases(name: &str) -> impl Iterator<Item = String> {
     renamed.chain(bare)
 }
 
-/// Returns true if a weight that no program reads is known and harmless: constants that old versions saved along.
+/// Returns true if an unused weight is known and harmless: constants that old versions saved.
 pub(super) fn is_harmless(name: &str) -> bool {
     name.ends_with("embeddings.position_ids")
 }

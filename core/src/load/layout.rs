@@ -1,5 +1,5 @@
-//! A checkpoint: a diffusers folder (`model_index.json` and the components it names, each with its config and its
-//! weights), or one file that has it all.
+//! A checkpoint: a diffusers folder (`model_index.json` and the components in it, each with its config and its
+//! weights), or a single file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ impl Checkpoint {
         Self::read(Storage::Demo)
     }
 
-    /// Opens a folder that has a `model_index.json`, a checkpoint in a single file, or a folder that holds one of those.
+    /// Opens a folder that has a `model_index.json`, a checkpoint in a single file, or a folder that contains one of those.
     ///
     /// # Errors
     ///
@@ -76,7 +76,8 @@ impl Checkpoint {
         })?;
         let mut classes = BTreeMap::new();
         for (component, entry) in index {
-            // A component is `[library, class]`, or `[null, null]` where a pipeline goes without; the rest are settings.
+            // A component is `[library, class]`, or `[null, null]` if the pipeline omits it; other entries are
+            // settings.
             if let Some([Value::String(_), Value::String(class)]) = entry.as_array().map(Vec::as_slice) {
                 classes.insert(component, class.clone());
             }
@@ -102,7 +103,7 @@ impl Checkpoint {
         self.single().and_then(SingleFile::notice)
     }
 
-    /// Returns the checkpoint in one file, where it is one.
+    /// Returns the single-file checkpoint, if it is one.
     pub(super) fn single(&self) -> Option<&SingleFile> {
         match &self.layout {
             Layout::Single(file) => Some(file),
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_and_the_binary_hold_the_same() {
+    fn folder_and_embedded_model_are_equal() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny");
         let (folder, demo) = (Checkpoint::folder(path).unwrap(), Checkpoint::demo().unwrap());
         assert_eq!(folder.classes(), demo.classes());

@@ -1,4 +1,4 @@
-//! LoRA files of all trainers: the layers that they change, and their factors.
+//! LoRA files of all trainers: the changed layers, and their factors.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,17 +21,17 @@ pub(super) const NAMES: [&str; 4] = [
 ];
 /// PEFT's file of weights, and its config.
 const PEFT: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
-/// Most taps of a kernel that is made of three.
+/// Largest kernel that is composed of three factors, in taps.
 const MAX_TAPS: usize = 25;
-/// Longest config, in bytes.
+/// Maximum length of a config, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
 
 /// The contents of a LoRA file, by the names that its trainer gave the layers.
 #[derive(Debug)]
 pub struct LoraFile {
-    /// Where it lies.
+    /// Its path.
     pub path: String,
-    /// What it changes.
+    /// The changed layers.
     pub layers: Vec<LoraLayer>,
     /// Tensors that belong to no layer, sorted.
     pub unknown: Vec<String>,
@@ -66,11 +66,11 @@ impl LoraFile {
         Reader { path: &name, weights: &weights, alphas }.read()
     }
 
-    /// Reads a LoRA in memory; `name` stands for it in messages.
+    /// Reads a LoRA in memory; `name` is its name in messages.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read).
+    /// Like [`read`](Self::read).
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
         let weights = WeightFiles::from_bytes(name, bytes)?;
         let alphas = Alphas::of_header(&weights.metadata()?).map_err(|error| error.within(name))?;
@@ -78,7 +78,7 @@ impl LoraFile {
     }
 }
 
-/// Where layers are read from.
+/// The source of layers.
 struct Reader<'a> {
     path: &'a str,
     weights: &'a WeightFiles,
@@ -141,7 +141,7 @@ impl Reader<'_> {
         Ok((self.weights.read(key, &shape)?, shape))
     }
 
-    /// Reads one layer; `None` where there is nothing but an alpha.
+    /// Reads one layer; `None` if there is only an alpha.
     fn layer(&self, name: &str, keys: &Keys) -> Result<Option<LoraLayer>> {
         let (down_key, up_key) = match (&keys.down, &keys.up) {
             (Some(down), Some(up)) => (down, up),
@@ -193,7 +193,7 @@ fn through(
     let &[rank, inner, height, width] = middle_shape else { return None };
     let &[down_inner, channels, ref ones @ ..] = down_shape else { return None };
     let taps = height.checked_mul(width).filter(|taps| (1..=MAX_TAPS).contains(taps))?;
-    // As many channels in as out: with fewer, a small file could ask for much memory.
+    // As many output as input channels: otherwise a small file could require much memory.
     if rank != inner || inner != down_inner || rank == 0 || channels == 0 || ones.iter().any(|&one| one != 1) {
         return None;
     }

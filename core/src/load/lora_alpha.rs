@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where diffusers keeps PEFT's configs of the networks.
+/// The metadata key with PEFT's configs of the networks.
 const METADATA: &str = "lora_adapter_metadata";
 
-/// What is read of PEFT's config of an adapter.
+/// The relevant part of PEFT's config of an adapter.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 struct Config {
     peft_type: Option<String>,
@@ -23,19 +23,19 @@ struct Config {
     use_dora: Option<bool>,
 }
 
-/// The strengths that a file's configs ask for.
+/// The strengths in a file's configs.
 #[derive(Debug, Default)]
 pub(super) struct Alphas {
-    /// By what the layers' names begin with: a network's name, or nothing.
+    /// The prefix of the layers' names: a network's name, or nothing.
     configs: Vec<(String, Config)>,
 }
 
 impl Alphas {
-    /// Reads the texts of a file's header.
+    /// Reads the metadata of a file's header.
     ///
     /// # Errors
     ///
-    /// `BadModel` for a broken config, `Unsupported` for what is not built.
+    /// `BadModel` for an invalid config, `Unsupported` for an unsupported option.
     pub(super) fn of_header(texts: &HashMap<String, String>) -> Result<Self> {
         let Some(text) = texts.get(METADATA) else { return Ok(Self::default()) };
         let values: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|error| broken(METADATA, &error))?;
@@ -56,13 +56,13 @@ impl Alphas {
     ///
     /// # Errors
     ///
-    /// As [`of_header`](Self::of_header).
+    /// Like [`of_header`](Self::of_header).
     pub(super) fn of_config(text: &str) -> Result<Self> {
         let config = serde_json::from_str(text).map_err(|error| broken("adapter_config.json", &error))?;
         Ok(Self { configs: vec![(String::new(), checked(config)?)] })
     }
 
-    /// Returns the strength of a layer of `rank` that has no alpha of its own.
+    /// Returns the strength of a layer of `rank` without its own alpha.
     pub(super) fn strength(&self, layer: &str, rank: usize) -> f64 {
         let config = self.configs.iter().find(|(network, _)| layer.starts_with(network));
         let Some((_, config)) = config else { return 1.0 };

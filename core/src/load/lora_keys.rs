@@ -3,20 +3,20 @@
 use super::weights::listed;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a tensor is to its layer.
+/// The role of a tensor in its layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// What a layer's input is multiplied by first: `[rank, in, …]`.
+    /// The first factor: `[rank, in, …]`.
     Down,
-    /// Then, of convolutions in three steps: `[rank, rank, side, side]`.
+    /// The middle factor of convolutions with three: `[rank, rank, side, side]`.
     Middle,
-    /// And last: `[out, rank, …]`.
+    /// The last factor: `[out, rank, …]`.
     Up,
-    /// One number, which is divided by the rank to give the layer's strength.
+    /// The alpha: divided by the rank, it is the layer's strength.
     Alpha,
 }
 
-/// Ends of names; longer ones before those that they end with.
+/// Suffixes of names; longer ones before their own suffixes.
 const ENDS: [(&str, Role); 10] = [
     (".lora_linear_layer.down.weight", Role::Down),
     (".lora_linear_layer.up.weight", Role::Up),
@@ -32,7 +32,7 @@ const ENDS: [(&str, Role); 10] = [
 /// PEFT's, which may have an adapter's name before `.weight`.
 const PEFT: [(&str, Role); 2] = [(".lora_A", Role::Down), (".lora_B", Role::Up)];
 
-/// Parts of names that show another method, each with that method's name.
+/// Parts of names that identify another method, each with that method's name.
 const OTHER_METHODS: [(&str, &str); 8] = [
     ("dora_scale", "DoRA"),
     ("lora_magnitude_vector", "DoRA"),
@@ -44,13 +44,13 @@ const OTHER_METHODS: [(&str, &str); 8] = [
     ("vera_lambda", "VeRA"),
 ];
 
-/// Returns the layer that a tensor belongs to, and what it is there; `None` for what is no part of a LoRA.
+/// Returns the layer of a tensor, and its role; `None` if it is not part of a LoRA.
 pub(super) fn layer_of(key: &str) -> Option<(&str, Role)> {
     let plain = ENDS.iter().find_map(|&(end, role)| Some((key.strip_suffix(end)?, role)));
     plain.or_else(|| PEFT.iter().find_map(|&(mark, role)| Some((before_peft(key, mark)?, role))))
 }
 
-/// Returns what stands before `mark`, where an adapter's name and `.weight` at most come after.
+/// Returns the text before `mark`, if only an adapter's name and `.weight` may follow.
 fn before_peft<'a>(key: &'a str, mark: &str) -> Option<&'a str> {
     let (layer, after) = key.rsplit_once(mark)?;
     let adapter = after.strip_suffix(".weight").map(|adapter| adapter.strip_prefix('.').unwrap_or(adapter));
@@ -58,8 +58,8 @@ fn before_peft<'a>(key: &'a str, mark: &str) -> Option<&'a str> {
     (is_name && !layer.is_empty()).then_some(layer)
 }
 
-/// Refuses files of methods that are more than a product of two matrices: what is left of them without the rest would be
-/// another picture than was trained for.
+/// Rejects files of methods that are more than a product of two matrices: using only a part of them would give another
+/// picture than intended.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_trainer_s_tensors_are_told_apart() {
+    fn tensor_names_of_all_trainers_are_recognized() {
         for (key, layer, role) in [
             ("unet.a.attn1.processor.to_q_lora.down.weight", "unet.a.attn1.processor.to_q_lora", Role::Down),
             ("text_encoder.a.q_proj.lora_linear_layer.up.weight", "text_encoder.a.q_proj", Role::Up),

@@ -1,4 +1,4 @@
-//! LoRA files as trainers write them, and invalid ones.
+//! LoRA files as written by trainers, and invalid ones.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn read(tensors: &[(&str, &[usize])]) -> Result<LoraFile, Error> {
     LoraFile::from_bytes("file", file(tensors, ""))
 }
 
-/// Returns what the layers add to zeros.
+/// Returns the changes that the layers add to zeros.
 fn sums(file: &LoraFile) -> HashMap<&str, Vec<f32>> {
     let sum = |change: &crate::net::LowRank| {
         let mut weight = vec![0.0; change.shape().iter().product()];
@@ -56,7 +56,7 @@ fn alpha_divided_by_the_rank_is_the_strength_and_one_without() {
 }
 
 #[test]
-fn what_the_header_says_of_alpha_counts() {
+fn alpha_of_the_header_is_used() {
     let tensors: [(&str, &[usize]); 2] = [("unet.b.lora_A.weight", &[2, 1]), ("unet.b.lora_B.weight", &[1, 2])];
     let metadata = r#""lora_adapter_metadata":"{\"unet.lora_alpha\": 4}""#;
     let file = LoraFile::from_bytes("file", file(&tensors, metadata)).unwrap();

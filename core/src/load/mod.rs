@@ -3,8 +3,8 @@
 //! A [`ModelSource`] finds the [`Checkpoint`] of a [`ModelId`]; a checkpoint has the config of each [`Component`] as text,
 //! and its weights by name. Configs are interpreted by `models` only.
 //!
-//! Files are not trusted: sizes and counts are checked before memory is allocated, and formats that can run code when they
-//! are read (pickles) are refused.
+//! Files are not trusted: sizes and counts are checked before memory is allocated, and formats that can execute code
+//! when they are read (pickles) are rejected.
 
 #[cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "public for the feature `internals`"))]
 mod adapter;

@@ -4,8 +4,8 @@ use super::weights::WeightFiles;
 use crate::error::Result;
 use crate::net::WeightSource;
 
-/// A file whose weights are bytes: for `NAME.weight` there are `NAME.range`, the step from one byte to the next and the
-/// value of byte 0, and `NAME.factor`, which each output channel is then multiplied by. Other tensors are as they are.
+/// A file with 8-bit weights: for `NAME.weight` there are `NAME.range`, the step between bytes and the value of byte 0,
+/// and `NAME.factor`, the factor of each output channel. Other tensors are unchanged.
 #[derive(Debug)]
 pub(crate) struct QuantizedFile(pub(crate) WeightFiles);
 
@@ -34,7 +34,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn bytes_stand_for_numbers_of_their_range_times_the_factor_of_their_channel() {
+    fn bytes_are_decoded_by_range_and_channel_factor() {
         let floats = |numbers: &[f32]| numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
         let (range, factor) = (floats(&[0.5, -1.0]), floats(&[1.0, 10.0]));
         let views = [

@@ -8,7 +8,7 @@ use super::header::Fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{WeightSource, WeightSpec};
 
-/// Numbers drawn side by side, so that the compiler keeps a vector of generators.
+/// Generators that run in parallel, so that the compiler vectorizes them.
 const LANES: usize = 16;
 
 /// Random weights: the same for the same seed and name, and small enough that activations stay finite through any
@@ -20,7 +20,7 @@ pub struct RandomWeights {
 }
 
 impl RandomWeights {
-    /// Weights for all of `specs`. Nothing is drawn before it is read.
+    /// Weights for all of `specs`. Values are generated when they are read.
     pub fn new<'a>(seed: u64, specs: impl IntoIterator<Item = &'a WeightSpec>) -> Self {
         let shapes = specs.into_iter().map(|spec| (spec.name.clone(), spec.shape.clone())).collect();
         Self { seed, shapes }
@@ -49,7 +49,7 @@ impl WeightSource for RandomWeights {
             [_] | [] => vec![if name.ends_with("bias") { 0.0 } else { 1.0 }; count],
             [_, inputs @ ..] => {
                 let fan_in: usize = inputs.iter().product();
-                // A uniform number in -a..a has variance a*a/3.
+                // A uniform value in -a..a has variance a*a/3.
                 uniform(seed_of(self.seed, name), (3.0 / fan_in.max(1) as f32).sqrt(), count)
             }
         })
@@ -61,7 +61,7 @@ fn seed_of(seed: u64, name: &str) -> u64 {
     name.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// `count` numbers in `-bound..bound`, by [`LANES`] xorshift generators of 32 bits taking turns.
+/// Returns `count` values in `-bound..bound`, from [`LANES`] interleaved xorshift generators of 32 bits.
 fn uniform(seed: u64, bound: f32, count: usize) -> Vec<f32> {
     let mut state = seed;
     let mut lanes: [u32; LANES] = std::array::from_fn(|_| {

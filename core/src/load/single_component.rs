@@ -10,12 +10,12 @@ use super::weights::WeightFiles;
 use crate::error::Result;
 
 impl Component {
-    /// Opens the one safetensors file in a folder that has no `config.json`, as a network of `class`; its config is empty,
-    /// and follows from its tensors. `None` if there is a config, or no such file.
+    /// Opens the only safetensors file in a folder that has no `config.json`, as a network of `class`; its config is
+    /// empty, and follows from its tensors. `None` if there is a config, or no such file.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if there are several, naming them, `Unsupported` for a pickled one, and what opening reports.
+    /// `InvalidArgument` if there are several, naming them, `Unsupported` for a pickled one, and errors of opening.
     pub fn without_config(folder: &Path, class: &str) -> Result<Option<Self>> {
         let Some(file) = single::lone_file(folder)? else { return Ok(None) };
         let path = file.display().to_string();

@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The id of the embedded model.
 const DEMO: &str = "demo";
-/// What the files of LoRAs end with.
+/// The extension of LoRA files.
 const LORA_END: &str = ".safetensors";
-/// Longest id, in bytes.
+/// Maximum length of a id, in bytes.
 const MAX_ID: usize = 256;
 
 /// The name of a model: `demo`, `name` or `organisation/name`, at most 256 bytes. Never a path out of a folder: parsing
@@ -41,7 +41,7 @@ impl ModelId {
         &self.0
     }
 
-    /// Returns true if it means the embedded model.
+    /// Returns true if it is the embedded model.
     pub fn is_demo(&self) -> bool {
         self.0 == DEMO
     }
@@ -80,7 +80,7 @@ fn bad_in_path(c: char) -> bool {
     c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
 }
 
-/// Where models come from.
+/// The source of models.
 ///
 /// ```
 /// use dreamframe::load::HubCache;
@@ -160,7 +160,7 @@ impl ModelSource {
         }
     }
 
-    /// Finds the folder of a further network that `id` names: an autoencoder or a ControlNet. A source that is a
+    /// Finds the folder of the network `id`: an autoencoder or a ControlNet. A source that is a
     /// directory or a diffusers folder is searched first, then the Hugging Face cache; for a checkpoint in a single
     /// file, the cache only.
     ///
@@ -171,7 +171,7 @@ impl ModelSource {
         self.search(id, &Path::is_dir)
     }
 
-    /// Finds the LoRA that `id` names: a folder, a `.safetensors` file (with or without that ending), or
+    /// Finds the LoRA `id`: a folder, a `.safetensors` file (with or without that ending), or
     /// `organisation/name/file.safetensors` for one file of several in the hub cache.
     ///
     /// # Errors
@@ -196,7 +196,7 @@ impl ModelSource {
         }
     }
 
-    /// Opens a further network that `id` names and that is alone in its folder.
+    /// Opens the network `id`, which is alone in its folder.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl ModelSource {
         Component::folder(self.find(id)?)
     }
 
-    /// Opens the safetensors file `name` in the folder that `id` names: a network without a config.
+    /// Opens the safetensors file `name` in the folder of `id`: a network without a config.
     ///
     /// # Errors
     ///
@@ -238,7 +238,7 @@ impl ModelSource {
         Err(Error::new(ErrorKind::NotFound, what))
     }
 
-    /// Returns where the folder of `id` may lie, most likely first.
+    /// Returns the possible folders of `id`, in order of preference.
     fn places(&self, id: &ModelId) -> Vec<PathBuf> {
         let cached = |cache: HubCache| cache.snapshot(id).unwrap_or_else(|| cache.repository(id));
         match self {
@@ -283,7 +283,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// Takes `organisation/name/file.safetensors` apart.
+/// Splits `organisation/name/file.safetensors`.
 fn file_of_repository(id: &ModelId) -> Option<(ModelId, &str)> {
     let at = id.as_str().match_indices('/').nth(1)?.0;
     let (repository, file) = id.as_str().split_at(at);

@@ -10,7 +10,7 @@ use super::bytes::Bytes;
 use super::embedded;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A tree of files that is only read. Paths are relative and written with `/`.
+/// A read-only tree of files. Paths are relative and written with `/`.
 #[derive(Debug, Clone)]
 pub(super) enum Storage {
     Folder(PathBuf),
@@ -19,7 +19,7 @@ pub(super) enum Storage {
 }
 
 impl Storage {
-    /// Returns the path of a file as messages have it.
+    /// Returns the path of a file for messages.
     pub(super) fn describe(&self, path: &str) -> String {
         match self {
             Self::Folder(folder) => folder.join(path).display().to_string(),
@@ -28,7 +28,7 @@ impl Storage {
         }
     }
 
-    /// Returns the folder on disk, where it is one.
+    /// Returns the folder on disk, if it is one.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::Folder(folder) => Some(folder),
@@ -46,7 +46,7 @@ impl Storage {
         }
     }
 
-    /// Opens a file for reading anywhere in it.
+    /// Opens a file for random access.
     pub(super) fn open(&self, path: &str) -> Result<Bytes> {
         match self {
             Self::Folder(folder) => Bytes::open(&folder.join(path)),
@@ -67,7 +67,7 @@ impl Storage {
             .map_err(|error| Error::new(ErrorKind::BadModel, format!("{name}: not UTF-8 text")).with_source(error))
     }
 
-    /// Returns the names of the files in a folder, sorted; none where there is no such folder.
+    /// Returns the names of the files in a folder, sorted; none if there is no such folder.
     pub(super) fn list(&self, path: &str) -> Vec<String> {
         let mut names: Vec<String> = match self {
             Self::Folder(folder) => {
@@ -88,13 +88,13 @@ fn demo_file(path: &str) -> Result<Arc<Vec<u8>>> {
     embedded::read(&demo(path)).ok_or_else(missing)
 }
 
-/// Returns where a file of the demo model is among the embedded ones.
+/// Returns the path of a file of the demo model among the embedded ones.
 #[cfg(feature = "demo-model")]
 fn demo(path: &str) -> String {
     format!("dreamframe-tiny/{path}")
 }
 
-/// Reads a file of at most `limit` bytes; one that grows meanwhile is refused too.
+/// Reads a file of at most `limit` bytes; a file that grows meanwhile is also rejected.
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = std::fs::File::open(path).map_err(|error| Error::io(path, "open", error))?;
     let mut bytes = Vec::new();

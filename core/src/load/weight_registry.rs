@@ -12,7 +12,7 @@ use crate::net::{Forms, WeightSource};
 /// The identity of a component's weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
-    /// How the weights are read follows from these two.
+    /// They determine how the weights are read.
     class: String,
     config: String,
     /// The path and the fingerprint of the files; `None` for the embedded demo model.
@@ -28,7 +28,7 @@ impl Key {
         let files = match &component.place {
             None => None,
             Some((folder, name)) => {
-                // The same folder by another way.
+                // The same folder by another path.
                 let folder = folder.canonicalize().ok()?;
                 Some((folder, name.clone(), component.weights.fingerprint()?))
             }
@@ -43,7 +43,7 @@ fn known() -> MutexGuard<'static, Known> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the packed forms of a component's weights, read through `source`: those that are in use, where there are
+/// Returns the packed forms of a component's weights, read through `source`: those in use, if there are
 /// any.
 pub(crate) fn forms(component: &Component, source: Arc<dyn WeightSource>, cache: &PackedCache) -> Arc<Forms> {
     let make = || {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_files_are_shared_as_long_as_somebody_uses_them() {
+    fn weights_of_the_same_files_are_shared_while_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         write(path, 1);
@@ -102,7 +102,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &forms_of(&component(&path.join(".")), &off)));
         assert!(!Arc::ptr_eq(&first, &forms_of(&component(path), &PackedCache::Beside)));
         assert!(in_use(&component(path), &off));
-        // Another config may mean that they are read otherwise.
+        // With another config they may be read differently.
         fs::write(path.join("config.json"), r#"{"_class_name": "Toy", "sides": 3}"#).unwrap();
         assert!(!Arc::ptr_eq(&first, &forms_of(&component(path), &off)));
         write(path, 2);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_uses_is_gone() {
+    fn unused_weights_are_freed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         write(path, 1);

@@ -18,12 +18,12 @@ use crate::net::{WeightSource, WeightSpec, same_layout};
 
 /// Bytes converted at a time; divisible by every type's size.
 const CHUNK: usize = 1 << 18;
-/// Most shards of one network.
+/// Maximum number of shards of a network.
 const MAX_SHARDS: usize = 1024;
-/// Names spelt out in a message; the rest is counted.
+/// Names listed in a message; the rest is counted.
 const NAMES_LISTED: usize = 5;
 
-/// The weights of one component of a checkpoint. Opening reads the headers; numbers are read when they are asked for.
+/// The weights of one component of a checkpoint. Opening reads the headers; values are read on demand.
 pub struct WeightFiles {
     shards: Vec<Shard>,
     shard_of: HashMap<String, usize>,
@@ -49,14 +49,14 @@ impl fmt::Debug for WeightFiles {
     }
 }
 
-/// The index of a sharded network, as far as it is read.
+/// The relevant part of the index of a sharded network.
 #[derive(Deserialize)]
 struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
 impl WeightFiles {
-    /// Reads the header of a safetensors file in memory; `name` stands for it in messages.
+    /// Reads the header of a safetensors file in memory; `name` is its name in messages.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl WeightFiles {
         Ok(Self::view(path, bytes, tensors))
     }
 
-    /// Part of a file, whose `tensors` may have other names and shapes than the file gives them.
+    /// Opens a part of a file, with the given `tensors`, whose names and shapes may differ from the file's.
     pub(crate) fn view(path: String, bytes: Arc<Bytes>, tensors: HashMap<String, Tensor>) -> Self {
         let shard_of = tensors.keys().map(|name| (name.clone(), 0)).collect();
         Self { shards: vec![Shard { path, bytes, tensors }], shard_of }
@@ -138,8 +138,8 @@ impl WeightFiles {
         Ok(())
     }
 
-    /// Identifies these files, and changes of them: their names, sizes, times of the last
-    /// change and headers. `None` where they do not lie on disk.
+    /// Returns a fingerprint of these files: of their names, sizes, modification times and headers. `None` if they are
+    /// not on disk.
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
         let mut digest = Sha256::new();
         for shard in &self.shards {
@@ -156,13 +156,13 @@ impl WeightFiles {
         Some(digest.finalize().into())
     }
 
-    /// Returns the texts that the header of the first file has besides its tensors.
+    /// Returns the metadata in the header of the first file.
     pub(crate) fn metadata(&self) -> Result<HashMap<String, String>> {
         let Some(shard) = self.shards.first() else { return Ok(HashMap::new()) };
         header::read_metadata(&shard.bytes).map_err(|error| Error::from(error).within(&shard.path))
     }
 
-    /// Counts the numbers of all tensors.
+    /// Counts the elements of all tensors.
     pub(crate) fn numbers(&self) -> u64 {
         let tensors = self.shards.iter().flat_map(|shard| shard.tensors.values());
         tensors.map(|tensor| tensor.len / tensor.dtype.bytes().max(1)).fold(0, u64::saturating_add)
@@ -173,11 +173,11 @@ impl WeightFiles {
         self.shard_of.keys().map(String::as_str)
     }
 
-    /// How the numbers of `name` are stored, or would be: types that nothing is written in become singles.
+    /// Returns the number format for writing `name`; single precision for types without a written form.
     ///
     /// # Errors
     ///
-    /// `BadModel` where there is no `name`.
+    /// `BadModel` if there is no `name`.
     pub(super) fn stored(&self, name: &str) -> Result<StoredDtype> {
         let (_, _, tensor) = self.find(name).ok_or_else(|| self.missing(name))?;
         Ok(match tensor.dtype {
@@ -192,7 +192,7 @@ impl WeightFiles {
         Error::new(ErrorKind::BadModel, format!("tensor {name:?}: missing in {}", listed(&paths)))
     }
 
-    /// Compares what programs need with what is there.
+    /// Compares the weights that programs need with those in the files.
     pub fn check<'a>(&self, specs: impl IntoIterator<Item = &'a WeightSpec>) -> WeightCheck {
         let mut check = WeightCheck::default();
         let mut used: HashSet<&str> = HashSet::new();
@@ -233,7 +233,7 @@ impl WeightFiles {
         Ok(bytes)
     }
 
-    /// Returns the tensor that `name` or one of its older names stands for, with its name in the file.
+    /// Returns the tensor of `name` or one of its older names, with its name in the file.
     fn find(&self, name: &str) -> Option<(&str, &Shard, &Tensor)> {
         let lookup = |name: &str| {
             let (name, &shard) = self.shard_of.get_key_value(name)?;
@@ -260,19 +260,19 @@ impl WeightSource for WeightFiles {
     }
 }
 
-/// How the weights of a checkpoint fit the programs over them.
+/// The result of checking the weights of a checkpoint against programs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WeightCheck {
-    /// Weights that a program needs and no file has, in the program's order.
+    /// Missing weights, in the program's order.
     pub missing: Vec<String>,
-    /// Weights of another shape than needed, with both shapes.
+    /// Weights of a wrong shape, with both shapes.
     pub misshapen: Vec<String>,
-    /// Tensors that no program reads, sorted.
+    /// Unused tensors, sorted.
     pub unused: Vec<String>,
 }
 
 impl WeightCheck {
-    /// Refuses weights that are missing or misshapen, naming the first few. Unused ones are no error.
+    /// Rejects missing or misshapen weights, naming the first few. Unused ones are no error.
     ///
     /// # Errors
     ///
@@ -302,7 +302,7 @@ fn misshapen(name: &str, found: &[usize], needed: &[usize]) -> String {
     format!("tensor {name:?}: got shape {found:?}, expected {needed:?}")
 }
 
-/// Checks the name of a shard, which is in the folder of its index: it has no path.
+/// Checks the name of a shard, which must be in the folder of its index.
 fn check_shard_name(file: &str) -> Result<()> {
     let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if plain && !file.starts_with('.') && file.ends_with(".safetensors") && file.len() <= 255 {
@@ -342,14 +342,14 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(if tensor.transposed { transposed(&numbers, &tensor.shape) } else { numbers })
 }
 
-/// Returns a matrix of `shape` whose columns stand one after the other in `numbers`.
+/// Returns the transpose of the matrix `numbers`, which has the result's columns as rows.
 fn transposed(numbers: &[f32], shape: &[usize]) -> Vec<f32> {
     let mut transposed = vec![0.0; numbers.len()];
     transpose(numbers, shape.first().copied().unwrap_or(1).max(1), &mut transposed);
     transposed
 }
 
-/// Turns little-endian numbers into `f32`; `bytes` has one for each place of `out`.
+/// Converts little-endian numbers to `f32`; `bytes` has one for each element of `out`.
 fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     match dtype {
         Dtype::F32 => read_f32(bytes, out),

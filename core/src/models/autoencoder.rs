@@ -14,17 +14,17 @@ pub enum Autoencoder {
     Tiny(TinyAutoencoderConfig),
 }
 
-/// Most rows, and pixels to a side.
+/// Maximum number of rows, and pixels to a side.
 const MAX_ROWS: usize = 256;
 const MAX_SIDE: usize = 8192;
 
 impl Autoencoder {
-    /// Reads an autoencoder's `config.json`; its `_class_name` says which it is, the full one if there is none.
+    /// Reads an autoencoder's `config.json`; its `_class_name` says which it is; the default is the full one.
     ///
     /// # Errors
     ///
-    /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for another class or an
-    /// option that is not built here.
+    /// `BadModel` for an invalid config, or a value out of range; `Unsupported` for another class or an
+    /// unsupported option.
     pub fn from_json(text: &str) -> Result<Self> {
         #[derive(serde::Deserialize)]
         struct Class {
@@ -62,12 +62,12 @@ impl Autoencoder {
         }
     }
 
-    /// Writes the encoder: `picture`, `[rows, height, width, 3]` in `[-1, 1]`, to `latent`,
+    /// Builds the encoder: `picture`, `[rows, height, width, 3]` in `[-1, 1]`, to `latent`,
     /// `[rows, height / scale, width / scale, latent_channels]`, scaled as the UNet wants it.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale), `BadModel` for a config that does not fit.
+    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale), `BadModel` for an inconsistent config.
     pub fn encoder_program(&self, rows: usize, height: usize, width: usize) -> Result<Program> {
         self.check_size(rows, height, width)?;
         let shape = Shape::new(rows, height, width, 3);
@@ -77,12 +77,12 @@ impl Autoencoder {
         }
     }
 
-    /// Writes the decoder: `latent` to `picture`, shaped as for the encoder of pictures of `height` x `width`. The
-    /// picture lies about `[-1, 1]` and is not clamped.
+    /// Builds the decoder: `latent` to `picture`, shaped as for the encoder of pictures of `height` x `width`. The
+    /// picture is approximately in `[-1, 1]` and is not clamped.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale), `BadModel` for a config that does not fit.
+    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale), `BadModel` for an inconsistent config.
     pub fn decoder_program(&self, rows: usize, height: usize, width: usize) -> Result<Program> {
         self.check_size(rows, height, width)?;
         let shape = Shape::new(rows, height / self.scale(), width / self.scale(), self.latent_channels());

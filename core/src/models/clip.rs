@@ -13,7 +13,7 @@ pub enum TextStates {
     Penultimate,
 }
 
-/// Writes the text encoder of `config` for `rows` texts of `tokens` tokens.
+/// Builds the text encoder of `config` for `rows` texts of `tokens` tokens.
 ///
 /// Inputs, at frame rate: `input_ids`, `[rows, tokens, 1, 1]`, whole numbers; and, where the model has a projection,
 /// `eos_index`, `[rows, 1, 1, 1]`, from [`ClipTextConfig::eos_index`]. Outputs: `hidden_states`,
@@ -21,7 +21,7 @@ pub enum TextStates {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for no rows or tokens, or more tokens than the model has positions for; `BadModel` for a config that does not fit.
+/// `InvalidArgument` for no rows or tokens, or more tokens than the model has positions for; `BadModel` for an inconsistent config.
 pub fn clip_program(config: &ClipTextConfig, rows: usize, tokens: usize, states: TextStates) -> Result<Program> {
     const MAX_ROWS: usize = 256;
     if rows == 0 || rows > MAX_ROWS || tokens == 0 || tokens > config.max_tokens {
@@ -83,12 +83,12 @@ pub(super) struct ClipLayer {
     pub(super) intermediate_size: usize,
     pub(super) activation: Activation,
     pub(super) eps: f32,
-    /// Whether a token sees only itself and those before it.
+    /// Whether attention is causal.
     pub(super) causal: bool,
 }
 
 impl ClipLayer {
-    /// Writes layer `i` of `encoder`.
+    /// Builds layer `i` of `encoder`.
     pub(super) fn write(self, b: &mut ProgramBuilder, i: usize, x: ValueId) -> ValueId {
         let c = b.shape(x).c;
         b.scope(format!("encoder.layers.{i}"), |b| {

@@ -21,7 +21,7 @@ pub enum VisionStates {
     Penultimate,
 }
 
-/// Writes the image encoder of `config` for `rows` pictures.
+/// Builds the image encoder of `config` for `rows` pictures.
 ///
 /// Inputs, at frame rate: `patches`, `[rows, tokens, 1, patch_len]`, from [`clip_patches`]; and, for
 /// [`VisionStates::Projected`], `whole`, `[rows, 1, 1, 1]`, zeros: the place of the token that is projected. Output:
@@ -29,7 +29,7 @@ pub enum VisionStates {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for no rows, or too many; `BadModel` for a config that does not fit.
+/// `InvalidArgument` for no rows, or too many; `BadModel` for an inconsistent config.
 pub fn clip_vision_program(config: &ClipVisionConfig, rows: usize, states: VisionStates) -> Result<Program> {
     const MAX_ROWS: usize = 64;
     if rows == 0 || rows > MAX_ROWS {
@@ -89,7 +89,7 @@ const CLASS: &str = "embeddings.class_embedding";
 ///
 /// # Errors
 ///
-/// `InvalidArgument` where `picture` is not `[image_size, image_size, 3]`.
+/// `InvalidArgument` if `picture` is not `[image_size, image_size, 3]`.
 pub fn clip_patches(config: &ClipVisionConfig, picture: &[f32], patches: &mut Vec<f32>) -> Result<()> {
     let (side, patch, channels) = (config.image_size, config.patch_size, ClipVisionConfig::CHANNELS);
     if picture.len() != side * side * channels {

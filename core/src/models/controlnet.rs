@@ -9,7 +9,7 @@ use super::{TEXT_TOKENS, UnetShape};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Padding, Program, ProgramBuilder, Rate, Shape};
 
-/// For what a ControlNet's program is laid out.
+/// The dimensions of a ControlNet's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlNetShape {
     /// Rows of the batch, each with a timestep of its own.
@@ -18,11 +18,11 @@ pub struct ControlNetShape {
     pub height: usize,
     /// Width of the latent.
     pub width: usize,
-    /// How many different texts there are.
+    /// Number of different texts.
     pub text_rows: usize,
     /// Tokens of each text.
     pub text_tokens: usize,
-    /// Of each row of the batch the row of its text.
+    /// For each row of the batch, the index of its text.
     pub text_of_row: Vec<usize>,
     /// Whether each row has a control image of its own; otherwise one is for all.
     pub image_per_row: bool,
@@ -46,13 +46,13 @@ impl ControlNetShape {
     }
 }
 
-/// Writes what turns a control image into its embedding: `image`, `[1, height, width, channels]` in 0..1, to
+/// Builds what turns a control image into its embedding: `image`, `[1, height, width, channels]` in 0..1, to
 /// `embedding`, `[1, height / scale, width / scale, c]` with the channels `c` of the UNet's first layer and the
 /// [`scale`](ControlNetModelConfig::scale) of `config`.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a size that is not in steps of the scale; `BadModel` for a config that does not fit.
+/// `InvalidArgument` for a size that is not in steps of the scale; `BadModel` for an inconsistent config.
 pub fn controlnet_embedding_program(
     config: &ControlNetModelConfig,
     channels: usize,
@@ -87,7 +87,7 @@ pub fn controlnet_embedding_program(
     b.finish()
 }
 
-/// Writes the ControlNet of `config`.
+/// Builds the ControlNet of `config`.
 ///
 /// Inputs, in order:
 ///
@@ -104,7 +104,7 @@ pub fn controlnet_embedding_program(
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a shape that the network cannot do; `BadModel` for a config that does not fit.
+/// `InvalidArgument` for an unsupported shape; `BadModel` for an inconsistent config.
 pub fn controlnet_program(config: &ControlNetModelConfig, shape: &ControlNetShape) -> Result<Program> {
     let (config, like) = (&config.half, shape.of_unet());
     check_shape(config, &like)?;

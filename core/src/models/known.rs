@@ -5,7 +5,7 @@
 /// The configs of one checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownModel {
-    /// How it is asked for.
+    /// Its name.
     pub name: &'static str,
     /// The UNet's `config.json`.
     pub unet: &'static str,
@@ -20,7 +20,7 @@ pub fn known_model(name: &str) -> Option<&'static KnownModel> {
     KNOWN_MODELS.iter().find(|model| model.name == name)
 }
 
-/// All of them.
+/// All known checkpoints.
 pub const KNOWN_MODELS: [KnownModel; 5] = [
     KnownModel { name: "sd-turbo", unet: SD21_UNET, text_encoders: &[OPEN_CLIP_H], autoencoder: TAESD },
     KnownModel { name: "sdxl-turbo", unet: SDXL_UNET, text_encoders: &[CLIP_L, OPEN_CLIP_BIG_G], autoencoder: TAESD },
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn families_are_told_by_their_unets() {
+    fn families_are_determined_from_their_unets() {
         let family = |name: &str| ModelFamily::of(&UnetConfig::from_json(known_model(name).unwrap().unet).unwrap());
         assert_eq!(family("sd15"), ModelFamily::Sd15);
         assert_eq!(family("bk-sdm-tiny"), ModelFamily::Sd15);

@@ -74,7 +74,7 @@ pub(super) fn upsample(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
 pub(super) struct Text<'a> {
     /// The texts, `[text_rows, tokens, 1, c]`.
     pub(super) states: ValueId,
-    /// Of each row of the batch the row of its text.
+    /// For each row of the batch, the index of its text.
     pub(super) of_row: &'a [usize],
     /// Whether they also attend to themselves as they were in earlier frames.
     pub(super) past: bool,
@@ -125,7 +125,7 @@ fn transformer_layer(b: &mut ProgramBuilder, x: ValueId, text: Text<'_>, heads: 
     b.add(h, x)
 }
 
-/// What a transformer over pixels looks like.
+/// The config of a transformer over pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Transformer {
     pub(super) heads: usize,
@@ -136,7 +136,7 @@ pub(super) struct Transformer {
 }
 
 impl Transformer {
-    /// Writes it: a group norm, a projection, the layers, a projection back, with a shortcut.
+    /// Builds it: a group norm, a projection, the layers, a projection back, with a shortcut.
     pub(super) fn write(self, b: &mut ProgramBuilder, x: ValueId, text: Text<'_>) -> ValueId {
         let mut h = b.group_norm("norm", x, self.groups, TRANSFORMER_NORM_EPS);
         h = self.project(b, "proj_in", h);

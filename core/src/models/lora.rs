@@ -22,7 +22,7 @@ pub enum LoraTarget {
     TextEncoder2,
 }
 
-/// What stands before the names of each network's layers, dots as underscores; longer ones before those that they begin
+/// The prefixes of the names of each network's layers, dots as underscores; longer ones before those that they begin
 /// with.
 const PREFIXES: [(&str, LoraTarget); 11] = [
     ("lora_unet_", LoraTarget::Unet),
@@ -88,7 +88,7 @@ impl LoraNames {
     ///
     /// # Errors
     ///
-    /// `BadModel` where a layer has another shape here, naming its tensor and both shapes, and if there is none of them.
+    /// `BadModel` if a layer has another shape here, naming its tensor and both shapes, and if there is none of them.
     pub fn changes(&self, layers: impl IntoIterator<Item = LoraLayer>) -> Result<LoraChanges> {
         let mut found = LoraChanges::default();
         for LoraLayer { name, key, change } in layers {

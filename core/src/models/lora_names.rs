@@ -96,7 +96,7 @@ fn rest_of<'a>(kind: &str, rest: &'a str) -> Option<&'a str> {
 
 /// Returns how many blocks the original code counts on one way through the UNet before block `block`.
 fn blocks_before(way: &str, block: usize, specs: &[WeightSpec]) -> usize {
-    // On the way down, what halves the resolution counts too.
+    // On the down half, what halves the resolution counts too.
     let extra = usize::from(way == "down");
     (0..block).map(|before| resnets(way, before, specs) + extra).sum()
 }

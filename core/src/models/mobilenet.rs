@@ -12,7 +12,7 @@ const TOP: usize = 1280;
 /// Padding of a kernel of side 3 that halves an even size.
 const HALVING: Padding = Padding { top: 0, left: 0, bottom: 1, right: 1 };
 
-/// Writes it over `picture`, whose sides are multiples of 32, and gives what its stages make and what comes after the
+/// Builds it over `picture`, whose sides are multiples of 32, and gives what its stages make and what comes after the
 /// last one: a thirty-second of the size, and 1280 channels.
 pub(super) fn mobilenet(b: &mut ProgramBuilder, picture: ValueId) -> (Vec<ValueId>, ValueId) {
     let x = b.conv2d("stem", picture, 32, 3, 2, HALVING, false, true);

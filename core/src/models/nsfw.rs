@@ -12,11 +12,11 @@ pub const CLASSES: [&str; 5] = ["drawing", "hentai", "neutral", "porn", "sexy"];
 /// Channels of the layers between the backbone and the classes.
 const HIDDEN: [usize; 2] = [256, 128];
 
-/// Writes the network for a picture in 0..1; gives the logits of the [`CLASSES`].
+/// Builds the network for a picture in 0..1; outputs the logits of the [`CLASSES`].
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn nsfw_program() -> Result<Program> {
     let mut builder = ProgramBuilder::new("classifier");
     let b = &mut builder;

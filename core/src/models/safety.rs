@@ -12,7 +12,7 @@ use crate::net::WeightSource;
 
 /// By how much a picture that shows a concept of the second list is nearer to those of the first.
 const SPECIAL_CARE: f32 = 0.01;
-/// What lies beyond a threshold is rounded to this many steps of 1, by which half a step is none.
+/// The resolution of the rounding of scores, in steps per unit.
 const STEPS: f32 = 1000.0;
 
 /// Reads the config of the image encoder out of a `StableDiffusionSafetyChecker`'s `config.json`.
@@ -25,7 +25,7 @@ pub fn safety_config(text: &str) -> Result<ClipVisionConfig> {
     let config: Value = serde_json::from_str(text).map_err(|error| bad("invalid JSON").with_source(error))?;
     let vision = config.get("vision_config").and_then(Value::as_object);
     let mut vision = vision.ok_or_else(|| bad("vision_config: missing, expected an object"))?.clone();
-    // What the encoder's own part says of these counts for other classes.
+    // The encoder's own part of the config has other class names.
     vision.remove("architectures");
     match config.get("projection_dim") {
         Some(dim) => vision.insert("projection_dim".into(), dim.clone()),

@@ -7,7 +7,7 @@ use super::layers::{scale_latent, unscale_latent};
 use crate::error::Result;
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
-/// Writes the encoder for pictures of `shape`.
+/// Builds the encoder for pictures of `shape`.
 pub(super) fn encoder(config: &TinyAutoencoderConfig, shape: Shape) -> Result<Program> {
     let mut builder = ProgramBuilder::new("vae_encoder");
     let b = &mut builder;
@@ -30,7 +30,7 @@ pub(super) fn encoder(config: &TinyAutoencoderConfig, shape: Shape) -> Result<Pr
     builder.finish()
 }
 
-/// Writes the decoder for latents of `shape`.
+/// Builds the decoder for latents of `shape`.
 pub(super) fn decoder(config: &TinyAutoencoderConfig, shape: Shape) -> Result<Program> {
     /// Latents beyond are rare and would make the picture burst.
     const LIMIT: f32 = 3.0;

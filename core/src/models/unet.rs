@@ -1,5 +1,5 @@
 //! The UNet: predicts the noise in a latent from timesteps and text states. One program for Stable Diffusion 1.5, 2.1, SDXL and
-//! their distilled and pruned forms; the config says which.
+//! their distilled and pruned forms, as determined by the config.
 
 use super::config::{AddedConfig, UnetConfig};
 use super::layers::{Norm, Text, norm_silu_conv};
@@ -7,7 +7,7 @@ use super::unet_blocks::{down_block, mid_block, up_block};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
-/// For what a UNet's program is laid out.
+/// The dimensions of a UNet's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnetShape {
     /// Rows of the batch, each with a timestep of its own.
@@ -16,17 +16,17 @@ pub struct UnetShape {
     pub height: usize,
     /// Width of the latent.
     pub width: usize,
-    /// How many different texts there are.
+    /// Number of different texts.
     pub text_rows: usize,
     /// Tokens of each text.
     pub text_tokens: usize,
-    /// Of each row of the batch the row of its text.
+    /// For each row of the batch, the index of its text.
     pub text_of_row: Vec<usize>,
     /// Whether a consistency model has the guidance as an input; otherwise its projection is left out.
     pub guidance_embedding: bool,
     /// Whether each row attends to itself in earlier frames as well, wherever it attends to itself.
     pub cached_attention: bool,
-    /// Whether ControlNets add to what the way up and the middle are given.
+    /// Whether ControlNets add to what the up half and the middle are given.
     pub residuals: bool,
     /// The number of image tokens that rows attend to besides their text; 0 without an IP-Adapter.
     pub image_tokens: usize,
@@ -50,7 +50,7 @@ impl UnetShape {
     }
 }
 
-/// Returns the shapes of what ControlNets add, for each row: first what the way up wants, in the order in which the
+/// Returns the shapes of what ControlNets add, for each row: first what the up half wants, in the order in which the
 /// way down makes it, then what comes out of the middle.
 pub fn residual_shapes(config: &UnetConfig, height: usize, width: usize) -> Vec<Shape> {
     let (mut h, mut w) = (height, width);
@@ -70,12 +70,12 @@ pub fn residual_shapes(config: &UnetConfig, height: usize, width: usize) -> Vec<
 
 /// Tokens of a text, as every text encoder of these models gives them.
 pub const TEXT_TOKENS: usize = 77;
-/// Most rows, tokens and latent pixels to a side.
+/// Maximum number of rows, tokens and latent pixels to a side.
 const MAX_ROWS: usize = 256;
 const MAX_TOKENS: usize = 4096;
 const MAX_SIDE: usize = 1024;
 
-/// Writes the UNet of `config`.
+/// Builds the UNet of `config`.
 ///
 /// Inputs, in order:
 ///
@@ -98,7 +98,7 @@ const MAX_SIDE: usize = 1024;
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a shape that the network cannot do; `BadModel` for a config that does not fit.
+/// `InvalidArgument` for an unsupported shape; `BadModel` for an inconsistent config.
 pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     check_shape(config, shape)?;
     let mut builder = ProgramBuilder::new("unet");
@@ -157,7 +157,7 @@ fn residual_inputs(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShap
     shapes.into_iter().enumerate().map(input).collect()
 }
 
-/// Returns the name of residual `i`, where `down` of them belong to the way down.
+/// Returns the name of residual `i`, where `down` of them belong to the down half.
 pub(super) fn residual_name(i: usize, down: usize) -> String {
     if i < down { format!("down_residual.{i}") } else { "mid_residual".to_owned() }
 }

@@ -44,7 +44,7 @@ fn transformer(
     b.scope(format!("attentions.{i}"), |b| transformer.write(b, x, text))
 }
 
-/// Down block `i`; what the way up will want is added to `skips`.
+/// Down block `i`; what the up half will want is added to `skips`.
 pub(super) fn down_block(
     b: &mut ProgramBuilder,
     config: &UnetConfig,

@@ -5,14 +5,14 @@ use super::layers::{Norm, downsample, norm_silu_conv, resnet, scale_latent, unsc
 use crate::error::Result;
 use crate::net::{Program, ProgramBuilder, Rate, Shape, ValueId};
 
-/// Added to the variance in every group norm.
+/// The epsilon added to the variance in every group norm.
 const NORM_EPS: f32 = 1e-6;
 
 fn norm(config: &AutoencoderKlConfig) -> Norm {
     Norm { groups: config.norm_groups, eps: NORM_EPS }
 }
 
-/// Writes the encoder for pictures of `shape`.
+/// Builds the encoder for pictures of `shape`.
 pub(super) fn encoder(config: &AutoencoderKlConfig, shape: Shape) -> Result<Program> {
     let mut builder = ProgramBuilder::new("vae_encoder");
     let b = &mut builder;
@@ -39,7 +39,7 @@ pub(super) fn encoder(config: &AutoencoderKlConfig, shape: Shape) -> Result<Prog
     builder.finish()
 }
 
-/// Writes the decoder for latents of `shape`.
+/// Builds the decoder for latents of `shape`.
 pub(super) fn decoder(config: &AutoencoderKlConfig, shape: Shape) -> Result<Program> {
     let mut builder = ProgramBuilder::new("vae_decoder");
     let b = &mut builder;

@@ -1,4 +1,4 @@
-//! Bytes as kernels want them: from the beginning of a cache line on.
+//! Bytes aligned to cache lines, as kernels require.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -17,7 +17,7 @@ pub struct AlignedBytes {
 }
 
 impl AlignedBytes {
-    /// None yet, with room for `len`; `None` where there is not that much memory. Touches no memory.
+    /// None yet, with room for `len`; `None` if there is not that much memory. Touches no memory.
     pub fn with_room(len: usize) -> Option<Self> {
         let mut bytes: Vec<u8> = Vec::new();
         bytes.try_reserve_exact(len.checked_add(LINE)?).ok()?;
@@ -27,14 +27,14 @@ impl AlignedBytes {
         Some(Self { bytes, skip })
     }
 
-    /// `len` zeros; `None` where there is not that much memory.
+    /// `len` zeros; `None` if there is not that much memory.
     pub fn zeros(len: usize) -> Option<Self> {
         let mut zeros = Self::with_room(len)?;
         zeros.extend(len);
         Some(zeros)
     }
 
-    /// Adds `more` zeros and gives them to be written; at most as many as there is room for.
+    /// Appends `more` zeros, up to the capacity, and returns them for writing.
     pub fn extend(&mut self, more: usize) -> &mut [u8] {
         let (len, room) = (self.bytes.len(), self.bytes.capacity());
         // Growing past the room would move the bytes off their line.

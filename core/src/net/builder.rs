@@ -1,4 +1,4 @@
-//! Writes programs, and checks shapes as it goes.
+//! Builds programs, and checks shapes incrementally.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// Most numbers of a value or a weight: as many as memory can address where each has four bytes.
+/// Maximum number of numbers of a value or a weight: as many as memory can address where each has four bytes.
 const MAX_LEN: usize = isize::MAX as usize / size_of::<f32>();
 /// A placeholder for a shape that does not fit, until [`ProgramBuilder::finish`] reports it.
 const MISFIT: Shape = Shape::vector(1, 1);
 
-/// Writes a program, one operation after the other. Shapes are worked out and checked as it goes; the first misfit, be
+/// Writes a program, one operation after the other. Shapes are computed and checked as it goes; the first misfit, be
 /// it of the network's code or of a config, is the error of [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct ProgramBuilder {
@@ -37,7 +37,7 @@ impl ProgramBuilder {
         Self { program, weight_ids: HashMap::new(), prefix: String::new(), misfit: None }
     }
 
-    /// Writes what `body` says with `prefix.` before the names of its weights, as folders nest.
+    /// Calls `body` with `prefix.` prepended to the names of its weights, like nested folders.
     pub fn scope<T>(&mut self, prefix: impl AsRef<str>, body: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.prefix.len();
         self.prefix.push_str(prefix.as_ref());
@@ -64,7 +64,7 @@ impl ProgramBuilder {
         self.program.shape(value)
     }
 
-    /// Where it writes: the scopes it is in, from the outermost on, with dots between.
+    /// The current scopes, outermost first, separated by dots.
     pub fn path(&self) -> &str {
         self.prefix.trim_end_matches('.')
     }
@@ -111,7 +111,7 @@ impl ProgramBuilder {
         self.op(OpKind::Conv2d { weight, bias, kernel, stride, dilation: 1, padding, upsample }, &[x], out)
     }
 
-    /// A 3x3 convolution that sees every `dilation`-th pixel, with as many zeros around, stride 1 and a bias.
+    /// A dilated 3x3 convolution with a padding of `dilation` zeros, stride 1 and a bias.
     pub fn dilated3x3(&mut self, name: &str, x: ValueId, c_out: usize, dilation: usize) -> ValueId {
         let shape = self.shape(x);
         let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c, 3, 3]);
@@ -337,7 +337,7 @@ impl ProgramBuilder {
         self.op(OpKind::AddWeight { weight }, &[x], shape)
     }
 
-    /// Of each row of `x` the token that `index` (`[n, 1, 1, 1]`) names.
+    /// Selects the token `index` (`[n, 1, 1, 1]`) of each row of `x`.
     pub fn take_token(&mut self, x: ValueId, index: ValueId) -> ValueId {
         let (shape, si) = (self.shape(x), self.shape(index));
         self.require(si == Shape::vector(shape.n, 1), || {
@@ -430,12 +430,12 @@ mod tests {
         assert_eq!(builder.shape(z), Shape::new(1, 8, 6, 5));
     }
 
-    /// What `write` makes of an input of shape `[2, 6, 6, 8]` does not fit, and says why.
+    /// Checks that `write` fails for an input of shape `[2, 6, 6, 8]`, with the reason.
     fn misfit(write: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> String {
         let mut builder = ProgramBuilder::new("test");
         let x = builder.input("x", Shape::new(2, 6, 6, 8), Rate::Frame);
         let y = builder.scope("outer", |b| write(b, x));
-        // What comes after it is not to panic either.
+        // Later operations must not panic either.
         let y = builder.scope("later", |b| {
             let y = b.conv3x3("conv", y, 8);
             let y = b.group_norm("norm", y, 3, 1e-5);

@@ -1,7 +1,7 @@
-//! Layers in eight bits: which ones can be, how their inputs become bytes, and how their weights do.
+//! Layers in int8: which ones can be, how their inputs become bytes, and how their weights do.
 //!
-//! An input byte `b` stands for `scale * (b - zero)`, one scale and zero point for all of a layer's input. Weights have
-//! a scale for each output channel and no zero point. The products are summed in 32-bit whole numbers, so nothing but
+//! An input byte `b` represents `scale * (b - zero)`, one scale and zero point for all of a layer's input. Weights have
+//! a scale for each output channel and no zero point. The products are summed in 32-bit whole numbers, so only
 //! these two roundings is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,19 +12,19 @@ use super::{Op, OpKind, Padding, Program, ValueId, WeightId};
 
 /// Input channels are multiplied four at a time.
 const GROUP: usize = 4;
-/// The fewest channels on either side: with fewer, turning the input into bytes costs more than it gives.
+/// The fewest channels on either side: with fewer, quantizing the input costs more than it gains.
 const MIN_CHANNELS: usize = 32;
-/// The most products that are summed up: that many of `255 * 127` stay below `2^31`.
+/// The maximum number of products that are summed up: that many of `255 * 127` stay below `2^31`.
 const MAX_SUM: usize = i32::MAX as usize / (255 * 127);
 
-/// A layer that could be done in eight bits.
+/// A layer that could be done in int8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     /// Its weight, by which it is known.
     pub weight: WeightId,
     /// What it reads.
     pub input: ValueId,
-    /// What it writes.
+    /// The value that it writes.
     pub output: ValueId,
     /// Side of the kernel.
     pub kernel: usize,
@@ -36,7 +36,7 @@ pub struct Candidate {
     pub upsample: bool,
 }
 
-/// The layers of `program` that could be done in eight bits: those that run with every frame and have enough channels.
+/// The layers of `program` that could be done in int8: those that run with every frame and have enough channels.
 pub fn candidates(program: &Program) -> Vec<Candidate> {
     let of = |op: &Op| {
         let (input, output) = (*op.inputs.first()?, op.output);
@@ -74,12 +74,12 @@ pub fn candidates(program: &Program) -> Vec<Candidate> {
     program.ops().iter().filter_map(of).collect()
 }
 
-/// The layers that are done in eight bits, by the names of their weights.
+/// The layers that are done in int8, by the names of their weights.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ByteScales(BTreeMap<String, ByteScale>);
 
 impl ByteScales {
-    /// How the input of the layer with `weight` becomes bytes; `None` where the layer is not done so.
+    /// Returns the quantization of the input of the layer with `weight`; `None` if the layer is not quantized.
     pub fn get(&self, weight: &str) -> Option<ByteScale> {
         self.0.get(weight).copied()
     }
@@ -96,7 +96,7 @@ impl ByteScales {
         )
     }
 
-    /// How many layers there are.
+    /// The number of layers.
     pub fn len(&self) -> usize {
         self.0.len()
     }

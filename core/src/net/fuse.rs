@@ -6,7 +6,7 @@ use super::steps::{
 };
 use super::{OpKind, Padding, Program, Shape, ValueId};
 
-/// Turns the operations of `program` into steps for a device that stores values as `layout` says.
+/// Converts the operations of `program` to steps for a device with the storage format of `layout`.
 pub(super) fn fuse(program: &Program, layout: &dyn StorageLayout) -> Fused {
     let values = (program.shapes().iter().enumerate())
         .map(|(i, &shape)| PlanValue { shape, constant: program.constant_at(i), part_of: None })
@@ -39,11 +39,11 @@ pub(super) fn fuse(program: &Program, layout: &dyn StorageLayout) -> Fused {
 struct Fuser<'a> {
     layout: &'a dyn StorageLayout,
     values: Vec<PlanValue>,
-    /// How many operations and outputs read each value.
+    /// Number of operations and outputs that read each value.
     readers: Vec<usize>,
-    /// Which step makes each value.
+    /// The step that computes each value.
     producer: Vec<Option<usize>>,
-    /// `None` where a step moved on or was folded into another.
+    /// `None` if a step moved on or was folded into another.
     steps: Vec<Option<Step>>,
     /// Keys and values laid out so far, so that two attentions over the same ones share them.
     packed: Vec<([Slot; 2], usize, Slot)>,
@@ -55,7 +55,7 @@ struct Fuser<'a> {
 
 impl Fuser<'_> {
     fn op(&mut self, kind: &OpKind, inputs: &[ValueId], out: Slot) {
-        // What names things stays as it is: a narrower number could not tell them apart.
+        // Inputs with indices are not converted: a narrower format could not represent them.
         let names =
             if matches!(kind, OpKind::Embed { .. }) { Some(0) } else { (*kind == OpKind::TakeToken).then_some(1) };
         let own = |(i, value): (usize, &ValueId)| {
@@ -129,7 +129,7 @@ impl Fuser<'_> {
         self.steps.push(Some(Step { kind, inputs, posts: Vec::new(), output }));
     }
 
-    /// The step that makes `x`, if `x` need not exist once `out` does: nothing else reads it, and both are worked out
+    /// The step that makes `x`, if `x` need not exist once `out` does: nothing else reads it, and both are computed
     /// equally often.
     fn sole_producer(&self, x: Slot, out: Slot) -> Option<usize> {
         let sole = self.readers[x] == 1 && self.values[x].constant == self.values[out].constant;
@@ -188,7 +188,7 @@ impl Fuser<'_> {
         let repeat = Repeat::of(self.values[a].shape, self.values[b].shape);
         let into_a = self.extendable(a, out);
         let into_b = if repeat == Repeat::None { self.extendable(b, out) } else { None };
-        // The later of the two, so that the other one is there already.
+        // The later of the two, so that the other one is already computed.
         if into_b > into_a {
             self.follow(b, Post::Add { value: a, repeat }, out);
         } else {
@@ -233,7 +233,7 @@ impl Fuser<'_> {
         if let Some(&(.., bytes)) = self.bytes.iter().find(|&&(of, with, _)| of == x && with == scale) {
             return bytes;
         }
-        // As much room as the value itself takes, though less would do: places are counted in stored numbers.
+        // As much memory as the value itself, although less would suffice: offsets are in stored elements.
         let bytes = self.new_value(self.values[x].shape, false);
         self.bytes.push((x, scale, bytes));
         self.push(StepKind::ToBytes { scale }, vec![x], bytes);

@@ -1,9 +1,9 @@
 //! Operations that move or mix the pixels of an image and have no weights.
 
-/// What is done to an image.
+/// An image operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageOp {
-    /// Of each two by two pixels the largest number of each channel; at odd edges, of those that there are.
+    /// 2x2 max pooling per channel; at odd edges, over the existing pixels.
     MaxPool,
     /// Bilinear interpolation to the size of the output, see [`bilinear`].
     Resize {
@@ -26,7 +26,7 @@ pub enum ImageOp {
 }
 
 /// Where a pixel of a line resized from `from` to `to` pixels comes from: the place of the first of two neighbours, and
-/// how much of the second one counts (0 where there is none).
+/// how much of the second one counts (0 if there is none).
 pub fn bilinear(at: usize, from: usize, to: usize, align_corners: bool) -> (usize, f32) {
     let last = from.saturating_sub(1) as f32;
     let place = if align_corners {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{WeightSource, same_layout};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Rows of a weight that are worked out together, and columns: as many sums as registers hold.
+/// Rows of a weight that are computed together, and columns: as many sums as registers hold.
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
 
@@ -25,7 +25,7 @@ pub struct LowRank {
 }
 
 impl LowRank {
-    /// The change of a weight of `shape` by `up`, `[shape[0], rank]`, times `down`, `[rank, shape[1] * …]`; `None` where
+    /// The change of a weight of `shape` by `up`, `[shape[0], rank]`, times `down`, `[rank, shape[1] * …]`; `None` if
     /// these have other numbers of numbers, or none.
     pub fn new(shape: Vec<usize>, rank: usize, up: Vec<f32>, down: Vec<f32>, strength: f32) -> Option<Self> {
         let (&rows, rest) = shape.split_first()?;
@@ -39,7 +39,7 @@ impl LowRank {
         &self.shape
     }
 
-    /// Adds `scale` times the change to `weight`, which is as long as the shape says; the rest is left as it is.
+    /// Adds `scale` times the change to `weight`, which has the length of the shape; other elements are unchanged.
     pub fn add_to(&self, weight: &mut [f32], scale: f32) {
         let columns = self.down.len() / self.rank;
         let factor = scale * self.strength;
@@ -94,7 +94,7 @@ pub struct LoraLayer {
     pub change: LowRank,
 }
 
-/// Weights with changes added to them as they are read; what they are made of stays as it is.
+/// Weights with changes that are added when they are read; the original weights are not modified.
 pub(super) struct MergedWeights {
     base: Arc<dyn WeightSource>,
     /// The changes of each weight, each with its scale; never zero.
@@ -102,7 +102,7 @@ pub(super) struct MergedWeights {
 }
 
 impl MergedWeights {
-    /// What `base` gives with each of `changes` (the weight's name, a scale, the change) added. Those of scale 0 are passed
+    /// Returns the values of `base` with each of `changes` (the weight's name, a scale, the change) added. Those of scale 0 are passed
     /// over, so that a weight without others is not [changed](Self::changed).
     pub(super) fn new(
         base: Arc<dyn WeightSource>,
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn several_changes_add_up_in_any_order_and_those_of_scale_zero_are_none() {
+    fn several_loras_add_up_in_any_order_and_scale_zero_has_no_effect() {
         let shape = [5, 6];
         let base: Arc<dyn WeightSource> = Arc::new(Numbers(shape.to_vec(), whole(0, 30)));
         let all =

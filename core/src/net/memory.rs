@@ -1,12 +1,12 @@
-//! Lifetimes packed into one stretch of memory.
+//! Assignment of values with lifetimes to offsets in one memory.
 
-/// Numbers that begin at a cache line, also where a number is two bytes; every offset is a multiple.
+/// The alignment of offsets, in elements: a cache line also for elements of two bytes.
 pub(super) const LINE: usize = 32;
 
-/// A piece of memory that is needed for a while.
+/// Memory that is needed for a range of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Need {
-    /// How many numbers.
+    /// Number of elements.
     pub(super) len: usize,
     /// The first step that uses it.
     pub(super) first: usize,
@@ -17,7 +17,7 @@ pub(super) struct Need {
 /// Returns every need an offset, so that no two that live at the same time overlap; returns these and the length of the
 /// whole. The largest are placed first, each at the lowest offset that is free for as long as it lives.
 ///
-/// What would lie past all that can be addressed makes the whole `usize::MAX` long, for which there is never memory.
+/// Beyond the address space the total length is `usize::MAX`, which can never be allocated.
 pub(super) fn pack(needs: &[Need]) -> (Vec<usize>, usize) {
     let mut order = (0..needs.len()).collect::<Vec<_>>();
     order.sort_by_key(|&i| (std::cmp::Reverse(needs[i].len), needs[i].first));
@@ -44,7 +44,7 @@ pub(super) fn pack(needs: &[Need]) -> (Vec<usize>, usize) {
     (offsets, rounded_up(total))
 }
 
-/// One past the last of `len` numbers from `offset` on.
+/// Returns the end of `len` elements at `offset`.
 fn end(offset: usize, len: usize) -> usize {
     offset.saturating_add(len)
 }

@@ -7,15 +7,15 @@ use super::{ImageOp, ValueId, WeightId};
 /// One operation: reads `inputs`, writes `output`. Shapes are fixed in the program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Op {
-    /// What is done.
+    /// The kind of operation.
     pub kind: OpKind,
-    /// What is read, in the order that the kind names.
+    /// The values that it reads, in the order of the kind.
     pub inputs: Vec<ValueId>,
-    /// What is written: a value of its own for each operation.
+    /// The value that it writes, different for each operation.
     pub output: ValueId,
 }
 
-/// What an operation does. Each line names the inputs in order; all values are channels-last.
+/// The kind of an operation. Each line lists the inputs in order; all values are channels-last.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OpKind {
     /// `[x]`: a convolution; weight `[c_out, c_in, kernel, kernel]`.
@@ -28,7 +28,7 @@ pub enum OpKind {
         kernel: usize,
         /// Step between output pixels.
         stride: usize,
-        /// Step between the input pixels that an output pixel sees.
+        /// Dilation: the step between the input pixels of an output pixel.
         dilation: usize,
         /// Zeros around the input.
         padding: Padding,
@@ -83,11 +83,11 @@ pub enum OpKind {
     Attention {
         /// Number of heads; divides the channels.
         heads: usize,
-        /// Whether a token sees only itself and those before it.
+        /// Whether attention is causal.
         causal: bool,
         /// For each row of `q`, the row of `k` and `v` it attends to.
         kv_row: Vec<usize>,
-        /// Where the layer looks back: its place among those that do. Each row then attends to what the same row kept of
+        /// For cached attention: the index of the layer among those with it. Each row then attends to what the same row kept of
         /// earlier frames as well.
         looks_back: Option<usize>,
     },
@@ -124,7 +124,7 @@ pub enum OpKind {
     },
     /// `[x]`: adds a weight `[tokens, c]` to every row (position embeddings).
     AddWeight {
-        /// What is added.
+        /// The value that is added.
         weight: WeightId,
     },
     /// `[x, index]`: of each row the token that `index` names (a whole number in `f32`, shape `[n, 1, 1, 1]`).

@@ -1,5 +1,5 @@
-//! What the original code of Stable Diffusion calls the layers of a UNet, each beside what diffusers, and so its programs,
-//! call it. Blocks are counted otherwise, too; this is what stays when they are told apart.
+//! Names of the layers of a UNet in the original code of Stable Diffusion, each with the name in diffusers and so in
+//! programs. Blocks are also numbered differently; these are the names within a block.
 
 /// Layers outside of the blocks.
 pub(crate) const OUTSIDE: [(&str, &str); 7] = [

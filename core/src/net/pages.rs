@@ -1,8 +1,8 @@
-//! Large pages for large memory: fewer faults when it is first used, and fewer misses when it is gone through.
+//! Huge pages for large allocations: fewer page faults on first use, and fewer TLB misses.
 
 #![allow(unsafe_code, reason = "a system call on memory that is ours")]
 
-/// Bytes from which on large pages are asked for: some of them fit whatever the memory begins at.
+/// Minimum size in bytes for huge pages: some of them fit for any alignment.
 #[cfg(target_os = "linux")]
 const WORTH_IT: usize = 8 << 20;
 

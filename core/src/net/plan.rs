@@ -5,14 +5,14 @@ use super::memory::{Need, pack, rounded_up};
 use super::steps::{Fused, PlanValue, Post, Repeat, Slot, Step, StepClass, StepKind, StorageLayout};
 use super::{Program, Rate};
 
-/// Where a value lies.
+/// The location of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// In which memory.
     pub space: Space,
     /// Its first number there.
     pub offset: usize,
-    /// Numbers from one pixel to the next: more than its channels where it is a part of a wider value.
+    /// Elements between pixels: more than its channels if it is a part of a wider value.
     pub ld: usize,
 }
 
@@ -21,7 +21,7 @@ pub struct Place {
 pub enum Space {
     /// Scratch memory: the arena for the steps of a frame, and one that is dropped after the constant steps.
     Arena,
-    /// What the constant steps leave for every frame.
+    /// Results of the constant steps, for every frame.
     Kept,
     /// An input of the rate of the step that reads it, by its place among those.
     Input(usize),
@@ -32,9 +32,9 @@ pub enum Space {
 /// A step and its scratch memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// What to do.
+    /// The step.
     pub step: Step,
-    /// Where its scratch memory begins in [`Space::Arena`].
+    /// The offset of its scratch memory in [`Space::Arena`].
     pub scratch: usize,
 }
 
@@ -43,7 +43,7 @@ pub struct Planned {
 pub struct Plan {
     /// All values.
     pub values: Vec<PlanValue>,
-    /// Where they lie.
+    /// Their memory.
     pub places: Vec<Place>,
     /// The steps that depend on constant inputs alone.
     pub constant: Vec<Planned>,
@@ -75,10 +75,10 @@ impl Plan {
     }
 }
 
-/// What is known of a value while places are sought.
+/// State of a value while memory is assigned.
 #[derive(Debug, Clone, Copy)]
 struct Life {
-    /// The wider value in whose memory it lies, and from which channel on.
+    /// The wider value whose memory contains it, and the first channel in it.
     parent: Option<(Slot, usize)>,
     /// The step that writes it, of its own rate.
     written: Option<usize>,
@@ -124,7 +124,7 @@ impl Placer {
         placer.keep(frame);
         for (i, &value) in outputs.iter().enumerate() {
             let life = &mut placer.lives[value];
-            // What a frame writes goes straight to the caller, unless it lies within another value or must be
+            // Outputs are written directly to the caller's memory, unless they are part of another value or must be
             // converted.
             let free = life.written.is_some() && life.parent.is_none() && life.fixed.is_none();
             if direct && free && !placer.values[value].constant {
@@ -157,7 +157,7 @@ impl Placer {
         self.lives[root].fixed = Some(Space::Kept);
     }
 
-    /// The value whose memory `value` lies in, and its first channel there.
+    /// Returns the value whose memory contains `value`, and the first channel in it.
     fn root(&self, mut value: Slot) -> (Slot, usize) {
         let mut offset = 0;
         while let Some((parent, start)) = self.lives[value].parent {
@@ -167,7 +167,7 @@ impl Placer {
         (value, offset)
     }
 
-    /// Lets the parts of a concatenation be made where it wants them.
+    /// Assigns the parts of a concatenation to their places in its result.
     fn claim_concats(&mut self, steps: &[Step]) {
         for step in steps.iter().filter(|step| step.kind == StepKind::Concat) {
             let mut start = 0;
@@ -295,7 +295,7 @@ impl Placer {
     }
 }
 
-/// What a step may write its output over: it reads each number of it only to write the same one.
+/// Returns the inputs that a step may overwrite: it reads each element only to write the same one.
 fn overwritable(step: &Step) -> impl Iterator<Item = Slot> {
     let class = step.kind.class();
     let input = matches!(class, StepClass::Norm | StepClass::Elementwise).then_some(step.inputs[0]);

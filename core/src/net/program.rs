@@ -24,7 +24,7 @@ impl WeightId {
     }
 }
 
-/// How often an input changes. What depends on constant inputs alone is worked out once, outside the frame loop.
+/// The rate of an input. Values that depend on constant inputs only are computed once, outside the frame loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rate {
     /// Between frames, when a prompt or a schedule changes.
@@ -33,18 +33,18 @@ pub enum Rate {
     Frame,
 }
 
-/// What a program is given.
+/// An input of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// Its name, for messages.
     pub name: String,
     /// The value it becomes.
     pub value: ValueId,
-    /// How often it changes.
+    /// Its rate.
     pub rate: Rate,
 }
 
-/// What a program gives back.
+/// An output of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Its name, for messages.
@@ -62,7 +62,7 @@ pub struct WeightSpec {
     pub shape: Vec<usize>,
 }
 
-/// What a network does: operations in order, over values of fixed shape.
+/// A network: operations in order, on values of fixed shape.
 #[derive(Debug, Clone)]
 pub struct Program {
     pub(super) name: String,
@@ -95,7 +95,7 @@ impl Program {
         &self.ops
     }
 
-    /// How many attention layers look back to earlier frames.
+    /// Returns the number of layers with cached attention.
     pub fn layers_that_look_back(&self) -> usize {
         let looks_back = |op: &&Op| matches!(op.kind, OpKind::Attention { looks_back: Some(_), .. });
         self.ops.iter().filter(looks_back).count()
@@ -117,7 +117,7 @@ impl Program {
         &self.outputs
     }
 
-    /// The same program, which also gives back `values`, after its own outputs.
+    /// Returns the program with `values` as additional outputs, after its own.
     #[must_use]
     pub fn with_outputs(&self, values: &[ValueId]) -> Self {
         let mut program = self.clone();

@@ -26,7 +26,7 @@ impl Shape {
         Self { n, h: tokens, w: 1, c }
     }
 
-    /// One vector a row.
+    /// One vector per row.
     pub const fn vector(n: usize, c: usize) -> Self {
         Self { n, h: 1, w: 1, c }
     }
@@ -36,7 +36,7 @@ impl Shape {
         self.h * self.w
     }
 
-    /// Numbers in all; `None` where they are more than can be counted.
+    /// Returns the number of elements; `None` on an overflow.
     pub const fn checked_len(self) -> Option<usize> {
         let mut len = self.n;
         let sides = [self.h, self.w, self.c];
@@ -51,7 +51,7 @@ impl Shape {
         Some(len)
     }
 
-    /// Numbers in all. Shapes of a program have been [checked](Self::checked_len).
+    /// Returns the number of elements. Shapes of a program have been [checked](Self::checked_len).
     pub const fn len(self) -> usize {
         self.n * self.h * self.w * self.c
     }

@@ -1,4 +1,4 @@
-//! What a plan is made of: values, and the steps that a device does between them.
+//! The parts of a plan: values, and the steps of a device.
 
 use super::bytes::ByteScale;
 use super::{Activation, ImageOp, Padding, Shape, WeightId};
@@ -10,31 +10,31 @@ pub type Slot = usize;
 // Longer chains of posts continue in a step of their own.
 pub use dreamframe_kernels::MAX_POSTS;
 
-/// How a device stores values, and the memory that it needs besides. Lengths are in elements as it stores them.
+/// The storage format and the additional memory of a device. Lengths are in stored elements.
 pub trait StorageLayout {
     /// Whether values are stored as inputs and outputs are, so that these need no conversion.
     fn stores_f32(&self) -> bool;
 
-    /// How the input of the layer with `weight` becomes bytes; `None` where the layer is not done so.
+    /// Returns the quantization of the input of the layer with `weight`; `None` if the layer is not quantized.
     fn byte_scale(&self, weight: WeightId) -> Option<ByteScale>;
 
-    /// How many numbers its layout of the keys `k` and values `v` of `heads` heads takes.
+    /// Returns the number of elements of keys `k` and values `v` with `heads` heads in its layout.
     fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize;
 
-    /// How many numbers of scratch memory a step needs; `input` is the shape of its first input.
+    /// Returns the number of elements of scratch memory of a step; `input` is the shape of its first input.
     fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize;
 }
 
-/// One thing for a device to do.
+/// One step of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What.
+    /// The kind of step.
     pub kind: StepKind,
     /// Its inputs, apart from the operands of `posts`.
     pub inputs: Vec<Slot>,
-    /// What is done to each number before it is stored, in order.
+    /// Elementwise operations on the result, in order.
     pub posts: Vec<Post>,
-    /// What it writes.
+    /// The value that it writes.
     pub output: Slot,
 }
 
@@ -62,7 +62,7 @@ pub enum StepClass {
     Other,
 }
 
-/// What a step does before its posts.
+/// The main operation of a step, before its posts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepKind {
     /// `[x]`: a convolution; a linear layer is one of side 1.
@@ -100,13 +100,13 @@ pub enum StepKind {
     Attention {
         /// Number of heads.
         heads: usize,
-        /// Whether a token sees only itself and those before it.
+        /// Whether attention is causal.
         causal: bool,
         /// Row of the keys for each row of `q`.
         kv_row: Vec<usize>,
-        /// How many keys there are in a row.
+        /// Number of keys in a row.
         keys: usize,
-        /// As of the operation.
+        /// As for the operation.
         looks_back: Option<usize>,
     },
     /// `[x]`: `x` itself; the posts do the work.
@@ -126,7 +126,7 @@ pub enum StepKind {
     },
     /// `[x]`: as the operation.
     AddWeight {
-        /// What is added.
+        /// The value that is added.
         weight: WeightId,
     },
     /// `[x, index]`: as the operation.
@@ -174,7 +174,7 @@ pub struct Product {
     pub kernel: usize,
     /// Step between output pixels.
     pub stride: usize,
-    /// Step between the input pixels that an output pixel sees.
+    /// Dilation: the step between the input pixels of an output pixel.
     pub dilation: usize,
     /// Zeros around the input.
     pub padding: Padding,
@@ -182,7 +182,7 @@ pub struct Product {
     pub upsample: bool,
     /// Whether the first half of the channels is multiplied by the GELU of the second.
     pub geglu: bool,
-    /// How the input became bytes, where it did.
+    /// The quantization of the input, if any.
     pub bytes: Option<ByteScale>,
 }
 
@@ -201,14 +201,14 @@ pub struct Depthwise {
     pub padding: Padding,
 }
 
-/// What is done to a number on its way into memory.
+/// An elementwise operation on results.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Post {
     /// Another value is added.
     Add {
         /// Which.
         value: Slot,
-        /// How it is repeated to fit.
+        /// How it is broadcast.
         repeat: Repeat,
     },
     /// A function is applied.
@@ -232,7 +232,7 @@ impl Post {
     }
 }
 
-/// How the second summand is repeated to the size of the first.
+/// Broadcasting of the second summand to the size of the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
     /// Not at all.
@@ -241,7 +241,7 @@ pub enum Repeat {
     Pixels,
     /// It has one row.
     Rows,
-    /// It has one pixel in all.
+    /// A single pixel.
     Both,
 }
 

@@ -1,4 +1,4 @@
-//! Where an executor gets weights from, and where it keeps what it made of them.
+//! Sources of weights, and the cache of their packed forms.
 
 use std::any::Any;
 use std::collections::{BTreeSet, HashMap};
@@ -12,21 +12,21 @@ use crate::error::Result;
 
 /// Weights by their checkpoint names: a file, several shards, or random numbers.
 pub trait WeightSource: Send + Sync {
-    /// The shape of `name`, outermost first; `None` where there is no such weight.
+    /// The shape of `name`, outermost first; `None` if there is no such weight.
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
 
     /// The numbers of `name`, outermost first, whatever type the file has them in.
     ///
     /// # Errors
     ///
-    /// `BadModel` where `name` is missing or does not have `shape`.
+    /// `BadModel` if `name` is missing or does not have `shape`.
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
 }
 
-/// What packed forms are made for. Forms of one layout are of no use to another.
+/// The layout of packed forms. Forms of different layouts are incompatible.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PackedLayout {
-    /// What the forms are for, as a file's name can have it: `avx512`.
+    /// The name of the layout, valid in file names: `avx512`.
     pub name: String,
     /// Changes whenever the forms do.
     pub version: u32,
@@ -38,7 +38,7 @@ pub type Sections = HashMap<String, Vec<AlignedBytes>>;
 /// Calls its second argument with every number below the first, on whatever threads there are.
 pub type Parallel<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
 
-/// Where packed forms stay when the process ends.
+/// Persistent storage of packed forms.
 pub trait PackedStore: Send + Sync + fmt::Debug {
     /// Returns all forms stored for `layout`, or none, with notices.
     fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) -> (Sections, Vec<String>);
@@ -66,7 +66,7 @@ pub trait LoadWatch: Send + Sync + fmt::Debug {
     fn go_on(&self) -> Result<()>;
 }
 
-/// The weights of one network as one engine sees them: which layers are done in eight bits, which LoRAs are merged, who
+/// The weights of one network as one engine sees them: which layers are done in int8, which LoRAs are merged, who
 /// receives the progress of loading. What is large is in [`Forms`].
 pub struct Weights {
     forms: Arc<Forms>,
@@ -90,7 +90,7 @@ struct Base {
     changed: BTreeSet<String>,
 }
 
-/// What is known of the store.
+/// State of the store.
 #[derive(Default)]
 struct Kept {
     layouts: HashMap<PackedLayout, KeptLayout>,
@@ -120,7 +120,7 @@ impl Weights {
 
     /// The weights of `base` with `changes` (a weight's name, a scale, the change) added; `base` itself where none
     /// counts. Packed forms of weights that stay the same are those of `base`, made there if need be. Forms of changed
-    /// ones go to no store, and changed layers are not done in eight bits: how their inputs become bytes was found out
+    /// ones go to no store, and changed layers are not done in int8: how their inputs become bytes was found out
     /// for `base`.
     pub fn merged(base: &Arc<Self>, changes: impl IntoIterator<Item = (String, f32, Arc<LowRank>)>) -> Arc<Self> {
         let source = MergedWeights::new(base.forms.source.clone(), changes);
@@ -137,7 +137,7 @@ impl Weights {
         })
     }
 
-    /// Reports the progress of all that is made ready from now on to `watch`.
+    /// Reports the progress of loading to `watch` from now on.
     #[must_use]
     pub fn with_watch(self, watch: Option<Arc<dyn LoadWatch>>) -> Self {
         Self { watch, ..self }
@@ -152,24 +152,24 @@ impl Weights {
         self.watch.as_ref().map_or(Ok(()), |watch| watch.go_on())
     }
 
-    /// The same with layers that an executor which computes in eight bits does so; others pass them over.
+    /// The same with layers that an executor which computes in int8 does so; others pass them over.
     #[must_use]
     pub fn with_byte_scales(self, byte_scales: ByteScales) -> Self {
         Self { byte_scales, ..self }
     }
 
-    /// Returns the scales of layers to be computed in eight bits; none by default.
+    /// Returns the scales of layers to be computed in int8; none by default.
     pub fn byte_scales(&self) -> &ByteScales {
         &self.byte_scales
     }
 
-    /// What others may share.
+    /// Returns the shareable packed forms.
     #[cfg(test)]
     pub(crate) fn forms(&self) -> &Arc<Forms> {
         &self.forms
     }
 
-    /// Where they come from.
+    /// Returns their source.
     pub fn source(&self) -> &dyn WeightSource {
         &*self.forms.source
     }
@@ -196,14 +196,14 @@ impl Weights {
             return base.packed(names, form, make);
         }
         let key = key(names, form);
-        self.tell(names);
+        self.report(names);
         if let Some(found) = self.forms.find(&key) {
             return Ok(found);
         }
         Ok(self.forms.insert(&key, Arc::new(make()?)))
     }
 
-    /// As [`packed`](Self::packed), for forms of `layout` that outlive the process where there is a store: `restore`
+    /// Like [`packed`](Self::packed), for forms of `layout` that outlive the process where there is a store: `restore`
     /// makes a form out of its memories, or nothing where they do not fit.
     ///
     /// # Errors
@@ -223,7 +223,7 @@ impl Weights {
         let key = key(names, form);
         let full_key = format!("{key}#{}", layout.name);
         let forms = &*self.forms;
-        self.tell(names);
+        self.report(names);
         if let Some(found) = forms.find(&full_key) {
             return Ok(found);
         }
@@ -267,7 +267,7 @@ impl Weights {
             for (layout, kept) in layouts {
                 if std::mem::take(&mut kept.changed) {
                     let forms = kept.forms.iter().map(|(key, form)| (key.as_str(), form.memories()));
-                    // What another size or row count needs is kept too.
+                    // Forms of later sizes and row counts are cached too.
                     let rest = kept
                         .loaded
                         .iter()
@@ -282,7 +282,7 @@ impl Weights {
         std::mem::take(notices)
     }
 
-    fn tell(&self, names: &[&str]) {
+    fn report(&self, names: &[&str]) {
         if let Some(watch) = &self.watch {
             let shapes = names.iter().filter_map(|name| self.forms.source.shape(name));
             watch.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum());
@@ -301,7 +301,7 @@ impl Forms {
         found?.downcast::<T>().ok()
     }
 
-    /// Keeps `form`, or gives the one that somebody else has made meanwhile.
+    /// Caches `form`, or returns the one that another thread has cached meanwhile.
     fn insert<T: Send + Sync + 'static>(&self, key: &str, form: Arc<T>) -> Arc<T> {
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = packed.entry(key.to_owned()).or_insert_with(|| form.clone()).clone();
@@ -313,7 +313,7 @@ impl Forms {
     }
 }
 
-/// What a packed form is found by: the weights it is made of, and how.
+/// The key of a packed form: its weights and its kind.
 fn key(names: &[&str], form: &str) -> String {
     format!("{}#{form}", names.join("+"))
 }

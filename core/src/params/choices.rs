@@ -3,7 +3,7 @@
 use super::names::named_enum;
 
 named_enum! {
-    /// How several prompts or seeds are mixed.
+    /// The interpolation of several prompts or seeds.
     pub enum Interpolation {
         /// A weighted sum.
         Linear = "linear",

@@ -151,7 +151,7 @@ fn diff_items<I: Item>(list: &Field, old: &[I], new: &[I], out: &mut Vec<Change>
     }
 }
 
-/// What identifies an item: its key, if it has one, and the number of items with the same key before it.
+/// The identity of an item: its key, if it has one, and the number of items with the same key before it.
 type Name<'a> = (Option<&'a str>, usize);
 
 fn item_names<I: Item>(items: &[I]) -> Vec<Name<'_>> {

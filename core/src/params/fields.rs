@@ -53,7 +53,7 @@ impl CostRule {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Field {
-    /// Its path; `[]` stands for every item of a list, as in `controlnets[].conditioning_scale`.
+    /// Its path; `[]` means every item of a list, as in `controlnets[].conditioning_scale`.
     pub path: &'static str,
     /// The values that it may have.
     pub constraint: Constraint,
@@ -63,7 +63,7 @@ pub struct Field {
     pub cost: Cost,
     /// When a change costs more.
     pub cost_rule: Option<CostRule>,
-    /// How its value is reached.
+    /// Access to its value.
     pub(super) access: Access,
 }
 

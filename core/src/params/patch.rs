@@ -80,7 +80,7 @@ impl ParamsPatch {
     ///
     /// # Errors
     ///
-    /// As [`from_json`](Self::from_json), except for errors of the text.
+    /// Like [`from_json`](Self::from_json), except for errors of the text.
     pub fn from_value(value: Value) -> Result<Self> {
         Self::checked(json::object(value)?)
     }
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_alone_rescale_the_list_and_say_so() {
+    fn changing_only_the_steps_rescales_the_list_with_a_notice() {
         for (list, old, new, expected) in [
             (vec![0, 16, 32, 45], 50, 9, vec![0, 3, 5, 7]),
             (vec![12, 20, 32], 50, 30, vec![7, 12, 19]),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_sent_with_a_list_leave_it_as_it_is() {
+    fn steps_with_a_list_do_not_rescale_it() {
         let (params, notices) =
             merged(&Params::default(), r#"{"num_inference_steps": 25, "t_index_list": [12, 20, 24]}"#);
         assert_eq!((params.t_index_list, notices), (vec![12, 20, 24], vec![]));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_name_and_type_is_reported_at_once() {
+    fn all_invalid_names_and_types_are_reported_together() {
         let patch = r#"{"promt": "a", "delta": "b", "controlnets": [{"preprocessor": "cany", "enable": 1}],
             "ip_adapter": {"weight_types": "linear"}}"#;
         let refused = ParamsPatch::from_json(patch).unwrap_err();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_lora_dict_is_none() {
+    fn empty_lora_dict_means_no_loras() {
         let (params, _) = merged(&Params::default(), r#"{"lora_dict": {}}"#);
         assert_eq!(params, Params::default());
         assert!(params.to_value()["lora_dict"].is_null());
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_patch_names_is_noticed_and_what_was_there_before_is_not() {
+    fn patched_values_are_checked_and_earlier_ones_are_not() {
         let (_, notices) = merged(&Params::default(), r#"{"acceleration": "tensorrt"}"#);
         assert_eq!(notices.len(), 1);
         let (_, notices) = merged(&Params::default(), r#"{"delta": 0.5}"#);

@@ -155,7 +155,7 @@ impl ProcessorName {
         row.ignored.iter().chain(row.parameters).chain(COMMON)
     }
 
-    /// Returns the defaults of the parameters that have one; the stream's size stands for those of [`COMMON`].
+    /// Returns the defaults of the parameters that have one; those of [`COMMON`] are the stream's size.
     pub(super) fn defaults(self) -> Map<String, Value> {
         (self.row().defaults)()
     }

@@ -39,7 +39,7 @@ pub fn rebase(base: &StreamDiffusionParams, ours: &StreamDiffusionParams, theirs
     rebase_where(base, ours, theirs, |_| true)
 }
 
-/// As [`rebase`], for places for which `counts` returns true.
+/// Like [`rebase`], for places for which `counts` returns true.
 pub(crate) fn rebase_where(
     base: &StreamDiffusionParams,
     ours: &StreamDiffusionParams,
@@ -276,7 +276,7 @@ mod tests {
         let (base, theirs) = ([("a", 1.0), ("b", 1.0)], [("a", 0.3), ("b", 1.0), ("d", 1.0)]);
         let ours = [("a", 1.0), ("c", 1.0)];
         assert_eq!(merged(&base, &ours, &theirs), (list(&[("a", 0.3), ("c", 1.0), ("d", 1.0)]), true));
-        // Gone from both sides is gone.
+        // Removed on both sides.
         assert_eq!(merged(&base, &[("a", 1.0)], &[("a", 0.3)]), (list(&[("a", 0.3)]), true));
     }
 
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_does_not_count_stays_as_it_is() {
+    fn optional_plane_is_not_changed() {
         let ours = Params { delta: 0.1, guidance_scale: 1.5, ..Params::default() };
         let theirs = Params { delta: 0.9, ..Params::default() };
         let rebased = rebase_where(&Params::default(), &ours, &theirs, |place| place != "delta");

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn every_violation_is_reported_at_once() {
+    fn all_violations_are_reported_together() {
         let broken = after(|params| {
             params.width = 513;
             params.delta = f64::NAN;

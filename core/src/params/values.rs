@@ -19,7 +19,7 @@ use super::processor::ProcessorName;
 use super::style_image::StyleImageUrl;
 use super::weighted::Weighted;
 
-/// How a row reaches the value that it describes.
+/// Access of a row to the value that it describes.
 #[derive(Clone, Copy)]
 pub(super) enum Access {
     /// A field of the parameters, or of an object in them.
@@ -120,7 +120,7 @@ pub(super) trait Item: Clone + PartialEq + Serialize + DeserializeOwned + 'stati
     /// Returns the access of a row, if it is about a field of this type.
     fn access(access: Access) -> Option<&'static dyn FieldAccess<Self>>;
 
-    /// Returns the key that identifies the item; `None` where its position does.
+    /// Returns the key that identifies the item; `None` if its position does.
     fn key(&self) -> Option<&str>;
 
     /// Returns the processor that it runs.

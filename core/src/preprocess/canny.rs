@@ -9,7 +9,7 @@ use crate::params::CannySettings;
 /// The tangent of 22.5 degrees, in steps of 2^-15.
 const TAN_22: i32 = 13573;
 
-/// What is known of a pixel.
+/// State of a pixel.
 const NOT_AN_EDGE: u8 = 0;
 const MAYBE: u8 = 1;
 const EDGE: u8 = 2;
@@ -54,7 +54,7 @@ impl Canny {
         self.width + 2
     }
 
-    /// Gives every buffer the size of `image`; borders are not edges and have no strength.
+    /// Resizes every buffer to the size of `image`; borders are not edges and have no strength.
     fn resize(&mut self, image: &Image) {
         if (self.width, self.height) == (image.width(), image.height()) {
             return;
@@ -129,7 +129,7 @@ impl Canny {
         }
     }
 
-    /// Says of every pixel whether it is an edge, is not one, or is one if it touches one.
+    /// Classifies every pixel as an edge, no edge, or an edge if it touches one.
     fn mark(&mut self) {
         let stride = self.stride();
         self.open.clear();
@@ -148,7 +148,7 @@ impl Canny {
         }
     }
 
-    /// Makes edges of all that touch one.
+    /// Marks all candidates that touch an edge.
     fn follow(&mut self) {
         let stride = self.stride();
         while let Some(place) = self.open.pop() {

@@ -4,7 +4,7 @@ use super::resize::{Interpolation, Resizer};
 use super::{Context, Image, Preprocessor, Recipe};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a chain processes, and whether its size may change.
+/// The data of a chain, and whether its size may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainKind {
     /// A frame that becomes a control image: the stream's size, any number of channels.
@@ -23,7 +23,7 @@ impl ChainKind {
         recipes.iter().fold(size, |size, recipe| self.size_after(recipe, size))
     }
 
-    /// Returns the size of what `recipe` gives, for an input of `size`.
+    /// Returns the output size of `recipe` for an input of `size`.
     fn size_after(self, recipe: &Recipe, size: (usize, usize)) -> (usize, usize) {
         match self {
             Self::Picture => recipe.enlarged(size),
@@ -39,7 +39,7 @@ impl ChainKind {
 pub struct Chain {
     kind: ChainKind,
     entries: Vec<Entry>,
-    /// What the processors fill in turn.
+    /// Buffers that the processors write alternately.
     images: [Image; 2],
     resized: Image,
     resizer: Resizer,
@@ -53,7 +53,7 @@ struct Entry {
     processor: Source,
 }
 
-/// Where the processor of an entry is.
+/// The location of an entry's processor.
 #[derive(Debug)]
 enum Source {
     Started(Box<dyn Preprocessor>),
@@ -63,7 +63,7 @@ enum Source {
 
 /// The next processors of a chain: new ones are started, the others continue.
 ///
-/// After [`Chain::update`] it holds what is not needed any more, to be dropped where there is time.
+/// After [`Chain::update`] it contains what is no longer needed, to be dropped on another thread.
 #[derive(Debug, Default)]
 pub struct ChainUpdate {
     entries: Vec<Entry>,
@@ -90,13 +90,13 @@ impl ChainUpdate {
 }
 
 impl Chain {
-    /// Makes a chain of `kind` that gives its input.
+    /// Creates a chain of `kind` that returns its input.
     pub fn new(kind: ChainKind) -> Self {
         let images = [Image::new(), Image::new()];
         Self { kind, entries: Vec::new(), images, resized: Image::new(), resizer: Resizer::default(), evaluations: 0 }
     }
 
-    /// Makes a chain of `kind` and starts `recipes`.
+    /// Creates a chain of `kind` and starts `recipes`.
     pub fn start(kind: ChainKind, recipes: &[Recipe]) -> Self {
         let mut chain = Self::new(kind);
         chain.update(&mut ChainUpdate::prepare(&[], recipes));
@@ -117,7 +117,7 @@ impl Chain {
             let old = old.map(|old| std::mem::replace(&mut old.processor, Source::GoesOn(next)));
             let mut processor = match old {
                 Some(Source::Started(processor)) => processor,
-                // What the update was prepared for is not what is here any more.
+                // The update was prepared for another state.
                 Some(Source::GoesOn(_)) | None => entry.recipe.start(),
             };
             processor.configure(entry.recipe.settings());
@@ -126,7 +126,7 @@ impl Chain {
         std::mem::swap(&mut self.entries, &mut update.entries);
     }
 
-    /// Makes every processor forget earlier frames.
+    /// Resets the state of every processor.
     pub fn reset(&mut self) {
         for entry in &mut self.entries {
             if let Source::Started(processor) = &mut entry.processor {
@@ -135,16 +135,16 @@ impl Chain {
         }
     }
 
-    /// Takes away the count of networks that ran.
+    /// Returns and resets the number of networks that ran.
     pub(crate) fn take_evaluations(&mut self) -> u64 {
         std::mem::take(&mut self.evaluations)
     }
 
-    /// Takes `input` through all processors; without any it is the result.
+    /// Runs all processors on `input`; without any, it is the result.
     ///
     /// # Errors
     ///
-    /// What a processor reports, and `Unsupported` for a result whose channels do not fit; each names the processor.
+    /// Errors of a processor, and `Unsupported` for a result whose channels do not fit; each names the processor.
     pub fn run<'a>(&'a mut self, input: &'a Image, context: &Context<'_>) -> Result<&'a Image> {
         let Self { kind, entries, images: [from, to], resized, resizer, evaluations } = self;
         let mut size = context.size;

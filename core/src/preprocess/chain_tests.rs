@@ -127,7 +127,7 @@ fn what_stays_keeps_its_memory_and_takes_new_settings() {
 }
 
 #[test]
-fn an_update_that_was_prepared_for_something_else_starts_what_is_missing() {
+fn update_prepared_for_another_state_starts_missing_processors() {
     let counter = Arc::new(Counter::default());
     let registry = Registry::new().with(ProcessorName::Feedback, counter.clone());
     let counting = [recipe(&registry, ProcessorName::Feedback, json!({}))];
@@ -151,7 +151,7 @@ fn sizes_are_the_streams_but_for_pictures_that_are_enlarged() {
 }
 
 #[test]
-fn an_error_names_the_processor_and_the_chain_goes_on() {
+fn error_names_the_processor_and_the_chain_continues() {
     let registry = Registry::new();
     let mut chain = Chain::start(ChainKind::Frame, &[recipe(&registry, ProcessorName::External, json!({}))]);
     let context = Context { previous: None, size: (5, 5) };

@@ -7,9 +7,9 @@ use super::{Context, Image, Preprocessor};
 use crate::error::Result;
 use crate::params::{FeedbackSettings, LatentFeedbackSettings};
 
-/// How much of the last latent may count.
+/// Maximum weight of the last latent.
 const MAX_LATENT_STRENGTH: f64 = 0.4;
-/// Where latents end.
+/// The range of latents.
 const MAX_LATENT: f32 = 10.0;
 
 /// Mixes the last picture into the frame; the first frame passes.
@@ -71,7 +71,7 @@ impl Preprocessor for LatentFeedback {
         let Some(previous) = context.previous.filter(|previous| previous.same_size(input)) else { return Ok(()) };
         for (output, previous) in output.pixels_mut().iter_mut().zip(previous.pixels()) {
             let mixed = (1.0 - self.strength) * *output + self.strength * previous;
-            // A latent that is not a number would come back for ever.
+            // A latent with NaN would be fed back forever.
             *output = if mixed.is_nan() { *output } else { mixed.clamp(-MAX_LATENT, MAX_LATENT) };
         }
         Ok(())
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn latents_end_at_ten_and_recover_from_what_is_no_number() {
+    fn latents_are_clamped_to_ten_and_recover_from_nan() {
         let mut feedback = LatentFeedback::new(&strength(0.25));
         assert_eq!(mixed(&mut feedback, 12.0, Some(&image(100.0))), 10.0);
         assert_eq!(mixed(&mut feedback, 0.5, Some(&image(f32::NAN))), 0.5);

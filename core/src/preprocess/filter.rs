@@ -2,7 +2,7 @@
 
 use dreamframe_kernels::filter::{correlate, sum_rows};
 
-/// What lies outside of an image.
+/// The extension of an image beyond its border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Border {
     /// Zeros.
@@ -12,7 +12,7 @@ pub(super) enum Border {
 }
 
 impl Border {
-    /// Returns the place inside of `0..len` that `place` stands for, if any.
+    /// Returns the index in `0..len` for `place`, if any.
     fn inside(self, place: isize, len: usize) -> Option<usize> {
         let last = len as isize - 1;
         if (0..=last).contains(&place) {
@@ -40,11 +40,11 @@ pub(super) struct Size {
 /// Convolves images, and keeps its memory from call to call.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
-    /// A row with what lies outside on both sides.
+    /// A row with padding on both sides.
     padded: Vec<f32>,
     /// The image after its rows were convolved.
     rows: Vec<f32>,
-    /// Where the rows begin that a row of the result is made of, with their weights.
+    /// The offsets of the input rows of an output row, with their weights.
     taps: Vec<(usize, f32)>,
 }
 
@@ -122,7 +122,7 @@ pub(super) fn luma(rgb: &[f32], luma: &mut Vec<f32>) {
 mod tests {
     use super::*;
 
-    /// Returns the correlation as it is defined, one number at a time.
+    /// Computes the correlation by its definition, one element at a time.
     fn plain(from: &[f32], size: Size, (row, column): (&[f32], &[f32]), border: Border) -> Vec<f32> {
         let Size { width, height, channels } = size;
         let at = |y: isize, x: isize, channel: usize| match (border.inside(y, height), border.inside(x, width)) {

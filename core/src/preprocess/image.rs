@@ -16,12 +16,12 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes an image of 0x0 pixels.
+    /// Creates an image of 0x0 pixels.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes an image of `width` x `height` pixels, each with `channels` elements of `pixels`.
+    /// Creates an image of `width` x `height` pixels, each with `channels` elements of `pixels`.
     ///
     /// # Errors
     ///

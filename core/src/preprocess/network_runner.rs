@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Constants, Executor, Network, Queue, Scratch};
 use crate::net::{Program, WeightSource, Weights};
 
-/// Most outputs of a program.
+/// Maximum number of outputs of a program.
 const MOST_OUTPUTS: usize = 4;
 
 /// A program, ready to run on every frame; shared.
@@ -23,7 +23,7 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// Those of [`Executor::compile`], and `OutOfMemory` where a frame would need more memory than there is.
+    /// Those of [`Executor::compile`], and `OutOfMemory` if a frame would need more memory than there is.
     pub(in crate::preprocess) fn new(
         executor: &dyn Executor,
         program: Program,
@@ -61,7 +61,7 @@ impl Running {
         self.evaluations
     }
 
-    /// Runs `loaded`; memory is taken at once.
+    /// Creates a runner for `loaded`; memory is allocated immediately.
     ///
     /// # Errors
     ///
@@ -83,20 +83,20 @@ impl Running {
         Ok(())
     }
 
-    /// Runs on one input, and gives the outputs in order.
+    /// Runs on one input, and returns the outputs in order.
     ///
     /// # Errors
     ///
-    /// What the executor reports.
+    /// Errors of the executor.
     pub(in crate::preprocess) fn run(&mut self, input: &[f32]) -> Result<&[Vec<f32>]> {
         self.run_on(&[input])
     }
 
-    /// Runs on `inputs`, in order, and gives the outputs in order.
+    /// Runs on `inputs`, in order, and returns the outputs in order.
     ///
     /// # Errors
     ///
-    /// What the executor reports.
+    /// Errors of the executor.
     pub(in crate::preprocess) fn run_on(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
         self.reserve()?;
         let Loaded { network, constants, .. } = &*self.loaded;

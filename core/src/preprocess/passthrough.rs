@@ -6,7 +6,7 @@ use super::{Context, Image, Preprocessor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::ExternalSettings;
 
-/// Gives its input.
+/// Returns its input.
 #[derive(Debug)]
 pub(super) struct Passthrough;
 
@@ -19,7 +19,7 @@ impl Preprocessor for Passthrough {
     fn configure(&mut self, _: &Map<String, Value>) {}
 }
 
-/// Gives its input, a finished control image, and checks that it is one.
+/// Returns its input, a finished control image, and checks that it is one.
 #[derive(Debug)]
 pub(super) struct External {
     settings: ExternalSettings,

@@ -23,7 +23,7 @@ const REALESRGAN_SCALE: f64 = 2.0;
 /// The settings of a processor, by name.
 type Settings = Map<String, Value>;
 
-/// What a processor runs, by its settings.
+/// The network of a processor, by its settings.
 pub(super) enum Runs {
     /// The library's own code, which loads nothing.
     Native(fn(&Settings) -> Box<dyn Preprocessor>),

@@ -19,7 +19,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Makes a registry of the processors that need no weights.
+    /// Creates a registry of the processors that need no weights.
     pub fn new() -> Self {
         Self::default()
     }
@@ -50,7 +50,7 @@ impl Registry {
         self
     }
 
-    /// Makes the recipe of the processor `name` with `settings`; what is left out has its default. Slow where a network
+    /// Creates the recipe of the processor `name` with `settings`; omitted settings have their defaults. Slow if a network
     /// is loaded.
     ///
     /// ```
@@ -93,7 +93,7 @@ impl Registry {
     }
 }
 
-/// What starts a processor.
+/// Creates a processor.
 #[derive(Debug, Clone)]
 enum Start {
     /// One of the library's own processors without weights.
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_goes_on_under_other_settings_but_not_under_another_name_or_factory() {
+    fn processor_survives_a_change_of_settings_but_not_of_name_or_factory() {
         #[derive(Debug)]
         struct Own;
         impl Factory for Own {

@@ -72,17 +72,17 @@ pub(super) fn with_shorter_side((width, height): (usize, usize), side: usize) ->
     (scaled(width), scaled(height))
 }
 
-/// What each place of the result is made of, in one direction.
+/// The filter taps of each output position, in one direction.
 #[derive(Debug, Default)]
 struct Taps {
     made_for: Option<(Interpolation, usize, usize)>,
-    /// Where the taps of each place end.
+    /// The end of the taps of each position.
     ends: Vec<usize>,
     taps: Vec<(usize, f32)>,
 }
 
 impl Taps {
-    /// Makes the table for `from` places that become `to`, unless it is there.
+    /// Creates the table for resizing `from` positions to `to`, unless it exists.
     fn prepare(&mut self, how: Interpolation, from: usize, to: usize) {
         if self.made_for == Some((how, from, to)) {
             return;
@@ -145,7 +145,7 @@ impl Taps {
         }
     }
 
-    /// Makes one channel of `to`.
+    /// Computes one channel of `to`.
     fn along_channel(&self, from: &[f32], to: &mut [f32], channel: usize, channels: usize) {
         for (place, taps) in self.each().enumerate() {
             to[place * channels + channel] =

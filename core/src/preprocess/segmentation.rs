@@ -39,7 +39,7 @@ impl SegmentationFactory {
     ///
     /// # Errors
     ///
-    /// `Unsupported` where it is not built in, and those of the executor.
+    /// `Unsupported` if it is not built in, and those of the executor.
     #[cfg(feature = "segmentation")]
     pub(super) fn load(executor: &dyn Executor, view: View) -> Result<Self> {
         use crate::load::WeightFiles;
@@ -85,7 +85,7 @@ struct Segmentation {
     settings: MediapipeSegmentationSettings,
     /// From frame to network, from network to mask, and from frame to what is shown through the mask.
     resizers: [Resizer; 3],
-    /// What the network sees.
+    /// The input of the network.
     seen: Image,
     probabilities: Image,
     mask: Image,
@@ -144,7 +144,7 @@ impl Preprocessor for Segmentation {
 }
 
 impl Segmentation {
-    /// Makes the mask of `input`: how much of each pixel is a person, or with `invert_mask` is not.
+    /// Computes the mask of `input`: the share of a person in each pixel, inverted with `invert_mask`.
     fn find(&mut self, input: &Image) -> Result<()> {
         let (height, width) = self.view.size();
         self.resizers[0].resize(scaling(input, (width, height)), input, (width, height), &mut self.seen);
@@ -173,7 +173,7 @@ impl Segmentation {
     }
 }
 
-/// How a frame is brought to `size`.
+/// The resizing of a frame to `size`.
 fn scaling(input: &Image, (width, _): (usize, usize)) -> Interpolation {
     if width < input.width() { Interpolation::Area } else { Interpolation::Bilinear }
 }
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inverted_is_the_rest_blurred_or_not() {
+    fn inverted_mask_is_the_complement_with_and_without_blur() {
         for radius in [0, 5] {
             let settings = |invert: bool| {
                 let mut settings = json!({"detect_resolution": 32, "mask_threshold": SOMEWHERE});
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_person_and_what_is_behind_add_up_to_the_frame() {
+    fn person_and_background_add_up_to_the_frame() {
         let settings = |mode: &str| {
             let mut settings = json!({"detect_resolution": 20, "mask_threshold": SOMEWHERE, "blur_radius": 3});
             settings["output_mode"] = json!(mode);

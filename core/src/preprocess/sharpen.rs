@@ -20,7 +20,7 @@ pub(super) struct Sharpen {
     kernels: [Vec<f32>; 3],
     filter: Filter,
     blurred: Vec<f32>,
-    /// What is added in one step.
+    /// The weight of one step.
     added: Vec<f32>,
     gradient: Vec<f32>,
 }

@@ -14,7 +14,7 @@ const MULTIPLE: usize = 64;
 const MAX_PIXELS: f64 = 4096.0 * 4096.0;
 /// The least darkness that a typical line has, of 255.
 const LEAST_DARKNESS: f32 = 16.0;
-/// What a typical line becomes, of 255.
+/// The output for a typical line, of 255.
 const TYPICAL: f32 = 127.0;
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct StandardLineart {
     blurred: Vec<f32>,
     /// How much darker than its surroundings each pixel is.
     darkness: Vec<f32>,
-    /// The darkness of the pixels that count for what is typical.
+    /// The darkness of the pixels that determine the typical line.
     dark: Vec<f32>,
 }
 

@@ -28,14 +28,14 @@ pub struct Betas {
 }
 
 impl Default for Betas {
-    /// Gives the schedule that Stable Diffusion 1, 2 and XL were trained with.
+    /// Returns the schedule that Stable Diffusion 1, 2 and XL were trained with.
     fn default() -> Self {
         Self { schedule: BetaSchedule::ScaledLinear, start: 0.000_85, end: 0.012, train_timesteps: 1000 }
     }
 }
 
 impl Betas {
-    /// Works out alpha-bar: one number in (0, 1) per training timestep, falling.
+    /// Computes alpha-bar: one number in (0, 1) per training timestep, falling.
     ///
     /// The spacing and each beta are rounded to `f32`, as the checkpoints' own training had them; the product is taken
     /// in `f64` and its terms are rounded to `f32`.

@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grid_of_one_leaves_positions_as_they_are() {
+    fn grid_of_one_keeps_positions() {
         assert_eq!(rescale(&[0], 1, 50), [0]);
         assert_eq!(rescale(&[0, 3], 4, 1), [0, 0]);
     }

@@ -2,7 +2,7 @@
 //!
 //! `t_index_list` picks a few timesteps out of the scheduler's grid.
 //! Each picked step becomes one row of the stream batch, and each row needs five numbers of the LCM update rule.
-//! They depend on the parameters alone, so they are worked out here once per parameter change, in `f64`, and the
+//! They depend on the parameters alone, so they are computed here once per parameter change, in `f64`, and the
 //! frame loop only reads them.
 //!
 //! Nothing here knows of tensors, devices or frames.
@@ -93,7 +93,7 @@ pub enum TableError {
     /// There is no index.
     #[error("t_index_list: got no index, expected at least one")]
     Empty,
-    /// An index lies past the end of the grid.
+    /// An index is past the end of the grid.
     #[error("t_index_list[{position}]: got {index}, expected less than num_inference_steps ({len})")]
     OutOfGrid {
         /// Where in the list.

@@ -40,7 +40,7 @@ pub enum Outcome {
 }
 
 impl SessionHandle {
-    /// Submits a copy of a frame. Returns at once; a frame that still waits is replaced, and counted as dropped.
+    /// Submits a copy of a frame. Returns immediately; a frame that still waits is replaced, and counted as dropped.
     ///
     /// The returned id is the [`source_id`](Picture::source_id) of the picture made from it. Frames from several
     /// threads are numbered in the order of the calls.
@@ -71,7 +71,7 @@ impl SessionHandle {
         self.endpoint.submit(frame)
     }
 
-    /// As [`submit`](Self::submit), without a copy; the frame gets a new id.
+    /// Like [`submit`](Self::submit), without a copy; the frame gets a new id.
     ///
     /// # Errors
     ///
@@ -224,7 +224,7 @@ impl SessionHandle {
         self.wait_for_version(ticket.version, timeout)
     }
 
-    /// As [`wait_for`](Self::wait_for), given only the ticket's version.
+    /// Like [`wait_for`](Self::wait_for), given only the ticket's version.
     ///
     /// # Errors
     ///

@@ -51,7 +51,7 @@ impl<M: FrameProcessor> Runner<M> {
     ///
     /// # Errors
     ///
-    /// `Internal` where the engine panicked; it is dropped then.
+    /// `Internal` if the engine panicked; it is dropped then.
     pub(crate) fn run(mut self) -> Result<M> {
         tracing::info!("session started");
         let panic = catch_unwind(AssertUnwindSafe(|| self.serve())).err();
@@ -167,7 +167,7 @@ impl<M: FrameProcessor> Runner<M> {
         }
     }
 
-    /// Publishes a picture; `again` if it is the last one, because there is no other.
+    /// Publishes a picture; `again` if it is a repeat of the last one.
     fn show(&mut self, picture: Picture, again: bool) {
         let info = picture.info();
         let counters = &self.endpoint.counters;

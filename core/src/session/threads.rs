@@ -126,6 +126,6 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
 fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICE) {
-        tracing::debug!(%error, "a worker keeps its priority");
+        tracing::debug!(%error, "the priority of a worker could not be lowered");
     }
 }

@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind, Result};
 /// from then on a picture is made from the frame [`delay`](Self::delay) steps before.
 ///
 /// Every number can be changed between two frames by [`configure`](Self::configure). Rows in flight keep their latents,
-/// and the new numbers count at once: the noise for rows that enter a stage, the coefficients for all. If there are more
+/// and the new values take effect immediately: the noise for rows that enter a stage, the coefficients for all. If there are more
 /// stages than before, each new one continues with what the last step predicted for the newest frame, at the noise of that
 /// stage; if fewer, the rows past the end leave without a picture.
 ///
@@ -32,9 +32,9 @@ pub struct StreamBatch {
     entered: bool,
     /// Whether the rows after row 0 come from frames.
     primed: bool,
-    /// The clean latent of the row worked on; after a step, that of the newest frame.
+    /// The clean latent of the current row; after a step, that of the newest frame.
     clean: Buffer,
-    /// The residue of the row worked on; after a step that keeps stock noise, that of the newest frame.
+    /// The residue of the current row; after a step that keeps stock noise, that of the newest frame.
     residue: Buffer,
 }
 
@@ -43,7 +43,7 @@ pub struct StreamBatch {
 pub struct StreamRows {
     layout: Layout,
     stages: Vec<Stage>,
-    /// What is in flight, one row after the other: row 0 the frame that enters, row `i` the one at stage `i`. One row
+    /// The rows in flight, concatenated: row 0 the frame that enters, row `i` the one at stage `i`. One row
     /// alone without batching.
     x: Buffer,
     /// The stock noise of each row of `x`.
@@ -58,7 +58,7 @@ pub struct StreamRows {
     guided: Buffer,
 }
 
-/// What the sizes of a stream's memory depend on.
+/// The parameters that determine the sizes of a stream's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
     row_len: usize,
@@ -113,7 +113,7 @@ impl StreamRows {
         })
     }
 
-    /// Takes over the rows of `old`; further ones have the source `newest`.
+    /// Adopts the rows of `old`; further ones have the source `newest`.
     fn take_over(&mut self, queue: &dyn Queue, old: &Self, newest: u64) -> Result<()> {
         let same = 0..self.x.len().min(old.x.len());
         queue.copy(old.x.range(same.clone()), self.x.range_mut(same.clone()))?;
@@ -131,11 +131,11 @@ impl StreamRows {
 }
 
 impl StreamBatch {
-    /// Makes a stream without frames, whose latents have `row_len` elements, in the memory of `queue`.
+    /// Creates a stream without frames, whose latents have `row_len` elements, in the memory of `queue`.
     ///
     /// # Errors
     ///
-    /// As [`configure`](Self::configure); `InvalidArgument` also for a `row_len` of 0, and `OutOfMemory`.
+    /// Like [`configure`](Self::configure); `InvalidArgument` also for a `row_len` of 0, and `OutOfMemory`.
     pub fn new(queue: Arc<dyn Queue>, row_len: usize, config: StreamConfig) -> Result<Self> {
         if row_len == 0 {
             return Err(Error::new(ErrorKind::InvalidArgument, "row: got 0 elements, expected at least 1"));
@@ -172,7 +172,7 @@ impl StreamBatch {
         self.configure_with(config, &mut rows)
     }
 
-    /// As [`configure`](Self::configure), with memory that was allocated before: `rows` are those that
+    /// Like [`configure`](Self::configure), with memory that was allocated before: `rows` are those that
     /// [`StreamRows::replacing`] returns for the configurations in use and `config`. Allocates nothing; the memory that
     /// is no longer needed is left in `rows`.
     ///
@@ -215,7 +215,7 @@ impl StreamBatch {
         self.entered = false;
     }
 
-    /// Takes a frame in: `latent` is the clean latent, `source` the caller's number for the frame.
+    /// Adds a frame: `latent` is the clean latent, `source` the caller's number for the frame.
     ///
     /// Returns the noised latent of row 0, which may be changed before [`advance`](Self::advance). A frame that entered
     /// before and did not advance is replaced.
@@ -271,11 +271,11 @@ impl StreamBatch {
         Ok(source)
     }
 
-    /// Takes a frame in and advances: [`enter`](Self::enter), then [`advance`](Self::advance).
+    /// Adds a frame and advances: [`enter`](Self::enter), then [`advance`](Self::advance).
     ///
     /// # Errors
     ///
-    /// As those two.
+    /// Like those two.
     pub fn step<'a, 'b>(
         &mut self,
         latent: impl Into<View<'a>>,
@@ -405,7 +405,7 @@ fn check(row_len: usize, config: &StreamConfig) -> Result<()> {
 
 #[cfg(test)]
 impl StreamBatch {
-    /// Sets rows 1 and up, as though frames had led there; row 0 is the next frame's.
+    /// Sets rows 1 and up, as if they had resulted from frames; row 0 is for the next frame.
     pub(super) fn set_in_flight(&mut self, x: &[f32], stock: &[f32]) {
         let others = self.rows.layout.row_len..self.rows.x.len();
         self.queue.upload(x, self.rows.x.range_mut(others.clone())).unwrap();

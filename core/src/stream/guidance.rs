@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind};
 
-/// How the picture is pushed away from the negative prompt.
+/// The kind of guidance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum CfgType {
     /// Not at all.
     #[serde(rename = "none")]
     None,
-    /// By a negative prediction for every row: twice the work.
+    /// A negative prediction for every row: twice the work.
     #[serde(rename = "full")]
     Full,
-    /// By the stock noise alone: no further work.
+    /// The stock noise only: no further work.
     #[default]
     #[serde(rename = "self")]
     SelfNegative,
-    /// By the stock noise, which one negative prediction a frame starts.
+    /// The stock noise, initialized by one negative prediction per frame.
     #[serde(rename = "initialize")]
     Initialize,
 }
@@ -71,7 +71,7 @@ impl FromStr for CfgType {
     }
 }
 
-/// Which text a UNet row attends to.
+/// The text of a UNet row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TextRow {
     /// The blended prompt.
@@ -101,7 +101,7 @@ pub fn stage_rows(cfg: CfgType, active: bool, stage: usize) -> Vec<UnetRow> {
     join(stage..stage + negative, stage..stage + 1)
 }
 
-/// How many negative rows stand before the prompt's in a call whose prompt rows are `first..first + count`.
+/// Returns the number of negative rows before the prompt's in a call whose prompt rows are `first..first + count`.
 pub(super) fn lead(cfg: CfgType, active: bool, first: usize, count: usize) -> usize {
     match cfg {
         CfgType::Full if active => count,

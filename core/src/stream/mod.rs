@@ -26,11 +26,11 @@ pub struct StreamConfig {
     pub table: Arc<StepTable>,
     /// The fixed noise of each stage, one row after the other: as many rows as `table` has steps.
     pub noise: Arc<Buffer>,
-    /// How the picture is pushed away from the negative prompt.
+    /// The kind of guidance.
     pub cfg_type: CfgType,
-    /// How far; up to 1, not at all. Finite.
+    /// The guidance scale; no guidance up to 1. Finite.
     pub guidance_scale: f32,
-    /// How much of the stock noise counts. Finite.
+    /// The weight of the stock noise. Finite.
     pub delta: f32,
     /// Whether a row gets new noise between two stages.
     pub do_add_noise: bool,
@@ -39,7 +39,7 @@ pub struct StreamConfig {
     pub batched: bool,
 }
 
-/// Which UNet call a prediction is asked for.
+/// The UNet call of a prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
     /// All rows of the stream batch: [`guidance::rows`].
@@ -54,7 +54,7 @@ pub trait Predict {
     ///
     /// # Errors
     ///
-    /// Those of the network; the stream then stays as it was.
+    /// Errors of the network; the stream is then unchanged.
     fn predict(&mut self, call: Call, x: View<'_>, eps: ViewMut<'_>) -> Result<()>;
 }
 

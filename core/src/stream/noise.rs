@@ -16,7 +16,7 @@ use self::mersenne::Mersenne;
 use crate::net::Shape;
 use crate::{Error, ErrorKind, Result};
 
-/// Where normally distributed numbers come from.
+/// The generator of normally distributed numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Generator {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::primitives::{ArrayQueue, AtomicU64, Ordering, Thread, current, fence, park, park_timeout};
 
-/// Threads that can wait at once; with more, they wake each other.
+/// Maximum number of waiting threads; with more, they wake each other.
 const SLOTS: usize = 16;
 
 /// Wakes waiting threads.
@@ -77,7 +77,7 @@ impl Notifier {
         first
     }
 
-    /// Removes the handle of the current thread. If another thread's is there instead, wakes that thread.
+    /// Removes the handle of the current thread. If another thread's handle is in its place, wakes that thread.
     fn unregister(&self, slot: &ArrayQueue<Thread>) {
         if let Some(thread) = slot.pop()
             && thread.id() != current().id()

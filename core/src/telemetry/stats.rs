@@ -36,7 +36,7 @@ pub struct Summary {
 }
 
 impl Samples {
-    /// Makes an empty collection of at most `bound` measurements (at least one). Its memory is allocated at once.
+    /// Creates an empty collection of at most `bound` measurements (at least one). Its memory is allocated immediately.
     pub fn new(bound: usize) -> Self {
         let bound = bound.max(1);
         Self { values: Vec::with_capacity(bound), bound, seen: 0 }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_measurement_makes_room_for_the_newest() {
+    fn oldest_measurement_is_replaced_by_the_newest() {
         assert_eq!(of([900.0, 800.0, 1.0, 2.0, 3.0], 3).unwrap(), Summary { median: 2.0, p95: 2.9, n: 3 });
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::fanout::{Cursor, Fanout};
 use crate::frame::Timestamp;
 
-/// The packets that a slow listener may be behind: half a second of the usual 20 ms.
+/// Capacity of a slow listener's queue, in packets: half a second at the usual 20 ms.
 const ROOM: usize = 25;
 
 /// One packet of Opus.
@@ -24,30 +24,30 @@ pub struct AudioPacket {
 
 /// Forwards a publisher's audio to its listeners.
 ///
-/// Clones are the same; subscriptions end when the last is dropped.
+/// Clones share the hub; subscriptions end when the last is dropped.
 #[derive(Debug, Clone, Default)]
 pub struct AudioHub {
-    hold: Arc<Hold>,
+    hold: Arc<HandleGuard>,
 }
 
 #[derive(Debug)]
-struct Hold {
+struct HandleGuard {
     fanout: Arc<Fanout<AudioPacket>>,
 }
 
-impl Default for Hold {
+impl Default for HandleGuard {
     fn default() -> Self {
         Self { fanout: Arc::new(Fanout::new(ROOM)) }
     }
 }
 
-impl Drop for Hold {
+impl Drop for HandleGuard {
     fn drop(&mut self) {
         self.fanout.close();
     }
 }
 
-/// What one listener gets.
+/// The subscription of one listener.
 #[derive(Debug)]
 pub struct AudioSubscription {
     cursor: Cursor<AudioPacket>,
@@ -76,7 +76,7 @@ impl AudioSubscription {
         self.cursor.next(is_start, || {}).await
     }
 
-    /// As [`next`](Self::next), on a thread that may wait; `None` after `timeout` too.
+    /// Like [`next`](Self::next), for threads that may block; `None` after `timeout` too.
     pub fn next_within(&mut self, timeout: Duration) -> Option<AudioPacket> {
         self.cursor.next_within(timeout, is_start, || {})
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_hears_what_comes_from_then_on_until_the_hub_is_gone() {
+    fn listener_receives_packets_until_the_hub_is_dropped() {
         let hub = AudioHub::default();
         hub.send(packet(1));
         let mut subscription = hub.subscribe();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_is_late_goes_on_with_the_newest() {
+    fn slow_listener_continues_with_the_newest() {
         let hub = AudioHub::default();
         let mut subscription = hub.subscribe();
         (0..100).for_each(|timestamp| hub.send(packet(timestamp)));

@@ -29,12 +29,12 @@ pub trait ChannelHandler: Send + Sync + fmt::Debug {
 
 /// Rate limits of a data channel: see [`ChannelHandler::pacing`].
 ///
-/// The data channels of a connection may send 60 messages per second together, and as many at once. Messages that
+/// The data channels of a connection may send 60 messages per second together, in bursts of as many. Messages that
 /// arrive while one waits are merged with it, handled as one message and answered once. Up to 1 MiB waits; messages
 /// beyond that, and those that are not JSON objects, are dropped meanwhile.
 pub trait Pacing {
     /// Returns how long `message` must wait from `now` on, for instance because its changes are expensive. Zero passes it
-    /// to [`ChannelHandler::message`] at once.
+    /// to [`ChannelHandler::message`] immediately.
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration;
 
     /// Merges `newer` into the message that waits, so that it has the effect of both in order.

@@ -27,24 +27,24 @@ struct Ring<T> {
     closed: bool,
 }
 
-/// A receiver's place.
+/// A receiver's position.
 #[derive(Debug)]
 pub(super) struct Cursor<T> {
     fanout: Arc<Fanout<T>>,
     next: u64,
-    /// Whether an item has to come that one can begin with.
+    /// Whether the next item must be one that a receiver can start with.
     needs_start: bool,
 }
 
-/// The next item of a receiver.
+/// The result of receiving.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received<T> {
     Item(T),
-    /// Nothing yet; whether items were lost, and one that one can begin with has to come.
+    /// None yet; whether items were lost, so that the next must be one to start with.
     Nothing {
         needs_start: bool,
     },
-    /// Nothing any more.
+    /// Closed.
     Closed,
 }
 
@@ -152,7 +152,7 @@ impl<T: Clone> Cursor<T> {
         }
     }
 
-    /// As [`next`](Self::next), on a thread; `None` after `timeout` too.
+    /// Like [`next`](Self::next), for threads that may block; `None` after `timeout` too.
     pub(super) fn next_within(
         &mut self,
         timeout: Duration,
@@ -185,7 +185,7 @@ impl<T: Clone> Cursor<T> {
     }
 }
 
-/// What every system can wait for at once.
+/// The longest wait that every system supports.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_gets_everything_from_a_start_on() {
+    fn receivers_get_all_items_from_a_start_item_on() {
         let fanout = Arc::new(Fanout::new(8));
         let mut early = fanout.subscribe(tens);
         (8..13).for_each(|item| fanout.put(item));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_goes_on_with_the_newest_start() {
+    fn slow_receiver_continues_with_the_newest_start() {
         let fanout = Arc::new(Fanout::new(4));
         let mut cursor = fanout.subscribe(tens);
         fanout.put(10);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_before_the_end_is_still_received() {
+    fn items_before_the_end_are_still_received() {
         let fanout = Arc::new(Fanout::new(4));
         let mut cursor = fanout.subscribe(tens);
         fanout.put(10);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_waits_for_an_item_for_so_long_and_tells_that_it_needs_a_start() {
+    fn thread_waits_with_a_timeout_and_reports_lost_items() {
         let fanout = Arc::new(Fanout::new(4));
         let mut cursor = fanout.subscribe(tens);
         let lost = Cell::new(0);

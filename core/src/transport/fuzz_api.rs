@@ -3,7 +3,7 @@
 use super::codec;
 use super::media::VideoCodec;
 
-/// The longest side of a picture here; small, so that little is enough to get above it.
+/// The longest side of a picture here; small, so that small inputs can exceed it.
 const SIDE: u32 = 64;
 
 /// Decodes H.264: each picture, in Annex B form, is preceded by its length in two bytes, little-endian. Returns the
@@ -11,13 +11,13 @@ const SIDE: u32 = 64;
 ///
 /// # Panics
 ///
-/// Where a picture is shown that is larger than the decoder was made for.
+/// If a picture is output that is larger than the decoder's limit.
 pub fn h264_decode(mut bytes: &[u8]) -> usize {
     let Ok(mut decoder) = codec::decoder(VideoCodec::H264, SIDE) else { return 0 };
     let mut shown = 0;
     while let Some((length, rest)) = bytes.split_first_chunk() {
         let (unit, rest) = rest.split_at(rest.len().min(u16::from_le_bytes(*length).into()));
-        // What cannot be decoded is followed by what can, as with a publisher.
+        // Invalid pictures are followed by valid ones, as with a publisher.
         let _ = decoder.decode(unit, &mut |frame| {
             assert!(frame.width() <= SIDE && frame.height() <= SIDE, "{}x{}", frame.width(), frame.height());
             shown += 1;

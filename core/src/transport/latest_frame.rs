@@ -8,7 +8,7 @@ use crate::frame::{Frame, FrameId, FramePool, FrameView};
 use crate::sync::latest_slot::LatestSlot;
 use crate::sync::notifier::Notifier;
 
-/// Buffers: one that is written, one that waits and one that is read.
+/// Number of pooled frames: being written, waiting and being read.
 const POOLED: usize = 3;
 
 /// Stores the latest frame until it is taken: a player's sink for a host that polls.
@@ -52,7 +52,7 @@ impl Default for LatestFrame {
 }
 
 impl LatestFrame {
-    /// Makes one without a frame.
+    /// Creates one without a frame.
     pub fn new() -> Self {
         Self {
             frame: LatestSlot::new(),
@@ -64,10 +64,10 @@ impl LatestFrame {
         }
     }
 
-    /// Takes the frame, and waits for one if there is none; `None` after `timeout`, and at once where it is
+    /// Takes the frame, and waits for one if there is none; `None` after `timeout`, and immediately if it is
     /// [closed](Self::close).
     pub fn take_within(&self, timeout: Duration) -> Option<Frame> {
-        // A time that no clock reaches is no deadline.
+        // A deadline beyond the range of the clock means none.
         let deadline = Instant::now().checked_add(timeout);
         let found = || {
             // Checked first: the last frame arrives before the end.
@@ -104,7 +104,7 @@ impl LatestFrame {
 
 impl FrameSink for LatestFrame {
     fn frame(&self, view: &FrameView<'_>) {
-        // Too little memory now: the next one may find some.
+        // Out of memory: the next frame may succeed.
         let Ok(mut frame) = self.pool.copy(view) else { return };
         frame.set_id(FrameId(self.count.fetch_add(1, Ordering::Relaxed)));
         self.size.store(u64::from(frame.width()) << 32 | u64::from(frame.height()), Ordering::Relaxed);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_gives_way_to_what_is_newer() {
+    fn returned_frame_is_replaced_by_a_newer_one() {
         let latest = LatestFrame::new();
         show(&latest, 2);
         let first = latest.take().unwrap();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_gets_the_next_one_or_hears_the_end() {
+    fn waiting_thread_gets_the_next_frame_or_the_end() {
         let latest = LatestFrame::new();
         let forever = Duration::from_secs(u64::MAX);
         std::thread::scope(|scope| {

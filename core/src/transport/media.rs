@@ -11,7 +11,7 @@ use crate::Error;
 use crate::frame::{FrameView, Timestamp};
 use crate::session::SessionHandle;
 
-/// How video is coded.
+/// A video codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -22,13 +22,13 @@ pub enum VideoCodec {
     Vp8,
 }
 
-/// One coded picture.
+/// One encoded picture.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AccessUnit {
     /// H.264 in Annex B form, with the parameter sets before each key frame; a whole VP8 frame.
     pub data: Bytes,
-    /// Whether it can be decoded without any before it.
+    /// Whether it can be decoded without earlier ones.
     pub key: bool,
     /// The time at which its frame was taken, or arrived if that is unknown, on the clock of [`now`].
     pub at: Timestamp,
@@ -41,7 +41,7 @@ impl AccessUnit {
     }
 }
 
-/// Returns what time it is for frames on their way through this process: nanoseconds since its first call.
+/// Returns the current time of the clock for frames in this process: nanoseconds since its first call.
 pub fn now() -> Timestamp {
     static START: OnceLock<Instant> = OnceLock::new();
     let since = START.get_or_init(Instant::now).elapsed();

@@ -1,10 +1,10 @@
-//! Tells addresses of the public internet from others. Clients may have a server connect to public ones only.
+//! Identifies addresses of the public internet. Clients may direct a server to these only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether `ip` is a unicast address of the public internet.
+/// Returns true if `ip` is a unicast address of the public internet.
 ///
-/// An IPv6 address that carries an IPv4 address, mapped or for NAT64 (`64:ff9b::/96`), is judged by that one.
+/// An IPv6 address that carries an IPv4 address, mapped or for NAT64 (`64:ff9b::/96`), is classified by that one.
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -17,7 +17,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     // The shared space of providers, 100.64.0.0/10, and the addresses of benchmarks, 198.18.0.0/15.
     let shared = a == 100 && (64..128).contains(&b);
     let benchmark = a == 198 && (18..20).contains(&b);
-    // What protocols use among themselves, 192.0.0.0/24, and relays of 6to4, 192.88.99.0/24.
+    // IETF protocol assignments, 192.0.0.0/24, and 6to4 relays, 192.88.99.0/24.
     let protocol = matches!((a, b, c), (192, 0, 0) | (192, 88, 99));
     let reserved = a == 0 || a >= 240 || ip.is_documentation();
     let inside = ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared;
@@ -32,11 +32,11 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     let [.., a, b, c, d] = ip.octets();
     match (first, second) {
         (0x64, 0xff9b) if ip.segments().get(2..6) == Some(&[0; 4]) => is_public_v4(Ipv4Addr::new(a, b, c, d)),
-        // 2001::/23 is for protocols; Teredo, 2001::/32, is part of it and tunnels to any IPv4 address, as 6to4 does.
+        // 2001::/23 is for protocols; it contains Teredo, 2001::/32, which tunnels to any IPv4 address, as 6to4 does.
         (0x2001, ..0x200) | (0x2002, _) => false,
         // Documentation.
         (0x2001, 0xdb8) | (0x3fff, ..0x1000) => false,
-        // 2000::/3 is all that is given out.
+        // Global unicast addresses are in 2000::/3.
         _ => first & 0xe000 == 0x2000,
     }
 }

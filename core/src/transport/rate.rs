@@ -1,4 +1,4 @@
-//! How often something may be done.
+//! Rate limiting.
 
 use std::time::{Duration, Instant};
 
@@ -8,22 +8,22 @@ pub struct TokenBucket {
     per_second: f64,
     burst: f64,
     tokens: f64,
-    /// When `tokens` was right.
+    /// The time for which `tokens` was computed.
     at: Option<Instant>,
 }
 
 impl TokenBucket {
-    /// Makes one that allows `per_second` a second and `burst` at once, each at least 1.
+    /// Creates one that allows `per_second` events per second and bursts of `burst`, each at least 1.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let burst = f64::from(burst.max(1));
         Self { per_second: f64::from(per_second.max(1)), burst, tokens: burst, at: None }
     }
 
-    /// Counts one more at the moment `now`.
+    /// Counts an event at the time `now`.
     ///
     /// # Errors
     ///
-    /// The time until one more is allowed; it is not counted then.
+    /// The time until an event is allowed; it is not counted then.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.tokens = (self.tokens + since.as_secs_f64() * self.per_second).min(self.burst);
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_are_allowed_at_once_and_then_so_many_a_second() {
+    fn bucket_allows_a_burst_and_then_a_rate() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(2, 3);
         assert!((0..3).all(|_| bucket.take(start).is_ok()));
@@ -51,7 +51,7 @@ mod tests {
         assert!(bucket.take(start + wait).is_ok());
         let allowed = (0..10_000).filter(|ms| bucket.take(start + wait + Duration::from_millis(*ms)).is_ok()).count();
         assert!((19..=20).contains(&allowed), "{allowed}");
-        // A long pause gives no more than a burst, and time that goes back gives nothing.
+        // A long pause allows no more than a burst, and a clock that goes back allows nothing.
         let later = start + Duration::from_secs(3600);
         assert_eq!((0..10).filter(|_| bucket.take(later).is_ok()).count(), 3);
         assert!(bucket.take(start).is_err());

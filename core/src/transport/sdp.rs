@@ -1,4 +1,4 @@
-//! Session descriptions (RFC 8866), as far as this library checks them, and trickled fragments of them (RFC 8840).
+//! Session descriptions (RFC 8866), as far as this library uses them, and trickled fragments of them (RFC 8840).
 //!
 //! All descriptions of peers are parsed here, into bounded values, before any other use. Parsing does not panic,
 //! allocates no more than the text, and its errors have the reason.

@@ -1,4 +1,4 @@
-//! Pictures that know their number, and both halves of RTP, for tests.
+//! Numbered pictures, and both halves of RTP, for tests.
 
 use std::collections::VecDeque;
 
@@ -11,13 +11,13 @@ use crate::frame::{
     ColorSpace, Frame, FrameCopier, FrameView, FrameViewMut, Origin, PixelFormat, Stamp, Timestamp, YuvMatrix, YuvRange,
 };
 
-/// What is sent, and what decoders say where streams do not.
+/// The colour space of sent pictures, and of decoded ones without a description.
 pub(super) const SENT: ColorSpace = ColorSpace { matrix: YuvMatrix::Bt601, range: YuvRange::Limited };
 
-/// Squares in a row and in a column of the code; 16 bits.
+/// Squares per row and per column of the code; 16 bits.
 const SQUARES: u32 = 4;
 
-/// Twelve bits of the number, and four that check them.
+/// Twelve bits of the number, and four check bits.
 fn code(number: u32) -> u32 {
     let number = number & 0xfff;
     number | (!(number ^ number >> 4 ^ number >> 8) & 0xf) << 12
@@ -29,7 +29,7 @@ fn middle(square: u32, width: u32, height: u32) -> (u32, u32) {
     (at(square % SQUARES, width), at(square / SQUARES, height))
 }
 
-/// Makes a picture with a number, as black and white squares on a moving ground.
+/// Creates a picture with a number, as black and white squares on a moving background.
 pub(super) fn numbered(number: u32, width: u32, height: u32) -> Frame {
     let mut pixels = vec![255; PixelFormat::Rgba8.packed_len(width, height)];
     let code = code(number);
@@ -62,7 +62,7 @@ pub(super) fn converted(from: &Frame, format: PixelFormat, origin: Origin, color
     frame
 }
 
-/// Reads the number of a decoded picture; `None` where it does not check.
+/// Reads the number of a decoded picture; `None` if the check bits do not match.
 pub(super) fn number(picture: &FrameView<'_>) -> Option<u32> {
     assert_eq!(picture.format(), PixelFormat::I420);
     let (width, height) = (picture.width(), picture.height());
@@ -81,8 +81,8 @@ pub(super) fn at(mut frame: Frame, millis: u64) -> Frame {
     frame
 }
 
-/// What comes of packets of a timestamp, a marker and a payload: coded pictures, and whether they are key frames; `None`
-/// stands for a damaged one.
+/// Assembles packets given by timestamp, marker and payload. Returns encoded pictures, and whether they are key frames;
+/// `None` is a damaged one.
 pub(super) fn assembled(assembler: &mut dyn Assemble, packets: &[(u32, bool, &[u8])]) -> Vec<Option<(Vec<u8>, bool)>> {
     let mut out = VecDeque::new();
     for (sequence, &(timestamp, marker, payload)) in (0..).zip(packets) {
@@ -122,7 +122,7 @@ pub(super) fn sequence_set(header: u8, macroblocks: (u32, u32), reference_frames
     nal
 }
 
-/// Cuts coded pictures into packets: parameter sets together, what is long in fragments, as browsers do.
+/// Splits encoded pictures into packets: parameter sets together, long units in fragments, as browsers do.
 #[derive(Debug, Default)]
 pub(super) struct Packetiser {
     pub(super) sequence: u16,

@@ -10,7 +10,7 @@ use super::ChannelHandler;
 use super::http::{Endpoint, Limits, Links, Role, SessionEvent};
 use super::peer::{Media, Peer, PeerOptions};
 
-/// Answers WHEP requests for one stream, behind any HTTP server. Clones are the same endpoint.
+/// Answers WHEP requests for one stream, behind any HTTP server. Clones share the endpoint.
 ///
 /// Viewers may connect before there are pictures, and stay connected while publishers change; they get the pictures of
 /// their media's egress. Dropping the last clone ends all sessions.
@@ -20,7 +20,7 @@ pub struct WhepEndpoint {
 }
 
 impl WhepEndpoint {
-    /// Makes an endpoint whose viewers get `media`, over connections made with `peers`.
+    /// Creates an endpoint whose viewers get `media`, over connections made with `peers`.
     pub fn new(media: Media, peers: PeerOptions, limits: Limits) -> Self {
         Self { endpoint: Arc::new(Endpoint::new(Role::Whep, media, peers, limits)) }
     }

@@ -9,9 +9,9 @@ use tokio::sync::broadcast;
 use super::http::{Endpoint, Limits, Links, Role, SessionEvent};
 use super::peer::{Media, Peer, PeerOptions};
 
-/// Answers WHIP requests (RFC 9725) for one stream, behind any HTTP server. Clones are the same endpoint.
+/// Answers WHIP requests (RFC 9725) for one stream, behind any HTTP server. Clones share the endpoint.
 ///
-/// There is one publisher at a time: a new one replaces it at once, as publishers that lost their connection reconnect
+/// There is one publisher at a time: a new one replaces it immediately, since publishers that lost their connection reconnect
 /// before the loss is noticed. The session of a publisher that disappears ends with its connection; that of one that
 /// sends nothing ends after a timeout ([`Limits`]). Dropping the last clone ends all sessions.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub struct WhipEndpoint {
 }
 
 impl WhipEndpoint {
-    /// Makes an endpoint whose publishers give `media`, over connections made with `peers`.
+    /// Creates an endpoint whose publishers give `media`, over connections made with `peers`.
     pub fn new(media: Media, peers: PeerOptions, limits: Limits) -> Self {
         Self { endpoint: Arc::new(Endpoint::new(Role::Whip, media, peers, limits)) }
     }

@@ -1,9 +1,9 @@
-//! Each example runs, and writes what it says.
+//! Each example runs, and writes the expected files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A folder of this test's own, empty.
+/// Creates an empty folder for this test.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&folder);
@@ -16,7 +16,7 @@ fn run(program: &str, arguments: &[&Path]) {
     assert!(status.success(), "{program}: {status}");
 }
 
-/// A small picture to begin with.
+/// Writes a small input picture.
 fn input(folder: &Path) -> PathBuf {
     let path = folder.join("in.png");
     let picture = image::RgbImage::from_fn(96, 64, |x, y| image::Rgb([(x * 2) as u8, (y * 3) as u8, 90]));
@@ -41,7 +41,7 @@ fn hot_swap_writes_a_picture_for_each_change() {
 }
 
 #[test]
-fn session_writes_a_sheet_of_pictures_that_differ() {
+fn session_writes_a_contact_sheet_of_different_pictures() {
     let out = folder("session").join("sheet.png");
     run(env!("CARGO_BIN_EXE_session"), &[&out, Path::new("3")]);
     let sheet = image::open(out).unwrap().to_rgba8();

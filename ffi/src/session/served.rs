@@ -1,4 +1,4 @@
-//! Sessions of servers: their pictures go to viewers first, and their server ends them.
+//! Sessions of servers: their pictures go to viewers first, and only the server ends them.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ impl SessionCell {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for an engine that is in use or in a session, `Device` where the system gives no more threads.
+    /// `InvalidArgument` for an engine that is in use or in a session, `Device` if no thread can be started.
     pub(crate) fn serve(engine: Arc<EngineCell>, show: impl Fn(&FrameView<'_>) + Send + 'static) -> Result<Self> {
         let size = engine.with(|engine| Ok(engine.size()))?;
         let shared = Arc::new(Shared { served: true, ..Shared::new(size, Some(Arc::default())) });

@@ -1,4 +1,4 @@
-//! Functions of the host: their arguments, and when they are no longer called.
+//! Callbacks: their arguments, and when they are no longer called.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null_mut;
@@ -20,12 +20,12 @@ use crate::session_updates::dreamframe_session_wait_for;
 use crate::status::*;
 use crate::style::*;
 
-/// What a callback heard.
+/// Calls that the callbacks received.
 #[derive(Default)]
 struct Heard {
     lines: Mutex<Vec<String>>,
     calls: AtomicU64,
-    /// What the progress callback answers.
+    /// The return value of the progress callback.
     answer: AtomicI32,
     session: Mutex<usize>,
     stopped: AtomicI32,
@@ -39,14 +39,14 @@ impl Heard {
 
 /// # Safety
 ///
-/// `user_data` is that of a `Heard` that lives.
+/// `user_data` is that of a live `Heard`.
 unsafe fn heard<'a>(user_data: *mut c_void) -> &'a Heard {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's guarantee.
     unsafe { &*user_data.cast() }
 }
 
 unsafe extern "C" fn log(user_data: *mut c_void, level: u32, target: *const c_char, message: *const c_char) {
-    // SAFETY: the library's promise, as the header says.
+    // SAFETY: the library's guarantee, as the header says.
     let (target, message) = unsafe { (CStr::from_ptr(target), CStr::from_ptr(message)) };
     let line = format!("{level} {} {}", target.to_str().unwrap(), message.to_str().unwrap());
     // SAFETY: the test's own.
@@ -54,7 +54,7 @@ unsafe extern "C" fn log(user_data: *mut c_void, level: u32, target: *const c_ch
 }
 
 unsafe extern "C" fn progress(user_data: *mut c_void, component: *const c_char, done: u64, total: u64) -> i32 {
-    // SAFETY: the library's promise, as the header says.
+    // SAFETY: the library's guarantee, as the header says.
     assert!(!unsafe { CStr::from_ptr(component) }.is_empty());
     assert!(done <= total);
     // SAFETY: the test's own.
@@ -70,7 +70,7 @@ unsafe extern "C" fn on_picture(
 ) {
     // SAFETY: the test's own.
     let heard = unsafe { heard(user_data) };
-    // SAFETY: the library's promise, as the header says.
+    // SAFETY: the library's guarantee, as the header says.
     let (picture, info) = unsafe { (picture.as_ref().unwrap(), info.as_ref().unwrap()) };
     assert_eq!((picture.width, picture.height), (info.width, info.height));
     assert_eq!(picture.user_tag, info.user_tag);
@@ -81,16 +81,16 @@ unsafe extern "C" fn on_picture(
 }
 
 #[test]
-fn the_log_tells_of_sessions_until_they_are_freed() {
+fn log_callback_receives_messages_of_sessions_until_they_are_freed() {
     let heard = Heard::default();
     let options = dreamframe_options_t { log: Some(log), user_data: heard.user_data(), ..options() };
     let engine = Engine::with(&options);
     let other = Engine::new();
     let session = Session::new(&engine);
-    // The engine is freed first: its session still reports.
+    // The engine is freed first: its session still logs.
     drop(engine);
     let mut version = 0;
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let set =
             crate::session_updates::dreamframe_session_set_f32(session.0, c"delta".as_ptr(), 0.2, &raw mut version);
@@ -105,27 +105,27 @@ fn the_log_tells_of_sessions_until_they_are_freed() {
         let line = lines.iter().find(|line| line.ends_with(text)).unwrap_or_else(|| panic!("{text}: {lines:?}"));
         assert!(line.starts_with(&format!("{info} dreamframe::session")), "{line}");
     }
-    // Another engine's lines go elsewhere.
+    // Messages of another engine are not received.
     drop(Session::new(&other));
     assert_eq!(heard.lines.lock().unwrap().len(), lines.len());
 }
 
 #[test]
-fn progress_is_told_and_can_stop_the_loading() {
+fn progress_callback_can_cancel_loading() {
     let heard = Heard::default();
     let options = dreamframe_options_t { progress: Some(progress), user_data: heard.user_data(), ..options() };
     drop(Engine::with(&options));
     assert!(heard.calls.load(Ordering::Relaxed) > 0);
     heard.answer.store(1, Ordering::Relaxed);
     let mut engine = null_mut();
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     let status = unsafe { dreamframe_engine_create(&raw const options, &raw mut engine) };
     assert_eq!(status, DREAMFRAME_ERROR_CANCELLED, "{}", last_error());
     assert!(engine.is_null());
 }
 
 #[test]
-fn pictures_are_told_of_and_can_still_be_polled() {
+fn pictures_passed_to_the_callback_can_still_be_polled() {
     let heard = Heard::default();
     let engine = Engine::new();
     let options = dreamframe_session_options_t {
@@ -137,24 +137,24 @@ fn pictures_are_told_of_and_can_still_be_polled() {
     };
     let session = Session::start(&engine, &raw const options);
     *heard.session.lock().unwrap() = session.0.addr();
-    let (mut frame, room) = (Pixels::grey(70), Pixels::grey(0));
+    let (mut frame, target) = (Pixels::grey(70), Pixels::grey(0));
     frame.frame.user_tag = 5;
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_session_submit(session.0, &raw const frame.frame, null_mut()), DREAMFRAME_OK);
-        let wait = dreamframe_session_wait(session.0, 1, &raw const room.frame, null_mut());
+        let wait = dreamframe_session_wait(session.0, 1, &raw const target.frame, null_mut());
         assert_eq!(wait, DREAMFRAME_ERROR_INVALID_ARGUMENT);
         assert_eq!(dreamframe_session_stop(session.0, LIMIT_MS), DREAMFRAME_OK, "{}", last_error());
         assert_eq!(heard.calls.load(Ordering::Relaxed), 1);
         // It tried to stop the session from inside.
         assert_eq!(heard.stopped.load(Ordering::Relaxed), DREAMFRAME_ERROR_INVALID_ARGUMENT);
-        assert_eq!(dreamframe_session_poll(session.0, &raw const room.frame, null_mut()), DREAMFRAME_OK);
-        assert_eq!(dreamframe_session_poll(session.0, &raw const room.frame, null_mut()), DREAMFRAME_ERROR_CLOSED);
+        assert_eq!(dreamframe_session_poll(session.0, &raw const target.frame, null_mut()), DREAMFRAME_OK);
+        assert_eq!(dreamframe_session_poll(session.0, &raw const target.frame, null_mut()), DREAMFRAME_ERROR_CLOSED);
     }
 }
 
 #[test]
-fn a_wrong_number_in_the_options_of_a_session_leaves_the_engine_where_it_is() {
+fn invalid_session_options_leave_the_engine_usable() {
     let engine = Engine::new();
     let options = dreamframe_session_options_t {
         struct_size: size_of::<dreamframe_session_options_t>(),
@@ -164,7 +164,7 @@ fn a_wrong_number_in_the_options_of_a_session_leaves_the_engine_where_it_is() {
         reserved: 0,
     };
     let mut session = null_mut();
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     let status = unsafe { crate::session::dreamframe_session_start(engine.0, &raw const options, &raw mut session) };
     assert_eq!(
         (status, last_error().as_str()),
@@ -174,7 +174,7 @@ fn a_wrong_number_in_the_options_of_a_session_leaves_the_engine_where_it_is() {
 }
 
 unsafe extern "C" fn style(_: *mut c_void, wanted: u32, source: *const c_char, reply: *mut dreamframe_reply_t) {
-    // SAFETY: the library's promise, as the header says.
+    // SAFETY: the library's guarantee, as the header says.
     unsafe {
         match CStr::from_ptr(source).to_str().unwrap() {
             "nothing" => {}
@@ -188,7 +188,7 @@ unsafe extern "C" fn style(_: *mut c_void, wanted: u32, source: *const c_char, r
 }
 
 #[test]
-fn the_host_brings_style_images_and_faces() {
+fn style_callback_provides_images_and_faces() {
     let host = HostStyle { callback: style, user_data: UserData(null_mut()), gate: Arc::default() };
     assert_eq!(host.fetch("https://example.org/a.png").unwrap(), b"abc");
     assert_eq!(host.face("a").unwrap(), [0.5, 0.25]);
@@ -229,11 +229,11 @@ unsafe extern "C" fn free_the_other(
 }
 
 #[test]
-fn sessions_that_free_each_other_from_within_their_callbacks_do_not_wait_for_ever() {
+fn sessions_that_free_each_other_in_callbacks_do_not_deadlock() {
     let pair = Arc::new(Pair::default());
     let engines = [Engine::new(), Engine::new()];
     for (own, engine) in engines.iter().enumerate() {
-        // Never freed: threads that hang still read it.
+        // Never freed: hanging threads would still read it.
         let end = Box::leak(Box::new(End { pair: pair.clone(), own }));
         let options = dreamframe_session_options_t {
             struct_size: size_of::<dreamframe_session_options_t>(),
@@ -250,14 +250,14 @@ fn sessions_that_free_each_other_from_within_their_callbacks_do_not_wait_for_eve
     let frame = Pixels::grey(70);
     for session in &pair.sessions {
         let session = std::ptr::without_provenance_mut(session.load(Ordering::SeqCst));
-        // SAFETY: all live through the call.
+        // SAFETY: all arguments are valid during the call.
         let submitted = unsafe { dreamframe_session_submit(session, &raw const frame.frame, null_mut()) };
         assert_eq!(submitted, DREAMFRAME_OK, "{}", last_error());
     }
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while pair.done.load(Ordering::SeqCst) < 2 {
         if std::time::Instant::now() > end {
-            // The engines hang in their sessions: freeing them would, too.
+            // If the engines hang in their sessions, freeing them would hang, too.
             std::mem::forget(engines);
             panic!("two sessions wait for each other");
         }

@@ -1,4 +1,4 @@
-//! Every function with NULL for all its pointers; and those of an object, with all else right.
+//! Every function with NULL for all its pointers; and functions of an object, with all other arguments valid.
 
 #![expect(
     clippy::undocumented_unsafe_blocks,
@@ -17,12 +17,12 @@ use crate::session_updates::*;
 use crate::stats::*;
 use crate::style::*;
 
-/// Calls that may be made with NULL, by name: what they give.
+/// Calls with NULL, by function name, and the status.
 pub(super) type Call = (&'static str, fn() -> i32);
-/// Calls of one object, by name: what they give.
+/// Calls of one object, by function name, and the status.
 pub(super) type CallOf<T> = (&'static str, fn(*mut T) -> i32);
 
-/// Functions that give a status, with NULL for every pointer that there must be.
+/// Functions that return a status, with NULL for every required pointer.
 pub(super) const NULLS: &[Call] = &[
     ("dreamframe_engine_create", || unsafe { dreamframe_engine_create(null(), null_mut()) }),
     ("dreamframe_engine_process", || unsafe { dreamframe_engine_process(null_mut(), null(), null(), null_mut()) }),
@@ -64,11 +64,11 @@ pub(super) const NULLS: &[Call] = &[
     ("dreamframe_style_data_uri", || unsafe { dreamframe_style_data_uri(null(), 0, null_mut()) }),
 ];
 
-/// Functions of an engine that give a status, with all else right.
+/// Functions of an engine that return a status, with all other arguments valid.
 pub(super) const ENGINE: &[CallOf<dreamframe_engine_t>] = &[
     ("dreamframe_engine_process", |engine| {
-        let (frame, room, mut info) = (Pixels::grey(9), Pixels::grey(0), empty_info());
-        unsafe { dreamframe_engine_process(engine, &raw const frame.frame, &raw const room.frame, &raw mut info) }
+        let (frame, target, mut info) = (Pixels::grey(9), Pixels::grey(0), empty_info());
+        unsafe { dreamframe_engine_process(engine, &raw const frame.frame, &raw const target.frame, &raw mut info) }
     }),
     ("dreamframe_engine_update", |engine| unsafe {
         dreamframe_engine_update(engine, c"{\"delta\": 0.4}".as_ptr(), &mut 0, null_mut())
@@ -92,19 +92,19 @@ pub(super) const ENGINE: &[CallOf<dreamframe_engine_t>] = &[
     ("dreamframe_server_start", super::network::serve_and_free),
 ];
 
-/// Functions of a session that give a status, with all else right.
+/// Functions of a session that return a status, with all other arguments valid.
 pub(super) const SESSION: &[CallOf<dreamframe_session_t>] = &[
     ("dreamframe_session_submit", |session| {
         let frame = Pixels::grey(9);
         unsafe { dreamframe_session_submit(session, &raw const frame.frame, &mut 0) }
     }),
     ("dreamframe_session_poll", |session| {
-        let room = Pixels::grey(0);
-        unsafe { dreamframe_session_poll(session, &raw const room.frame, null_mut()) }
+        let target = Pixels::grey(0);
+        unsafe { dreamframe_session_poll(session, &raw const target.frame, null_mut()) }
     }),
     ("dreamframe_session_wait", |session| {
-        let room = Pixels::grey(0);
-        unsafe { dreamframe_session_wait(session, 0, &raw const room.frame, null_mut()) }
+        let target = Pixels::grey(0);
+        unsafe { dreamframe_session_wait(session, 0, &raw const target.frame, null_mut()) }
     }),
     ("dreamframe_session_size", |session| unsafe { dreamframe_session_size(session, &mut 0, &mut 0) }),
     ("dreamframe_session_is_running", |session| unsafe { dreamframe_session_is_running(session, &mut false) }),
@@ -141,7 +141,7 @@ pub(super) const SESSION: &[CallOf<dreamframe_session_t>] = &[
     ("dreamframe_session_stop", |session| unsafe { dreamframe_session_stop(session, super::kit::LIMIT_MS) }),
 ];
 
-/// Functions of a reply that give a status, with all else right.
+/// Functions of a reply that return a status, with all other arguments valid.
 pub(super) const REPLY: &[CallOf<dreamframe_reply_t>] = &[
     ("dreamframe_reply_bytes", |reply| unsafe { dreamframe_reply_bytes(reply, [1_u8].as_ptr(), 1) }),
     ("dreamframe_reply_floats", |reply| unsafe { dreamframe_reply_floats(reply, [1.0_f32].as_ptr(), 1) }),

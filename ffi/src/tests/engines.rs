@@ -1,4 +1,4 @@
-//! Engines, as a host uses them.
+//! Engines.
 
 use std::ffi::CString;
 use std::ptr::{null, null_mut};
@@ -18,20 +18,20 @@ fn library_engine() -> dreamframe::Engine {
 }
 
 #[test]
-fn pictures_are_the_librarys_to_the_byte() {
+fn pictures_equal_those_of_the_rust_api() {
     let (engine, mut library) = (Engine::new(), library_engine());
     for (index, shade) in [10, 90, 200, 30, 140].into_iter().enumerate() {
         let mut frame = Pixels::grey(shade);
         (frame.frame.timestamp_ns, frame.frame.user_tag) = (index as u64 * 10, index as u64 + 1);
-        let (room, mut info) = (Pixels::grey(0), empty_info());
-        // SAFETY: all live through the call.
+        let (target, mut info) = (Pixels::grey(0), empty_info());
+        // SAFETY: all arguments are valid during the call.
         let status = unsafe {
-            dreamframe_engine_process(engine.0, &raw const frame.frame, &raw const room.frame, &raw mut info)
+            dreamframe_engine_process(engine.0, &raw const frame.frame, &raw const target.frame, &raw mut info)
         };
         assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
         let view = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &frame.bytes).unwrap();
         let picture = library.process(&view).unwrap();
-        assert_eq!(room.bytes, picture.frame.pixels());
+        assert_eq!(target.bytes, picture.frame.pixels());
         assert_eq!((info.id, info.source_id, info.kind), (picture.id.0, picture.source_id.0, 1));
         assert_eq!((info.timestamp_ns, info.user_tag), (info.source_id * 10, info.source_id + 1));
         assert_eq!((info.width, info.height, info.version), (SIDE, SIDE, 0));
@@ -40,9 +40,9 @@ fn pictures_are_the_librarys_to_the_byte() {
 }
 
 #[test]
-fn no_options_are_the_demo_model_as_it_is() {
+fn default_options_create_the_demo_model() {
     let mut engine = null_mut();
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_engine_create(null(), &raw mut engine), DREAMFRAME_OK, "{}", last_error());
         let engine = Engine(engine);
@@ -54,7 +54,7 @@ fn no_options_are_the_demo_model_as_it_is() {
         assert_eq!(dreamframe_engine_delay(engine.0, &raw mut delay), DREAMFRAME_OK);
         assert_eq!(delay as usize + 1, params["t_index_list"].as_array().unwrap().len());
         let info = json(|out| dreamframe_engine_info(engine.0, out));
-        // The machine's fastest, which is chosen by default.
+        // The fastest of the machine, which is chosen by default.
         let dtype = dreamframe::Device::cpu(dreamframe::Dtype::Auto, None).unwrap().dtype();
         assert_eq!((&info["executor"], &info["dtype"]), (&"cpu".into(), &dtype.name().into()));
         assert!(info["model"].as_str().unwrap().contains("demo"), "{info}");
@@ -63,11 +63,11 @@ fn no_options_are_the_demo_model_as_it_is() {
 }
 
 #[test]
-fn an_update_says_what_it_cost_and_a_plan_changes_nothing() {
+fn update_returns_its_cost_and_plan_changes_nothing() {
     let engine = Engine::new();
     let mut cost = 99;
     let patch = c(r#"{"guidance_scale": 0.5, "seed": 5}"#);
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let plan = json(|out| dreamframe_engine_plan(engine.0, patch.as_ptr(), &raw mut cost, out));
         assert_eq!((cost, &plan["cost"]), (2, &"recompute".into()));
@@ -81,9 +81,9 @@ fn an_update_says_what_it_cost_and_a_plan_changes_nothing() {
 }
 
 #[test]
-fn a_refused_update_lists_its_violations_and_changes_nothing() {
+fn rejected_update_lists_its_violations_and_changes_nothing() {
     let engine = Engine::new();
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let before = json(|out| dreamframe_engine_params(engine.0, out));
         let patch = c(r#"{"delta": 99, "seed": 5, "guidance": 1}"#);
@@ -95,9 +95,9 @@ fn a_refused_update_lists_its_violations_and_changes_nothing() {
 }
 
 #[test]
-fn a_transition_leads_to_the_prompt() {
+fn transition_ends_at_the_target_prompt() {
     let engine = Engine::new();
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let text = c(r#"{"target_prompts": "snow", "num_steps": 2}"#);
         let update = json(|out| dreamframe_engine_transition(engine.0, text.as_ptr(), out));
@@ -110,19 +110,19 @@ fn a_transition_leads_to_the_prompt() {
     }
 }
 
-/// What `change` makes of good options: the status, and the message.
+/// Changes valid options, and returns the status and the message.
 fn refused(change: impl FnOnce(&mut dreamframe_options_t)) -> (i32, String) {
     let mut options = options();
     change(&mut options);
     let mut engine = null_mut();
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     let status = unsafe { dreamframe_engine_create(&raw const options, &raw mut engine) };
     assert!(engine.is_null(), "it was built");
     (status, last_error())
 }
 
 #[test]
-fn options_that_cannot_be_are_refused_with_their_name() {
+fn invalid_options_are_rejected_by_name() {
     type Change = fn(&mut dreamframe_options_t);
     let cases: [(&str, Change); 9] = [
         ("executor: got 3, expected 0 to 2", |options| options.executor = 3),
@@ -145,7 +145,7 @@ fn options_that_cannot_be_are_refused_with_their_name() {
 }
 
 #[test]
-fn what_an_engine_cannot_be_built_from_has_its_own_status() {
+fn each_build_failure_has_its_own_status() {
     let folder = CString::new(concat!(env!("CARGO_MANIFEST_DIR"), "/no-such-folder")).unwrap();
     let (status, message) = refused(|options| {
         options.models = folder.as_ptr();

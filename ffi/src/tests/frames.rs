@@ -1,4 +1,4 @@
-//! Frames that cannot be, and all formats that can.
+//! Invalid frames, and all valid formats.
 
 use std::ptr::null_mut;
 
@@ -13,7 +13,7 @@ use crate::status::*;
 
 type Change = fn(&mut dreamframe_frame_t);
 
-/// Frames that are refused, with a part of the message.
+/// Frames that are rejected, with a part of the message.
 const WRONG: &[(&str, Change)] = &[
     ("frame: got 0x64", |frame| frame.width = 0),
     ("frame: got 64x0", |frame| frame.height = 0),
@@ -33,15 +33,15 @@ const WRONG: &[(&str, Change)] = &[
 ];
 
 #[test]
-fn frames_that_cannot_be_are_refused_with_the_value() {
+fn invalid_frames_are_rejected_with_the_value() {
     let engine = Engine::new();
     for (part, change) in WRONG {
         let (good, mut bad) = (Pixels::grey(1), Pixels::grey(1));
         change(&mut bad.frame);
-        for (frame, room) in [(&bad, &good), (&good, &bad)] {
-            // SAFETY: all live through the call.
+        for (frame, target) in [(&bad, &good), (&good, &bad)] {
+            // SAFETY: all arguments are valid during the call.
             let status = unsafe {
-                dreamframe_engine_process(engine.0, &raw const frame.frame, &raw const room.frame, null_mut())
+                dreamframe_engine_process(engine.0, &raw const frame.frame, &raw const target.frame, null_mut())
             };
             assert_eq!(status, DREAMFRAME_ERROR_INVALID_FRAME, "{part}");
             assert!(last_error().contains(part), "{part}: {}", last_error());
@@ -50,14 +50,14 @@ fn frames_that_cannot_be_are_refused_with_the_value() {
 }
 
 #[test]
-fn a_session_refuses_the_same_frames() {
+fn session_rejects_the_same_invalid_frames() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     for (part, change) in WRONG {
         let mut bad = Pixels::grey(1);
         change(&mut bad.frame);
         let bad = &raw const bad.frame;
-        // SAFETY: all live through the calls.
+        // SAFETY: all arguments are valid during the call.
         let statuses = unsafe {
             [
                 dreamframe_session_submit(session.0, bad, null_mut()),
@@ -71,12 +71,12 @@ fn a_session_refuses_the_same_frames() {
 }
 
 #[test]
-fn room_must_have_the_size_of_the_picture_and_lie_apart() {
+fn target_must_have_the_picture_size_and_not_overlap() {
     let engine = Engine::new();
     let (frame, small) = (Pixels::grey(1), Pixels::of(RGBA8, SIDE, SIDE / 2, 0));
-    let process = |room: *const dreamframe_frame_t| {
-        // SAFETY: all live through the call.
-        unsafe { dreamframe_engine_process(engine.0, &raw const frame.frame, room, null_mut()) }
+    let process = |target: *const dreamframe_frame_t| {
+        // SAFETY: all arguments are valid during the call.
+        unsafe { dreamframe_engine_process(engine.0, &raw const frame.frame, target, null_mut()) }
     };
     assert_eq!(process(&raw const small.frame), DREAMFRAME_ERROR_INVALID_FRAME);
     assert_eq!(last_error(), "memory for the picture: got 64x32, expected 64x64");
@@ -89,32 +89,32 @@ fn room_must_have_the_size_of_the_picture_and_lie_apart() {
 }
 
 #[test]
-fn a_picture_comes_in_every_format_and_either_way_up() {
+fn pictures_are_written_in_every_format_and_origin() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     let mut tag = 0;
-    let mut picture = |room: &mut Pixels| {
+    let mut picture = |target: &mut Pixels| {
         tag += 1;
         let mut frame = Pixels::grey(80);
         (frame.frame.user_tag, frame.frame.timestamp_ns) = (tag, tag * 1000);
         let mut info = empty_info();
-        // SAFETY: all live through the calls.
+        // SAFETY: all arguments are valid during the call.
         unsafe {
             assert_eq!(dreamframe_session_submit(session.0, &raw const frame.frame, null_mut()), DREAMFRAME_OK);
-            let status = dreamframe_session_wait(session.0, LIMIT_MS, &raw const room.frame, &raw mut info);
+            let status = dreamframe_session_wait(session.0, LIMIT_MS, &raw const target.frame, &raw mut info);
             assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
         }
         assert_eq!((info.width, info.height), (SIDE, SIDE));
         assert_eq!(info.timestamp_ns, info.user_tag * 1000);
         assert!((1..=tag).contains(&info.user_tag));
     };
-    // The stream fills up first; then a frame that stays the same gives nearly the same picture.
+    // The stream is primed first; then identical frames give nearly the same picture.
     let mut first = Pixels::grey(0);
     (0..6).for_each(|_| picture(&mut first));
     for format in 2..=6 {
-        let mut room = Pixels::of(format, SIDE, SIDE, 0);
-        picture(&mut room);
-        assert!(room.bytes.iter().any(|&byte| byte != 0), "format {format}");
+        let mut target = Pixels::of(format, SIDE, SIDE, 0);
+        picture(&mut target);
+        assert!(target.bytes.iter().any(|&byte| byte != 0), "format {format}");
     }
     let mut flipped = Pixels::grey(0);
     flipped.frame.origin = dreamframe_origin_t::DREAMFRAME_ORIGIN_BOTTOM_LEFT as u32;
@@ -129,12 +129,12 @@ fn a_picture_comes_in_every_format_and_either_way_up() {
 }
 
 #[test]
-fn a_picture_that_does_not_fit_waits_and_says_its_size() {
+fn picture_of_another_size_is_kept_and_its_size_returned() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     let (frame, small, right) = (Pixels::grey(80), Pixels::of(RGBA8, 32, 32, 0), Pixels::grey(0));
     let (mut width, mut height) = (0, 0);
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_session_submit(session.0, &raw const frame.frame, null_mut()), DREAMFRAME_OK);
         let wait = dreamframe_session_wait(session.0, LIMIT_MS, &raw const small.frame, null_mut());
@@ -150,14 +150,14 @@ fn a_picture_that_does_not_fit_waits_and_says_its_size() {
 }
 
 #[test]
-fn packed_pixels_are_described_as_they_lie() {
+fn frame_packed_describes_contiguous_pixels() {
     let yuv = Pixels::of(6, 5, 3, 0);
     let start = yuv.bytes.as_ptr().addr();
     assert_eq!(yuv.frame.planes.map(|plane| plane.addr()), [start, start + 15, start + 21, 0]);
     assert_eq!(yuv.frame.strides, [5, 3, 3, 0]);
     let mut frame = yuv.frame;
     let pixels = yuv.bytes.as_ptr().cast_mut();
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_frame_packed(6, 5, 3, pixels, 26, &raw mut frame), DREAMFRAME_ERROR_INVALID_FRAME);
         assert_eq!(dreamframe_frame_packed(0, 5, 3, pixels, 27, &raw mut frame), DREAMFRAME_ERROR_INVALID_FRAME);
@@ -167,7 +167,7 @@ fn packed_pixels_are_described_as_they_lie() {
 }
 
 #[test]
-fn the_numbers_of_the_header_are_the_librarys() {
+fn enum_values_of_the_header_match_the_library() {
     use dreamframe_pixel_format_t as Format;
     for (number, format) in [
         (Format::DREAMFRAME_PIXEL_FORMAT_RGBA8, PixelFormat::Rgba8),

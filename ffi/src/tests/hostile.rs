@@ -1,4 +1,4 @@
-//! What must be an error, and never more than that.
+//! Misuse, which must be an error and have no other effect.
 
 use std::ptr::{null_mut, without_provenance_mut};
 use std::thread;
@@ -15,7 +15,7 @@ use crate::status::*;
 use crate::text::dreamframe_string_free;
 
 #[test]
-fn null_is_an_error_that_says_what_is_null() {
+fn null_arguments_are_rejected_by_name() {
     for (name, call) in NULLS.iter().chain(network::NULLS) {
         assert_eq!(call(), DREAMFRAME_ERROR_INVALID_ARGUMENT, "{name}");
         assert!(last_error().contains("NULL"), "{name}: {}", last_error());
@@ -23,7 +23,7 @@ fn null_is_an_error_that_says_what_is_null() {
 }
 
 #[test]
-fn a_panic_behind_any_function_is_an_error() {
+fn panic_in_any_function_is_an_error() {
     for (name, call) in NULLS.iter().chain(network::NULLS) {
         injected::arm();
         assert_eq!(call(), DREAMFRAME_ERROR_INTERNAL, "{name}");
@@ -33,7 +33,7 @@ fn a_panic_behind_any_function_is_an_error() {
 }
 
 #[test]
-fn a_panic_behind_free_stays_there() {
+fn panic_in_free_functions_is_caught() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     injected::arm();
@@ -52,7 +52,7 @@ fn a_panic_behind_free_stays_there() {
 }
 
 #[test]
-fn what_was_freed_is_found_out() {
+fn freed_handles_are_rejected() {
     let engine = Engine::new();
     let session = Session::new(&engine).freed();
     let reply = {
@@ -61,13 +61,13 @@ fn what_was_freed_is_found_out() {
         reply
     };
     let engine = engine.freed();
-    // A new one in the same place is another one.
+    // A new handle never has the number of a freed one.
     let another = Engine::new();
     let all = || {
         let engines = ENGINE.iter().map(|(name, call)| (*name, call(engine)));
         let sessions = SESSION.iter().map(|(name, call)| (*name, call(session)));
         let replies = REPLY.iter().map(|(name, call)| (*name, call(reply)));
-        // None of these was a session's.
+        // None of these is a session.
         let servers = SERVER.iter().map(|(name, call)| (*name, call(session.cast())));
         let publishers = PUBLISHER.iter().map(|(name, call)| (*name, call(session.cast())));
         let players = PLAYER.iter().map(|(name, call)| (*name, call(session.cast())));
@@ -77,7 +77,7 @@ fn what_was_freed_is_found_out() {
         }
     };
     all();
-    // SAFETY: handles are checked; freeing twice does nothing.
+    // SAFETY: handles are checked; freeing twice has no effect.
     unsafe {
         dreamframe_engine_free(engine);
         dreamframe_session_free(session);
@@ -89,7 +89,7 @@ fn what_was_freed_is_found_out() {
 }
 
 #[test]
-fn another_kind_of_object_and_any_address_are_no_objects() {
+fn handles_of_other_kinds_and_addresses_are_rejected() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     let pixels = Pixels::grey(1);
@@ -106,15 +106,15 @@ fn another_kind_of_object_and_any_address_are_no_objects() {
         // SAFETY: handles are checked.
         unsafe { dreamframe_engine_free(without_provenance_mut(wrong)) };
     }
-    // Nothing of it has freed or hurt the two.
+    // The two objects are still valid.
     let frame = Pixels::grey(2);
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     let status = unsafe { dreamframe_session_submit(session.0, &raw const frame.frame, null_mut()) };
     assert_eq!(status, DREAMFRAME_OK);
 }
 
 #[test]
-fn an_engine_in_use_is_told_and_not_waited_for() {
+fn engine_in_use_is_an_error_without_waiting() {
     let engine = Engine::new();
     let cell = handle::get(engine.0.cast_const()).unwrap();
     let inside = cell.with(|_| {
@@ -128,7 +128,7 @@ fn an_engine_in_use_is_told_and_not_waited_for() {
 }
 
 #[test]
-fn an_engine_in_a_session_says_so_and_comes_back() {
+fn engine_in_a_session_is_an_error_until_the_session_stops() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     for (name, call) in ENGINE {
@@ -138,13 +138,13 @@ fn an_engine_in_a_session_says_so_and_comes_back() {
     let stop = SESSION.iter().find(|(name, _)| *name == "dreamframe_session_stop").unwrap().1;
     assert_eq!(stop(session.0), DREAMFRAME_OK, "{}", last_error());
     assert_eq!(stop(session.0), DREAMFRAME_ERROR_CLOSED);
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     let params = json(|out| unsafe { dreamframe_engine_params(engine.0, out) });
     assert_eq!(params["width"], 64, "{PARAMS:?}");
 }
 
 #[test]
-fn an_engine_whose_session_was_freed_is_gone() {
+fn engine_of_a_freed_session_is_closed() {
     let engine = Engine::new();
     drop(Session::new(&engine));
     for (name, call) in ENGINE {
@@ -153,7 +153,7 @@ fn an_engine_whose_session_was_freed_is_gone() {
 }
 
 #[test]
-fn an_engine_that_panicked_can_only_be_freed() {
+fn panicked_engine_can_only_be_freed() {
     let engine = Engine::new();
     let cell = handle::get(engine.0.cast_const()).unwrap();
     let status = crate::guard::guard(|| cell.with(|_| -> dreamframe::Result<()> { panic!("half of a frame") }));
@@ -165,7 +165,7 @@ fn an_engine_that_panicked_can_only_be_freed() {
 }
 
 #[test]
-fn calls_from_several_threads_are_done_or_refused() {
+fn concurrent_calls_complete_or_return_an_error() {
     let engine = Engine::new();
     let address = engine.0.addr();
     let work = move || {
@@ -190,7 +190,7 @@ fn calls_from_several_threads_are_done_or_refused() {
 }
 
 #[test]
-fn an_object_freed_by_several_threads_is_freed_once() {
+fn object_freed_by_several_threads_is_freed_once() {
     let engine = Engine::new();
     let address = engine.0.addr();
     let removed: Vec<_> = (0..4)

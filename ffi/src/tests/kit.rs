@@ -1,4 +1,4 @@
-//! What the tests share: small engines of the demo model, frames, and texts of the library.
+//! Common parts of the tests: small engines of the demo model, frames, and strings of the library.
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::{null, null_mut};
@@ -16,11 +16,11 @@ use crate::session::{
 use crate::status::DREAMFRAME_OK;
 use crate::text::dreamframe_string_free;
 
-/// Pixels on a side.
+/// Width and height in pixels.
 pub(super) const SIDE: u32 = 64;
 /// RGBA8.
 pub(super) const RGBA8: u32 = 1;
-/// Longer than anything here takes, in milliseconds.
+/// Timeout that no test reaches, in milliseconds.
 pub(super) const LIMIT_MS: u64 = 60_000;
 /// Parameters of small pictures.
 pub(super) const PARAMS: &CStr = c"{\"width\": 64, \"height\": 64, \"model_id\": \"demo\", \"use_lcm_lora\": false}";
@@ -30,7 +30,7 @@ pub(super) fn options() -> dreamframe_options_t {
     dreamframe_options_t { params_json: PARAMS.as_ptr(), dtype: 1, threads: 1, ..dreamframe_options_t::none() }
 }
 
-/// An engine, freed in the end.
+/// An engine, freed on drop.
 pub(super) struct Engine(pub(super) *mut dreamframe_engine_t);
 
 impl Engine {
@@ -47,7 +47,7 @@ impl Engine {
         Self(engine)
     }
 
-    /// Frees it now, and gives the handle that is none any more.
+    /// Frees it, and returns the invalid handle.
     pub(super) fn freed(self) -> *mut dreamframe_engine_t {
         let handle = self.0;
         drop(self);
@@ -62,7 +62,7 @@ impl Drop for Engine {
     }
 }
 
-/// A session, freed in the end.
+/// A session, freed on drop.
 pub(super) struct Session(pub(super) *mut dreamframe_session_t);
 
 impl Session {
@@ -72,13 +72,13 @@ impl Session {
 
     pub(super) fn start(engine: &Engine, options: *const dreamframe_session_options_t) -> Self {
         let mut session = null_mut();
-        // SAFETY: all live through the call.
+        // SAFETY: all arguments are valid during the call.
         let status = unsafe { dreamframe_session_start(engine.0, options, &raw mut session) };
         assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
         Self(session)
     }
 
-    /// Frees it now, and gives the handle that is none any more.
+    /// Frees it, and returns the invalid handle.
     pub(super) fn freed(self) -> *mut dreamframe_session_t {
         let handle = self.0;
         drop(self);
@@ -100,7 +100,7 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    /// A frame of the stream's size, of one shade.
+    /// Returns a frame of the stream's size in one shade.
     pub(super) fn grey(shade: u8) -> Self {
         Self::of(RGBA8, SIDE, SIDE, shade)
     }
@@ -116,7 +116,7 @@ impl Pixels {
     }
 }
 
-/// As `DREAMFRAME_FRAME_INIT`.
+/// Like `DREAMFRAME_FRAME_INIT`.
 pub(super) fn empty_frame() -> dreamframe_frame_t {
     dreamframe_frame_t {
         struct_size: size_of::<dreamframe_frame_t>(),
@@ -133,29 +133,29 @@ pub(super) fn empty_frame() -> dreamframe_frame_t {
     }
 }
 
-/// As `DREAMFRAME_PICTURE_INFO_INIT`.
+/// Like `DREAMFRAME_PICTURE_INFO_INIT`.
 pub(super) fn empty_info() -> dreamframe_picture_info_t {
-    // SAFETY: zeros are a value of each field.
+    // SAFETY: zeros are valid for each field.
     let info: dreamframe_picture_info_t = unsafe { std::mem::zeroed() };
     dreamframe_picture_info_t { struct_size: size_of::<dreamframe_picture_info_t>(), ..info }
 }
 
 pub(super) fn last_error() -> String {
-    // SAFETY: valid until the next call that fails.
+    // SAFETY: valid until the next failed call.
     unsafe { CStr::from_ptr(dreamframe_last_error()) }.to_str().unwrap().to_owned()
 }
 
 pub(super) fn last_error_json() -> Value {
-    // SAFETY: valid until the next call that fails.
+    // SAFETY: valid until the next failed call.
     serde_json::from_str(unsafe { CStr::from_ptr(dreamframe_last_error_json()) }.to_str().unwrap()).unwrap()
 }
 
-/// What `call` writes to its `char **`.
+/// Returns the string that `call` writes to its `char **`.
 pub(super) fn json(call: impl FnOnce(*mut *mut c_char) -> i32) -> Value {
     let mut text = null_mut();
     let status = call(&raw mut text);
     assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
-    // SAFETY: the library gave it.
+    // SAFETY: the library returned it.
     let value = serde_json::from_str(unsafe { CStr::from_ptr(text) }.to_str().unwrap()).unwrap();
     // SAFETY: as above.
     unsafe { dreamframe_string_free(text) };

@@ -1,4 +1,4 @@
-//! Servers, publishers and players that reach each other over this machine's own network.
+//! Servers, publishers and players that are connected over loopback.
 
 use std::ptr::{null, null_mut};
 
@@ -17,35 +17,35 @@ use crate::transport::state::{dreamframe_connection_stats_t, dreamframe_peer_sta
 
 const CONNECTED: u32 = State::DREAMFRAME_PEER_STATE_CONNECTED as u32;
 const CLOSED: u32 = State::DREAMFRAME_PEER_STATE_CLOSED as u32;
-/// From one picture to the next, in milliseconds.
+/// The interval between pictures, in milliseconds.
 const PACE_MS: u64 = 40;
-/// A shade that nothing else has here.
+/// A shade that nothing else in these tests has.
 const SHADE: u8 = 180;
 
 #[test]
-fn what_is_published_comes_out_of_the_player() {
+fn published_pictures_reach_a_player() {
     let engine = mirror();
     let server = Server::start(&engine);
     let player = Player::start(&server.whep_url(), null_mut());
     let publisher = Publisher::start(&server.whip_url(), null(), 0);
     assert_eq!(publisher.wait_for(CONNECTED), DREAMFRAME_OK, "{}", last_error());
-    let (mut frame, room, mut id) = (Pixels::grey(SHADE), Pixels::grey(0), 0);
-    // A time of the host's own clock means nothing here.
+    let (mut frame, target, mut id) = (Pixels::grey(SHADE), Pixels::grey(0), 0);
+    // A time of the host's own clock has no effect here.
     frame.frame.timestamp_ns = u64::MAX;
     until("the published shade", || {
         publisher.show(&frame);
-        player.wait(PACE_MS, &room, &mut id) == DREAMFRAME_OK && is_of(&room, SHADE)
+        player.wait(PACE_MS, &target, &mut id) == DREAMFRAME_OK && is_of(&target, SHADE)
     });
     let last = id;
     until("a later picture", || {
         publisher.show(&frame);
-        player.wait(PACE_MS, &room, &mut id) == DREAMFRAME_OK
+        player.wait(PACE_MS, &target, &mut id) == DREAMFRAME_OK
     });
     assert!(id > last);
 
     let (mut size, mut viewers, mut publishing, mut state) = ((0, 0), 0, false, 0);
     let (mut sent, mut seen): (dreamframe_connection_stats_t, dreamframe_connection_stats_t) = (init(), init());
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_player_size(player.0, &raw mut size.0, &raw mut size.1), DREAMFRAME_OK);
         assert_eq!(dreamframe_server_viewers(server.0, &raw mut viewers), DREAMFRAME_OK);
@@ -65,66 +65,66 @@ fn what_is_published_comes_out_of_the_player() {
 
     assert_eq!(server.stop(), DREAMFRAME_OK, "{}", last_error());
     assert_eq!(server.stop(), DREAMFRAME_ERROR_CLOSED);
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_server_viewers(server.0, &raw mut viewers), DREAMFRAME_ERROR_CLOSED);
         assert_eq!(dreamframe_engine_size(engine.0, &raw mut size.0, &raw mut size.1), DREAMFRAME_OK);
         assert_eq!(dreamframe_player_stop(player.0), DREAMFRAME_OK);
         assert_eq!(dreamframe_player_wait_for(player.0, CLOSED, 0), DREAMFRAME_OK);
     }
-    until("no further picture", || player.wait(LIMIT_MS, &room, &mut id) == DREAMFRAME_ERROR_CLOSED);
+    until("no further picture", || player.wait(LIMIT_MS, &target, &mut id) == DREAMFRAME_ERROR_CLOSED);
 }
 
 #[test]
-fn a_picture_that_does_not_fit_waits_for_room() {
+fn player_keeps_a_picture_of_another_size() {
     let engine = mirror();
     let server = Server::start(&engine);
     let player = Player::start(&server.whep_url(), null_mut());
-    let (room, small, mut id) = (Pixels::grey(0), Pixels::of(1, 32, 32, 0), 0);
+    let (target, small, mut id) = (Pixels::grey(0), Pixels::of(1, 32, 32, 0), 0);
     let none = Pixels::grey(0);
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
-        let poll = |room: &Pixels| dreamframe_player_poll(player.0, &raw const room.frame, null_mut());
+        let poll = |target: &Pixels| dreamframe_player_poll(player.0, &raw const target.frame, null_mut());
         assert_eq!(dreamframe_player_size(player.0, &mut 0, &mut 0), DREAMFRAME_NOT_READY);
         assert_eq!(poll(&none), DREAMFRAME_NOT_READY);
-        // Without a publisher, viewers see the grey picture.
+        // Without a publisher, viewers see the grey placeholder.
         until("the first picture", || {
             let status = player.wait(PACE_MS, &small, &mut id);
             assert_ne!(status, DREAMFRAME_OK);
             status == DREAMFRAME_ERROR_INVALID_FRAME
         });
         assert!(last_error().contains("64x64"), "{}", last_error());
-        assert_eq!(poll(&room), DREAMFRAME_OK, "{}", last_error());
+        assert_eq!(poll(&target), DREAMFRAME_OK, "{}", last_error());
     }
-    assert!(is_of(&room, room.bytes[0]) && !is_of(&room, 0));
+    assert!(is_of(&target, target.bytes[0]) && !is_of(&target, 0));
 }
 
 #[test]
-fn the_session_of_a_server_is_the_hosts_but_for_its_end() {
+fn host_can_use_a_servers_session_but_not_stop_it() {
     let engine = mirror();
     let server = Server::start(&engine);
     let (session, again) = (server.session(), server.session());
     let player = Player::start(&server.whep_url(), null_mut());
-    let (frame, room, mut id) = (Pixels::grey(SHADE), Pixels::grey(0), 0);
+    let (frame, target, mut id) = (Pixels::grey(SHADE), Pixels::grey(0), 0);
     let (mut version, mut polled, mut running) = (0, false, false);
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let set = dreamframe_session_set_i64(session.0, c"seed".as_ptr(), 11, &raw mut version);
         assert_eq!(set, DREAMFRAME_OK, "{}", last_error());
         assert_eq!(dreamframe_session_wait_for(again.0, version, LIMIT_MS, null_mut()), DREAMFRAME_OK);
         assert_eq!(json(|out| dreamframe_session_params(again.0, out))["seed"], 11);
-        // A frame of the host's own is seen by viewers, and its picture can be polled all the same.
+        // A frame of the host is sent to viewers, and its picture can also be polled.
         let mut info = empty_info();
         until("the host's shade at the viewer", || {
             assert_eq!(dreamframe_session_submit(session.0, &raw const frame.frame, null_mut()), DREAMFRAME_OK);
-            let seen = player.wait(PACE_MS, &room, &mut id) == DREAMFRAME_OK && is_of(&room, SHADE);
+            let seen = player.wait(PACE_MS, &target, &mut id) == DREAMFRAME_OK && is_of(&target, SHADE);
             let picture = Pixels::grey(0);
             let status = dreamframe_session_poll(session.0, &raw const picture.frame, &raw mut info);
             polled |= status == DREAMFRAME_OK && is_of(&picture, SHADE);
             seen && polled
         });
         assert_eq!((info.width, info.height), (SIDE, SIDE));
-        let refused = dreamframe_session_wait(session.0, 1, &raw const room.frame, null_mut());
+        let refused = dreamframe_session_wait(session.0, 1, &raw const target.frame, null_mut());
         assert_eq!(refused, DREAMFRAME_ERROR_INVALID_ARGUMENT);
         assert_eq!(dreamframe_session_stop(session.0, LIMIT_MS), DREAMFRAME_ERROR_INVALID_ARGUMENT);
         assert!(last_error().contains("server"), "{}", last_error());
@@ -137,45 +137,45 @@ fn the_session_of_a_server_is_the_hosts_but_for_its_end() {
         let late = dreamframe_session_submit(session.0, &raw const frame.frame, null_mut());
         assert_eq!(late, DREAMFRAME_ERROR_CLOSED);
     }
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     assert_eq!(unsafe { dreamframe_engine_size(engine.0, &mut 0, &mut 0) }, DREAMFRAME_ERROR_CLOSED);
 }
 
 #[test]
-fn a_player_feeds_a_session() {
+fn player_passes_pictures_to_a_session() {
     let (engine, other) = (mirror(), mirror());
     let server = Server::start(&engine);
     let source = server.session();
     let session = Session::new(&other);
     let player = Player::start(&server.whep_url(), session.0);
-    let (frame, room) = (Pixels::grey(SHADE), Pixels::grey(0));
-    // SAFETY: all live through the calls.
+    let (frame, target) = (Pixels::grey(SHADE), Pixels::grey(0));
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         until("a picture of the second session", || {
             assert_eq!(dreamframe_session_submit(source.0, &raw const frame.frame, null_mut()), DREAMFRAME_OK);
-            let status = dreamframe_session_wait(session.0, PACE_MS, &raw const room.frame, null_mut());
-            status == DREAMFRAME_OK && is_of(&room, SHADE)
+            let status = dreamframe_session_wait(session.0, PACE_MS, &raw const target.frame, null_mut());
+            status == DREAMFRAME_OK && is_of(&target, SHADE)
         });
-        let poll = dreamframe_player_poll(player.0, &raw const room.frame, null_mut());
+        let poll = dreamframe_player_poll(player.0, &raw const target.frame, null_mut());
         assert_eq!(poll, DREAMFRAME_ERROR_INVALID_ARGUMENT);
         assert!(last_error().contains("go to a session"), "{}", last_error());
-        // The player does not mind that its session goes first.
+        // The session may be freed before the player.
         drop(session);
         assert_eq!(dreamframe_player_wait_for(player.0, CONNECTED, LIMIT_MS), DREAMFRAME_OK);
     }
 }
 
 #[test]
-fn an_address_that_is_taken_does_not_cost_the_engine() {
+fn address_in_use_leaves_the_engine_usable() {
     let (engine, other) = (mirror(), mirror());
     let server = Server::start(&engine);
     let mut port = 0;
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     assert_eq!(unsafe { dreamframe_server_port(server.0, &raw mut port) }, DREAMFRAME_OK);
     let address = c(&format!("127.0.0.1:{port}"));
     let options = dreamframe_server_options_t { address: address.as_ptr(), ..init() };
     let mut out = null_mut();
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let refused = dreamframe_server_start(other.0, &raw const options, &raw mut out);
         assert_eq!((refused, out.is_null()), (DREAMFRAME_ERROR_IO, true), "{}", last_error());
@@ -186,7 +186,7 @@ fn an_address_that_is_taken_does_not_cost_the_engine() {
 }
 
 #[test]
-fn a_publisher_that_is_not_let_in_gives_up_and_says_why() {
+fn rejected_publisher_gives_up_with_the_reason() {
     let engine = mirror();
     let server = Server::with(&engine, |options| dreamframe_server_options_t { token: c"right".as_ptr(), ..options });
     let stranger = Publisher::start(&server.whip_url(), c"wrong".as_ptr(), 0);
@@ -198,7 +198,7 @@ fn a_publisher_that_is_not_let_in_gives_up_and_says_why() {
     drop(server);
     let late = Publisher::start(&url, null(), 1);
     assert_eq!(late.wait_for(State::DREAMFRAME_PEER_STATE_FAILED as u32), DREAMFRAME_OK, "{}", last_error());
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let none = dreamframe_publisher_playback_url(late.0, &raw mut out);
         assert_eq!((none, out.is_null()), (DREAMFRAME_NOT_READY, true));
@@ -208,7 +208,7 @@ fn a_publisher_that_is_not_let_in_gives_up_and_says_why() {
 }
 
 #[test]
-fn who_waits_hears_when_publisher_and_player_are_freed() {
+fn freeing_publisher_and_player_wakes_waiting_threads() {
     let (publisher, player) =
         (Publisher::start(c"http://127.0.0.1:1/", null(), 0), { Player::start(c"http://127.0.0.1:1/", null_mut()) });
     let (publishers, players) = (publisher.0.addr(), player.0.addr());
@@ -217,27 +217,27 @@ fn who_waits_hears_when_publisher_and_player_are_freed() {
         unsafe { dreamframe_publisher_wait_for(std::ptr::without_provenance_mut(publishers), CONNECTED, 10 * LIMIT_MS) }
     });
     let picture = std::thread::spawn(move || {
-        let room = Pixels::grey(0);
+        let target = Pixels::grey(0);
         let player = std::ptr::without_provenance_mut(players);
-        // SAFETY: handles are checked, and the room lives through the call.
-        unsafe { dreamframe_player_wait(player, 10 * LIMIT_MS, &raw const room.frame, null_mut()) }
+        // SAFETY: handles are checked, and the target lives through the call.
+        unsafe { dreamframe_player_wait(player, 10 * LIMIT_MS, &raw const target.frame, null_mut()) }
     });
     drop((publisher, player));
     for status in [state.join().unwrap(), picture.join().unwrap()] {
-        // Whether it was first or last.
+        // Whichever was first.
         assert!([DREAMFRAME_ERROR_CLOSED, DREAMFRAME_ERROR_INVALID_ARGUMENT].contains(&status), "{status}");
     }
 }
 
 #[test]
-fn every_function_may_be_called_from_several_threads() {
+fn every_function_is_thread_safe() {
     let engine = mirror();
     let server = Server::start(&engine);
     let publisher = Publisher::start(&server.whip_url(), null(), 0);
     let player = Player::start(&server.whep_url(), null_mut());
     let addresses = [server.0.addr(), publisher.0.addr(), player.0.addr()];
     let fine = |name: &str, status: i32| {
-        // Neither knows a first state any more that it has left.
+        // Neither is in its first state any more.
         let waited = name.ends_with("_wait_for") && status == DREAMFRAME_ERROR_TIMEOUT;
         assert!(
             status == DREAMFRAME_OK || status == DREAMFRAME_NOT_READY || waited,
@@ -262,7 +262,7 @@ fn every_function_may_be_called_from_several_threads() {
     };
     let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(work)).collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    // Any number of threads may end them, too: one is the first.
+    // Several threads may free them concurrently.
     let ended: Vec<_> = (0..4)
         .map(|_| {
             std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The functions as C calls them: well, wrongly, from several threads, after free, and with a panic behind them.
+//! The functions as C calls them: correctly, incorrectly, from several threads, after free, and with a panic inside.
 
 mod callbacks;
 mod calls;

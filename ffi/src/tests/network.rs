@@ -1,4 +1,5 @@
-//! Servers, publishers and players, with and without the feature: what they refuse, and every function called with NULL.
+//! Servers, publishers and players, with and without the feature: invalid arguments, and every function called with
+//! NULL.
 
 #![expect(
     clippy::undocumented_unsafe_blocks,
@@ -18,14 +19,14 @@ use crate::transport::publisher::*;
 use crate::transport::server::*;
 use crate::transport::state::dreamframe_connection_stats_t;
 
-/// As `DREAMFRAME_..._INIT`.
+/// Like `DREAMFRAME_..._INIT`.
 pub(super) fn init<T: Versioned>() -> T {
     let mut value = std::mem::MaybeUninit::<T>::zeroed();
     unsafe { value.as_mut_ptr().cast::<usize>().write(size_of::<T>()) };
     unsafe { value.assume_init() }
 }
 
-/// Functions that give a status, with NULL for every pointer that there must be.
+/// Functions that return a status, with NULL for every required pointer.
 pub(super) const NULLS: &[Call] = &[
     ("dreamframe_server_start", || unsafe { dreamframe_server_start(null_mut(), null(), null_mut()) }),
     ("dreamframe_server_stop", || unsafe { dreamframe_server_stop(null_mut(), 0) }),
@@ -54,7 +55,7 @@ pub(super) const NULLS: &[Call] = &[
     ("dreamframe_player_stats", || unsafe { dreamframe_player_stats(null_mut(), null_mut()) }),
 ];
 
-/// Functions of a server that give a status, with all else right.
+/// Functions of a server that return a status, with all other arguments valid.
 pub(super) const SERVER: &[CallOf<dreamframe_server_t>] = &[
     ("dreamframe_server_whip_url", |server| text(|out| unsafe { dreamframe_server_whip_url(server, out) })),
     ("dreamframe_server_whep_url", |server| text(|out| unsafe { dreamframe_server_whep_url(server, out) })),
@@ -70,7 +71,7 @@ pub(super) const SERVER: &[CallOf<dreamframe_server_t>] = &[
     ("dreamframe_server_stop", |server| unsafe { dreamframe_server_stop(server, super::kit::LIMIT_MS) }),
 ];
 
-/// Functions of a publisher that give a status, with all else right.
+/// Functions of a publisher that return a status, with all other arguments valid.
 pub(super) const PUBLISHER: &[CallOf<dreamframe_publisher_t>] = &[
     ("dreamframe_publisher_show", |publisher| {
         let picture = Pixels::grey(9);
@@ -91,15 +92,15 @@ pub(super) const PUBLISHER: &[CallOf<dreamframe_publisher_t>] = &[
     ("dreamframe_publisher_stop", |publisher| unsafe { dreamframe_publisher_stop(publisher) }),
 ];
 
-/// Functions of a player that give a status, with all else right.
+/// Functions of a player that return a status, with all other arguments valid.
 pub(super) const PLAYER: &[CallOf<dreamframe_player_t>] = &[
     ("dreamframe_player_poll", |player| {
-        let room = Pixels::grey(0);
-        unsafe { dreamframe_player_poll(player, &raw const room.frame, &mut 0) }
+        let target = Pixels::grey(0);
+        unsafe { dreamframe_player_poll(player, &raw const target.frame, &mut 0) }
     }),
     ("dreamframe_player_wait", |player| {
-        let room = Pixels::grey(0);
-        unsafe { dreamframe_player_wait(player, 0, &raw const room.frame, &mut 0) }
+        let target = Pixels::grey(0);
+        unsafe { dreamframe_player_wait(player, 0, &raw const target.frame, &mut 0) }
     }),
     ("dreamframe_player_size", |player| unsafe { dreamframe_player_size(player, &mut 0, &mut 0) }),
     ("dreamframe_player_state", |player| unsafe { dreamframe_player_state(player, &mut 0) }),
@@ -112,7 +113,7 @@ pub(super) const PLAYER: &[CallOf<dreamframe_player_t>] = &[
     ("dreamframe_player_stop", |player| unsafe { dreamframe_player_stop(player) }),
 ];
 
-/// Serves an engine at any port of this machine for a moment.
+/// Serves an engine on a free loopback port and frees the server.
 pub(super) fn serve_and_free(engine: *mut dreamframe_engine_t) -> i32 {
     let options = dreamframe_server_options_t { address: c"127.0.0.1:0".as_ptr(), ..init() };
     let mut server = null_mut();
@@ -121,7 +122,7 @@ pub(super) fn serve_and_free(engine: *mut dreamframe_engine_t) -> i32 {
     status
 }
 
-/// What starting each of the three with options comes to, in the order of their functions' names.
+/// Starts each of the three with options, and returns the results in the order of the functions' names.
 fn start_all(
     engine: &Engine,
     server: &dreamframe_server_options_t,
@@ -142,7 +143,7 @@ fn start_all(
 }
 
 #[test]
-fn a_wrong_struct_size_is_refused_by_all_that_the_network_takes() {
+fn network_functions_reject_a_wrong_struct_size() {
     let engine = Engine::new();
     for size in [0, 1, size_of::<usize>(), 4097, usize::MAX] {
         let server = dreamframe_server_options_t { struct_size: size, ..init() };
@@ -155,7 +156,7 @@ fn a_wrong_struct_size_is_refused_by_all_that_the_network_takes() {
 
 #[cfg(not(feature = "transport"))]
 #[test]
-fn a_library_without_the_feature_says_so_and_the_engine_goes_on() {
+fn without_the_feature_network_functions_are_unsupported() {
     let engine = Engine::new();
     let network: dreamframe_network_options_t = init();
     let server = dreamframe_server_options_t { network: &raw const network, ..init() };
@@ -166,7 +167,7 @@ fn a_library_without_the_feature_says_so_and_the_engine_goes_on() {
 
 #[cfg(feature = "transport")]
 #[test]
-fn options_that_cannot_be_are_refused_and_the_engine_goes_on() {
+fn invalid_network_options_leave_the_engine_usable() {
     let engine = Engine::new();
     let address = |address: &std::ffi::CStr| dreamframe_server_options_t { address: address.as_ptr(), ..init() };
     let refused = |options: dreamframe_server_options_t, why: &str| {
@@ -209,7 +210,7 @@ fn options_that_cannot_be_are_refused_and_the_engine_goes_on() {
 
 #[cfg(feature = "transport")]
 #[test]
-fn addresses_sessions_and_states_that_are_none_are_refused() {
+fn invalid_addresses_sessions_and_states_are_rejected() {
     let nothing = |status: i32, why: &str| {
         assert_eq!(status, DREAMFRAME_ERROR_INVALID_ARGUMENT, "{why}");
         assert!(last_error().contains(why), "{}", last_error());

@@ -1,4 +1,4 @@
-//! Servers, publishers and players on this machine, freed in the end.
+//! Servers, publishers and players on this machine, freed on drop.
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::null_mut;
@@ -14,7 +14,7 @@ use crate::transport::player::*;
 use crate::transport::publisher::*;
 use crate::transport::server::*;
 
-/// Connections of this machine with itself.
+/// Options of connections over loopback.
 fn network() -> dreamframe_network_options_t {
     dreamframe_network_options_t { bind: c"127.0.0.1".as_ptr(), ..init() }
 }
@@ -29,14 +29,14 @@ pub(super) fn mirror() -> Engine {
 pub(super) fn text(call: impl FnOnce(*mut *mut c_char) -> i32) -> CString {
     let mut text = null_mut();
     assert_eq!(call(&raw mut text), DREAMFRAME_OK, "{}", last_error());
-    // SAFETY: the library gave it.
+    // SAFETY: the library returned it.
     let owned = unsafe { CStr::from_ptr(text) }.to_owned();
     // SAFETY: as above.
     unsafe { crate::text::dreamframe_string_free(text) };
     owned
 }
 
-/// A server, freed in the end.
+/// A server, freed on drop.
 pub(super) struct Server(pub(super) *mut dreamframe_server_t);
 
 impl Server {
@@ -55,7 +55,7 @@ impl Server {
             ..init()
         });
         let mut server = null_mut();
-        // SAFETY: all live through the call.
+        // SAFETY: all arguments are valid during the call.
         let status = unsafe { dreamframe_server_start(engine.0, &raw const options, &raw mut server) };
         assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
         Self(server)
@@ -71,7 +71,7 @@ impl Server {
         text(|out| unsafe { dreamframe_server_whep_url(self.0, out) })
     }
 
-    /// A handle of its session, freed in the end.
+    /// Returns a handle of its session, freed on drop.
     pub(super) fn session(&self) -> Session {
         let mut session: *mut dreamframe_session_t = null_mut();
         // SAFETY: as above.
@@ -92,7 +92,7 @@ impl Drop for Server {
     }
 }
 
-/// A publisher, freed in the end.
+/// A publisher, freed on drop.
 pub(super) struct Publisher(pub(super) *mut dreamframe_publisher_t);
 
 impl Publisher {
@@ -101,14 +101,14 @@ impl Publisher {
         let network = &raw const network;
         let options = dreamframe_publisher_options_t { token, network, attempts, pause_ms: 50, ..init() };
         let mut publisher = null_mut();
-        // SAFETY: all live through the call.
+        // SAFETY: all arguments are valid during the call.
         let status = unsafe { dreamframe_publisher_start(url.as_ptr(), &raw const options, &raw mut publisher) };
         assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
         Self(publisher)
     }
 
     pub(super) fn show(&self, picture: &Pixels) {
-        // SAFETY: all live through the call.
+        // SAFETY: all arguments are valid during the call.
         let status = unsafe { dreamframe_publisher_show(self.0, &raw const picture.frame) };
         assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
     }
@@ -126,7 +126,7 @@ impl Drop for Publisher {
     }
 }
 
-/// A player, freed in the end.
+/// A player, freed on drop.
 pub(super) struct Player(pub(super) *mut dreamframe_player_t);
 
 impl Player {
@@ -134,15 +134,15 @@ impl Player {
         let network = network();
         let options = dreamframe_player_options_t { network: &raw const network, session, pause_ms: 50, ..init() };
         let mut player = null_mut();
-        // SAFETY: all live through the call.
+        // SAFETY: all arguments are valid during the call.
         let status = unsafe { dreamframe_player_start(url.as_ptr(), &raw const options, &raw mut player) };
         assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
         Self(player)
     }
 
-    pub(super) fn wait(&self, timeout_ms: u64, room: &Pixels, id: &mut u64) -> i32 {
-        // SAFETY: all live through the call.
-        unsafe { dreamframe_player_wait(self.0, timeout_ms, &raw const room.frame, id) }
+    pub(super) fn wait(&self, timeout_ms: u64, target: &Pixels, id: &mut u64) -> i32 {
+        // SAFETY: all arguments are valid during the call.
+        unsafe { dreamframe_player_wait(self.0, timeout_ms, &raw const target.frame, id) }
     }
 }
 
@@ -153,12 +153,12 @@ impl Drop for Player {
     }
 }
 
-/// Whether a picture is of about one shade: codecs round.
+/// Returns true if a picture has about one shade, since codecs round.
 pub(super) fn is_of(picture: &Pixels, shade: u8) -> bool {
     picture.bytes.chunks_exact(4).all(|pixel| pixel[..3].iter().all(|value| value.abs_diff(shade) < 12))
 }
 
-/// Does `step`, which takes its own time, until it says that it is done.
+/// Repeats `step`, which blocks for a while, until it returns true.
 pub(super) fn until(what: &str, mut step: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_millis(LIMIT_MS);
     while !step() {

@@ -1,4 +1,4 @@
-//! Sessions, as a host uses them.
+//! Sessions.
 
 use std::ptr::null_mut;
 
@@ -10,46 +10,46 @@ use crate::session_updates::*;
 use crate::stats::*;
 use crate::status::*;
 
-/// Hands a frame in and waits for a picture.
+/// Submits a frame and waits for a picture.
 fn one_picture(session: &Session, shade: u8) -> crate::picture::dreamframe_picture_info_t {
-    let (frame, room, mut info) = (Pixels::grey(shade), Pixels::grey(0), empty_info());
-    // SAFETY: all live through the calls.
+    let (frame, target, mut info) = (Pixels::grey(shade), Pixels::grey(0), empty_info());
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_session_submit(session.0, &raw const frame.frame, null_mut()), DREAMFRAME_OK);
-        let status = dreamframe_session_wait(session.0, LIMIT_MS, &raw const room.frame, &raw mut info);
+        let status = dreamframe_session_wait(session.0, LIMIT_MS, &raw const target.frame, &raw mut info);
         assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
     }
-    assert!(room.bytes.iter().any(|&byte| byte != 0));
+    assert!(target.bytes.iter().any(|&byte| byte != 0));
     info
 }
 
-/// Waits until `version` has ended.
+/// Waits until the update `version` has ended.
 fn end_of(session: &Session, version: u64) -> (i32, u32) {
     let mut outcome = 0;
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     let status = unsafe { dreamframe_session_wait_for(session.0, version, LIMIT_MS, &raw mut outcome) };
     (status, outcome)
 }
 
 #[test]
-fn frames_go_in_and_pictures_come_out() {
+fn submitted_frames_produce_pictures() {
     let engine = Engine::new();
     let session = Session::new(&engine);
-    let room = Pixels::grey(0);
+    let target = Pixels::grey(0);
     let poll = || {
-        // SAFETY: all live through the call.
-        unsafe { dreamframe_session_poll(session.0, &raw const room.frame, null_mut()) }
+        // SAFETY: all arguments are valid during the call.
+        unsafe { dreamframe_session_poll(session.0, &raw const target.frame, null_mut()) }
     };
     assert_eq!(poll(), DREAMFRAME_NOT_READY);
     for id in 0..4 {
         let info = one_picture(&session, 100);
         assert_eq!((info.id, info.kind, info.width, info.height), (id, 1, SIDE, SIDE));
     }
-    // SAFETY: zeros are a value of each field.
+    // SAFETY: zeros are valid for each field.
     let mut stats: dreamframe_stats_t = unsafe { std::mem::zeroed() };
     stats.struct_size = size_of_val(&stats);
     let mut running = false;
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_session_stats(session.0, &raw mut stats), DREAMFRAME_OK);
         assert_eq!((stats.submitted, stats.computed, stats.dropped, stats.failed), (4, 4, 0, 0));
@@ -69,11 +69,11 @@ fn frames_go_in_and_pictures_come_out() {
 }
 
 #[test]
-fn numbers_switches_and_texts_are_set_by_name() {
+fn numbers_booleans_and_strings_are_set_by_name() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     let mut version = 0;
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let set = dreamframe_session_set_f32(session.0, c"delta".as_ptr(), 0.7, &raw mut version);
         assert_eq!((set, version), (DREAMFRAME_OK, 0), "0.7 is the default, so nothing changes");
@@ -110,12 +110,12 @@ fn numbers_switches_and_texts_are_set_by_name() {
 }
 
 #[test]
-fn an_update_is_planned_made_and_told() {
+fn update_is_planned_applied_and_reported() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     let (mut cost, mut version) = (0, 0);
     let patch = c(r#"{"delta": 0.4}"#);
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let plan = json(|out| dreamframe_session_plan(session.0, patch.as_ptr(), &raw mut cost, out));
         assert_eq!((cost, &plan["changes"][0]["path"]), (1, &"delta".into()));
@@ -130,19 +130,19 @@ fn an_update_is_planned_made_and_told() {
         let wrong = c(r#"{"delta": 99}"#);
         let refused = dreamframe_session_update(session.0, wrong.as_ptr(), &raw mut version, null_mut());
         assert_eq!((refused, version), (DREAMFRAME_ERROR_INVALID_PARAMS, 1));
-        // The engine comes back with what was changed.
+        // The engine is returned with the changes.
         assert_eq!(dreamframe_session_stop(session.0, LIMIT_MS), DREAMFRAME_OK);
         assert_eq!(json(|out| dreamframe_engine_params(engine.0, out))["delta"], 0.4);
     }
 }
 
 #[test]
-fn an_update_that_turns_out_impossible_gives_its_reason() {
+fn update_that_fails_later_is_reported_with_its_error() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     let mut version = 0;
     let patch = c(r#"{"controlnets": [{"model_id": "nobody/nothing", "conditioning_scale": 0.5}]}"#);
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let accepted = dreamframe_session_update(session.0, patch.as_ptr(), &raw mut version, null_mut());
         assert_eq!(accepted, DREAMFRAME_OK, "{}", last_error());
@@ -157,12 +157,12 @@ fn an_update_that_turns_out_impossible_gives_its_reason() {
 }
 
 #[test]
-fn a_transition_takes_its_steps_with_the_pictures() {
+fn transition_advances_with_each_picture() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     let mut version = 0;
     let text = c(r#"{"target_prompts": "snow", "num_steps": 2}"#);
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         let status = dreamframe_session_transition(session.0, text.as_ptr(), &raw mut version);
         assert_eq!((status, version), (DREAMFRAME_OK, 1), "{}", last_error());
@@ -173,24 +173,24 @@ fn a_transition_takes_its_steps_with_the_pictures() {
 }
 
 #[test]
-fn who_waits_hears_when_the_session_is_freed() {
+fn freeing_a_session_wakes_waiting_threads() {
     let engine = Engine::new();
     let session = Session::new(&engine);
     let address = session.0.addr();
     let waits = std::thread::spawn(move || {
-        let room = Pixels::grey(0);
-        // SAFETY: handles are checked, and the room lives through the call.
+        let target = Pixels::grey(0);
+        // SAFETY: handles are checked, and the target lives through the call.
         unsafe {
             dreamframe_session_wait(
                 std::ptr::without_provenance_mut(address),
                 10 * LIMIT_MS,
-                &raw const room.frame,
+                &raw const target.frame,
                 null_mut(),
             )
         }
     });
     drop(session);
-    // Whether it was first or last.
+    // Whichever was first.
     let status = waits.join().unwrap();
     assert!([DREAMFRAME_ERROR_CLOSED, DREAMFRAME_ERROR_INVALID_ARGUMENT].contains(&status), "{status}");
 }

@@ -1,4 +1,4 @@
-//! The header, the functions and the tables of these tests name the same.
+//! The header, the functions and the tables of these tests have the same names.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::network::{PLAYER, PUBLISHER, SERVER};
 
 const HEADER: &str = include_str!("../../../include/dreamframe.h");
 
-/// Functions that give no status, with the test that is theirs.
+/// Functions that return no status, with the test that covers each.
 const WITHOUT_STATUS: &[&str] = &[
     "dreamframe_abi_version",
     "dreamframe_build_info",
@@ -23,7 +23,7 @@ const WITHOUT_STATUS: &[&str] = &[
     "dreamframe_version",
 ];
 
-/// The declarations of the header, without comments.
+/// Returns the declarations of the header, without comments.
 fn declarations() -> Vec<String> {
     let mut code = String::new();
     let mut rest = HEADER;
@@ -36,7 +36,7 @@ fn declarations() -> Vec<String> {
     code.join("\n").split(';').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// The functions that the header declares, with what they take.
+/// Returns the functions that the header declares, with their parameters.
 fn functions() -> Vec<(String, String)> {
     let function = |declaration: String| {
         if declaration.contains("(*") {
@@ -54,7 +54,7 @@ fn names<T>(table: &[(&'static str, T)]) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_function_of_the_header_is_in_the_tables() {
+fn every_function_of_the_header_is_tested() {
     let declared: BTreeSet<String> = functions().into_iter().map(|(name, _)| name).collect();
     let mut tested = names(NULLS);
     tested.extend(names(super::network::NULLS));
@@ -63,7 +63,7 @@ fn every_function_of_the_header_is_in_the_tables() {
 }
 
 #[test]
-fn every_function_of_an_object_is_tried_with_one_that_was_freed() {
+fn every_function_of_an_object_is_tested_with_a_freed_handle() {
     for (object, table) in [
         ("dreamframe_engine_t *engine", names(ENGINE)),
         ("dreamframe_session_t *session", names(SESSION)),
@@ -80,7 +80,7 @@ fn every_function_of_an_object_is_tried_with_one_that_was_freed() {
 }
 
 #[test]
-fn every_function_says_on_which_threads_it_may_be_called() {
+fn every_function_documents_its_threads() {
     for (name, _) in functions() {
         let at = HEADER.match_indices(&format!("{name}(")).find(|(at, _)| {
             let line = HEADER[..*at].rsplit('\n').next().unwrap_or_default();
@@ -98,7 +98,7 @@ fn every_function_says_on_which_threads_it_may_be_called() {
 }
 
 #[test]
-fn every_struct_of_a_host_has_a_macro_to_begin_with() {
+fn every_input_struct_has_an_init_macro() {
     let structs: Vec<String> =
         declarations().into_iter().filter(|declaration| declaration.contains("{ size_t struct_size")).collect();
     assert_eq!(structs.len(), 10);

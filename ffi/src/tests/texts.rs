@@ -1,4 +1,4 @@
-//! Texts in both directions, statuses and versions.
+//! Strings in both directions, statuses and versions.
 
 use std::ffi::CStr;
 use std::ptr::null_mut;
@@ -20,7 +20,7 @@ fn static_text(text: *const std::ffi::c_char) -> String {
 }
 
 #[test]
-fn every_kind_of_error_has_a_number_and_its_name() {
+fn every_error_kind_has_a_status_and_a_name() {
     for (kind, status) in ERRORS {
         assert!(status < 0);
         assert_eq!(ERRORS.iter().filter(|(_, other)| *other == status).count(), 1);
@@ -32,7 +32,7 @@ fn every_kind_of_error_has_a_number_and_its_name() {
 }
 
 #[test]
-fn the_last_error_is_the_threads_own_and_survives_success() {
+fn last_error_is_per_thread_and_survives_success() {
     assert_eq!(last_error(), "");
     guard(|| Err(Error::new(ErrorKind::Io, "a\0b")));
     assert_eq!(last_error(), "a?b");
@@ -42,9 +42,9 @@ fn the_last_error_is_the_threads_own_and_survives_success() {
 }
 
 #[test]
-fn every_violation_is_listed_as_json() {
+fn last_error_json_lists_every_violation() {
     let text = c(r#"{"delta": 99, "promt": "a", "t_index_list": [60]}"#);
-    // SAFETY: all live through the call.
+    // SAFETY: all arguments are valid during the call.
     assert_eq!(unsafe { dreamframe_params_check(text.as_ptr(), null_mut()) }, DREAMFRAME_ERROR_INVALID_PARAMS);
     let error = last_error_json();
     assert_eq!(error["kind"], "invalid_params");
@@ -55,16 +55,16 @@ fn every_violation_is_listed_as_json() {
 }
 
 #[test]
-fn text_that_is_not_utf_8_is_refused() {
-    // SAFETY: all live through the call.
+fn invalid_utf_8_is_rejected() {
+    // SAFETY: all arguments are valid during the call.
     let status = unsafe { dreamframe_params_check(c"\"\xff\"".as_ptr(), null_mut()) };
     assert_eq!(status, DREAMFRAME_ERROR_INVALID_ARGUMENT);
     assert!(last_error().starts_with("params_json: not UTF-8: "), "{}", last_error());
 }
 
 #[test]
-fn a_text_is_freed_once_and_only_if_it_is_ours() {
-    let text = text::lend("a");
+fn string_free_ignores_foreign_and_freed_strings() {
+    let text = text::to_host("a");
     let mut mine = *b"b\0";
     // SAFETY: texts are looked up before they are freed.
     unsafe {
@@ -79,8 +79,8 @@ fn a_text_is_freed_once_and_only_if_it_is_ours() {
 }
 
 #[test]
-fn parameters_are_told_as_the_library_has_them() {
-    // SAFETY: all live through the calls.
+fn parameter_functions_return_those_of_the_library() {
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(json(|out| dreamframe_params_defaults(out)), StreamDiffusionParams::default().to_value());
         assert_eq!(json(|out| dreamframe_params_demo(out)), StreamDiffusionParams::demo().to_value());
@@ -97,10 +97,10 @@ fn parameters_are_told_as_the_library_has_them() {
 }
 
 #[test]
-fn an_image_file_becomes_a_text_for_the_parameters() {
+fn style_data_uri_encodes_an_image_file() {
     let png = b"\x89PNG\r\n\x1a\n and more";
     let mut text = null_mut();
-    // SAFETY: all live through the calls.
+    // SAFETY: all arguments are valid during the call.
     unsafe {
         assert_eq!(dreamframe_style_data_uri(png.as_ptr(), png.len(), &raw mut text), DREAMFRAME_OK);
         assert!(CStr::from_ptr(text).to_str().unwrap().starts_with("data:image/png;base64,"));
@@ -111,7 +111,7 @@ fn an_image_file_becomes_a_text_for_the_parameters() {
 }
 
 #[test]
-fn the_library_tells_which_it_is() {
+fn version_functions_describe_the_library() {
     assert_eq!(static_text(dreamframe_version()), env!("CARGO_PKG_VERSION"));
     assert_eq!(dreamframe_abi_version(), DREAMFRAME_ABI_VERSION);
     let info: serde_json::Value = serde_json::from_str(&static_text(dreamframe_build_info())).unwrap();

@@ -1,4 +1,4 @@
-//! A library without the feature `transport`: no object can be made, so that no function ever has one.
+//! A library without the feature `transport`: no handle can be created, so that no function is ever called with one.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! WHIP and WHEP: frames that come and pictures that go over the network.
+//! WHIP and WHEP: receiving frames and sending pictures over the network.
 //!
-//! The functions are there in every library. Without the feature `transport` those that make an object refuse, and the
-//! others have none to work on: `absent` stands in the place of `live`.
+//! The functions exist in every library. Without the feature `transport`, those that create an object return an error:
+//! `absent` replaces `live`.
 
 #[cfg(not(feature = "transport"))]
 mod absent;

@@ -1,4 +1,4 @@
-//! What publishers and players have in common: a connection that is made again and again, and how it is waited for.
+//! Common parts of publishers and players: connection state, waiting, shutdown.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::peer;
 use crate::errors::{OrRaise, exception};
 use crate::options::positive;
 use crate::worker::{end, end_later, wait_up_to};
-use crate::{facts, foreign, log};
+use crate::{interpreter, log, results};
 
-/// Reads what a client is made with.
+/// Reads the options of a client.
 pub(crate) fn options(
     token: Option<String>,
     attempts: Option<&Bound<'_, PyAny>>,
@@ -27,15 +27,15 @@ pub(crate) fn options(
     Ok(ClientOptions::default().with_token(token).with_attempts(attempts).with_peer(peer))
 }
 
-/// A publisher or a player, which ends with this.
+/// A publisher or a player; stops it when dropped.
 pub(crate) struct Connection {
     client: Arc<Client>,
-    /// Which of them.
+    /// The name of the class, for `repr`.
     what: &'static str,
 }
 
 impl Connection {
-    /// Takes a client that has started.
+    /// Wraps a client that was started.
     pub(crate) fn new(what: &'static str, client: Client) -> Self {
         Self { client: Arc::new(client), what }
     }
@@ -44,16 +44,16 @@ impl Connection {
         &self.client
     }
 
-    /// How far it is, by name.
+    /// Returns the name of the connection state.
     pub(crate) fn state(&self) -> &'static str {
         self.client.state().name()
     }
 
-    /// Waits until it is in a state.
+    /// Waits until the connection is in a state.
     ///
     /// # Errors
     ///
-    /// `TimeoutError`; `ClosedError` where it ends in another state.
+    /// `TimeoutError`; `ClosedError` if it ends in another state.
     pub(crate) fn wait(&self, py: Python<'_>, State(state): State, timeout: Option<f64>) -> PyResult<()> {
         let client = &self.client;
         let reached = wait_up_to(py, timeout, |most| match client.wait_for(state, most) {
@@ -63,7 +63,7 @@ impl Connection {
         reached.unwrap_or_else(|| client.wait_for(state, Duration::ZERO)).or_raise(py)
     }
 
-    /// Why nothing more comes of it, once it has given up.
+    /// Returns the error of a client that has given up.
     pub(crate) fn failure(&self) -> Option<Error> {
         (self.client.state() == PeerState::Failed).then(|| {
             let error = Error::new(ErrorKind::Closed, format!("the {} has given up", self.what));
@@ -74,26 +74,26 @@ impl Connection {
         })
     }
 
-    /// Why nothing more comes of it, once nothing does.
+    /// Returns the error of a client that has given up or was stopped.
     pub(crate) fn over(&self) -> Option<Error> {
         let is_closed = self.client.state() == PeerState::Closed;
         let stopped = || Error::new(ErrorKind::Closed, format!("the {} was stopped", self.what));
         self.failure().or_else(|| is_closed.then(stopped))
     }
 
-    /// What went wrong last, if anything has.
+    /// Returns the most recent error, if any.
     pub(crate) fn error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         log::deliver(py);
         Some(exception(py, &*self.client.trouble()?).into_value(py).into_any())
     }
 
-    /// Ends it, and waits for that.
+    /// Stops the client, and waits until it has stopped.
     pub(crate) fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let client = self.client.clone();
         end(py, move || client.stop())
     }
 
-    /// What it shows of itself.
+    /// Returns the text of `repr`.
     pub(crate) fn repr(&self, class: &str) -> String {
         format!("<{class} {}>", self.state())
     }
@@ -102,17 +102,17 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let client = self.client.clone();
-        if foreign::is_forked() {
-            // There is no thread to wait for.
+        if interpreter::is_forked() {
+            // In a forked process there is no thread to wait for.
             mem::forget(client);
             return;
         }
-        // Nobody waits for the server's answer. Without a thread for that, it is waited for here, when the last clone drops.
+        // Does not wait for the server's response. If no thread can be started for that, dropping the last clone waits.
         let _ = end_later(move || client.stop());
     }
 }
 
-/// How far a connection shall be, as Python says it.
+/// A connection state given by its Python name.
 pub(crate) struct State(PeerState);
 
 impl Default for State {
@@ -132,6 +132,6 @@ impl<'py> FromPyObject<'_, 'py> for State {
             return Err(PyTypeError::new_err(text));
         };
         let states = [Connecting, Connected, Disconnected, Failed, Closed].map(|state| (state.name(), state));
-        facts::named(object.py(), "state", &name, states).map(Self)
+        results::named(object.py(), "state", &name, states).map(Self)
     }
 }

@@ -1,6 +1,6 @@
 //! WHIP and WHEP for Python: a server in this process, a publisher, a player.
 //!
-//! Frames and pictures pass between the network and the library on the library's own threads; none of them calls Python.
+//! Frames and pictures pass between the network and the library on the library's own threads, which do not call Python.
 
 pub(crate) mod client;
 pub(crate) mod peer;

@@ -1,4 +1,4 @@
-//! `Player`: frames from a WHEP server, for Python.
+//! `Player`: receives frames from a WHEP server.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,16 +10,16 @@ use pyo3::types::PyTuple;
 
 use super::client::{self, Connection, State};
 use crate::errors::{OrRaise, exception};
-use crate::picture::{self, Room};
+use crate::picture::{self, OutputArray};
 use crate::session::Session;
-use crate::told::lock;
+use crate::shared_state::lock;
 use crate::worker::wait_up_to;
-use crate::{facts, foreign, log, plain};
+use crate::{interpreter, log, plain, results};
 
-/// Plays from a WHEP server.
+/// Receives frames from a WHEP server.
 ///
-/// Made by `play`. Every method may be called from any thread. A connection that is lost is made anew; `state` says how
-/// far it is.
+/// Created by `play`. All methods are thread-safe. A lost connection is re-established; `state` is the connection
+/// state.
 ///
 /// >>> with play("https://host/whep/key") as player:
 /// ...     for frame in player:
@@ -28,27 +28,27 @@ use crate::{facts, foreign, log, plain};
 pub(crate) struct Player {
     connection: Connection,
     output: PixelFormat,
-    goal: Goal,
-    /// Used by whoever takes a frame.
+    goal: FrameTarget,
+    /// Used by the thread that takes a frame.
     copier: Mutex<FrameCopier>,
 }
 
 /// Where frames go.
-enum Goal {
-    /// To whoever asks.
+enum FrameTarget {
+    /// To the callers of `poll` and `next`.
     Newest(Arc<LatestFrame>),
-    /// To a session, which goes on as long as the player is there.
+    /// To a session, which stays open as long as the player exists.
     Session(#[expect(dead_code, reason = "a session that nobody holds ends")] Py<Session>),
 }
 
-/// Starts to play from the WHEP server at `url`, and returns at once: the connection is made beside the program.
+/// Starts to play from the WHEP server at `url`. Returns immediately: the connection is made in the background.
 ///
-/// `token` is told to that server and to no other. After `attempts` in a row that failed it gives up; None is never.
-/// `ice_servers` are asked for ways through a NAT. `into` takes the frames, which then never reach Python; without it,
-/// `output` says what they hold.
+/// `token` is sent to that server only. The player gives up after `attempts` consecutive failed attempts; None means
+/// never. `ice_servers` are STUN and TURN servers for connections through a NAT. `into` receives the frames directly,
+/// without Python; without it, `output` is the channel order of frames.
 ///
 /// Raises:
-///     InvalidArgumentError: the address is not of http or https, or an option is out of range.
+///     InvalidArgumentError: the address is not http or https, or an option is out of range.
 #[pyfunction]
 #[pyo3(signature = (
     url: "str",
@@ -69,18 +69,18 @@ pub(crate) fn play(
     output: &str,
 ) -> PyResult<Player> {
     log::refresh(py);
-    foreign::check_home().or_raise(py)?;
+    interpreter::check_not_forked().or_raise(py)?;
     let output = picture::output(py, output)?;
     let options = client::options(token, attempts, ice_servers)?;
     let (goal, sink): (_, Arc<dyn FrameSink>) = match into {
         Some(session) => {
             let session = session_of(session)?;
             let handle = session.get().running().handle.clone();
-            (Goal::Session(session.clone().unbind()), Arc::new(handle))
+            (FrameTarget::Session(session.clone().unbind()), Arc::new(handle))
         }
         None => {
             let newest = Arc::new(LatestFrame::new());
-            (Goal::Newest(newest.clone()), newest)
+            (FrameTarget::Newest(newest.clone()), newest)
         }
     };
     let client = py.detach(|| dreamframe::transport::play(url, options, sink)).or_raise(py)?;
@@ -98,8 +98,8 @@ fn session_of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py,
 impl Player {
     fn newest(&self, py: Python<'_>) -> PyResult<&LatestFrame> {
         match &self.goal {
-            Goal::Newest(newest) => Ok(newest),
-            Goal::Session(_) => {
+            FrameTarget::Newest(newest) => Ok(newest),
+            FrameTarget::Session(_) => {
                 let text = "the frames of this player go to a session; take the pictures there";
                 Err(exception(py, &Error::new(ErrorKind::InvalidArgument, text)))
             }
@@ -107,23 +107,23 @@ impl Player {
     }
 
     /// Copies a frame into an array.
-    fn given(&self, py: Python<'_>, frame: &Frame) -> PyResult<Py<PyAny>> {
-        let mut room = Room::for_frame(py, self.output, (frame.width(), frame.height()))?;
-        py.detach(|| lock(&self.copier).copy(&frame.view(), &mut room.view()?)).or_raise(py)?;
-        Ok(room.filled())
+    fn to_array(&self, py: Python<'_>, frame: &Frame) -> PyResult<Py<PyAny>> {
+        let mut array = OutputArray::for_frame(py, self.output, (frame.width(), frame.height()))?;
+        py.detach(|| lock(&self.copier).copy(&frame.view(), &mut array.view()?)).or_raise(py)?;
+        Ok(array.into_array())
     }
 
     fn next_frame(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         let newest = self.newest(py)?;
         let connection = &self.connection;
         let came = wait_up_to(py, timeout, |most| match newest.take_within(most) {
-            // What came just before the end is given, too.
+            // A frame that arrived just before the end is returned, too.
             None if connection.client().state().is_over() => Some(newest.take()),
             None => None,
             frame => Some(frame),
         })?;
         match came {
-            Some(Some(frame)) => self.given(py, &frame).map(Some),
+            Some(Some(frame)) => self.to_array(py, &frame).map(Some),
             Some(None) => connection.failure().map_or(Ok(None), |why| Err(why).or_raise(py)),
             None => Ok(None),
         }
@@ -132,24 +132,24 @@ impl Player {
 
 #[pymethods]
 impl Player {
-    /// Takes the newest frame, if there is one that nobody has taken.
+    /// Returns the newest frame that has not been taken; None if there is none.
     #[pyo3(signature = () -> "Frame | None")]
     fn poll(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         log::deliver(py);
         let frame = self.newest(py)?.take();
-        frame.map(|frame| self.given(py, &frame)).transpose()
+        frame.map(|frame| self.to_array(py, &frame)).transpose()
     }
 
-    /// Waits for a frame that nobody has taken; None after `timeout` seconds, and once the player was stopped.
+    /// Waits for a frame that has not been taken. Returns None after `timeout` seconds, or once the player was stopped.
     ///
     /// Raises:
-    ///     ClosedError: the player has given up; the text says why.
+    ///     ClosedError: the player has given up; the message has the reason.
     #[pyo3(signature = (timeout: "float | None" = None) -> "Frame | None")]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         self.next_frame(py, timeout)
     }
 
-    /// Returns frames as they come, until the player is stopped; those that nobody asks for in time are left out.
+    /// Iterates over frames until the player is stopped; a frame that is not taken in time is dropped.
     // -> "Self"
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
@@ -160,38 +160,38 @@ impl Player {
         self.next_frame(py, None)
     }
 
-    /// How far the connection is: `connecting` until the first is up, `disconnected` while one is lost and the next is
-    /// made, `failed` once the player has given up, `closed` once it was stopped.
+    /// The connection state: `connecting` until the first connection, `disconnected` while reconnecting, `failed` once
+    /// the player has given up, `closed` once it was stopped.
     #[getter] // -> "ConnectionState"
     fn state(&self) -> &'static str {
         self.connection.state()
     }
 
-    /// Waits until the connection is in `state`; where none is named, until it is up.
+    /// Waits until the connection is in `state`, which is `connected` by default.
     ///
     /// Raises:
-    ///     TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
-    ///     ClosedError: it has ended in another state; the text says why.
+    ///     TimeoutError: it is not in that state after `timeout` seconds; the message has the most recent error.
+    ///     ClosedError: it has ended in another state; the message has the reason.
     #[pyo3(signature = (state: "ConnectionState" = State::default(), timeout: "float | None" = None) -> "None")]
     fn wait(&self, py: Python<'_>, state: State, timeout: Option<f64>) -> PyResult<()> {
         self.connection.wait(py, state, timeout)
     }
 
-    /// What went wrong last, if anything has: why an attempt failed, or a connection was lost.
+    /// The most recent error, if any: of a failed attempt, or of a lost connection.
     #[getter] // -> "DreamframeError | None"
     fn error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.connection.error(py)
     }
 
-    /// Returns what the connection has carried, while there is one.
+    /// Returns statistics of the connection; None while disconnected.
     #[pyo3(signature = () -> "PeerStats | None")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         log::deliver(py);
-        facts::serialized(py, &py.detach(|| self.connection.client().stats()))
+        results::serialized(py, &py.detach(|| self.connection.client().stats()))
     }
 
-    /// Ends the session on the server and the connection, and waits for that, for some seconds at most. Stopping once
-    /// more does nothing.
+    /// Ends the session on the server and the connection. Waits a few seconds at most. Has no effect on a stopped
+    /// player.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         self.connection.stop(py)
     }

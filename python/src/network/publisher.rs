@@ -1,4 +1,4 @@
-//! `Publisher`: frames to a WHIP server, for Python.
+//! `Publisher`: sends frames to a WHIP server.
 
 use dreamframe::transport::peer::PeerStats;
 use dreamframe::transport::{Egress, EgressOptions, EgressStats};
@@ -9,12 +9,12 @@ use serde::Serialize;
 use super::client::{self, Connection, State};
 use crate::errors::OrRaise;
 use crate::options::positive;
-use crate::{facts, foreign, frame, log};
+use crate::{frame, interpreter, log, results};
 
 /// Publishes frames to a WHIP server.
 ///
-/// Made by `publish`. Every method may be called from any thread. A connection that is lost is made anew; `state` says
-/// how far it is.
+/// Created by `publish`. All methods are thread-safe. A lost connection is re-established; `state` is the connection
+/// state.
 ///
 /// >>> with publish("https://host/whip/key") as publisher:
 /// ...     for frame in camera():
@@ -25,13 +25,14 @@ pub(crate) struct Publisher {
     egress: Egress,
 }
 
-/// Starts to publish to the WHIP server at `url`, and returns at once: the connection is made beside the program.
+/// Starts to publish to the WHIP server at `url`. Returns immediately: the connection is made in the background.
 ///
-/// `token` is told to that server and to no other. `bitrate` is what the encoder aims at, in bits a second. After
-/// `attempts` in a row that failed it gives up; None is never. `ice_servers` are asked for ways through a NAT.
+/// `token` is sent to that server only. `bitrate` is the encoder's target, in bits per second. The publisher gives up
+/// after `attempts` consecutive failed attempts; None means never. `ice_servers` are STUN and TURN servers for
+/// connections through a NAT.
 ///
 /// Raises:
-///     InvalidArgumentError: the address is not of http or https, or an option is out of range.
+///     InvalidArgumentError: the address is not http or https, or an option is out of range.
 #[pyfunction]
 #[pyo3(signature = (
     url: "str",
@@ -50,14 +51,14 @@ pub(crate) fn publish(
     ice_servers: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Publisher> {
     log::refresh(py);
-    foreign::check_home().or_raise(py)?;
+    interpreter::check_not_forked().or_raise(py)?;
     let egress = Egress::new(egress_options(bitrate)?);
     let options = client::options(token, attempts, ice_servers)?;
     let client = py.detach(|| dreamframe::transport::publish(url, options, egress.clone())).or_raise(py)?;
     Ok(Publisher { connection: Connection::new("publisher", client), egress })
 }
 
-/// Reads how pictures are encoded.
+/// Reads the encoder's options.
 pub(super) fn egress_options(bitrate: Option<&Bound<'_, PyAny>>) -> PyResult<EgressOptions> {
     let mut options = EgressOptions::default();
     if let Some(bitrate) = bitrate {
@@ -75,17 +76,17 @@ struct Stats {
 
 #[pymethods]
 impl Publisher {
-    /// Shows a frame, and never waits: one that was not encoded yet is replaced. A single last row or column is cut off.
+    /// Sends a frame, without waiting: it replaces one that is not encoded yet. An odd last row or column is cropped.
     ///
-    /// Frames may be shown before there is a connection: once it is up, the newest is sent.
+    /// Frames may be sent before there is a connection: once it is established, the newest is sent.
     ///
     /// Raises:
-    ///     InvalidFrameError: the frame has another type or shape; the text says what to do about it.
-    ///     ClosedError: the publisher was stopped, or has given up; the text says why.
+    ///     InvalidFrameError: the frame has another type or shape; the message has the details.
+    ///     ClosedError: the publisher was stopped, or has given up; the message has the reason.
     #[pyo3(signature = (frame: "FrameLike", /) -> "None")]
     fn show(&self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = frame.py();
-        foreign::check_home().or_raise(py)?;
+        interpreter::check_not_forked().or_raise(py)?;
         if let Some(why) = self.connection.over() {
             return Err(why).or_raise(py);
         }
@@ -94,45 +95,45 @@ impl Publisher {
         Ok(())
     }
 
-    /// How far the connection is: `connecting` until the first is up, `disconnected` while one is lost and the next is
-    /// made, `failed` once the publisher has given up, `closed` once it was stopped.
+    /// The connection state: `connecting` until the first connection, `disconnected` while reconnecting, `failed` once
+    /// the publisher has given up, `closed` once it was stopped.
     #[getter] // -> "ConnectionState"
     fn state(&self) -> &'static str {
         self.connection.state()
     }
 
-    /// Waits until the connection is in `state`; where none is named, until it is up.
+    /// Waits until the connection is in `state`, which is `connected` by default.
     ///
     /// Raises:
-    ///     TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
-    ///     ClosedError: it has ended in another state; the text says why.
+    ///     TimeoutError: it is not in that state after `timeout` seconds; the message has the most recent error.
+    ///     ClosedError: it has ended in another state; the message has the reason.
     #[pyo3(signature = (state: "ConnectionState" = State::default(), timeout: "float | None" = None) -> "None")]
     fn wait(&self, py: Python<'_>, state: State, timeout: Option<f64>) -> PyResult<()> {
         self.connection.wait(py, state, timeout)
     }
 
-    /// What went wrong last, if anything has: why an attempt failed, or a connection was lost.
+    /// The most recent error, if any: of a failed attempt, or of a lost connection.
     #[getter] // -> "DreamframeError | None"
     fn error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.connection.error(py)
     }
 
-    /// The address at which what is published can be watched, once a server has said one.
+    /// The address at which viewers can watch the stream; None until the server has sent one.
     #[getter] // -> "str | None"
     fn playback_url(&self) -> Option<String> {
         self.connection.client().playback_url()
     }
 
-    /// Returns what was encoded, and what the connection has carried while there is one.
+    /// Returns statistics of the encoder and, while connected, of the connection.
     #[pyo3(signature = () -> "PublisherStats")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         log::deliver(py);
         let stats = py.detach(|| Stats { egress: self.egress.stats(), peer: self.connection.client().stats() });
-        facts::serialized(py, &stats)
+        results::serialized(py, &stats)
     }
 
-    /// Ends the session on the server and the connection, and waits for that, for some seconds at most. Stopping once
-    /// more does nothing.
+    /// Ends the session on the server and the connection. Waits a few seconds at most. Has no effect on a stopped
+    /// publisher.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         self.connection.stop(py)
     }

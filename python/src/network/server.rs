@@ -1,4 +1,4 @@
-//! `Server`: a stream that is published to and watched over the network, for Python.
+//! `Server`: WHIP and WHEP endpoints for a stream.
 
 use std::mem;
 use std::net::SocketAddr;
@@ -19,19 +19,19 @@ use super::publisher::egress_options;
 use crate::errors::OrRaise;
 use crate::options::positive;
 use crate::session::Session;
+use crate::shared_state::lock;
 use crate::stream::StreamDiffusion;
-use crate::told::lock;
 use crate::worker::{end, end_later};
-use crate::{facts, foreign, log, plain};
+use crate::{interpreter, log, plain, results};
 
-/// How long the frame that is worked on at the end may take, in seconds.
+/// Timeout for the frame being processed at shutdown, in seconds.
 const PATIENCE: f64 = 5.0;
 
-/// A WHIP and a WHEP endpoint for a stream: whoever publishes gives its frames, whoever watches sees its pictures.
+/// A WHIP and a WHEP endpoint for a stream: publishers send its frames, viewers receive its pictures.
 ///
-/// Made by `serve`. Every method may be called from any thread. There is one publisher at a time: another takes its
-/// place. Who watches before the first picture sees a grey one. Those who are connected can also change parameters, by
-/// JSON on the data channel `parameters`.
+/// Created by `serve`. All methods are thread-safe. There is one publisher at a time: a new one replaces it. Viewers
+/// see a grey placeholder before the first picture. Publishers and viewers can also change parameters, with JSON on the
+/// data channel `parameters`.
 ///
 /// >>> with serve() as server:
 /// ...     print(server.whip_url, server.whep_url)
@@ -39,13 +39,13 @@ const PATIENCE: f64 = 5.0;
 #[pyclass(module = "dreamframe", frozen, weakref)]
 pub(crate) struct Server {
     stream: Py<StreamDiffusion>,
-    /// Whether the stream was made for the server, and ends with it.
+    /// Whether the stream was created for the server, and is closed with it.
     owned: bool,
     session: Py<Session>,
     network: Network,
 }
 
-/// The half of a server that is not the stream's. It ends with this.
+/// The network part of a server. Dropping it stops the endpoints.
 struct Network {
     server: Mutex<Option<dreamframe::transport::Server<()>>>,
     egress: Egress,
@@ -55,19 +55,20 @@ struct Network {
     urls: [String; 2],
 }
 
-/// Serves a stream at `address`, and returns at once.
+/// Serves a stream at `address`. Returns immediately.
 ///
-/// `stream` goes on in a session until the server is stopped, and can be called again then; parameters, or nothing for
-/// the demo model, make a stream that ends with the server. Publishers and viewers have to know `token`, which an
-/// `address` that others reach must have; port 0 leaves the choice to the system. `public_url` is the server's address
-/// as clients know it, where a proxy stands before it. Pages in browsers may use a server without a token where they are
-/// of this machine, of `public_url` or of one of `allow_origins`, such as "https://app.example"; others are refused.
-/// `bitrate` is what the encoder aims at, in bits a second; `viewers` how many there may be. `ice_servers`, `public_ip` and `ports` say how connections get through a NAT: whom
-/// to ask, the address outside, and the first and the last UDP port.
+/// `stream` runs in a session until the server is stopped, and can be called again afterwards. If it is parameters, or
+/// None for the demo model, a stream is created that is closed with the server. Publishers and viewers must send
+/// `token`, which is required if `address` is not a loopback address. Port 0 selects a free port. `public_url` is the
+/// server's address as clients see it behind a proxy. Without a token, web pages may use the server only if their
+/// origin is this machine, `public_url` or one of `allow_origins`, such as "https://app.example"; others are rejected.
+/// `bitrate` is the encoder's target, in bits per second; `viewers` is the maximum number of viewers. For connections
+/// through a NAT, `ice_servers` are STUN and TURN servers, `public_ip` is the public address, and `ports` are the first
+/// and the last UDP port.
 ///
 /// Raises:
-///     InvalidArgumentError: the stream runs in a session already, or an option is out of range.
-///     IoError: the address is taken. The stream can be called again.
+///     InvalidArgumentError: the stream is already running in a session, or an option is out of range.
+///     IoError: the address is in use. The stream can be called again.
 ///     InvalidParamsError: a parameter is out of range; `violations` lists every one.
 #[pyfunction]
 #[pyo3(signature = (
@@ -98,7 +99,7 @@ pub(crate) fn serve(
     ports: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Server> {
     log::refresh(py);
-    foreign::check_home().or_raise(py)?;
+    interpreter::check_not_forked().or_raise(py)?;
     let mut limits = Limits::default();
     if let Some(viewers) = viewers {
         limits.viewers = positive("viewers", viewers)?.get() as usize;
@@ -145,7 +146,7 @@ impl Server {
                 Ok(Self { stream: stream.clone().unbind(), owned, session: Py::new(py, session)?, network })
             }
             Err(error) => {
-                // So that the stream can be called again.
+                // On failure the stream can be called again.
                 session.stop(py, PATIENCE)?;
                 Err(error).or_raise(py)
             }
@@ -173,8 +174,8 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         let Some(server) = lock(&self.server).take() else { return };
-        if foreign::is_forked() {
-            // There is no thread to wait for.
+        if interpreter::is_forked() {
+            // In a forked process there is no thread to wait for.
             mem::forget(server);
             return;
         }
@@ -192,34 +193,34 @@ struct Stats {
 
 #[pymethods]
 impl Server {
-    /// The address to publish to.
+    /// The URL to publish to.
     #[getter]
     fn whip_url(&self) -> String {
         let [whip, _] = &self.network.urls;
         whip.clone()
     }
 
-    /// The address to watch.
+    /// The URL to watch.
     #[getter]
     fn whep_url(&self) -> String {
         let [_, whep] = &self.network.urls;
         whep.clone()
     }
 
-    /// The port that the server listens at.
+    /// The port that the server listens on.
     #[getter] // -> "int"
     fn port(&self) -> u16 {
         self.network.addr.port()
     }
 
-    /// The session that is served, which takes frames of the program's own, too. Its pictures go to viewers, and its
-    /// events to those who are connected.
+    /// The session that is served. It also accepts frames from this program. Its pictures go to viewers, and its events
+    /// to all clients.
     #[getter] // -> "Session"
     fn session(&self, py: Python<'_>) -> Py<Session> {
         self.session.clone_ref(py)
     }
 
-    /// Changes parameters, as the session's `update`.
+    /// Changes parameters, like the session's `update`.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
@@ -238,37 +239,38 @@ impl Server {
         self.session.get().update(py, patch, changes)
     }
 
-    /// Opens the parameters for changes in a `with` block, which count together when it ends without an error.
+    /// Returns a context manager for a `with` block: changes to its parameters apply together when it ends without an
+    /// error.
     #[pyo3(signature = () -> "Edit")]
     fn edit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        facts::edit(self.session.bind(py).as_any())
+        results::edit(self.session.bind(py).as_any())
     }
 
-    /// The desired parameters: what was accepted last, without what was refused since.
+    /// The desired parameters: those accepted last, minus updates that were rejected since.
     #[getter] // -> "StreamDiffusionParams"
     fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.session.get().params(py)
     }
 
-    /// How many watch, those included that are about to.
+    /// The number of viewers, including those that are connecting.
     #[getter]
     fn viewers(&self) -> usize {
         self.network.whep.viewers()
     }
 
-    /// Whether somebody publishes.
+    /// Whether a publisher is connected.
     #[getter]
     fn publishing(&self) -> bool {
         self.network.whip.publisher().is_some()
     }
 
-    /// Whether the server takes publishers and viewers.
+    /// Whether the server accepts publishers and viewers.
     #[getter]
     fn is_running(&self) -> bool {
         self.network.is_open()
     }
 
-    /// Returns what was done so far: by the session, by the encoder, and over each connection.
+    /// Returns statistics of the session, the encoder and each connection.
     #[pyo3(signature = () -> "ServerStats")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         log::deliver(py);
@@ -280,11 +282,11 @@ impl Server {
             publisher: whip.publisher().map(|peer| peer.stats()),
             viewers: whep.connections().iter().map(|peer| peer.stats()).collect(),
         });
-        facts::serialized(py, &stats)
+        results::serialized(py, &stats)
     }
 
-    /// Ends all connections, which takes some seconds at most, and the session: the stream can be called again, or ends
-    /// where it was made for the server. Stopping once more does nothing.
+    /// Ends all connections, within a few seconds, and the session. The stream can be called again, or is closed if it
+    /// was created for the server. Has no effect on a stopped server.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let server = lock(&self.network.server).take();
         if let Some(server) = server {

@@ -17,7 +17,7 @@ use super::output::Output;
 use super::progress::{milliseconds, rounded};
 use super::table::Table;
 
-/// Pictures before the measured ones: caches fill, and the processor finds its pace.
+/// Pictures before the measured ones, to fill caches and reach the CPU's steady clock rate.
 const WARM_UP: u32 = 2;
 
 /// Times each stage of a frame, with a real model or with random weights of full size

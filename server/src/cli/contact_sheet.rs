@@ -10,12 +10,12 @@ use crate::media;
 
 /// The number of frames that are shown.
 const COLUMNS: u32 = 6;
-/// How wide each is; the height follows the shape of the pictures.
+/// The width of each; the height follows from the aspect ratio of the pictures.
 const CELL_WIDTH: u32 = 256;
 /// Bytes a pixel.
 const RGB: usize = 3;
 
-/// A picture made of small pictures.
+/// A contact sheet.
 #[derive(Debug)]
 pub(super) struct ContactSheet {
     /// The number of frames of the video between two that are shown.
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_stand_above_the_pictures_made_from_them() {
+    fn frames_are_above_their_pictures() {
         let mut sheet = ContactSheet::new(12, Size { width: 512, height: 256 }).unwrap();
         for number in 0..12 {
             sheet.frame(number, &flat(10 * number as u8)).unwrap();

@@ -21,7 +21,7 @@ use super::timeline::Timeline;
 use super::video::VideoLoop;
 use crate::media;
 
-/// Restyles the embedded clip with the embedded model, and reports where the time goes
+/// Restyles the embedded clip with the embedded model, and reports the time of each stage
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The folder for demo.mp4 and demo.png
@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args) -> Result {
     if args.json { Ok(()) } else { Output::new().text(&where_time_went(&spent, read, elapsed)) }
 }
 
-/// The parameters at the start, and the prompts that take over later.
+/// The initial parameters, and the prompts that replace the first one later.
 fn script(args: &Args, frames: u64) -> Result<(StreamDiffusionParams, Timeline)> {
     let patch = |prompt: &String| ParamsPatch::from_value(json!({"prompt": prompt}));
     let mut params = StreamDiffusionParams::demo();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_the_share_of_each_stage() {
+    fn table_has_the_share_of_each_stage() {
         let mut spent = Timings::default();
         (spent.unet, spent.decode, spent.total) = (75_000, 25_000, 100_000);
         let text = where_time_went(&spent, 10, Duration::from_secs(2));

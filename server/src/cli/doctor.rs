@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result {
     out.text(&format!("\nWhat would make it faster:\n- {}", advice.join("\n- ")))
 }
 
-/// The facts of a report.
+/// The contents of a report.
 #[derive(Debug, Clone)]
 struct Facts {
     version: &'static str,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_features_are_named() {
         let advice = machine("avx2", 2).advice();
         assert!(advice.iter().any(|line| line.contains("AVX-512")), "{advice:?}");
         assert!(advice.iter().any(|line| line.contains("there are 2")), "{advice:?}");

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_way_to_fail_has_the_exit_code_of_the_manual() {
+    fn each_failure_has_its_documented_exit_code() {
         let violation = Violation::new("delta", "got 3, expected at most 1");
         assert_eq!(Failure::from(Error::invalid_params(vec![violation])).code(), 3);
         assert_eq!(Failure::from(Error::new(ErrorKind::Io, "disk full")).code(), 1);

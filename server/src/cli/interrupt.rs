@@ -9,7 +9,7 @@ use signal_hook::flag;
 
 use super::exit::{Failure, Result};
 
-/// The exit code of a process that a second Ctrl-C ends at once.
+/// The exit code of a process that a second Ctrl-C ends immediately.
 const ENDED: i32 = 1;
 
 /// Whether the process was asked to end.
@@ -17,7 +17,7 @@ const ENDED: i32 = 1;
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on. The first request is recorded; a second one ends the process at once, in case a frame takes
+    /// Listens from now on. The first request is recorded; a second one ends the process immediately, in case a frame takes
     /// minutes.
     pub(super) fn listen() -> Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));

@@ -35,18 +35,18 @@ pub(super) fn processor_name() -> Option<String> {
     line.split_once(':').map(|(_, name)| name.trim().to_owned())
 }
 
-/// The number of threads that can run at once.
+/// The number of threads that can run simultaneously.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// All memory and the memory still to be had, in MiB.
+/// Total and available memory, in MiB.
 pub(super) fn memory_mb() -> Option<(u64, u64)> {
     let info = fs::read_to_string("/proc/meminfo").ok()?;
     Some((field_mb(&info, "MemTotal:")?, field_mb(&info, "MemAvailable:")?))
 }
 
-/// The most memory that this process had so far, in MiB.
+/// The peak memory of this process, in MiB.
 pub(super) fn peak_rss_mb() -> Option<u64> {
     field_mb(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }

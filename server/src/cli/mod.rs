@@ -134,7 +134,7 @@ mod tests {
 
     /// The manifest is safe by default: its user sets the addresses that have access, and the images.
     #[test]
-    fn the_cluster_admits_nobody_and_starts_nothing_until_it_is_filled_in() {
+    fn cluster_manifest_starts_nothing_until_it_is_filled_in() {
         let lines = || MANIFEST.lines().map(str::trim).filter(|line| !line.starts_with('#'));
         let images: Vec<_> = lines().filter_map(|line| line.strip_prefix("image: ")).collect();
         assert!(images.len() == 3 && images.iter().all(|image| image.ends_with("@sha256:FILL_IN")), "{images:?}");

@@ -15,7 +15,7 @@ use super::output::Output;
 use super::quantize;
 use super::table::Table;
 
-/// Lists, checks, fetches and converts models, and prepares them for eight bits
+/// Lists, checks, fetches and converts models, and quantizes them to int8
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -115,7 +115,7 @@ fn list(folder: Option<&Path>, json: bool) -> Result {
 }
 
 /// The diffusers folders and checkpoints in single files in `folder`: itself, in it, or one deeper
-/// (`organisation/name`); and what lies there in the layout of the cache.
+/// (`organisation/name`); and those in the layout of the cache.
 fn in_folder(folder: &Path) -> Result<Vec<Found>> {
     if is_checkpoint(folder) {
         let id = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();

@@ -45,7 +45,7 @@ pub(crate) fn read_params(path: &Path, base: &StreamDiffusionParams) -> Result<(
     base.patched(&read_text(path, MAX_JSON_BYTES as u64)?)
 }
 
-/// How large video may be.
+/// The limit of video size.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct VideoArgs {
     /// The longest side of H.264 video in pixels, from 16 to 4096
@@ -54,11 +54,11 @@ pub(super) struct VideoArgs {
     pub(super) max_video_side: u32,
 }
 
-/// How the networks run.
+/// Options of the engine.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Engine")]
 pub(super) struct EngineArgs {
-    /// What runs the networks: cpu, or the slow reference
+    /// The executor of networks: cpu, or the slow reference
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().executor)]
     executor: ExecutorKind,
     /// The number format: auto (bf16 if the processor multiplies it, else f32), f32, bf16, or int8 (which `dreamframe
@@ -68,16 +68,16 @@ pub(super) struct EngineArgs {
     /// For int8, a file of `dreamframe models quantize` instead of the one next to the model
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
-    /// Guidance where guidance_scale is above 1: none, self, full or initialize
+    /// Guidance if guidance_scale is above 1: none, self, full or initialize
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().cfg_type)]
     cfg_type: CfgType,
-    /// What turns seeds into noise: philox or torch-cpu
+    /// The random number generator for noise: philox or torch-cpu
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().noise)]
     noise: Generator,
     /// Threads of the cpu executor [default: all of the machine's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Where packed weights are kept, for a quick next start: beside (next to the model), off, or a folder
+    /// Where packed weights are stored for a quick next start: beside (next to the model), off, or a folder
     #[arg(long, value_name = "WHERE", default_value = "beside")]
     packed_cache: String,
 }
@@ -103,7 +103,7 @@ impl EngineArgs {
     }
 }
 
-/// What runs, for reports.
+/// The engine's configuration, for reports.
 #[derive(Debug)]
 pub(super) struct Runs {
     pub(super) executor: &'static str,
@@ -123,7 +123,7 @@ impl Runs {
     }
 }
 
-/// How a frame of another shape is brought to the size of the pictures.
+/// How a frame with another aspect ratio is fitted to the size of the pictures.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(super) enum FitName {
     /// Fill the picture, and crop the rest
@@ -131,7 +131,7 @@ pub(super) enum FitName {
     Cover,
     /// Show the whole frame, with borders
     Fit,
-    /// Change the shape
+    /// Stretch the frame
     Stretch,
 }
 

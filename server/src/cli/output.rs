@@ -1,4 +1,4 @@
-//! Standard output, for programs. Nothing else of this crate writes to it, except for raw video.
+//! Standard output, for programs. No other code of this crate writes to it, except for raw video.
 
 use std::io::{self, Write};
 
@@ -22,7 +22,7 @@ impl Output {
         self.text(&line)
     }
 
-    /// Writes `text`, and the end of its last line where it has none.
+    /// Writes `text`, with an end of line if it has none.
     pub(super) fn text(&mut self, text: &str) -> Result {
         let mut out = self.0.lock();
         let end = if text.ends_with('\n') { "" } else { "\n" };

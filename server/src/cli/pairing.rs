@@ -24,7 +24,7 @@ struct Waiting {
     skipped: bool,
 }
 
-/// What to write after a call.
+/// The pictures to write after a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Writes {
     /// Whether the picture belongs to the next frame.
@@ -35,7 +35,7 @@ pub(super) struct Writes {
 
 /// The result of a call of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Came {
+pub(super) enum CallResult {
     /// A picture of the frame of that call.
     Of(u64),
     /// The frame of this call itself, which did not enter the stream.
@@ -57,27 +57,27 @@ impl Pairing {
     }
 
     /// Records a call with the next frame, in a stream of `delay`.
-    pub(super) fn frame(&mut self, came: Came, delay: usize) -> Writes {
-        self.waiting.push_back(Waiting { call: self.calls, skipped: came == Came::Again });
+    pub(super) fn frame(&mut self, came: CallResult, delay: usize) -> Writes {
+        self.waiting.push_back(Waiting { call: self.calls, skipped: came == CallResult::Again });
         self.copy(came, delay)
     }
 
     /// Records a call with the last frame again, in a stream of `delay`.
-    pub(super) fn copy(&mut self, came: Came, delay: usize) -> Writes {
+    pub(super) fn copy(&mut self, came: CallResult, delay: usize) -> Writes {
         let this = self.calls;
         self.calls += 1;
         let new = match came {
-            Came::Of(call) => {
+            CallResult::Of(call) => {
                 let copies = self.copies.get_or_insert(delay);
                 if *copies > 0 {
                     *copies -= 1;
                     false
                 } else {
-                    self.came_of(call)
+                    self.is_next(call)
                 }
             }
-            Came::Passed => self.came_of(this),
-            Came::Again => false,
+            CallResult::Passed => self.is_next(this),
+            CallResult::Again => false,
         };
         let mut repeats = 0;
         while self.waiting.pop_front_if(|next| next.skipped).is_some() {
@@ -86,8 +86,8 @@ impl Pairing {
         Writes { new, repeats }
     }
 
-    /// Whether the next frame is the one of `call`; it then waits no longer.
-    fn came_of(&mut self, call: u64) -> bool {
+    /// Whether the next frame is the one of `call`; it is then removed.
+    fn is_next(&mut self, call: u64) -> bool {
         self.waiting.pop_front_if(|next| next.call == call && !next.skipped).is_some()
     }
 }
@@ -103,7 +103,7 @@ mod tests {
     fn without_delay_each_call_gives_the_picture_of_its_frame() {
         let mut pairing = Pairing::default();
         for call in 0..3 {
-            assert_eq!(pairing.frame(Came::Of(call), 0), NEW);
+            assert_eq!(pairing.frame(CallResult::Of(call), 0), NEW);
         }
         assert!(!pairing.waits());
     }
@@ -111,50 +111,52 @@ mod tests {
     #[test]
     fn with_a_delay_of_two_the_first_two_pictures_are_of_copies_and_the_last_two_come_late() {
         let mut pairing = Pairing::default();
-        let frames = [Came::Of(0), Came::Of(0), Came::Of(0), Came::Of(1)].map(|came| pairing.frame(came, 2));
+        let frames = [CallResult::Of(0), CallResult::Of(0), CallResult::Of(0), CallResult::Of(1)]
+            .map(|came| pairing.frame(came, 2));
         assert_eq!(frames, [NONE, NONE, NEW, NEW]);
-        assert_eq!([Came::Of(2), Came::Of(3)].map(|came| pairing.copy(came, 2)), [NEW, NEW]);
+        assert_eq!([CallResult::Of(2), CallResult::Of(3)].map(|came| pairing.copy(came, 2)), [NEW, NEW]);
         assert!(!pairing.waits());
     }
 
     #[test]
     fn after_draining_pictures_of_copies_are_dropped() {
         let mut pairing = Pairing::default();
-        assert_eq!(pairing.frame(Came::Of(0), 1), NONE);
-        assert_eq!(pairing.copy(Came::Of(0), 1), NEW);
+        assert_eq!(pairing.frame(CallResult::Of(0), 1), NONE);
+        assert_eq!(pairing.copy(CallResult::Of(0), 1), NEW);
         assert!(!pairing.waits());
-        // The delay grows to two: the copy of call 1 comes twice, then frame 1, which went in with call 2.
-        assert_eq!([Came::Of(1), Came::Of(1)].map(|came| pairing.frame(came, 2)), [NONE, NONE]);
-        assert_eq!([Came::Of(2), Came::Of(3)].map(|came| pairing.copy(came, 2)), [NEW, NEW]);
+        // The delay increases to two: the copy of call 1 is returned twice, then frame 1, which was submitted with call
+        // 2.
+        assert_eq!([CallResult::Of(1), CallResult::Of(1)].map(|came| pairing.frame(came, 2)), [NONE, NONE]);
+        assert_eq!([CallResult::Of(2), CallResult::Of(3)].map(|came| pairing.copy(came, 2)), [NEW, NEW]);
     }
 
     #[test]
-    fn a_stream_that_is_filled_anew_gives_copies_again() {
+    fn refilled_stream_returns_copies_again() {
         let mut pairing = Pairing::default();
-        assert_eq!(pairing.frame(Came::Of(0), 0), NEW);
+        assert_eq!(pairing.frame(CallResult::Of(0), 0), NEW);
         pairing.emptied();
-        assert_eq!([Came::Of(1), Came::Of(1)].map(|came| pairing.frame(came, 1)), [NONE, NEW]);
-        assert_eq!(pairing.copy(Came::Of(2), 1), NEW);
+        assert_eq!([CallResult::Of(1), CallResult::Of(1)].map(|came| pairing.frame(came, 1)), [NONE, NEW]);
+        assert_eq!(pairing.copy(CallResult::Of(2), 1), NEW);
     }
 
     #[test]
     fn a_skipped_frame_gets_the_picture_before_it() {
         let mut pairing = Pairing::default();
-        assert_eq!(pairing.frame(Came::Of(0), 1), NONE);
-        assert_eq!(pairing.frame(Came::Again, 1), NONE);
-        assert_eq!(pairing.frame(Came::Again, 1), NONE);
-        assert_eq!(pairing.frame(Came::Of(0), 1), Writes { new: true, repeats: 2 });
-        assert_eq!(pairing.copy(Came::Again, 1), NONE);
-        assert_eq!(pairing.copy(Came::Of(3), 1), NEW);
+        assert_eq!(pairing.frame(CallResult::Of(0), 1), NONE);
+        assert_eq!(pairing.frame(CallResult::Again, 1), NONE);
+        assert_eq!(pairing.frame(CallResult::Again, 1), NONE);
+        assert_eq!(pairing.frame(CallResult::Of(0), 1), Writes { new: true, repeats: 2 });
+        assert_eq!(pairing.copy(CallResult::Again, 1), NONE);
+        assert_eq!(pairing.copy(CallResult::Of(3), 1), NEW);
         assert!(!pairing.waits());
-        assert_eq!(pairing.frame(Came::Again, 1), Writes { new: false, repeats: 1 });
+        assert_eq!(pairing.frame(CallResult::Again, 1), Writes { new: false, repeats: 1 });
     }
 
     #[test]
     fn a_frame_that_is_passed_does_not_fill_the_stream() {
         let mut pairing = Pairing::default();
-        assert_eq!(pairing.frame(Came::Passed, 1), NEW);
-        assert_eq!([Came::Of(1), Came::Of(1)].map(|came| pairing.frame(came, 1)), [NONE, NEW]);
-        assert_eq!(pairing.copy(Came::Of(2), 1), NEW);
+        assert_eq!(pairing.frame(CallResult::Passed, 1), NEW);
+        assert_eq!([CallResult::Of(1), CallResult::Of(1)].map(|came| pairing.frame(came, 1)), [NONE, NEW]);
+        assert_eq!(pairing.copy(CallResult::Of(2), 1), NEW);
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Args {
     /// Accepted for earlier scripts, without effect: any size that the model can make is taken.
     #[arg(long, hide = true)]
     allow_any_size: bool,
-    /// How a frame of another shape is brought to the size of the pictures
+    /// How a frame with another aspect ratio is fitted to the size of the pictures
     #[arg(long, value_enum, default_value_t)]
     fit: FitName,
     /// Print JSON lines instead of a bar
@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args) -> Result {
     for notice in &notices {
         progress.notice(&notice.to_string())?;
     }
-    // Pictures come some frames late, and have the names of the frames that they were made from.
+    // Pictures are some frames late, and have the names of their source frames.
     let names = std::cell::RefCell::new(VecDeque::new());
     VideoLoop::new(&mut engine, timeline, &mut progress, &interrupt).run(
         || {

@@ -33,7 +33,7 @@ impl Progress {
         Self { to, started: Instant::now(), pictures: 0 }
     }
 
-    /// Reports what runs; people see it in the bar's title.
+    /// Reports the configuration; people see it in the bar's title.
     pub(super) fn start(&mut self, title: &str, mut facts: Value) -> Result {
         match &mut self.to {
             To::Person(bar) => bar.println(format!("dreamframe: {title}")),
@@ -47,19 +47,19 @@ impl Progress {
         Ok(())
     }
 
-    /// Reports a value that was accepted with another meaning, or with none.
+    /// Reports a value that is interpreted differently or ignored.
     pub(super) fn notice(&mut self, text: &str) -> Result {
         match &mut self.to {
-            To::Person(bar) => say(bar, &format!("dreamframe: note: {text}")),
+            To::Person(bar) => report(bar, &format!("dreamframe: note: {text}")),
             To::Program(out) => out.line(&json!({"event": "notice", "text": text}))?,
         }
         Ok(())
     }
 
     /// Reports `text` to people, or `event` to programs.
-    pub(super) fn say(&mut self, text: impl FnOnce() -> String, event: impl FnOnce() -> Value) -> Result {
+    pub(super) fn report(&mut self, text: impl FnOnce() -> String, event: impl FnOnce() -> Value) -> Result {
         match &mut self.to {
-            To::Person(bar) => say(bar, text().trim_end()),
+            To::Person(bar) => report(bar, text().trim_end()),
             To::Program(out) => out.line(&event())?,
         }
         Ok(())
@@ -68,7 +68,7 @@ impl Progress {
     /// Reports that a patch was applied before `frame`.
     pub(super) fn update(&mut self, frame: u64, cost: &str) -> Result {
         match &mut self.to {
-            To::Person(bar) => say(bar, &format!("dreamframe: frame {frame}: parameters changed ({cost})")),
+            To::Person(bar) => report(bar, &format!("dreamframe: frame {frame}: parameters changed ({cost})")),
             To::Program(out) => out.line(&json!({"event": "update", "frame": frame, "cost": cost}))?,
         }
         Ok(())
@@ -108,7 +108,7 @@ impl Progress {
 }
 
 /// Above the bar; `ProgressBar::println` writes nothing if the bar is hidden.
-fn say(bar: &ProgressBar, text: &str) {
+fn report(bar: &ProgressBar, text: &str) {
     bar.suspend(|| eprintln!("{text}"));
 }
 
@@ -126,7 +126,7 @@ pub(super) fn milliseconds(time: Duration) -> f64 {
     rounded(time.as_secs_f64() * 1e3)
 }
 
-/// Three digits after the point: enough for a report, and short.
+/// Rounds to three digits after the point.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -22,13 +22,13 @@ use crate::media::{self, PendingFile};
 /// noise in decibels on average and at worst. Below it, differences are visible side by side.
 const LEAST: Quality = Quality { ssim_mean: 0.95, ssim_worst: 0.90, psnr_mean: 30.0, psnr_worst: 26.0, forced: false };
 
-/// Finds out how a model's UNet is done in eight bits, with frames like those to come; shows how good the pictures are,
-/// and writes the file that --dtype int8 needs
+/// Quantizes a model's UNet to int8, calibrated with representative frames; reports the quality of the pictures, and
+/// writes the file that --dtype int8 needs
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// demo, a diffusers folder, or a checkpoint in a .safetensors file
     model: String,
-    /// Frames like those to come: a picture, a folder of pictures, an .mp4, a .y4m, or - for YUV4MPEG2 on standard input
+    /// Representative frames: a picture, a folder of pictures, an .mp4, a .y4m, or - for YUV4MPEG2 on standard input
     #[arg(long, value_name = "CLIP_OR_FOLDER")]
     frames: PathBuf,
     /// The prompt, in place of that of the parameters
@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// A JSON file of parameters; others have their defaults (with the demo model, those of that model)
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// The most frames that are taken, from the first on
+    /// The maximum number of frames that are taken, from the first on
     #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=1000))]
     max_frames: u32,
     /// The file to write [default: dreamframe-int8.json in the model's folder, FILE.dreamframe-int8.json next to a file]
@@ -49,7 +49,7 @@ pub(super) struct Args {
     /// Accepted for earlier scripts, without effect: any size that the model can make is taken.
     #[arg(long, hide = true)]
     allow_any_size: bool,
-    /// How a frame of another shape is brought to the size of the pictures
+    /// How a frame with another aspect ratio is fitted to the size of the pictures
     #[arg(long, value_enum, default_value_t)]
     fit: FitName,
     /// Threads [default: all of the machine's]
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result {
     let mut engine = Engine::builder().models(source(args)).params(params(args)?).options(options).build()?;
     let pictures = pictures(&mut engine, &frames, "int8", &mut progress, &interrupt)?;
     let quality = compare(&exact, &pictures)?;
-    progress.say(
+    progress.report(
         || report(&calibration, quality),
         || {
             let (layers, kept) = calibration.layers();
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result {
             })
         },
     )?;
-    let calibration = judge(calibration, quality, args.force)?;
+    let calibration = with_quality(calibration, quality, args.force)?;
     interrupt.check()?;
     write(&output, &calibration)?;
     progress.done(&output.display().to_string())
@@ -104,7 +104,7 @@ fn options(args: &Args) -> EngineOptions {
     options.fit = args.fit.into();
     options.output = PixelFormat::Rgb8;
     options.threads = args.threads.map(usize::from);
-    // What is packed here is not used again.
+    // Packed weights are not reused here.
     options.packed_cache = PackedCache::Off;
     options
 }
@@ -209,8 +209,8 @@ fn compare(exact: &[Frame], pictures: &[Frame]) -> Result<Quality> {
     Ok(Quality { ssim_mean, ssim_worst, psnr_mean, psnr_worst, forced: false })
 }
 
-/// The calibration with its quality, if that is good enough or it is forced.
-fn judge(calibration: Calibration, quality: Quality, force: bool) -> Result<Calibration> {
+/// Adds the quality to the calibration, if it is sufficient or forced.
+fn with_quality(calibration: Calibration, quality: Quality, force: bool) -> Result<Calibration> {
     let below = below(quality);
     if !below.is_empty() && !force {
         let text = below.join(", ");
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_picture_is_below_the_bounds_though_the_mean_is_good() {
+    fn one_bad_picture_is_below_the_bounds_despite_a_good_mean() {
         let good = |i| (i * 37 % 200) as u8;
         let bad = frame(|i| good(i) ^ ((i % 3) * 24) as u8);
         let clip = || -> Vec<Frame> { (0..40).map(|_| frame(good)).collect() };
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_the_bounds_is_refused_unless_forced_and_then_says_so() {
+    fn insufficient_quality_is_rejected_unless_forced() {
         let calibration = || {
             let text = r#"{"dreamframe_int8": 1, "model": "m", "fingerprint": "f", "frames": 1, "layers": {}, "kept": {},
                 "quality": null}"#;
@@ -285,15 +285,15 @@ mod tests {
             Calibration::read(&path).unwrap()
         };
         let poor = Quality { psnr_worst: LEAST.psnr_worst - 0.5, ..LEAST };
-        let Err(Failure::Library(refused)) = judge(calibration(), poor, false) else { panic!("not refused") };
+        let Err(Failure::Library(refused)) = with_quality(calibration(), poor, false) else { panic!("not refused") };
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
         assert!(refused.to_string().contains("worst PSNR: got 25.5"), "{refused}");
-        assert!(judge(calibration(), poor, true).unwrap().quality().unwrap().forced);
-        assert!(!judge(calibration(), LEAST, false).unwrap().quality().unwrap().forced);
+        assert!(with_quality(calibration(), poor, true).unwrap().quality().unwrap().forced);
+        assert!(!with_quality(calibration(), LEAST, false).unwrap().quality().unwrap().forced);
     }
 
     #[test]
-    fn what_is_no_number_is_below_every_bound() {
+    fn nan_is_below_every_bound() {
         let nothing = f64::NAN;
         let quality =
             Quality { ssim_mean: nothing, ssim_worst: nothing, psnr_mean: nothing, psnr_worst: nothing, forced: false };

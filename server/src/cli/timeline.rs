@@ -3,7 +3,7 @@
 //! "keyframe": prompt}` a prompt that is reached there by a blend from the keyframe before.
 //!
 //! All lines are checked before the first frame, in the order in which they will be applied, so that an error in the
-//! last line is reported at once.
+//! last line is reported immediately.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 16 << 20;
 /// Changes that are still to come, by frame.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
-    // Invariant: frames never fall.
+    // Invariant: frames never decrease.
     changes: VecDeque<Change>,
 }
 
@@ -28,7 +28,7 @@ struct Change {
     what: Due,
 }
 
-/// The change that a line asks for.
+/// The change of a line.
 #[derive(Debug)]
 pub(super) enum Due {
     Patch(ParamsPatch),
@@ -57,7 +57,7 @@ struct Line {
     params: Option<serde_json::Map<String, serde_json::Value>>,
     transition: Option<Transition>,
     keyframe: Option<Weighted<String>>,
-    /// How the keyframe is reached.
+    /// How the prompts before a keyframe are interpolated.
     temporal_interpolation_method: Option<Interpolation>,
 }
 
@@ -78,7 +78,7 @@ impl Timeline {
         Self::parse(&text, start).map_err(|error| named(&path.display().to_string(), &error))
     }
 
-    /// As [`read`](Self::read), of text.
+    /// Like [`read`](Self::read), of text.
     fn parse(text: &str, start: &StreamDiffusionParams) -> Result<Self> {
         let mut timeline = Self::default();
         let mut params = start.clone();
@@ -106,12 +106,12 @@ impl Timeline {
         let legs =
             keyframe_schedule(&keyframes).into_iter().map(|(frame, leg)| Change { frame, what: Due::Transition(leg) });
         timeline.changes.extend(legs);
-        // Stable: lines of one frame keep their order, before a way that begins there.
+        // Stable: lines of one frame keep their order, before a transition that starts there.
         timeline.changes.make_contiguous().sort_by_key(|change| change.frame);
         Ok(timeline)
     }
 
-    /// Makes a timeline of `patches`, each with its frame; frames must not fall.
+    /// Creates a timeline of `patches`, each with its frame; frames must not fall.
     pub(super) fn of(patches: impl IntoIterator<Item = (u64, ParamsPatch)>) -> Self {
         Self { changes: patches.into_iter().map(|(frame, patch)| Change { frame, what: Due::Patch(patch) }).collect() }
     }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_one_thing_and_prompts_are_checked() {
+    fn line_has_one_change_and_prompts_are_validated() {
         for (line, path) in [
             ("{\"frame\": 0}", "line 1"),
             ("{\"frame\": 0, \"params\": {}, \"keyframe\": \"snow\"}", "line 1"),

@@ -9,7 +9,7 @@ use dreamframe::{Engine, Picture, PictureKind, Update};
 
 use super::exit::Result;
 use super::interrupt::Interrupt;
-use super::pairing::{Came, Pairing, Writes};
+use super::pairing::{CallResult, Pairing, Writes};
 use super::progress::Progress;
 use super::timeline::{Due, Timeline};
 
@@ -79,7 +79,7 @@ impl<'a> VideoLoop<'a> {
         Ok(self.spent)
     }
 
-    /// Applies a patch. Where it changes how late pictures come, the frames under way come out first.
+    /// Applies a patch. If it changes the delay, the frames in flight are processed first.
     fn update(
         &mut self,
         frame: u64,
@@ -136,18 +136,18 @@ impl<'a> VideoLoop<'a> {
         let picture = self.engine.process(&frame.view())?;
         self.add(&picture.timings);
         let came = if picture.kind == PictureKind::Repeated {
-            Came::Again
+            CallResult::Again
         } else if picture.kind == PictureKind::Passed {
-            Came::Passed
+            CallResult::Passed
         } else {
-            Came::Of(picture.source_id.0)
+            CallResult::Of(picture.source_id.0)
         };
         let delay = self.engine.delay();
         let Writes { new, repeats } =
             if copy { self.pairing.copy(came, delay) } else { self.pairing.frame(came, delay) };
         let took = Duration::from_micros(picture.timings.total);
         if new {
-            self.write(&picture.frame, if came == Came::Passed { "passed" } else { "new" }, took, write)?;
+            self.write(&picture.frame, if came == CallResult::Passed { "passed" } else { "new" }, took, write)?;
             self.last = Some(picture);
         }
         if let Some(last) = self.last.take().filter(|_| repeats > 0) {

@@ -58,7 +58,7 @@ fn is_loopback(host: &str) -> bool {
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
     pub(crate) address: Address,
-    /// None where the registry is this machine's own, and its users are trusted.
+    /// `None` if the registry is on this machine, and its users are trusted.
     pub(crate) secret: Option<Arc<Secret>>,
 }
 
@@ -67,7 +67,7 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for an address that is none, for a registry beyond this machine without a secret, and for a
+    /// `InvalidArgument` for an invalid address, for a registry beyond this machine without a secret, and for a
     /// secret without a registry; those of [`Secret::read`].
     pub(crate) fn new(registry: Option<&str>, secret: Option<&Path>) -> Result<Option<Self>> {
         let wrong = |text: &str| Error::new(ErrorKind::InvalidArgument, text);
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_address_is_refused_and_no_address_is_repeated() {
+    fn invalid_addresses_are_rejected_without_repeating_them() {
         for url in ["", "host", "http://user:secret@host", "redis://:secret@host:port/0"] {
             let error = url.parse::<Address>().unwrap_err();
             assert!(error.starts_with("expected an address") && !error.contains("secret"), "{error}");

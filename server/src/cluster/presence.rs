@@ -80,9 +80,12 @@ impl Presence {
         let was_lost = self.is_lost.swap(told.is_err(), Ordering::Relaxed);
         match told {
             Err(error) if !was_lost => {
-                tracing::warn!(error = format!("{error:#}"), "gateways do not find this worker")
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the registry is not reachable: gateways cannot find this worker"
+                )
             }
-            Ok(()) if was_lost => tracing::info!("gateways find this worker again"),
+            Ok(()) if was_lost => tracing::info!("the registry is reachable again"),
             Ok(()) | Err(_) => {}
         }
     }

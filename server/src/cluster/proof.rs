@@ -79,7 +79,7 @@ fn is_proven(secret: &Secret, worker: &str, now: u64, parts: &Parts) -> bool {
 
 /// Trusts forwarding headers from gateways only, on a worker with a secret: without a proof these headers are removed;
 /// with an invalid one the request is refused.
-pub(crate) async fn believe_gateways(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn trust_gateways(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some((worker, secret)) = app.presence.as_ref().and_then(|presence| presence.identity()) else {
         return next.run(request).await;
     };

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 /// The shortest interval between two lines of the log: a writer to the registry must not fill it.
 const PACE: Duration = Duration::from_secs(10);
 
-/// Entries of the registry that are as if they were not there.
+/// Entries of the registry that are ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     count: AtomicU64,
     /// The time of the last line, and the count then.
-    told: Mutex<Option<(Instant, u64)>>,
+    last_logged: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Refusals {
@@ -26,13 +26,13 @@ impl Refusals {
 
     /// Returns the count since the last line, if another is due.
     fn is_due(&self, now: Instant, count: u64) -> Option<u64> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = match *told {
+        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match *last_logged {
             Some((last, _)) if now.saturating_duration_since(last) < PACE => return None,
             Some((_, since)) => since,
             None => 0,
         };
-        *told = Some((now, count));
+        *last_logged = Some((now, count));
         Some(count.saturating_sub(since + 1))
     }
 

@@ -60,7 +60,7 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Makes one that connects when it is first asked. Within a runtime.
+    /// Creates one that connects when it is first asked. Within a runtime.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Registry {
         self.secret.as_deref()
     }
 
-    /// What of the registry was not used.
+    /// The counter of entries that were not used.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.refusals
     }
@@ -99,7 +99,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// `Io` where the registry cannot be reached, here and below.
+    /// `Io` if the registry cannot be reached, here and below.
     pub(crate) async fn announce<'a>(&self, worker: &Worker, names: impl Iterator<Item = &'a str>) -> Result<()> {
         let json = serde_json::to_string(worker);
         let json = json.map_err(|error| Error::new(ErrorKind::Internal, "no JSON form").with_source(error))?;
@@ -205,7 +205,7 @@ impl Registry {
         opened.inspect_err(|refusal| self.refusals.note(key, refusal.why())).ok()
     }
 
-    /// Reads the worker with this id. What another version wrote otherwise is as if it were not there.
+    /// Reads the worker with this id. An entry of an incompatible version is ignored.
     fn read(&self, id: &str, entry: &str) -> Option<Worker> {
         let key = worker_key(id);
         let worker: Option<Worker> = serde_json::from_str(self.opened(&key, entry)?).ok();

@@ -14,19 +14,19 @@ const VERSION: &str = "1";
 const UNSIGNED: &str = "-";
 const PURPOSE: &str = "dreamframe registry 1";
 
-/// Why an entry is as if it were not there.
+/// The reason for ignoring an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It has another form: another version wrote it, or something else.
+    /// It has another format, for example of another version.
     Form,
     /// The signature is wrong, or present without a secret here.
     Signature,
-    /// Its time is over, or begins too late.
+    /// It has expired, or its expiry is too far in the future.
     Time,
 }
 
 impl Refusal {
-    /// The text for the log.
+    /// Returns the text for the log.
     pub(super) const fn why(self) -> &'static str {
         match self {
             Self::Form => "unknown format",
@@ -36,7 +36,7 @@ impl Refusal {
     }
 }
 
-/// Makes the entry that `payload` is under `key`, until [`KEPT`] seconds after `now`.
+/// Creates the entry that `payload` is under `key`, until [`KEPT`] seconds after `now`.
 pub(super) fn seal(secret: Option<&Secret>, key: &str, now: u64, payload: &str) -> String {
     let expiry = now.saturating_add(KEPT).to_string();
     let signature = match secret {
@@ -54,7 +54,7 @@ pub(super) fn open<'a>(secret: Option<&Secret>, key: &str, now: u64, entry: &'a 
     if version != VERSION {
         return Err(Refusal::Form);
     }
-    // Before anything else of it is read.
+    // Checked before the rest is parsed.
     let is_signed = match secret {
         Some(secret) => secret.is_signed(PURPOSE, &[key.as_bytes(), expiry.as_bytes(), payload.as_bytes()], signature),
         None => signature == UNSIGNED,
@@ -99,9 +99,9 @@ mod tests {
         }
     }
 
-    /// The form is an agreement between versions of the program, so that it is written out here.
+    /// The format is a contract between versions of the program, so it is spelled out here.
     #[test]
-    fn the_form_stays_as_it_is() {
+    fn format_is_stable() {
         let entry = seal(Some(&secret(b'k')), "dreamframe:worker:wkr_1", 1_700_000_000, "{}");
         let message =
             b"\0\0\0\x15dreamframe registry 1\0\0\0\x17dreamframe:worker:wkr_1\0\0\0\x0a1700000008\0\0\0\x02{}";
@@ -112,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sealed_comes_out_and_nothing_else_does(
+        fn only_sealed_entries_are_opened(
             key in "[ -~]{0,30}",
             payload in "[ -~]{0,60}",
             now in 0_u64..1 << 40,

@@ -33,7 +33,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// The length, and the least length, in bytes.
+    /// The length, and the minimum length, in bytes.
     pub(crate) fn new(bytes: &[u8]) -> std::result::Result<Self, String> {
         match bytes.len() {
             SHORTEST..=LONGEST => Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, bytes) }),
@@ -46,12 +46,12 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// `Io` where it cannot be read; `InvalidArgument` where it is too short or too long, or where (on Unix) every user
+    /// `Io` if it cannot be read; `InvalidArgument` if it is too short or too long, or where (on Unix) every user
     /// of the machine may read or write it.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
         let wrong = |text: String| Error::new(ErrorKind::InvalidArgument, format!("{}: {text}", path.display()));
-        // Of the file that is open, which no other can take the place of.
+        // Of the open file, which cannot be replaced.
         let metadata = file.metadata().map_err(|error| Error::io(path, "read", error))?;
         check_mode(&metadata).map_err(wrong)?;
         let mut bytes = Vec::new();
@@ -73,8 +73,8 @@ impl Secret {
     }
 }
 
-/// Puts fields behind each other, each with its length before it (4 bytes, most significant first), so that no two
-/// lists of fields have one form.
+/// Concatenates fields, each with its length before it (4 bytes, most significant first), so that no two lists of
+/// fields have the same encoding.
 fn message(purpose: &str, fields: &[&[u8]]) -> Vec<u8> {
     let mut message = Vec::new();
     for field in std::iter::once(purpose.as_bytes()).chain(fields.iter().copied()) {

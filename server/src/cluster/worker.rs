@@ -31,14 +31,14 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 impl Worker {
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         !self.draining && self.streams < self.max_streams
     }
 }
 
 /// The worker that a new stream does best with: first by the share of its sessions that run, then by that of its streams.
 /// `None` if no worker has capacity.
-pub(crate) fn roomiest(workers: &[Worker]) -> Option<&Worker> {
+pub(crate) fn least_loaded(workers: &[Worker]) -> Option<&Worker> {
     let share = |some: usize, all: usize| some as f64 / all.max(1) as f64;
     let load =
         |worker: &Worker| (share(worker.sessions, worker.max_sessions), share(worker.streams, worker.max_streams));
@@ -46,7 +46,7 @@ pub(crate) fn roomiest(workers: &[Worker]) -> Option<&Worker> {
         let ((a_sessions, a_streams), (b_sessions, b_streams)) = (load(a), load(b));
         a_sessions.total_cmp(&b_sessions).then(a_streams.total_cmp(&b_streams)).then_with(|| a.id.cmp(&b.id))
     };
-    workers.iter().filter(|worker| worker.has_room()).min_by(lighter)
+    workers.iter().filter(|worker| worker.has_capacity()).min_by(lighter)
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_stream_goes_where_the_smallest_share_is_in_use() {
-        let chosen = |workers: &[Worker]| roomiest(workers).map(|worker| worker.id.clone());
+        let chosen = |workers: &[Worker]| least_loaded(workers).map(|worker| worker.id.clone());
         let workers = [worker("a", 2, 2), worker("b", 1, 5), worker("c", 1, 4)];
         assert_eq!(chosen(&workers).as_deref(), Some("c"));
         let large = Worker { max_sessions: 100, ..worker("large", 4, 4) };
@@ -88,9 +88,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_where_there_is_no_room_or_to_who_leaves() {
+    fn full_and_draining_workers_get_no_streams() {
         let leaving = Worker { draining: true, ..worker("leaving", 0, 0) };
-        assert_eq!(roomiest(&[worker("full", 0, 8), leaving]), None);
-        assert_eq!(roomiest(&[]), None);
+        assert_eq!(least_loaded(&[worker("full", 0, 8), leaving]), None);
+        assert_eq!(least_loaded(&[]), None);
     }
 }

@@ -52,8 +52,9 @@ fn map(settings: &impl Layered) -> Result<Map<String, Value>> {
 
 fn of_file<S: Layered>(path: &Path) -> Result<S> {
     let text = read_text(path, MAX_FILE)?;
-    let wrong = |error: toml::de::Error| wrong(format!("{}: {}", path.display(), error.to_string().trim_end()));
-    // Read first on their own: of an error in flattened settings serde does not keep the place.
+    let wrong =
+        |error: toml::de::Error| invalid_setting(format!("{}: {}", path.display(), error.to_string().trim_end()));
+    // Read separately first: for an error in flattened settings serde does not keep the position.
     toml::from_str::<S::Flattened>(&text).map_err(wrong)?;
     toml::from_str(&text).map_err(wrong)
 }
@@ -72,7 +73,7 @@ fn of_environment<S: Layered>(environment: impl Fn(&str) -> Option<String>) -> R
             match value.as_str() {
                 "1" | "true" | "yes" => arguments.push(flag),
                 "0" | "false" | "no" => {}
-                _ => return Err(wrong(format!("{variable}: got {value:?}, expected true or false"))),
+                _ => return Err(invalid_setting(format!("{variable}: got {value:?}, expected true or false"))),
             }
         } else if matches!(action, clap::ArgAction::Append) {
             arguments.extend(value.split_whitespace().map(|part| format!("{flag}={part}")));
@@ -84,11 +85,11 @@ fn of_environment<S: Layered>(environment: impl Fn(&str) -> Option<String>) -> R
     read.map_err(|error| {
         // The first paragraph is the error; the rest is about a command line.
         let text = error.to_string();
-        wrong(format!("environment variables {PREFIX}…: {}", text.lines().next().unwrap_or_default()))
+        invalid_setting(format!("environment variables {PREFIX}…: {}", text.lines().next().unwrap_or_default()))
     })
 }
 
-fn wrong(text: String) -> Error {
+fn invalid_setting(text: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, text)
 }
 
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_count_before_the_environment_and_that_before_the_file() {
+    fn flags_override_the_environment_which_overrides_the_file() {
         let file = file("max_streams = 1\nmax_sessions = 1\nmax_viewers = 1\nice_server = [\"stun:a\"]\n");
         let path = file.path().display().to_string();
         let environment = |name: &str| match name {

@@ -5,16 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use super::{IceServer, Ports, Rtmp};
 use crate::urls::Urls;
 
-/// The port that RTMP has by custom.
+/// The usual port of RTMP.
 const RTMP_PORT: u16 = 1935;
 
 /// Reads `50000-50100`.
 pub(super) fn ports(text: &str) -> Result<Ports, String> {
-    let wrong = || format!("got {text:?}, expected a range such as 50000-50100");
-    let (from, to) = text.split_once('-').ok_or_else(wrong)?;
-    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong);
+    let invalid = || format!("got {text:?}, expected a range such as 50000-50100");
+    let (from, to) = text.split_once('-').ok_or_else(invalid)?;
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(invalid);
     let (from, to) = (port(from)?, port(to)?);
-    if from <= to { Ok(from..=to) } else { Err(wrong()) }
+    if from <= to { Ok(from..=to) } else { Err(invalid()) }
 }
 
 /// Reads `stun:host:port`, `turn:host:port,user,password` or, where TURN servers share `secret`, `turn:host:port`.
@@ -38,10 +38,11 @@ pub(super) fn ice_server(text: &str, secret: Option<&str>) -> Result<IceServer, 
 
 /// Reads `http://host:port` or `https://host:port`, where gateways reach a worker.
 pub(crate) fn worker_url(text: &str) -> Result<String, String> {
-    let wrong = || format!("got {text:?}, expected a URL such as http://10.0.0.5:8889 or https://worker.example:8889");
-    let urls: Urls = text.parse().map_err(|_| wrong())?;
+    let invalid =
+        || format!("got {text:?}, expected a URL such as http://10.0.0.5:8889 or https://worker.example:8889");
+    let urls: Urls = text.parse().map_err(|_| invalid())?;
     // Without a path.
-    if urls.base() == urls.origin() { Ok(urls.base().to_owned()) } else { Err(wrong()) }
+    if urls.base() == urls.origin() { Ok(urls.base().to_owned()) } else { Err(invalid()) }
 }
 
 /// Reads `off` or an address; without one, the default port at `host`.

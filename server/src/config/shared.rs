@@ -1,4 +1,4 @@
-//! The settings that a server and a gateway have in common.
+//! The common settings of a server and a gateway.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use dreamframe::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{at_least_one, wrong};
+use super::{at_least_one, invalid_setting};
 use crate::cluster::Membership;
 
 /// The default of [`SharedSettings::max_connections`]: fewer than the files that systems usually let a process open.
@@ -14,7 +14,7 @@ const MAX_CONNECTIONS: usize = 512;
 /// The default of [`SharedSettings::bind`].
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8889);
 
-/// What both `dreamframe serve` and `dreamframe gateway` can be given.
+/// Settings of both `dreamframe serve` and `dreamframe gateway`.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SharedSettings {
@@ -72,7 +72,7 @@ impl SharedSettings {
         match (self.tls_cert.clone(), self.tls_key.clone()) {
             (Some(cert), Some(key)) => Ok(Some(Tls { cert, key })),
             (None, None) => Ok(None),
-            _ => Err(wrong("tls_cert and tls_key", "got one of them, expected both or neither")),
+            _ => Err(invalid_setting("tls_cert and tls_key", "got one of them, expected both or neither")),
         }
     }
 

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_are_checked_by_what_they_stand_for() {
+    async fn names_are_checked_by_their_resolved_addresses() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let urls = [format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}")];
@@ -201,7 +201,7 @@ mod tests {
             assert!(connect(&near, url).await.is_ok(), "{url}");
             assert_eq!(connect(&far, url).await.unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{url}");
         }
-        // Nothing goes in clear that should not, and the other way round.
+        // Neither unencrypted where TLS is required, nor the reverse.
         assert!(connect(&near, &urls[1].replace("http", "https")).await.is_err());
     }
 

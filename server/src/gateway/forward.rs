@@ -37,19 +37,19 @@ const PER_CONNECTION: [HeaderName; 9] = [
     header::EXPECT,
 ];
 
-/// Why a worker's answer did not come.
+/// The reason for a missing response of a worker.
 #[derive(Debug)]
 pub(super) struct Unanswered {
-    /// Whether it could not even be connected to.
+    /// Whether the connection could not be established.
     pub(super) is_gone: bool,
     pub(super) error: ApiError,
 }
 
-/// Asks workers, over connections that stay. It follows no redirects: where a worker's answer leads is for clients.
+/// Forwards requests to workers, over persistent connections. It follows no redirects: those are for clients.
 #[derive(Debug)]
 pub(super) struct Forwarder {
     client: Client<Connector, Body>,
-    /// How clients reach this gateway.
+    /// The scheme by which clients reach this gateway.
     scheme: &'static str,
 }
 
@@ -66,7 +66,7 @@ impl Forwarder {
     ///
     /// # Errors
     ///
-    /// 503 where it cannot be reached, 502 where it breaks off, 504 where it takes too long.
+    /// 503 if it cannot be reached, 502 if the connection breaks, 504 on a timeout.
     pub(super) async fn send(
         &self,
         worker: &Worker,
@@ -96,18 +96,18 @@ impl Forwarder {
         Ok(Response::from_parts(parts, watched(Body::new(body), PAUSE_TIME)))
     }
 
-    /// Makes the headers of a client's request those of a request to a worker.
+    /// Converts the headers of a client's request to those of a request to a worker.
     fn prepare(&self, headers: &mut HeaderMap) {
         let host = headers.remove(header::HOST);
-        // Before the gateway adds its own, which no client may have left out.
+        // Before the gateway adds its own headers, which clients must not be able to remove.
         leave_out(headers);
         if let Some(host) = host {
-            self.say_who_was_asked(headers, host);
+            self.add_forwarded_host(headers, host);
         }
     }
 
-    /// Adds the host that the client asked, unless a proxy before this one has: the worker returns URLs with it.
-    fn say_who_was_asked(&self, headers: &mut HeaderMap, host: HeaderValue) {
+    /// Adds the host of the client's request, unless a proxy in front has done so: the worker returns URLs with it.
+    fn add_forwarded_host(&self, headers: &mut HeaderMap, host: HeaderValue) {
         if headers.contains_key(header::FORWARDED) {
             return;
         }
@@ -120,7 +120,7 @@ impl Forwarder {
     }
 }
 
-/// The same path and query at the worker.
+/// Returns the URL of the same path and query at the worker.
 fn address(worker: &Worker, uri: &Uri) -> Option<Uri> {
     let mut parts = worker.url.parse::<Uri>().ok()?.into_parts();
     // A request that names no path asks for the root.
@@ -128,7 +128,7 @@ fn address(worker: &Worker, uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Breaks an answer off that pauses for longer than `pause`, so that a worker which hangs keeps no client for ever.
+/// Aborts a response that pauses for longer than `pause`, so that a hanging worker does not block clients forever.
 fn watched(body: Body, pause: Duration) -> Body {
     Body::from_stream(unfold(Some(body.into_data_stream()), move |data| async move {
         let mut data = data?;
@@ -141,7 +141,7 @@ fn watched(body: Body, pause: Duration) -> Body {
     }))
 }
 
-/// Removes the headers of the connection that a message came on.
+/// Removes the headers that apply to a single connection.
 fn leave_out(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_a_connection_stays_on_it() {
+    fn connection_headers_are_not_forwarded() {
         let mut some =
             headers(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("etag", "\"a\"")]);
         leave_out(&mut some);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_hears_what_host_was_asked_from_the_first_proxy() {
+    fn worker_gets_the_requested_host_from_the_first_proxy() {
         let gateway = forwarder();
         let mut direct = headers(&[("host", "sd.example")]);
         gateway.prepare(&mut direct);
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(behind, before);
     }
 
-    /// A client names the headers of its connection, and may name any.
+    /// A client can list any header in `Connection`.
     #[test]
     fn no_client_hides_what_host_was_asked() {
         let gateway = forwarder();

@@ -2,7 +2,7 @@
 
 use axum::http::Uri;
 
-/// What names of streams begin with; what such a part of a path has besides is the worker's to read.
+/// The prefixes of stream names; the rest of such a path segment is for the worker to interpret.
 const PREFIXES: [&str; 3] = ["str_", "stk_", "lp_"];
 /// The suffix of a stream key in the URL of its pictures.
 const OUT: &str = "-out";
@@ -27,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_name_a_stream_is_seen() {
+    fn every_form_of_stream_name_is_recognized() {
         for (uri, expected) in [
             ("/v1/streams/str_9dKc", "str_9dKc"),
             ("/v1/streams/str_9dKc/status?x=1", "str_9dKc"),
@@ -54,7 +54,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_is_a_part_of_what_was_asked_for(path in "/[ -~&&[^#?]]{0,40}", query in "[ -~&&[^#]]{0,40}") {
+        fn stream_name_is_a_part_of_the_request(path in "/[ -~&&[^#?]]{0,40}", query in "[ -~&&[^#]]{0,40}") {
             let Ok(uri) = format!("{path}?{query}").parse::<Uri>() else { return Ok(()) };
             if let Some(name) = stream_name(&uri) {
                 prop_assert!(!name.contains('/') && uri.to_string().contains(name));

@@ -45,7 +45,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
 
 /// Asks the worker that a request is for.
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiResult {
-    // It asks for a tunnel to somewhere, which no worker gives.
+    // Requests for a tunnel, which no worker provides.
     if request.method() == Method::CONNECT {
         let text = "A gateway makes no connections for others";
         return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "HTTP/METHOD_NOT_ALLOWED", text));
@@ -100,7 +100,7 @@ async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiResul
             }
             Ok(Listed::Refused(answer)) => refusal = Ok(answer),
             Err(error) => {
-                tracing::warn!(error = error.message(), "a worker's streams are not in a list");
+                tracing::warn!(error = error.message(), "the list of streams lacks those of a worker");
                 if refusal.is_err() {
                     refusal = Err(error);
                 }
@@ -142,7 +142,7 @@ async fn listed(gateway: Arc<Gateway>, worker: Worker, request: Request) -> Resu
     }
 }
 
-/// What Scope's clients load and choose is a server's, and not one stream's.
+/// The selection of Scope's clients belongs to a server, not to one stream.
 fn not_routed() -> Response {
     let text = "A gateway does not serve Scope's API, which is about one machine: ask a worker at its own address";
     Detail::Text(StatusCode::NOT_IMPLEMENTED, text.to_owned()).into_response()

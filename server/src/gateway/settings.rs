@@ -36,14 +36,14 @@ impl Layered for Settings {
     type Flattened = SharedSettings;
 }
 
-/// How a gateway is set up, checked.
+/// The validated configuration of a gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) bind: SocketAddr,
     pub(crate) registry: Membership,
     /// Where requests may go.
     pub(crate) allowed: Arc<WorkerAddresses>,
-    /// How workers are known, where they are reached by TLS.
+    /// The trusted authorities of workers, if they are reached by TLS.
     pub(crate) workers_tls: Option<Arc<ClientConfig>>,
     pub(crate) tls: Option<Tls>,
     /// The pages that may use the gateway: those of this machine alone if workers without keys are used.

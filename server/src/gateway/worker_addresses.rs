@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::config::worker_url;
 
-/// Addresses that begin with the same bits.
+/// A network: addresses with the same prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network {
     first: IpAddr,
@@ -34,7 +34,7 @@ impl Network {
             (IpAddr::V6(one), IpAddr::V6(other)) => (u128::from(one), u128::from(other), 128),
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
         };
-        // All bits shifted out are none that differ.
+        // A shift by all bits leaves no difference.
         (one ^ other).checked_shr(width - self.bits).unwrap_or(0) == 0
     }
 }
@@ -61,7 +61,7 @@ impl WorkerAddresses {
     ///
     /// # Errors
     ///
-    /// What of the list is no network.
+    /// The part of the list that is not a network.
     pub(crate) fn new(listed: Option<&str>, has_secret: bool, is_tls: bool) -> Result<Self, String> {
         let addresses = match listed {
             Some(text) => {
@@ -88,7 +88,7 @@ impl WorkerAddresses {
     ///
     /// # Errors
     ///
-    /// Why it is not asked.
+    /// The reason for not sending a request.
     pub(super) fn check(&self, url: &str) -> Result<(), &'static str> {
         if worker_url(url).is_err() {
             return Err("invalid address of a worker");
@@ -107,7 +107,7 @@ impl WorkerAddresses {
     }
 }
 
-/// The address that a host is, if it is no name.
+/// The IP address of a host that is not a name.
 pub(super) fn literal_ip(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host).parse().ok()
 }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_is_allowed_and_nothing_else() {
+    fn only_listed_networks_are_allowed() {
         let allowed = WorkerAddresses::new(Some("10.1.0.0/16, 192.0.2.7,2001:db8::/33 ,::1"), true, false).unwrap();
         allows(
             &allowed,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn invalid_networks_are_rejected() {
         for text in
             ["", "10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8,", "a/b/c"]
         {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_checked_as_far_as_it_can_be() {
+    fn address_is_checked_before_name_resolution() {
         let (plain, tls) = (
             WorkerAddresses::new(Some("10.0.0.0/8"), true, false),
             WorkerAddresses::new(Some("10.0.0.0/8"), true, true),
@@ -177,7 +177,7 @@ mod tests {
             ("https://10.0.0.5:8889", false, true),
             ("http://11.0.0.5:8889", false, false),
             ("http://[::1]:8889", false, false),
-            // A name is looked up, and checked, when it is connected to.
+            // A name is resolved, and checked, when connecting.
             ("http://worker:8889", true, false),
             ("https://worker", false, true),
             ("ftp://10.0.0.5", false, false),

@@ -26,7 +26,7 @@ pub(super) struct Piece {
     pub(super) key: bool,
 }
 
-/// Makes the initialization section.
+/// Creates the initialization section.
 pub(super) fn init(sets: &ParameterSets) -> Result<Bytes> {
     let timescale = NonZeroU32::new(TIMESCALE).unwrap_or(NonZeroU32::MIN);
     let sample = Sample {

@@ -25,7 +25,7 @@ const SEGMENT: Duration = Duration::from_secs(1);
 /// The time without a request after which there are no viewers.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How often the clock is looked at.
+/// The interval of checking the clock.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The time for which the first request waits for the first segment: players do not retry after a 404.
@@ -50,7 +50,7 @@ struct State {
     running: Option<tokio::task::AbortHandle>,
     asked: Option<Instant>,
     window: Window,
-    // Segments keep their numbers when it starts again: players and caches may know the old ones.
+    // Segment numbers continue after a restart: players and caches may know the old ones.
     next: u64,
 }
 
@@ -137,7 +137,7 @@ async fn run(shared: Arc<Shared>, egress: Egress, mut subscription: Subscription
                         shared.segments.send_modify(|count| *count += 1);
                     }
                     Ok(None) => {}
-                    Err(error) => tracing::warn!(%error, "a segment was lost"),
+                    Err(error) => tracing::warn!(%error, "a segment could not be written"),
                 }
             }
             _ = clock.tick() => {

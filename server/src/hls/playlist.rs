@@ -26,7 +26,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Adds a segment, and forgets the oldest.
+    /// Adds a segment, and removes the oldest.
     pub(super) fn push(&mut self, segment: Segment) {
         self.target = self.target.max(segment.duration);
         self.segments.push_back(segment);

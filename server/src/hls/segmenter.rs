@@ -1,4 +1,4 @@
-//! Cuts a stream of coded pictures into segments. No clock and no thread: times are those of the pictures.
+//! Cuts a stream of encoded pictures into segments. No clock and no thread: times are those of the pictures.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use crate::media::coded::{CodedPicture, ParameterSets, ticks};
 /// A key frame from this age on ends the segment, so that one that is slightly early does not wait for another second.
 const SHORTEST: Duration = Duration::from_millis(900);
 
-/// Pictures farther apart than this do not belong together.
+/// Pictures farther apart than this are separated by a discontinuity.
 const LONGEST_GAP: Duration = Duration::from_secs(5);
 
 /// The duration of a picture without a successor.
@@ -39,7 +39,7 @@ pub(super) struct Segment {
     pub(super) duration: Duration,
     /// When its first picture was taken.
     pub(super) began: SystemTime,
-    /// Whether something is missing before it.
+    /// Whether it starts after a discontinuity.
     pub(super) discontinuity: bool,
 }
 
@@ -66,7 +66,7 @@ impl Segmenter {
         self.next
     }
 
-    /// Takes the next picture; gives the segment that ends before it.
+    /// Takes the next picture; returns the segment that ends before it.
     pub(super) fn push(&mut self, mut unit: AccessUnit) -> Result<Option<Segment>> {
         let mut ended = None;
         if let (Some(first), Some(last)) = (self.open.first(), self.open.last()) {
@@ -121,7 +121,7 @@ impl Segmenter {
             (Some(_), None) => {}
         }
         let Some((_, init)) = &self.known else { return Ok(None) };
-        // Its own numbers are those of the playlist; they are only asked to grow.
+        // The crate's own numbers are those of the playlist; they only have to increase.
         let sequence = self.next as u32;
         let segment = Segment {
             number: self.next,
@@ -136,7 +136,7 @@ impl Segmenter {
     }
 }
 
-/// The least that is between two pictures: a tick and a bit of [`TIMESCALE`](crate::media::coded::TIMESCALE).
+/// The minimum interval between two pictures: slightly more than a tick of [`TIMESCALE`](crate::media::coded::TIMESCALE).
 const STEP: u64 = 12_000;
 
 fn between(from: Timestamp, to: Timestamp) -> Duration {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn segments_are_whole_numbered_and_as_long_as_their_pictures_say() {
-        // 30 pictures in a second that does not divide by 30.
+        // 30 pictures per second, with intervals that are not a whole number of ticks.
         let times: Vec<_> = (0..100).map(|at| (at * 1000 / 30, at % 30 == 0)).collect();
         let segments = segments(units(64, &times));
         let numbers: Vec<_> = segments.iter().map(|segment| (segment.number, segment.init.number)).collect();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_stand_still_or_go_back_make_short_pictures() {
+    fn non_increasing_times_make_short_pictures() {
         let mut all = units(64, &steady(31, 33, 30));
         all[3].at = Timestamp(0);
         all[4].at = Timestamp(0);

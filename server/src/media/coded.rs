@@ -1,4 +1,4 @@
-//! Coded pictures in the form of files and RTMP: units with lengths instead of start codes, parameter sets apart.
+//! Encoded pictures in the form of files and RTMP: units with lengths instead of start codes, parameter sets apart.
 
 use dreamframe::{Error, ErrorKind, Result};
 use shiguredo_mp4::Encode;
@@ -12,14 +12,14 @@ pub(crate) const TIMESCALE: u32 = 90_000;
 
 /// Returns nanoseconds in ticks of [`TIMESCALE`].
 pub(crate) fn ticks(nanos: u64) -> u64 {
-    // In lowest terms, so that it fits for years.
+    // With a reduced fraction, so that it does not overflow for years.
     nanos / 100_000 * 9 + nanos % 100_000 * 9 / 100_000
 }
 
 /// Bytes of a box's header.
 const BOX_HEADER: usize = 8;
 
-/// A picture taken apart.
+/// A picture split into units.
 #[derive(Debug, Clone)]
 pub(crate) struct CodedPicture {
     /// Its units, each with its length in four bytes.
@@ -29,7 +29,7 @@ pub(crate) struct CodedPicture {
 }
 
 impl CodedPicture {
-    /// Takes apart an access unit in Annex B form.
+    /// Splits an access unit in Annex B form.
     ///
     /// # Errors
     ///
@@ -107,13 +107,13 @@ mod tests {
         assert_eq!(picture.units, [0, 0, 0, 3, 0x65, 3, 4]);
         let sets = picture.sets.unwrap();
         assert_eq!((&sets.sps[..], &sets.pps[..]), (&[vec![0x67, 1]][..], &[vec![0x68, 2]][..]));
-        // Sets of two bytes say nothing.
+        // Parameter sets of two bytes have no content.
         assert_eq!(sets.size().unwrap_err().kind(), ErrorKind::InvalidFrame);
         assert_eq!(CodedPicture::new(&[1, 2, 3]).unwrap_err().kind(), ErrorKind::InvalidFrame);
     }
 }
 
-/// Coded pictures for tests.
+/// Encoded pictures for tests.
 #[cfg(test)]
 pub(crate) mod testing {
     use dreamframe::frame::Timestamp;

@@ -24,7 +24,7 @@ impl PictureReader {
         Ok(Self { paths: vec![path], read: 0, size, pool: FramePool::new(4) })
     }
 
-    /// Lists the pictures of a folder; hidden files and those with other endings are passed over.
+    /// Lists the pictures of a folder; hidden files and those with other endings are skipped.
     pub(super) fn folder(folder: &Path) -> Result<Self> {
         let failed = |error| Error::io(folder, "list", error);
         let mut paths = Vec::new();
@@ -90,7 +90,7 @@ pub(super) struct FolderWriter {
 }
 
 impl FolderWriter {
-    /// Makes the folder where it is not there.
+    /// Creates the folder if it does not exist.
     pub(super) fn create(folder: PathBuf, output: Output) -> Result<Self> {
         std::fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, "create", error))?;
         Ok(Self { folder, encoder: picture::Encoder::new(output), written: 0 })

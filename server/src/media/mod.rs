@@ -104,7 +104,7 @@ impl Rate {
 }
 
 impl Default for Rate {
-    /// 25 frames a second.
+    /// 25 frames per second.
     fn default() -> Self {
         Self { frames: NonZeroU32::MIN.saturating_add(24), seconds: NonZeroU32::MIN }
     }
@@ -233,7 +233,7 @@ impl<R: FrameReader> FrameReader for Named<R> {
 ///
 /// # Errors
 ///
-/// As [`open`].
+/// Like [`open`].
 pub fn open_mp4(bytes: &'static [u8]) -> Result<Box<dyn FrameReader>> {
     Ok(Box::new(mp4_read::Mp4Reader::new(Cursor::new(bytes), IngestOptions::default().max_side)?))
 }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ending_tells_the_kind_and_an_unknown_one_is_refused_with_the_known() {
+    fn extension_determines_the_kind_and_an_unknown_one_is_rejected() {
         assert_eq!(Place::of(Path::new("-")).unwrap(), Place::Stream);
         assert_eq!(Place::of(Path::new("a.MP4")).unwrap(), Place::Mp4("a.MP4".into()));
         assert_eq!(Place::of(Path::new("a.jpeg")).unwrap(), Place::Picture("a.jpeg".into()));

@@ -21,7 +21,7 @@ use super::{FrameReader, Rate, assumed_color, broken, unsupported};
 /// The largest table of contents that is read: hours of video have a few megabytes.
 const MAX_CONTENTS: usize = 64 << 20;
 
-/// The largest coded frame that is read.
+/// The largest encoded frame that is read.
 const MAX_SAMPLE: usize = 64 << 20;
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
@@ -37,10 +37,10 @@ pub(crate) struct Mp4Reader<R> {
     max_side: u32,
     rate: Option<Rate>,
     decoder: Decoder,
-    // A coded frame in the form of the file, and in that of the decoder.
+    // An encoded frame in the form of the file, and in that of the decoder.
     coded: Vec<u8>,
     annex_b: Vec<u8>,
-    // Frames that the decoder gave at once, at the end.
+    // Frames that the decoder returned together, at the end.
     ready: VecDeque<Frame>,
     given: u64,
     pool: FramePool,
@@ -55,7 +55,7 @@ impl<R> std::fmt::Debug for Mp4Reader<R> {
     }
 }
 
-/// Where a coded frame lies.
+/// The position of an encoded frame.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     offset: u64,
@@ -292,7 +292,7 @@ fn parameters(entry: &SampleEntry, max_side: u32) -> Result<(usize, SequenceSet,
     Ok((usize::from(avc.length_size_minus_one.get()) + 1, sps, parameters))
 }
 
-/// Puts start codes in place of the lengths before each unit; `None` where the lengths do not add up.
+/// Puts start codes in place of the lengths before each unit; `None` if the lengths do not add up.
 fn to_annex_b(mut coded: &[u8], length_bytes: usize, out: &mut Vec<u8>) -> Option<()> {
     out.clear();
     while !coded.is_empty() {

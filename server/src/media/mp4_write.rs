@@ -21,14 +21,14 @@ use super::fit::{Wanted, write_error};
 use super::pending::PendingFile;
 use super::{Output, PictureWriter, Rate, misused};
 
-/// Of the encoder, either way up.
+/// The limits of the encoder, in either orientation.
 const MAX_SIDES: (u32, u32) = (3840, 2160);
 const MIN_SIDE: u32 = 16;
 
 /// Seconds from one key frame to the next.
 const KEY_SECONDS: f64 = 2.0;
 
-/// Pictures for which room for the index is kept in front of the video; 16 bytes each.
+/// The number of pictures for which space for the index is reserved in front of the video; 16 bytes each.
 const MAX_RESERVED: usize = 1 << 18;
 
 /// Writes a video.
@@ -41,7 +41,7 @@ pub(super) struct Mp4Writer {
     rate: Rate,
     position: u64,
     written: usize,
-    // A coded frame with lengths before its units.
+    // An encoded frame with lengths before its units.
     coded: Vec<u8>,
 }
 
@@ -90,7 +90,7 @@ fn config(output: Output) -> EncoderConfig {
         .rate_control_mode(RateControlMode::Off)
         .max_frame_rate(FrameRate::from_hz(hertz as f32))
         .intra_frame_period(IntraFramePeriod::from_num_frames((hertz * KEY_SECONDS).ceil().clamp(1.0, 600.0) as u32))
-        // Every picture counts, and a video shall be the same on every machine.
+        // No picture is dropped, and a video is identical on every machine.
         .skip_frames(false)
         .background_detection(false)
         .num_threads(1)
@@ -149,7 +149,7 @@ impl PictureWriter for Mp4Writer {
     }
 }
 
-/// Writes the units of a picture with their lengths into `coded`; gives the parameter sets, which go into the index.
+/// Writes the units of a picture with their lengths into `coded`; returns the parameter sets, which go into the index.
 fn split_units(stream: &EncodedBitStream<'_>, coded: &mut Vec<u8>) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let (mut sps, mut pps) = (Vec::new(), Vec::new());
     coded.clear();

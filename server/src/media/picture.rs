@@ -15,7 +15,7 @@ use super::{Output, broken, unsupported};
 /// The endings of pictures that are read and written.
 pub(super) const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 
-/// Of 100; above this, files grow and eyes see no difference.
+/// JPEG quality, of 100; above this, files grow without visible difference.
 const JPEG_QUALITY: u8 = 95;
 
 /// Memory that a decoder may use in addition to the picture: a picture of the largest size with 16 bits per channel.
@@ -26,7 +26,7 @@ pub(super) fn is_ending(ending: &str) -> bool {
     ENDINGS.contains(&ending)
 }
 
-/// Returns how large a picture is without decoding it.
+/// Returns the size of a picture without decoding it.
 pub(super) fn size(path: &Path) -> Result<(u32, u32)> {
     Ok(decoder(path)?.dimensions())
 }
@@ -122,7 +122,7 @@ impl Encoder {
                 ExtendedColorType::Rgb8,
             )
         } else {
-            // BMP seeks; the others do not mind.
+            // BMP needs seeking; other formats work without a buffer.
             image::write_buffer_with_format(&mut file, pixels, width, height, ExtendedColorType::Rgb8, format)
         };
         written.map_err(|error| encode_error(path, error))?;

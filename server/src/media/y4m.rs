@@ -127,7 +127,7 @@ impl<R: BufRead> Y4mReader<R> {
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` where something else than a frame follows or a frame is cut off, `Io`.
+    /// `InvalidFrame` if something else than a frame follows or a frame is cut off, `Io`.
     pub fn read_frame(&mut self) -> Result<Option<Frame>> {
         let number = self.read;
         if !read_line(&mut self.input, &mut self.line)? {

@@ -1,11 +1,11 @@
-/** Where other programs send to, and watch, the stream of this page. */
+/** The addresses at which other programs publish and watch the stream of this page. */
 
 import { el, freshId } from "./dom.js";
 
 /** @typedef {import("./types.js").Stream} Stream */
 
 /**
- * Makes a folded group of addresses, which is there while there is a stream.
+ * Creates a collapsed group of addresses, which is visible while there is a stream.
  *
  * @param {string} base  The address of the page's folder.
  * @returns {{element: HTMLElement, show: (stream: Stream | undefined) => void}}
@@ -46,7 +46,7 @@ function line(name, help) {
       copy.textContent = "Copied";
       setTimeout(() => (copy.textContent = "Copy"), 1500);
     } catch {
-      // Without https a page may not; then it is selected, ready to be copied by hand.
+      // Without https a page may not copy; then the text is selected for copying manually.
       input.select();
     }
   };

@@ -34,13 +34,13 @@ export class Api {
   }
 
   /**
-   * Takes an address that the server handed out to this origin: behind a proxy it may name itself otherwise.
+   * Maps an address from the server to this origin: behind a proxy the server may know another one.
    *
    * @param {string} url
    */
   here(url) {
     const { pathname, search } = new URL(url, this.base);
-    // Not made of text: a path that begins with two slashes would name another host, which would get the key.
+    // Not built as text: a path that begins with two slashes would name another host, which would get the key.
     const here = new URL(this.base);
     here.pathname = pathname;
     here.search = search;
@@ -87,7 +87,7 @@ export class Api {
   }
 
   /**
-   * Gives the last seconds of a stream's output, as an MP4.
+   * Returns the last seconds of a stream's output, as an MP4.
    *
    * @param {string} id
    * @param {number} seconds
@@ -128,7 +128,7 @@ export class Api {
 }
 
 /**
- * Reads what this tab remembers; a browser that forbids that forgets.
+ * Reads a value of this tab's storage, which a browser may forbid.
  *
  * @param {string} name
  */
@@ -148,6 +148,6 @@ export function write(name, value) {
   try {
     sessionStorage.setItem(name, value);
   } catch {
-    // Then it is asked for again after a reload.
+    // Then the user is asked again after a reload.
   }
 }

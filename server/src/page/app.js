@@ -1,4 +1,4 @@
-/** The page: joins the source, the stream, the two connections and the controls. */
+/** The page: connects the source, the stream, the two connections and the controls. */
 
 import { addresses } from "./addresses.js";
 import { Api } from "./api.js";
@@ -19,7 +19,7 @@ const api = new Api(new URL(".", location.href).href);
 const stage = new Stage();
 
 /**
- * Loads what the controls are made of, for as long as it takes.
+ * Loads the data for the controls, retrying until it succeeds.
  *
  * @returns {Promise<Catalogue>}
  */
@@ -39,7 +39,7 @@ async function catalogue() {
 }
 
 /**
- * Goes on with the stream of before; where that fails, a new one is made when it is needed.
+ * Continues with the previous stream; if that fails, a new one is created when it is needed.
  *
  * @param {Session} session
  */
@@ -55,7 +55,7 @@ async function resume(session) {
 let asking;
 
 /**
- * Asks for the API key, once however many requests were refused.
+ * Asks for the API key, once even if several requests were rejected.
  *
  * @returns {Promise<boolean>}  Whether one was entered.
  */
@@ -85,7 +85,7 @@ async function main() {
     changed: () => draw(),
     failed: (problem) => {
       if (problem.kind === "key") void askKey().then((entered) => entered && session.flush());
-      // A server that does not answer is reported by the connections.
+      // A server that does not respond is reported by the connections.
       else if (problem.kind !== "network") stage.toast(refusal(problem), problem.advice);
     },
     remarked: (remarks) => stage.toast(remarks.join(" · "), "Remarks of the server on the settings."),
@@ -112,7 +112,7 @@ async function main() {
   live.begin(new URLSearchParams(location.search).get("source"));
 }
 
-/** Shows what a control does, while it has the focus or the pointer, in one place that is always there. */
+/** Shows the help of the control with the focus or the pointer, in one place that is always visible. */
 function helpLine() {
   const line = byId("help", HTMLElement);
   const show = (/** @type {Event} */ event) => {

@@ -7,9 +7,9 @@ export class Backoff {
   #attempts = 0;
 
   /**
-   * Gives the next wait in milliseconds.
+   * Returns the next delay in milliseconds.
    *
-   * @param {number} [asked]  What the server asked for; it is kept within a minute.
+   * @param {number} [asked]  The delay requested by the server; at most a minute.
    */
   next(asked) {
     const own = Math.min(FIRST * 2 ** this.#attempts, LONGEST);

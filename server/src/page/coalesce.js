@@ -1,11 +1,11 @@
 /**
- * Sends changes at most every so often, the newest value of each key winning; never two at a time.
+ * Sends changes at a limited rate, one at a time; the newest value of each key wins.
  *
- * What could not be delivered stays, under what was changed since, until `flush` is called again. What was refused is
+ * Changes that could not be delivered are kept, below later ones, until `flush` is called again. Rejected ones are
  * dropped: `send` decides by what it throws (see `Undelivered`).
  */
 
-/** Thrown by `send` where the change did not reach the server and shall be kept. */
+/** Thrown by `send` if the change did not reach the server and is to be kept. */
 export class Undelivered extends Error {}
 
 export class Coalescer {
@@ -25,7 +25,7 @@ export class Coalescer {
   }
 
   /**
-   * Takes changes in.
+   * Adds changes.
    *
    * @param {Record<string, any>} changes
    */
@@ -34,7 +34,7 @@ export class Coalescer {
     this.#schedule();
   }
 
-  /** Sends what waits, without a pause. */
+  /** Sends waiting changes without a pause. */
   async flush() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -60,7 +60,7 @@ export class Coalescer {
     return Object.keys(this.#waiting);
   }
 
-  /** Drops what waits. */
+  /** Drops waiting changes. */
   clear() {
     this.#waiting = {};
     clearTimeout(this.#timer);

@@ -1,4 +1,4 @@
-/** Controls for single values: a switch, a slider with a number, a choice, a text. Each knows how to show a new value. */
+/** Controls for single values: a switch, a slider with a number, a choice, a text. Each can show a new value. */
 
 import { icon, el, freshId } from "./dom.js";
 import { fit, fromPairs, same, toPairs } from "./params.js";
@@ -7,14 +7,14 @@ import { fit, fromPairs, same, toPairs } from "./params.js";
 /** @typedef {{element: HTMLElement, show: (value: any) => void}} Widget */
 /** @typedef {(value: any) => void} Change */
 
-/** What a cost is called on the page; what changes between two frames needs no mark. */
+/** The labels of costs on the page; changes between two frames need none. */
 const MARKS = /** @type {Record<string, [string, string]>} */ ({
   load: ["loads a network", "Another network is loaded while the picture continues."],
   rebuild: ["second pipeline", "A second pipeline is built and then replaces the first."],
 });
 
 /**
- * Makes the control of a parameter, labelled, with its help and what it costs.
+ * Creates the control of a parameter, with its label, help and cost.
  *
  * @param {Control} control
  * @param {Change} change
@@ -92,7 +92,7 @@ export function slider(control, change) {
 }
 
 /**
- * Tells the style sheet how much of a slider is filled.
+ * Sets the filled part of a slider for the style sheet.
  *
  * @param {HTMLInputElement} range
  */
@@ -131,7 +131,7 @@ export function choice(control, change) {
   describe(select, element, control);
   const show = (/** @type {any} */ value) => {
     const wanted = String(value ?? "");
-    // A name that another client chose, and that the page does not offer by itself.
+    // A name that another client has set and that is not among the choices.
     if (![...select.options].some((option) => option.value === wanted)) select.append(el("option", { value: wanted }, wanted));
     select.value = wanted;
   };
@@ -155,7 +155,7 @@ export function text(control, change) {
 }
 
 /**
- * A list of numbers that never falls, such as the places of timesteps.
+ * A non-decreasing list of numbers, such as the indices of timesteps.
  *
  * @param {Control} control
  * @param {Change} change
@@ -257,7 +257,7 @@ function name(control, id) {
 }
 
 /**
- * Says what a change costs, where it costs more than a frame.
+ * Describes the cost of a change, if it is more than a frame.
  *
  * @param {Control} control
  */

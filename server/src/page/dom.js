@@ -1,8 +1,8 @@
-/** Elements, made in one expression. Text is always text: nothing here parses HTML. */
+/** Creates elements in one expression. Text is never parsed as HTML. */
 
 /**
  * Makes an element. Properties are set as such, except `class`, `for`, `data-*`, `aria-*` and `role`; those that begin
- * with `on` are listeners, and those that are `undefined` or `false` are left out.
+ * with `on` are listeners, and those that are `undefined` or `false` are skipped.
  *
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
@@ -23,7 +23,7 @@ export function el(tag, properties = {}, ...children) {
 }
 
 /**
- * Drops what is not there.
+ * Removes absent children.
  *
  * @param {(Node | string | null | undefined | false)[]} children
  * @returns {(Node | string)[]}
@@ -50,7 +50,7 @@ export function icon(name) {
 }
 
 /**
- * Finds an element that the page is known to have.
+ * Finds an element that exists on the page.
  *
  * @template {HTMLElement} T
  * @param {string} id
@@ -66,7 +66,7 @@ export function byId(id, kind) {
 let lastId = 0;
 
 /**
- * Gives an id that no other element has.
+ * Returns a unique id.
  *
  * @param {string} stem
  */

@@ -1,4 +1,4 @@
-/** Rates and latency out of what the browser counts and the server says. */
+/** Computes rates and latency from counters of the browser and the server's status. */
 
 /**
  * @typedef {object} Sample  Counters at one moment.
@@ -8,16 +8,16 @@
  * @property {number} [shown]     Frames of the output decoded.
  * @property {number} [decoding]  Seconds spent on decoding them.
  * @property {number} [waiting]   Seconds that frames waited in the jitter buffer.
- * @property {number} [waited]    How many frames did.
+ * @property {number} [waited]    The number of those frames.
  * @property {number} [lost]      Packets lost, both ways.
  * @property {number} [trip]      Round trip time in seconds.
  *
  * @typedef {object} Figures
  * @property {number} [fpsIn]
  * @property {number} [fpsOut]
- * @property {number} [skipped]   The share of frames sent that no picture was made of, 0 to 1.
+ * @property {number} [skipped]   The share of sent frames without a picture, 0 to 1.
  * @property {number} [lost]      Packets lost since the last sample.
- * @property {number} [network]   Milliseconds for coding and the way there and back.
+ * @property {number} [network]   Milliseconds for coding and the round trip.
  * @property {number} [uplink]    Milliseconds of that before the server has the frame.
  */
 
@@ -51,7 +51,7 @@ export function sample(sending, receiving, at) {
 }
 
 /**
- * Gives what happened between two samples.
+ * Returns the differences between two samples.
  *
  * @param {Sample} before
  * @param {Sample} now
@@ -121,14 +121,14 @@ export class Median {
 }
 
 /**
- * Says what a live stream's state means.
+ * Describes the state of a live stream.
  *
  * @param {any} status  `data` of the status route.
  * @returns {{tone: "busy" | "good" | "weak" | "bad", text: string, detail: string}}
  */
 export function stateInWords(status) {
   const error = status?.inference_status?.last_error;
-  // What is shown before the first picture is the server's loading picture.
+  // Before the first picture, the server's placeholder is shown.
   const isFirst = status?.inference_status?.last_output_time === null && status.state !== "ERROR" && status.state !== "OFFLINE";
   switch (isFirst ? "LOADING" : status?.state) {
     case "ONLINE":

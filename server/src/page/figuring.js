@@ -1,17 +1,17 @@
-/** Takes the figures of both connections, once a second. */
+/** Measures both connections once per second. */
 
 import { between, Median, sample } from "./figures.js";
 
 /** @typedef {import("./figures.js").Figures} Figures */
 /** @typedef {import("./figures.js").Sample} Sample */
 
-/** Without a new picture for as long as this, the output stands still. */
+/** Without a new picture for this time, the output is considered frozen. */
 const STILL = 10_000;
 
 export class Figuring {
   /** @type {Sample | undefined} */
   #before;
-  /** Milliseconds from the server's having a frame to the picture's being shown. */
+  /** Milliseconds from the server's receiving a frame to the display of its picture. */
   #delays = new Median(45);
   #shownAt = -Infinity;
 
@@ -27,7 +27,7 @@ export class Figuring {
     };
     const seen = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
       show();
-      // The capture time of the frame by this computer's clock, where the browser reports it.
+      // The capture time of the frame by this computer's clock, if the browser reports it.
       if (frame.captureTime !== undefined) this.#delays.add(frame.expectedDisplayTime - frame.captureTime);
       output.requestVideoFrameCallback(seen);
     };
@@ -41,7 +41,7 @@ export class Figuring {
     this.#shownAt = -Infinity;
   }
 
-  /** Whether pictures come. */
+  /** Whether pictures arrive. */
   get flows() {
     return performance.now() - this.#shownAt < STILL;
   }
@@ -49,7 +49,7 @@ export class Figuring {
   /**
    * @param {RTCPeerConnection | undefined} up
    * @param {RTCPeerConnection | undefined} down
-   * @param {any} status  What the server says, where it answered.
+   * @param {any} status  The server's status, if it responded.
    * @returns {Promise<Figures & {latency?: number}>}
    */
   async take(up, down, status) {

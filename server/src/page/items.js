@@ -1,4 +1,4 @@
-/** Lists of objects: the processors of a chain, and ControlNets. An item is changed in place; the list is sent whole. */
+/** Lists of objects: the processors of a chain, and ControlNets. An item is changed in place; the whole list is sent. */
 
 import { refocus, widget } from "./controls.js";
 import { el, icon } from "./dom.js";
@@ -11,14 +11,14 @@ import { choices, control, node, processorsFor } from "./schema.js";
 /** @typedef {import("./controls.js").Widget} Widget */
 
 /**
- * What the two kinds of lists differ in.
+ * The differences between the two kinds of lists.
  *
  * @typedef {object} Kind
  * @property {(item: Params, at: number) => string} title
  * @property {(item: Params) => Control[]} controls
  * @property {(item: Params, path: string, value: any) => Params} change
  * @property {(item: Params, path: string) => any} read
- * @property {boolean} sorted  Whether the order counts.
+ * @property {boolean} sorted  Whether the order matters.
  */
 
 /**
@@ -82,11 +82,11 @@ function button(sign, label, onclick) {
 }
 
 /**
- * Describes the parameters that a processor has of its own.
+ * Describes the parameters of a processor.
  *
  * @param {Catalogue} catalogue
  * @param {string} name
- * @param {string} under  The field that holds them.
+ * @param {string} under  The field that contains them.
  * @returns {Control[]}
  */
 function settings(catalogue, name, under) {
@@ -98,7 +98,7 @@ function settings(catalogue, name, under) {
 }
 
 /**
- * Thresholds and sizes go far; most of their sliders would be waste.
+ * Limits the sliders of thresholds and sizes to the useful part of their range.
  *
  * @param {any} found
  * @returns {[number, number] | undefined}
@@ -110,7 +110,7 @@ function spanOf(found) {
 }
 
 /**
- * Reads `params.low_threshold` of an item; where it has none, the default.
+ * Reads `params.low_threshold` of an item; or the default if it has none.
  *
  * @param {Catalogue} catalogue
  * @param {string} under
@@ -136,7 +136,7 @@ function writer(item, path, value) {
 }
 
 /**
- * The processors of a chain, one after another.
+ * The processors of a chain, in order.
  *
  * @param {Control} chain
  * @param {Catalogue} catalogue
@@ -202,7 +202,7 @@ export function controlnets(catalogue, change) {
     {
       title: (item) => String(item.model_id).split("/").at(-1) ?? "ControlNet",
       controls: (item) => [...fixed, ...settings(catalogue, item.preprocessor ?? "", "preprocessor_params"), ...range],
-      // The parameters of one preprocessor mean nothing to another.
+      // The parameters of one preprocessor are invalid for another.
       change: (item, path, value) => writer(path === "preprocessor" ? { ...item, preprocessor_params: {} } : item, path, value),
       read: reader(catalogue, "preprocessor_params", "preprocessor"),
       sorted: false,

@@ -1,6 +1,6 @@
 /**
- * One WebRTC connection by WHIP or WHEP: an offer by POST, an answer back, DELETE at the end; and from the start again,
- * with growing pauses, for as long as it is wanted.
+ * One WebRTC connection by WHIP or WHEP: an offer by POST, an answer back, DELETE at the end; and again from the start,
+ * with increasing pauses, until it is closed.
  */
 
 import { Backoff } from "./backoff.js";
@@ -29,8 +29,8 @@ export class Link {
 
   /**
    * @param {object} options
-   * @param {() => string} options.endpoint                      Where the offer goes.
-   * @param {(location: string) => string} options.resolve       Makes the resource's address of `Location`.
+   * @param {() => string} options.endpoint                      The address for the offer.
+   * @param {(location: string) => string} options.resolve       Resolves the resource's address from `Location`.
    * @param {() => Record<string, string>} options.headers
    * @param {(peer: RTCPeerConnection) => void} options.prepare  Adds what is sent or received.
    * @param {(state: LinkState) => void} options.changed
@@ -46,14 +46,14 @@ export class Link {
     void this.#connect();
   }
 
-  /** Ends the connection and stays so. */
+  /** Ends the connection permanently. */
   stop() {
     this.#wanted = false;
     this.#leave(true);
     this.#set({ name: "idle" });
   }
 
-  /** Ends the connection where the page itself ends. */
+  /** Ends the connection when the page is closed. */
   abandon() {
     this.#wanted = false;
     this.#leave(true);
@@ -131,7 +131,7 @@ export class Link {
     this.#leave(true);
     const pause = this.#backoff.next(problem.wait);
     this.#set({ name: "waiting", problem, until: Date.now() + pause });
-    // Neither waiting nor asking again helps without a key.
+    // Without a key, a retry does not help.
     if (problem.kind !== "key") this.#timer = setTimeout(() => this.#wanted && void this.#connect(), pause);
   }
 
@@ -147,7 +147,7 @@ export class Link {
 
   /** @param {string} resource */
   #delete(resource) {
-    // Sent even while the page goes away; the server notices a lost connection by itself, too.
+    // Sent even while the page is closed; the server also notices a lost connection.
     fetch(resource, { method: "DELETE", headers: this.options.headers(), keepalive: true }).catch(() => {});
   }
 }
@@ -160,7 +160,7 @@ const lost = {
 };
 
 /**
- * Waits until the addresses of this side are known, or until that took long enough: the server learns them anyway.
+ * Waits until the candidates of this side are gathered, with a timeout: the server learns them anyway.
  *
  * @param {RTCPeerConnection} peer
  * @returns {Promise<void>}

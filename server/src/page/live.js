@@ -11,7 +11,7 @@ import * as sources from "./sources.js";
 /** @typedef {import("./types.js").Problem} Problem */
 
 const POLL = 1000;
-/** How many seconds of the output are saved; the button says so, too. */
+/** The number of seconds of the output that are saved; also in the button's label. */
 const SAVED = 5;
 
 export class Live {
@@ -50,7 +50,7 @@ export class Live {
   }
 
   /**
-   * Makes the buttons work; a source named in the page's address starts by itself.
+   * Connects the buttons; a source named in the page's address starts automatically.
    *
    * @param {string | null} named
    */
@@ -104,7 +104,7 @@ export class Live {
   }
 
   /**
-   * Sends another source over the connection that is there.
+   * Sends another source over the existing connection.
    *
    * @param {Source} source
    */
@@ -130,7 +130,7 @@ export class Live {
   }
 
   /**
-   * The stream could not be made.
+   * Reports that the stream could not be created.
    *
    * @param {Problem} problem
    */
@@ -170,7 +170,7 @@ export class Live {
     } else void this.#connect();
   }
 
-  /** Hands out the last seconds of the output. */
+  /** Downloads the last seconds of the output. */
   async #save() {
     try {
       const clip = await this.api.recording(this.session.stream?.id ?? "", SAVED);
@@ -208,7 +208,7 @@ export class Live {
     if (this.#source) this.#report();
   }
 
-  /** Makes a new stream with the same parameters, where the server does not know the old one any more. */
+  /** Creates a new stream with the same parameters if the server no longer has the old one. */
   async #renew() {
     if (this.#renewing) return;
     this.#renewing = true;
@@ -219,7 +219,7 @@ export class Live {
     await this.#connect();
   }
 
-  /** Takes the figures, and asks the server how it is going. */
+  /** Measures the connections, and requests the status from the server. */
   async #look() {
     if (!this.#source || document.hidden) return;
     const { stream } = this.session;
@@ -231,7 +231,7 @@ export class Live {
     this.#report();
   }
 
-  /** Says in words how it is going. */
+  /** Displays the status as text. */
   #report() {
     const waiting = [this.#up.state, this.#down.state].find(({ name }) => name === "waiting");
     if (waiting?.problem) {
@@ -246,7 +246,7 @@ export class Live {
     }
     const flows = this.#figuring.flows;
     const said = stateInWords(this.#status);
-    // What is seen counts for more than what was said a moment ago.
+    // The local observation is newer than the server's status.
     const { tone, text, detail } = flows && said.text === "Connecting" ? stateInWords({ state: "ONLINE" }) : said;
     this.stage.state(tone, text, detail);
     this.stage.veil(flows ? undefined : { text, detail: detail || "The first pictures follow in a moment.", tone });

@@ -1,7 +1,7 @@
 /**
  * "Creativity" and "quality": two sliders that choose the places in the grid of timesteps at which a frame is denoised.
  *
- * Quality (0 to 1) says how many rows there are, 1 to 4, and within a quarter how far they are spread. Creativity
+ * Quality (0 to 1) is the number of rows, 1 to 4, and within a quarter their distance. Creativity
  * (0 to 10) scales all of them: a lower place is noisier, and further from the source.
  */
 
@@ -21,8 +21,8 @@ export const PRESETS = [
 export const START = { creativity: 5, quality: 0.4 };
 
 /**
- * Where the range begins and ends, as shares of the grid. The demo model makes a wash of colour below place 36 of 50,
- * so that its range lies above; it goes past the end, where rows meet at the last place.
+ * Start and end of the range, as shares of the grid. The demo model makes only blurred colours below place 36 of 50,
+ * so its range is above; it extends past the end, where rows meet at the last place.
  *
  * @param {string} model
  * @returns {[number, number]}
@@ -32,7 +32,7 @@ export function reach(model) {
 }
 
 /**
- * Gives `t_index_list`.
+ * Returns `t_index_list`.
  *
  * @param {{creativity: number, quality: number}} look
  * @param {{steps: number, model: string}} grid
@@ -53,7 +53,7 @@ export function places({ creativity, quality }, { steps, model }) {
 }
 
 /**
- * Says in words what a list of places means.
+ * Describes a list of places as text.
  *
  * @param {number[]} list
  */

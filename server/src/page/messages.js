@@ -1,4 +1,4 @@
-/** What went wrong, in words, and what to do about it. */
+/** Error messages with advice. */
 
 /** @typedef {import("./types.js").Problem} Problem */
 
@@ -19,10 +19,10 @@ const UNREACHABLE = {
 };
 
 /**
- * Puts an answer that is no success into words.
+ * Describes an error response.
  *
  * @param {number} status
- * @param {any} body            The JSON body, where there is one.
+ * @param {any} body            The JSON body, if any.
  * @param {string | null} [retryAfter]
  * @returns {Problem}
  */
@@ -56,7 +56,7 @@ export function ofAnswer(status, body, retryAfter) {
 }
 
 /**
- * Puts a failure before any answer into words: a lost connection, a refused camera.
+ * Describes a failure without a response: a lost connection, a denied camera.
  *
  * @param {unknown} error
  * @returns {Problem}
@@ -68,7 +68,7 @@ export function ofError(error) {
 }
 
 /**
- * Puts a source that would not start into words.
+ * Describes a source that could not be started.
  *
  * @param {unknown} error
  * @param {string} what  "camera", "screen" or "file".
@@ -94,7 +94,7 @@ export function ofSource(error, what) {
 }
 
 /**
- * Says which settings were refused, and why; the server's own sentence where it names none.
+ * Lists the rejected settings with reasons, or returns the server's message if there are none.
  *
  * @param {Problem} problem
  */

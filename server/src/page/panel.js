@@ -17,7 +17,7 @@ import { controls, counts, groupOf, GROUPS } from "./schema.js";
 const OPEN = new Set(["Guidance", "Seed and noise"]);
 
 /**
- * Makes all of it.
+ * Creates the panel.
  *
  * @param {Catalogue} catalogue
  * @param {(changes: Params) => void} change
@@ -48,7 +48,7 @@ export function panel(catalogue, change, params) {
 }
 
 /**
- * A control that is there only while it counts.
+ * A control that is visible only while it has an effect.
  *
  * @param {Control} control
  * @param {Catalogue} catalogue
@@ -77,7 +77,7 @@ function make(control, catalogue, change) {
 }
 
 /**
- * A folding group, which is there only while one of its parts is.
+ * A collapsible group, which is visible only while one of its parts is.
  *
  * @param {string} title
  * @param {Part[]} parts
@@ -122,7 +122,7 @@ function look(change, params) {
   const body = el("div", { class: "group-body" }, el("div", { class: "chips", role: "group", "aria-label": "Presets" }, ...presets), creativity.element, quality.element, words);
   const element = el("section", { class: "panel group", "aria-label": "Look" }, el("div", { class: "panel-head" }, el("h2", {}, "Look")), body);
   const show = (/** @type {Params} */ all) => {
-    // Another list was chosen elsewhere, by hand or by another client.
+    // Another list was set manually or by another client.
     const own = same(all.t_index_list, asked(all));
     words.textContent = `${own ? "Denoises in" : "Set by hand:"} ${inWords(all.t_index_list)}.`;
     presets.forEach((button, at) => {

@@ -14,7 +14,7 @@ export function read(params, path) {
 }
 
 /**
- * Gives the change of the top-level field that puts `value` at `path`: the server replaces such a field whole.
+ * Returns the change of the top-level field that sets `value` at `path`: the server replaces whole fields.
  *
  * @param {Params} params
  * @param {string} path
@@ -53,7 +53,7 @@ export function same(a, b) {
 }
 
 /**
- * Makes a list of pairs of what may be one value or such a list.
+ * Converts a single value or a list of pairs to a list of pairs.
  *
  * @template T
  * @param {T | [T, number][]} value
@@ -64,7 +64,7 @@ export function toPairs(value) {
 }
 
 /**
- * Makes one value of a list of one pair; its weight says nothing then.
+ * Converts a list of one pair to a single value; its weight has no effect then.
  *
  * @template T
  * @param {[T, number][]} pairs
@@ -76,7 +76,7 @@ export function fromPairs(pairs) {
 }
 
 /**
- * Brings a number to a place within bounds that a step leads to; `undefined` for what is no number.
+ * Clamps a number to its bounds and rounds it to a step; `undefined` if it is not a number.
  *
  * @param {number} value
  * @param {{min?: number, max?: number, step?: number}} bounds
@@ -84,6 +84,6 @@ export function fromPairs(pairs) {
 export function fit(value, { min = -Infinity, max = Infinity, step }) {
   if (!Number.isFinite(value)) return undefined;
   const stepped = step === undefined ? value : Math.round(value / step) * step;
-  // What a step of 0.01 gives in binary is rounded to what the step means.
+  // Removes the rounding error of binary steps such as 0.01.
   return Number(Math.min(max, Math.max(min, stepped)).toFixed(6));
 }

@@ -1,6 +1,6 @@
 /**
- * The player: shows the output of one stream, named by `?v=<playback id>` or by the page's own path, and comes back by
- * itself. `autoplay` and `muted` are taken from the address; there is no latency to choose.
+ * The player: shows the output of one stream, named by `?v=<playback id>` or by the page's own path, and reconnects
+ * automatically. `autoplay` and `muted` are read from the address; the latency cannot be chosen.
  */
 
 import { Api } from "./api.js";
@@ -13,7 +13,7 @@ const sound = byId("sound", HTMLButtonElement);
 const api = new Api(new URL(".", location.href).href);
 const asked = new URLSearchParams(location.search);
 
-/** Says where the stream is played from. */
+/** Returns the address to play the stream from. */
 function endpoint() {
   const id = asked.get("v");
   const name = location.pathname.split("/").at(-1) ?? "";
@@ -31,7 +31,7 @@ function say(text, detail = "") {
   byId("detail", HTMLElement).textContent = detail;
 }
 
-/** Whether the address asks for something: `?muted`, `?muted=true`, `?muted=1`. */
+/** Whether a flag is set in the address: `?muted`, `?muted=true`, `?muted=1`. */
 function flag(/** @type {string} */ name) {
   const value = asked.get(name);
   return value !== null && value !== "false" && value !== "0";
@@ -42,7 +42,7 @@ async function start() {
   try {
     await video.play();
   } catch {
-    // Browsers let a page begin by itself only without sound.
+    // Browsers allow autoplay only without sound.
     if (video.muted) return offer();
     video.muted = true;
     await video.play().catch(offer);
@@ -68,7 +68,7 @@ const link = new Link({
     preferH264(peer.addTransceiver("video", { direction: "recvonly" }), RTCRtpReceiver.getCapabilities("video"));
     peer.addTransceiver("audio", { direction: "recvonly" });
     peer.addEventListener("track", ({ track }) => {
-      // A section without sound has a track as well; it is taken once something comes.
+      // A section without sound also has a track; it is used once data arrives.
       if (track.kind === "audio") track.addEventListener("unmute", () => stream.addTrack(track), { once: true });
       else stream.addTrack(track);
     });

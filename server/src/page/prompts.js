@@ -1,4 +1,4 @@
-/** The prompt: one text, or several blended by weight; the words to keep out; and prompts to start from. */
+/** The prompt: one text, or several blended by weight; the negative prompt; and prompts to start from. */
 
 import { choice, paint, refocus } from "./controls.js";
 import { el, icon } from "./dom.js";
@@ -12,7 +12,7 @@ import { control, node } from "./schema.js";
 const MOST = 4;
 
 /**
- * Makes the panel.
+ * Creates the panel.
  *
  * @param {Catalogue} catalogue
  * @param {(changes: Params) => void} change

@@ -1,4 +1,4 @@
-/** Controls out of the JSON Schema: what each parameter may be, what it is called, and in which group it stands. */
+/** Controls from the JSON Schema: the type, label and group of each parameter. */
 
 /** @typedef {import("./types.js").Catalogue} Catalogue */
 /** @typedef {import("./types.js").Control} Control */
@@ -6,7 +6,7 @@
 /** @typedef {import("./types.js").Kind} Kind */
 /** @typedef {import("./types.js").Params} Params */
 
-/** Where a slider ends before the bound, because what lies beyond is rarely wanted; numbers may be typed up to it. */
+/** End of a slider below the bound, because larger values are rarely useful; numbers up to the bound may be typed. */
 const SPANS = /** @type {Record<string, [number, number]>} */ ({
   guidance_scale: [0, 8],
   delta: [0, 2],
@@ -17,13 +17,13 @@ const SPANS = /** @type {Record<string, [number, number]>} */ ({
   "cached_attention.interval": [1, 60],
 });
 
-/** Parameters that have a place of their own on the page. */
+/** Parameters with separate controls on the page. */
 const ELSEWHERE = /^(prompt|prompt_interpolation_method|normalize_prompt_weights|negative_prompt|controlnets)$/;
 
-/** Parameters that change nothing here. */
+/** Parameters without effect here. */
 const IDLE = /^acceleration$/;
 
-/** Groups of what changes between two frames, in order; the last takes what no other names. */
+/** Groups of parameters that change between two frames, in order; the last has all others. */
 export const GROUPS = [
   { title: "Guidance", paths: /^(guidance_scale|delta)$/ },
   { title: "Seed and noise", paths: /^(seed|seed_interpolation_method|normalize_seed_weights|do_add_noise)$/ },
@@ -51,7 +51,7 @@ export function node(schema, path) {
 }
 
 /**
- * Lists the controls of all parameters that have no place of their own, in the order of the table.
+ * Lists the controls of all parameters without separate controls, in the order of the table.
  *
  * @param {Catalogue} catalogue
  * @returns {Control[]}
@@ -63,7 +63,7 @@ export function controls(catalogue) {
     const chain = /^(.*)\.processors$/.exec(field.path);
     const path = chain?.[1] ?? field.path;
     const found = node(catalogue.schema, path);
-    // A chain is switched by its processors: its own switch would do nothing for an empty one.
+    // A chain is enabled by its processors: a separate switch would have no effect on an empty one.
     if (!found || /_(pre|post)processing\.enabled$/.test(path) || /deprecated/.test(found.description ?? "")) continue;
     list.push(chain ? { ...base(path, field, found), kind: /** @type {Kind} */ ("chain"), most: node(catalogue.schema, field.path)?.maxItems } : control(path, field, found));
   }
@@ -128,7 +128,7 @@ function bounds(found) {
 }
 
 /**
- * Lists the names that a parameter may have; where it may have none, that comes first and is empty.
+ * Lists the names that a parameter may have; if it may have none, the first is empty.
  *
  * @param {any} found
  * @returns {import("./types.js").Choice[]}
@@ -145,7 +145,7 @@ export function choices(found) {
 }
 
 /**
- * Makes a label of a path: `ip_adapter.weight_type` becomes "IP-Adapter weight type".
+ * Converts a path to a label: `ip_adapter.weight_type` becomes "IP-Adapter weight type".
  *
  * @param {string} path
  */
@@ -170,7 +170,7 @@ function words(name) {
 }
 
 /**
- * Says in which group of the live controls a path stands.
+ * Returns the group of the live controls that a path belongs to.
  *
  * @param {string} path
  */
@@ -179,7 +179,7 @@ export function groupOf(path) {
 }
 
 /**
- * Tells whether moving the control would do anything now.
+ * Returns whether the control has an effect now.
  *
  * @param {string} path
  * @param {Params} params
@@ -218,7 +218,7 @@ export function counts(path, params, catalogue) {
 }
 
 /**
- * Models made for few steps take no LCM-LoRA.
+ * Models for few steps do not use the LCM-LoRA.
  *
  * @param {string} model
  */

@@ -1,4 +1,4 @@
-/** One stream on the server and its parameters: created on demand, updated at once, created again when it has ended. */
+/** A stream on the server and its parameters: created on demand, updated live, created again when it has ended. */
 
 import { read, write } from "./api.js";
 import { Coalescer, Undelivered } from "./coalesce.js";
@@ -16,9 +16,9 @@ const PAUSE = 50;
 export class Session {
   /** @type {Stream | undefined} */
   stream;
-  /** What the server is known to have. @type {Params} */
+  /** The parameters confirmed by the server. @type {Params} */
   #confirmed;
-  /** What the page shows: the server's, and changes on their way. @type {Params} */
+  /** The parameters shown: the server's, with pending changes. @type {Params} */
   params;
   /** @type {Promise<Stream> | undefined} */
   #making;
@@ -39,7 +39,7 @@ export class Session {
     this.params = catalogue.defaults;
   }
 
-  /** Finds the stream that this tab had before it was loaded again. */
+  /** Finds the stream that this tab had before a reload. */
   async resume() {
     const id = read(STREAM);
     if (!id) return;
@@ -52,7 +52,7 @@ export class Session {
   }
 
   /**
-   * Gives the stream; makes it where there is none yet.
+   * Returns the stream; creates it if there is none yet.
    *
    * @returns {Promise<Stream>}
    */
@@ -62,7 +62,7 @@ export class Session {
     return this.#making;
   }
 
-  /** Forgets a stream that the server does not have any more; the next `ready` makes one with the same parameters. */
+  /** Drops a stream that the server no longer has; the next `ready` creates one with the same parameters. */
   forget() {
     this.stream = undefined;
     this.#outbox.clear();
@@ -70,7 +70,7 @@ export class Session {
   }
 
   /**
-   * Changes parameters: on the page at once, on the server a moment later.
+   * Changes parameters: immediately on the page, shortly after on the server.
    *
    * @param {Params} changes
    */
@@ -79,7 +79,7 @@ export class Session {
     if (fresh.length === 0) return;
     this.params = { ...this.params, ...Object.fromEntries(fresh) };
     this.listener.changed();
-    // Without a stream the changes go with its making.
+    // Without a stream the changes are sent when it is created.
     if (this.stream) this.#outbox.add(Object.fromEntries(fresh));
   }
 
@@ -121,10 +121,10 @@ export class Session {
   }
 
   /**
-   * Takes over what the server has, except where something newer is on its way.
+   * Applies the server's parameters, except those with pending changes.
    *
    * @param {Stream} stream
-   * @param {Params} [sent]  What the page showed when it asked.
+   * @param {Params} [sent]  The parameters shown when the request was sent.
    */
   #adopt(stream, sent) {
     this.stream = stream;
@@ -138,7 +138,7 @@ export class Session {
   }
 
   /**
-   * Passes on what the server says of settings that it takes, each remark once.
+   * Reports the server's remarks on accepted settings, each once.
    *
    * @param {string[]} remarks
    */
@@ -159,7 +159,7 @@ export class Session {
   }
 
   /**
-   * Shows what is confirmed, and what was changed since `sent`.
+   * Shows the confirmed parameters with changes since `sent`.
    *
    * @param {Params} sent
    */
@@ -173,7 +173,7 @@ export class Session {
 }
 
 /**
- * Keeps what differs from the server's defaults; the model is always named.
+ * Keeps values that differ from the server's defaults; the model is always included.
  *
  * @param {Params} params
  * @param {Params} defaults

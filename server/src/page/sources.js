@@ -1,18 +1,18 @@
-/** Where frames come from: the demo clip, a camera, a screen, or a file. */
+/** Sources of frames: the demo clip, a camera, a screen, or a file. */
 
 /**
  * @typedef {object} Source
  * @property {"demo" | "camera" | "screen" | "file"} kind
- * @property {MediaStream} stream  What is sent and shown.
+ * @property {MediaStream} stream  The video that is sent and shown.
  * @property {string} label
  * @property {() => void} stop
- * @property {(ended: () => void) => void} onended  Calls back where it ends by itself.
+ * @property {(ended: () => void) => void} onended  Called when it ends by itself.
  */
 
 const RATE = 30;
 
 /**
- * Tells which sources this browser has, and why the camera is not among them.
+ * Returns the available sources, and why the camera is not among them.
  *
  * @param {MediaDevices | undefined} devices
  * @param {boolean} secure
@@ -53,7 +53,7 @@ function ofTrack(kind, stream) {
 }
 
 /**
- * Plays the clip that is inside the server's program.
+ * Plays the clip that is embedded in the server.
  *
  * @param {string} url
  * @param {() => {width: number, height: number}} size
@@ -66,7 +66,7 @@ export async function demo(url, size) {
 }
 
 /**
- * Plays a video again and again, or shows a picture.
+ * Plays a video in a loop, or shows a picture.
  *
  * @param {File} chosen
  * @param {() => {width: number, height: number}} size
@@ -78,7 +78,7 @@ export async function file(chosen, size) {
   const painter = new Painter(size);
   const draw = () => painter.draw(bitmap, bitmap.width, bitmap.height);
   draw();
-  // A canvas that does not change sends nothing.
+  // An unchanged canvas sends no frames.
   const timer = setInterval(draw, 1000 / 15);
   return painted("file", painter, chosen.name, () => {
     clearInterval(timer);
@@ -143,7 +143,7 @@ function painted(kind, painter, label, stop) {
   };
 }
 
-/** Draws frames at the size of the stream, the middle of them where the shape differs. */
+/** Draws frames at the size of the stream, cropped to their centre if the aspect ratio differs. */
 class Painter {
   canvas = document.createElement("canvas");
   #context = this.canvas.getContext("2d", { alpha: false });
@@ -174,7 +174,7 @@ class Painter {
 }
 
 /**
- * Finds the largest part of a picture that has a shape, in its middle.
+ * Returns the largest centred part of a picture with an aspect ratio.
  *
  * @param {number} width
  * @param {number} height

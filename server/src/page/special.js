@@ -7,7 +7,7 @@ import { same } from "./params.js";
 /** @typedef {import("./types.js").Control} Control */
 /** @typedef {import("./controls.js").Widget} Widget */
 
-/** A style image is read at 224 pixels; more than this only costs time on the way. */
+/** A style image is read at 224 pixels; a larger one only takes longer to send. */
 const SIDE = 512;
 
 /**
@@ -48,7 +48,7 @@ export function styleImage(control, change) {
 }
 
 /**
- * Makes a data URL of a picture, no larger than it needs to be.
+ * Converts a picture to a data URL, scaled down if possible.
  *
  * @param {Blob} blob
  */

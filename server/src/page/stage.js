@@ -1,4 +1,4 @@
-/** The two pictures, the buttons below them, the figures, and the words about how it is going. */
+/** The two pictures, the buttons below them, the measurements, and the status text. */
 
 import { byId, el, icon, present } from "./dom.js";
 
@@ -21,7 +21,7 @@ export class Stage {
   #actions = { retry: () => {}, demo: () => {} };
 
   /**
-   * Shows the buttons of what this browser can send, and joins them.
+   * Shows the buttons of the available sources, and connects them.
    *
    * @param {{camera: boolean, screen: boolean, note: string}} available
    * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void, save: () => void}} actions
@@ -97,7 +97,7 @@ export class Stage {
   }
 
   /**
-   * Puts words over the output, or takes them away.
+   * Shows or removes text over the output.
    *
    * @param {Veil} [veil]
    */
@@ -110,7 +110,7 @@ export class Stage {
       return;
     }
     const shape = `${veil.tone} ${veil.text} ${veil.action}`;
-    // The seconds that are left change often; what has the focus, and is read aloud, does not.
+    // The remaining seconds change often; the element with the focus, which is read aloud, does not.
     if (shape !== this.#veiled) {
       place.dataset.tone = veil.tone;
       place.replaceChildren(...present([

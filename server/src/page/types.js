@@ -1,33 +1,33 @@
 /**
- * The shapes that several modules share; nothing runs here, and the file is not served.
+ * Types shared by several modules; the file has no code and is not served.
  *
- * @typedef {Record<string, any>} Params  What the user asks for, as the server has it: `prompt`, `seed`, …
+ * @typedef {Record<string, any>} Params  Parameters in the server's format: `prompt`, `seed`, …
  *
- * @typedef {"hot" | "recompute" | "load" | "rebuild"} Cost  What changing a parameter costs.
+ * @typedef {"hot" | "recompute" | "load" | "rebuild"} Cost  The cost of changing a parameter.
  *
  * @typedef {object} Field  A row of the server's table of parameters.
- * @property {string} path  Where it is; `[]` stands for every item of a list.
- * @property {Cost} cost    What changing it costs, as a rule.
+ * @property {string} path  The path; `[]` means every item of a list.
+ * @property {Cost} cost    The usual cost of changing it.
  *
  * @typedef {object} Processor
- * @property {boolean} latent        Whether it works on latents, not on images.
+ * @property {boolean} latent        Whether it processes latents instead of images.
  * @property {boolean} network       Whether it is a network, whose weights have to be loaded.
- * @property {string | null} alias   The processor that runs for this name, where that is another.
- * @property {any} schema            What its parameters may be, as a JSON Schema.
+ * @property {string | null} alias   The processor that this name is an alias of, if any.
+ * @property {any} schema            The JSON Schema of its parameters.
  *
  * @typedef {object} Model
- * @property {string[]} controlnets  ControlNets that are known to fit.
- * @property {boolean} ip_adapter    Whether any IP-Adapter fits.
+ * @property {string[]} controlnets  Known compatible ControlNets.
+ * @property {boolean} ip_adapter    Whether there is a compatible IP-Adapter.
  *
  * @typedef {object} Catalogue  The answer of `GET /v1/schema`.
  * @property {any} schema                           The JSON Schema of the parameters.
- * @property {Field[]} fields                       What changing each of them costs.
+ * @property {Field[]} fields                       The cost of changing each of them.
  * @property {Record<string, Processor>} processors
  * @property {Record<string, Model>} models         Models that are known by name.
- * @property {Params} defaults                      What a new stream starts with.
- * @property {boolean} demo_alone                   Whether the server has the demo model and no other.
+ * @property {Params} defaults                      The parameters of a new stream.
+ * @property {boolean} demo_alone                   Whether the server has the demo model only.
  *
- * @typedef {object} Stream  What the server says of a stream.
+ * @typedef {object} Stream  The stream object of the server.
  * @property {string} id
  * @property {string} name
  * @property {string} stream_key
@@ -54,14 +54,14 @@
  * @property {number} [step]
  * @property {[number, number]} [span]  The part of the range that a slider covers.
  * @property {Choice[]} [choices]
- * @property {number} [most]            How many items at most.
+ * @property {number} [most]            The maximum number of items.
  * @property {string[]} [suggestions]
  *
- * @typedef {object} Problem  Something that went wrong, in words.
+ * @typedef {object} Problem  An error for the user.
  * @property {"network" | "key" | "missing" | "busy" | "refused" | "server" | "media"} kind
  * @property {string} text         What happened.
  * @property {string} advice       What to do.
- * @property {number} [wait]       After how many milliseconds the server wants to be asked again.
+ * @property {number} [wait]       Milliseconds after which to retry.
  * @property {{path: string, reason: string}[]} [fields]
  */
 export {};

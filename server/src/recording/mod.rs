@@ -12,10 +12,10 @@ use dreamframe::transport::{Egress, Subscription, VideoCodec};
 
 use self::ring::{Keep, Ring};
 
-/// The most that is remembered of a stream at any time.
+/// The longest duration that is kept of a stream at any time.
 pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 
-/// Bytes that are remembered of a stream; ten seconds at 20 Mbit/s.
+/// The maximum number of bytes kept of a stream; ten seconds at 20 Mbit/s.
 const RING_BYTES: usize = 25 << 20;
 
 /// The longest recording from one moment to another, in time and bytes.
@@ -25,7 +25,7 @@ const RECORDING_BYTES: usize = 128 << 20;
 /// How far apart key frames are: a recording starts with one.
 const KEY_FRAMES: Duration = Duration::from_secs(2);
 
-/// What watches a stream and remembers. Stops when it is dropped.
+/// Records a stream. Stops when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     ring: Arc<Mutex<Ring>>,
@@ -33,7 +33,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Remembers the last [`LONGEST`] of a stream from now on.
+    /// Keeps the last [`LONGEST`] of a stream from now on.
     ///
     /// # Errors
     ///
@@ -58,18 +58,18 @@ impl Recorder {
         Ok(Self { ring, task })
     }
 
-    /// Returns the last `time` as an MP4 file, from the key frame before on; all of it where less is remembered.
+    /// Returns the last `time` as an MP4 file, from the key frame before on; all of it if less is available.
     ///
     /// # Errors
     ///
-    /// `NotFound` where nothing was seen yet.
+    /// `NotFound` if no picture was recorded yet.
     pub(crate) async fn movie(&self, time: Duration) -> Result<Vec<u8>> {
         let units = lock(&self.ring).last(time);
         let made = tokio::task::spawn_blocking(move || movie::movie(&units)).await;
         made.unwrap_or_else(|error| Err(dreamframe::Error::new(dreamframe::ErrorKind::Internal, error.to_string())))
     }
 
-    /// Returns whether pictures are still taken.
+    /// Returns whether pictures are still recorded.
     pub(crate) fn is_running(&self) -> bool {
         !self.task.is_finished()
     }

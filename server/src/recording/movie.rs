@@ -1,4 +1,4 @@
-//! Writes an MP4 file of coded pictures, with the index in front.
+//! Writes an MP4 file of encoded pictures, with the index in front.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::media::coded::{CodedPicture, TIMESCALE, ticks};
 /// The duration of a picture that is the only one.
 const ALONE: Duration = Duration::from_millis(100);
 
-/// Makes a file of pictures of which the first is a key frame.
+/// Creates a file of pictures of which the first is a key frame.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub(super) fn movie(units: &[AccessUnit]) -> Result<Vec<u8>> {
         if let Some(next) = units.get(at + 1) {
             duration = since(next).saturating_sub(since(unit)).max(1);
         }
-        // Said again only where it changes.
+        // Repeated only if it changes.
         let new = picture.sets.filter(|sets| known.as_ref() != Some(sets));
         let sample_entry = new.as_ref().map(|sets| sets.sample_entry()).transpose()?;
         known = new.or(known);

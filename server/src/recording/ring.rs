@@ -1,4 +1,4 @@
-//! A ring buffer of coded pictures, bounded in time and bytes, which always begins with a key frame.
+//! A ring buffer of encoded pictures, bounded in time and bytes, which always begins with a key frame.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) enum Keep {
     Oldest(Duration),
 }
 
-/// A bounded row of pictures.
+/// A bounded queue of pictures.
 #[derive(Debug)]
 pub(super) struct Ring {
     keep: Keep,
@@ -30,7 +30,7 @@ impl Ring {
         Self { keep, max_bytes, units: VecDeque::new(), bytes: 0, full: false }
     }
 
-    /// Takes the next picture. Says whether any more can come.
+    /// Adds the next picture. Returns whether more can be added.
     pub(super) fn push(&mut self, unit: AccessUnit) -> bool {
         if self.full || (self.units.is_empty() && !unit.key) {
             return !self.full;
@@ -46,13 +46,13 @@ impl Ring {
         self.bytes += unit.data.len();
         self.units.push_back(unit);
         if let Keep::Newest(time) = self.keep {
-            self.forget(time);
+            self.drop_old(time);
         }
         true
     }
 
     /// Drops what precedes the last key frame from which `time` can still be shown, or more without room.
-    fn forget(&mut self, time: Duration) {
+    fn drop_old(&mut self, time: Duration) {
         let newest = self.units.back().map_or(Timestamp(0), |unit| unit.at);
         let limit = newest.0.saturating_sub(nanos(time));
         loop {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_before_a_key_frame_is_not_kept() {
+    fn pictures_before_a_key_frame_are_not_kept() {
         let mut ring = Ring::new(Keep::Newest(SECOND), 1000);
         assert!(ring.push(unit(SECOND, false, 10)));
         assert!(ring.last(SECOND).is_empty());
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_never_holds_more_than_it_may_and_starts_with_a_key_frame(
+        fn ring_stays_within_its_limits_and_starts_with_a_key_frame(
             units in prop::collection::vec((0..500_u64, prop::bool::weighted(0.1), 1..400_usize), 0..200),
         ) {
             let mut ring = Ring::new(Keep::Newest(SECOND), 2000);

@@ -1,4 +1,4 @@
-//! Routes for older clients, and for those that ask for the caller's key.
+//! Routes for older clients, and for those that request the caller's key.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) async fn prompts(
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// `POST /v1/api-key`: returns the key that was sent; clients get no other.
+/// `POST /v1/api-key`: returns the key that was sent; no keys are issued.
 pub(crate) async fn api_key(_: Caller, State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let key = sent_key(&headers).filter(|_| !app.config.keys.is_open()).unwrap_or(ANY_KEY);
     json(StatusCode::OK, &json!({ "apiKey": key }))

@@ -11,7 +11,7 @@ use crate::app::{App, Counters};
 use crate::auth::Caller;
 use crate::streams::Stream;
 
-/// `GET /metrics`, in the Prometheus text format, with any key: it names all streams by their ids.
+/// `GET /metrics`, in the Prometheus text format. Any key gives access: the metrics contain the ids of all streams.
 pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Caller) -> Response {
     (HEADERS, text(&app)).into_response()
 }

@@ -1,5 +1,5 @@
-//! The description of the API, for programs: OpenAPI 3.1, made of the route table, the parameters' own schema, and the
-//! schemas of bodies in this file.
+//! The description of the API, for programs: OpenAPI 3.1, generated from the route table, the parameters' schema, and
+//! the schemas of bodies in this file.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ fn paths() -> Value {
     Value::Object(paths)
 }
 
-/// Makes a path item that has the parameters of the path alone.
+/// Creates a path item that has only the parameters of the path.
 fn path_parameters(route: &Route) -> Map<String, Value> {
     let parameter = |name: &str| {
         let what = PATH_PARAMETERS.iter().find(|(known, _)| *known == name).map_or(name, |(_, what)| what);
@@ -75,7 +75,7 @@ fn path_parameters(route: &Route) -> Map<String, Value> {
     is_named.then(|| ("parameters".to_owned(), Value::from(parameters))).into_iter().collect()
 }
 
-/// An object that has all of `properties`, and nothing else where `closed`.
+/// An object that requires all of `properties`, and allows no others if `closed`.
 fn object(properties: Value, closed: bool) -> Value {
     let required: Vec<_> = properties.as_object().into_iter().flat_map(|map| map.keys().cloned()).collect();
     let mut object = json!({"type": "object", "required": required, "properties": properties});
@@ -134,7 +134,7 @@ fn request() -> Value {
     })
 }
 
-/// The parameters, as the engine describes them: every one may be missing, and others have no effect.
+/// The parameters, as the engine describes them: all are optional, and unknown ones are ignored.
 fn wanted() -> Value {
     let mut params = schema().clone();
     if let Some(params) = params.as_object_mut() {

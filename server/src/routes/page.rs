@@ -40,7 +40,7 @@ impl File {
         Self { name, kind, bytes, tag: OnceLock::new() }
     }
 
-    /// A strong entity tag, worked out once.
+    /// A strong entity tag, computed once.
     fn tag(&self) -> &str {
         self.tag.get_or_init(|| {
             let digest = Sha256::digest(self.bytes);
@@ -89,7 +89,7 @@ files! {
     "stage.js" is SCRIPT,
 }
 
-/// The content security policy of both documents: files and requests of this server alone, local pictures and video.
+/// The content security policy of both documents: files and requests of this server only, local pictures and video.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
@@ -98,13 +98,13 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 
 /// The query of `/`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct PageQuery {
     /// The playback id of a stream, which the player then shows.
     v: Option<String>,
 }
 
 /// `GET /`: the page; with `?v=<playback id>` the player.
-pub(crate) async fn page(asked: Result<Query<Asked>, QueryRejection>, headers: HeaderMap) -> Response {
+pub(crate) async fn page(asked: Result<Query<PageQuery>, QueryRejection>, headers: HeaderMap) -> Response {
     if asked.is_ok_and(|Query(asked)| asked.v.is_some()) {
         return document(&PLAYER, "*", &headers);
     }
@@ -198,7 +198,7 @@ fn answer(file: &'static File, asked: &HeaderMap) -> Response {
     if let Ok(tag) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, tag);
     }
-    // Asked for again each time, and answered in a line: another version of the program has other files.
+    // Revalidated each time with a short response, since another version of the program has other files.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -264,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_root_is_the_page_and_with_a_playback_id_the_player() {
-        let asked = |v: Option<&str>| Ok(Query(Asked { v: v.map(str::to_owned) }));
+        let asked = |v: Option<&str>| Ok(Query(PageQuery { v: v.map(str::to_owned) }));
         let policy =
             |response: &Response| response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
         let page = page(asked(None), HeaderMap::new()).await;
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn models_say_whether_an_adapter_fits() {
+    fn models_list_whether_an_adapter_is_compatible() {
         assert_eq!(model("demo", &[])["ip_adapter"], false);
         assert_eq!(model("Lykon/dreamshaper-8", &[])["ip_adapter"], true);
     }

@@ -15,7 +15,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::recording::LONGEST;
 
-/// The shortest recording that can be asked for, and the usual one, in seconds.
+/// Minimum and default duration of a recording, in seconds.
 const SHORTEST: u64 = 3;
 const USUAL: u64 = 5;
 

@@ -24,8 +24,7 @@ use crate::scope::sessions::{self, Session};
 /// Candidates in one request; a browser sends one at a time.
 const MOST_CANDIDATES: usize = 64;
 
-/// The router of Scope's routes. Scope itself asks for no key; here a server with keys asks for one below all of
-/// `/api/v1`.
+/// The router of Scope's routes. Scope itself requires no key; a server with keys requires one for all of `/api/v1`.
 pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     table::router(app, table(), |error| Detail::from(error).into_response())
         .route("/api/v1/{*rest}", any(no_route))
@@ -63,7 +62,7 @@ pub(super) fn table() -> Vec<Route> {
     routes
 }
 
-/// Makes a route of Scope's API.
+/// Creates a route of Scope's API.
 pub(super) fn key<H, T>(verb: Verb, path: &'static str, handler: H, summary: &'static str) -> Route
 where
     H: Handler<T, Arc<App>>,
@@ -74,7 +73,7 @@ where
 
 async fn ice_servers(State(app): State<Arc<App>>) -> Json<Value> {
     let server = |server: &IceServer| {
-        // The caller has a key, and publishes.
+        // The caller has a key, and so may publish.
         let IceServer { urls, username, credential, .. } = server.for_publisher();
         let mut out = Map::from_iter([("urls".to_owned(), json!(urls))]);
         let secrets = [("username", username), ("credential", credential)];
@@ -153,9 +152,9 @@ async fn candidates(
         }
     }
     if let Ok(fragment) = Fragment::parse(&text) {
-        // One that cannot be used is no reason to end: another may do.
+        // An invalid candidate is not fatal: another may work.
         if let Err(error) = peer.add_candidates(&fragment).await {
-            tracing::debug!(%error, "candidates were not taken");
+            tracing::debug!(%error, "candidates were rejected");
         }
     }
     Ok(StatusCode::NO_CONTENT)
@@ -170,7 +169,7 @@ async fn end(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>
 }
 
 async fn load(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Result<Json<Value>, Detail> {
-    // Either form lists pipelines; what Scope chains, this server has in one: the last of them gives the pictures.
+    // Both forms list pipelines. This server runs one pipeline: the last of a chain.
     let nodes = body.get("pipelines").and_then(Value::as_array);
     let node = nodes.and_then(|nodes| nodes.last()).and_then(Value::as_object);
     let (id, load_params) = match node {
@@ -195,7 +194,7 @@ async fn schemas(State(app): State<Arc<App>>) -> Json<Value> {
     Json(catalogue::schemas(&app.config.default_params()))
 }
 
-/// Models are installed by the operator, so clients have nothing to wait for.
+/// Models are installed by the operator, so clients do not have to wait for a download.
 async fn models() -> Json<Value> {
     Json(json!({ "downloaded": true, "progress": null }))
 }
@@ -205,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offer_without_video_to_send_is_told_by_its_direction() {
+    fn offer_without_video_to_send_is_detected_by_direction() {
         let sdp = |direction: &str| {
             format!(
                 "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=recvonly\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na={direction}\r\n"

@@ -61,7 +61,7 @@ async fn start(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) ->
     Ok(Json(status))
 }
 
-/// The pipeline of a graph's first node that is one.
+/// The pipeline of the first node of a graph that is a pipeline.
 fn graph_pipeline(graph: &Map<String, Value>) -> Result<&'static Pipeline, Detail> {
     let nodes = graph.get("nodes").and_then(Value::as_array).into_iter().flatten();
     let id = nodes.filter_map(|node| node.get("pipeline_id").and_then(Value::as_str)).next();
@@ -151,7 +151,7 @@ async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Json<Value> {
     Json(json!({ "sessions": sessions, "gpu": gpu }))
 }
 
-/// The caller's sessions without a browser: one at most, but for those that start at the same moment.
+/// The caller's sessions without a browser: at most one, unless several start simultaneously.
 fn headless(app: &App, caller: &Caller) -> Vec<Arc<Session>> {
     let mut sessions = app.scope.sessions(caller);
     sessions.retain(|session| session.is_headless());

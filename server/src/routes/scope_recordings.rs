@@ -56,7 +56,7 @@ async fn stop(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String
     Ok(Json(json!({ "status": "ok", "message": "Recording stopped" })))
 }
 
-/// Ends the recording, if it is under way, and gives it.
+/// Ends the recording, if one is in progress, and returns it.
 async fn movie(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Detail> {
     let none = || Detail::not_found("No recording available");
     let session = session(&app, &caller, &id)?;

@@ -47,8 +47,8 @@ pub(crate) async fn events(
     let stream = app.streams.by_id(&id).ok_or_else(ApiError::no_stream)?;
     let is_owner = is_owner(&app, &headers, &stream);
     let rooms = [
-        room(&stream.listeners, "listeners of a stream's status", MOST_LISTENERS_OF_ONE)?,
-        room(&app.listeners, "listeners of the status of streams", MOST_LISTENERS)?,
+        acquire(&stream.listeners, "listeners of a stream's status", MOST_LISTENERS_OF_ONE)?,
+        acquire(&app.listeners, "listeners of the status of streams", MOST_LISTENERS)?,
     ];
     let stream = Arc::downgrade(&stream);
     drop(app);
@@ -66,12 +66,12 @@ pub(crate) async fn events(
 }
 
 /// Takes a permit for a listener, which holds it until it disconnects.
-fn room(rooms: &Arc<Semaphore>, what: &str, most: usize) -> ApiResult<OwnedSemaphorePermit> {
+fn acquire(rooms: &Arc<Semaphore>, what: &str, most: usize) -> ApiResult<OwnedSemaphorePermit> {
     let full = |_| ApiError::limit(StatusCode::TOO_MANY_REQUESTS, what, most, RETRY_SECONDS);
     rooms.clone().try_acquire_owned().map_err(full)
 }
 
-/// Returns true for a request with the key of the stream's owner. Clients also send none, or others.
+/// Returns true for a request with the key of the stream's owner. Other clients send none or another key.
 fn is_owner(app: &App, headers: &HeaderMap, stream: &Stream) -> bool {
     app.config.keys.caller(headers).is_ok_and(|caller| stream.author == caller.name())
 }

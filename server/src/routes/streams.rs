@@ -90,7 +90,7 @@ async fn delete(app: &App, caller: &Caller, id: &str) -> ApiResult {
     Ok(json(StatusCode::OK, &json!({"success": true, "data": {}})))
 }
 
-/// Refuses a model that is not installed, which needs a look at the disk.
+/// Rejects a model that is not installed, which requires disk access.
 pub(super) async fn checked(app: &Arc<App>, request: Request) -> Result<Request, ApiError> {
     if let Some(id) = request.params.get("model_id").and_then(|id| id.as_str()) {
         let (app, id) = (app.clone(), id.to_owned());

@@ -1,5 +1,5 @@
-//! Rows of the route table. The router and the OpenAPI document are both made from them, so that neither can have a route
-//! that the other lacks.
+//! Rows of the route table. The router and the OpenAPI document are both generated from them, so that they list the
+//! same routes.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::error::ApiError;
 
-/// A route: a path, its methods, and what handles them.
+/// A route: a path, its methods, and their handlers.
 #[derive(Debug)]
 pub(crate) struct Route {
     path: &'static str,
@@ -38,11 +38,11 @@ pub(crate) enum Verb {
 /// The credential that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// An API key, where the server has keys. The router checks it before it calls the handler.
+    /// An API key, if the server has keys. The router checks it before it calls the handler.
     Key,
     /// A secret in the path, such as a stream key, which the handler looks up.
     Path,
-    /// Nothing.
+    /// None.
     Open,
 }
 
@@ -58,10 +58,10 @@ pub(crate) enum Tag {
 /// Writes the answer to a refused request, in the form of the API that the routes belong to.
 type Refuse = fn(ApiError) -> Response;
 
-/// What one method of a route does, as the OpenAPI document describes it.
+/// The operation of one method of a route, as in the OpenAPI document.
 #[derive(Debug)]
 pub(crate) struct Operation {
-    /// None for an operation that the document leaves out.
+    /// `None` for an operation that is not documented.
     tag: Option<Tag>,
     summary: &'static str,
     query: Option<Value>,
@@ -69,7 +69,7 @@ pub(crate) struct Operation {
     responses: Map<String, Value>,
 }
 
-/// Makes a route of one method.
+/// Creates a route of one method.
 pub(crate) fn route<H, T>(verb: Verb, path: &'static str, access: Access, handler: H, operation: Operation) -> Route
 where
     H: Handler<T, Arc<App>>,
@@ -78,7 +78,7 @@ where
     Route { path, access, operations: vec![(verb, operation)], handler: on(verb.filter(), handler) }
 }
 
-/// Makes a route whose handler gets every method and answers those that it has not.
+/// Creates a route whose handler receives every method, and rejects unsupported ones.
 pub(crate) fn all_methods<H, T>(
     path: &'static str,
     access: Access,
@@ -92,7 +92,7 @@ where
     Route { path, access, operations, handler: any(handler) }
 }
 
-/// Makes the router of `routes`. `refuse` writes the answer to requests without a key.
+/// Creates the router of `routes`. `refuse` writes the answer to requests without a key.
 pub(crate) fn router(app: &Arc<App>, routes: Vec<Route>, refuse: Refuse) -> Router<Arc<App>> {
     routes.into_iter().fold(Router::new(), |router, route| {
         let handler = match route.access {
@@ -103,7 +103,7 @@ pub(crate) fn router(app: &Arc<App>, routes: Vec<Route>, refuse: Refuse) -> Rout
     })
 }
 
-/// Refuses a request without a key; the handler gets the [`Caller`](crate::auth::Caller) whose key it is.
+/// Refuses a request without a key; the handler receives the [`Caller`](crate::auth::Caller) of the key.
 async fn check_key(State((app, refuse)): State<(Arc<App>, Refuse)>, mut request: Request, next: Next) -> Response {
     match app.config.keys.caller(request.headers()) {
         Ok(caller) => {
@@ -172,12 +172,12 @@ impl Tag {
 }
 
 impl Operation {
-    /// Makes an operation that the document describes.
+    /// Creates an operation that the document describes.
     pub(crate) fn new(tag: Tag, summary: &'static str) -> Self {
         Self { tag: Some(tag), summary, query: None, body: None, responses: Map::new() }
     }
 
-    /// Makes an operation that the document leaves out: an alias for older clients, the page, or another API's.
+    /// Creates an operation that is not documented: an alias for older clients, the page, or another API's.
     pub(crate) fn unlisted(summary: &'static str) -> Self {
         Self { tag: None, summary, query: None, body: None, responses: Map::new() }
     }
@@ -239,7 +239,7 @@ impl Operation {
         self
     }
 
-    /// Adds the errors with which this may be refused, in the API's form.
+    /// Adds the errors that this operation may return, in the API's form.
     pub(crate) fn errors(self, statuses: &[u16]) -> Self {
         let add = |this: Self, status: &u16| this.content(*status, "Refused", "application/json", &reference("Error"));
         statuses.iter().fold(self, add)

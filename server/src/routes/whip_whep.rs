@@ -16,18 +16,18 @@ use crate::http::{SHORT_BODY_TIME, read_body_within};
 use crate::streams::Stream;
 use crate::urls::{Urls, playback_path, whep_path};
 
-/// A request with its body, as the library's endpoints take it.
+/// A request with its body, as the library's endpoints accept it.
 type Whole = axum::http::Request<Bytes>;
 
-/// The kind of a path: who uses it, and by which secret.
+/// The kind of a path: its users, and the secret in it.
 pub(crate) trait Role: 'static {
     /// Finds the stream by the secret in the path.
     fn find(app: &App, secret: &str) -> Option<Arc<Stream>>;
 
-    /// The addresses that answers name.
+    /// The addresses in responses.
     fn links(stream: &Stream, urls: &Urls) -> Links;
 
-    /// Lets the stream's endpoint answer.
+    /// Passes the request to the stream's endpoint.
     fn answer(
         stream: &Stream,
         request: Whole,
@@ -47,7 +47,7 @@ pub(crate) enum Whip {}
 #[derive(Debug)]
 pub(crate) enum Whep {}
 
-/// Watching by playback id, which viewers may have: it does not allow publishing or changing parameters.
+/// Watching by playback id, which may be shared with viewers: it does not allow publishing or changing parameters.
 #[derive(Debug)]
 pub(crate) enum Playback {}
 
@@ -93,8 +93,8 @@ impl Role for Whep {
     }
 
     fn accepted(stream: &Arc<Stream>) {
-        // A publisher that comes later finds the model loaded. Without room for it the viewer waits with the loading
-        // picture.
+        // So that the model is loaded when a publisher connects. At the limit of sessions, the viewer sees the
+        // placeholder.
         let _ = stream.wake();
     }
 }
@@ -145,7 +145,7 @@ pub(crate) async fn session<R: Role>(
 
 async fn handle<R: Role>(app: &App, urls: &Urls, secret: &str, session: Option<&str>, request: Request) -> Response {
     let Some(stream) = R::find(app, secret) else {
-        // Players know by these words that the stream may come later.
+        // Players recognize by this text that the stream may start later.
         let text = "Stream is offline: there is no stream at this address";
         return to_axum(refusal(StatusCode::NOT_FOUND, text));
     };

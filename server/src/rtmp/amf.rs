@@ -1,9 +1,9 @@
 //! AMF0: the encoding of values in RTMP commands. Nesting and size are bounded, since the peer chooses both.
 
-/// Objects within objects; real commands have two.
+/// Maximum nesting of objects; real commands have two levels.
 const MAX_DEPTH: usize = 8;
 
-/// A value of AMF0, as far as RTMP uses them.
+/// An AMF0 value, as far as RTMP uses them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     Number(f64),
@@ -30,7 +30,7 @@ impl Value {
         parts.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// Makes an object of text.
+    /// Creates an object of text.
     pub(super) fn texts<const N: usize>(parts: [(&str, &str); N]) -> Self {
         Self::Object(parts.map(|(name, text)| (name.to_owned(), Self::Text(text.to_owned()))).into())
     }
@@ -85,7 +85,7 @@ pub(super) fn write(values: &[Value]) -> Vec<u8> {
     out
 }
 
-/// Reads all values; `None` where they are cut off, too deep, or of a kind that RTMP does not use.
+/// Reads all values; `None` if they are cut off, too deep, or of a kind that RTMP does not use.
 pub(super) fn read(bytes: &[u8]) -> Option<Vec<Value>> {
     let mut reader = Reader { rest: bytes };
     let mut values = Vec::new();
@@ -128,13 +128,13 @@ impl<'a> Reader<'a> {
             [3] => self.object(depth)?,
             [5 | 6] => Value::Null,
             [8] => {
-                // The count is only a hint: the end marker counts.
+                // The count is only a hint: the end marker is authoritative.
                 self.take(4)?;
                 self.object(depth)?
             }
             [10] => {
                 let len = u32::from_be_bytes(self.number()?);
-                // Each takes at least a byte, so that a number alone allocates nothing.
+                // Each element takes at least a byte, so that the count alone allocates nothing.
                 let values = (0..len).map(|_| self.value(depth)).collect::<Option<_>>()?;
                 Value::Array(values)
             }
@@ -188,7 +188,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(values in prop::collection::vec(values(), 0..6)) {
+        fn values_round_trip(values in prop::collection::vec(values(), 0..6)) {
             prop_assert_eq!(read(&write(&values)), Some(values));
         }
 

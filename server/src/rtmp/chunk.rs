@@ -18,10 +18,10 @@ const MAX_STREAMS: usize = 32;
 /// The default of the protocol.
 const FIRST_CHUNK_SIZE: usize = 128;
 
-/// Times from here on have a field of their own.
+/// Timestamps from here on are in an extended field.
 const EXTENDED: u32 = 0xFF_FFFF;
 
-/// The kinds of messages that are known here.
+/// The supported types of messages.
 pub(super) mod kind {
     pub(in super::super) const SET_CHUNK_SIZE: u8 = 1;
     pub(in super::super) const ABORT: u8 = 2;
@@ -46,7 +46,7 @@ pub(super) struct Message {
     pub(super) body: Bytes,
 }
 
-/// Puts messages together.
+/// Assembles messages.
 #[derive(Debug)]
 pub(super) struct ChunkReader {
     buffer: BytesMut,
@@ -59,7 +59,7 @@ pub(super) struct ChunkReader {
     open: Option<(u32, usize)>,
 }
 
-/// A message that is on its way.
+/// An incomplete message.
 #[derive(Debug, Default)]
 struct ChunkStream {
     header: Header,
@@ -67,7 +67,7 @@ struct ChunkStream {
 }
 
 impl ChunkStream {
-    /// Adds bytes to the message, in memory that never is more than the message needs in the end.
+    /// Appends bytes to the message, allocating no more memory than the complete message needs.
     fn take(&mut self, bytes: &[u8]) {
         let needed = self.body.len() + bytes.len();
         if needed > self.body.capacity() {
@@ -113,7 +113,7 @@ impl ChunkReader {
         self.max_message = max_message;
     }
 
-    /// Takes bytes from the network; to be followed by [`next`](Self::next) until that has nothing more.
+    /// Accepts bytes from the network. Call [`next`](Self::next) afterwards until it returns `None`.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -128,7 +128,7 @@ impl ChunkReader {
                     None => return Ok(None),
                 },
             };
-            // The received part of a chunk is moved at once, so that nothing is buffered twice.
+            // The received part of a chunk is moved immediately, so that nothing is buffered twice.
             let bytes = self.buffer.split_to(left.min(self.buffer.len()));
             let stream = self.streams.entry(id).or_default();
             stream.take(&bytes);
@@ -267,7 +267,7 @@ impl Fields<'_> {
     }
 }
 
-/// Cuts messages into chunks.
+/// Splits messages into chunks.
 #[derive(Debug)]
 pub(super) struct ChunkWriter {
     chunk_size: usize,
@@ -278,7 +278,7 @@ impl ChunkWriter {
         Self { chunk_size: FIRST_CHUNK_SIZE }
     }
 
-    /// Says to the peer that chunks are larger from now on.
+    /// Announces a larger chunk size to the peer.
     pub(super) fn set_chunk_size(&mut self, size: u32, out: &mut Vec<u8>) {
         self.control(kind::SET_CHUNK_SIZE, &size.to_be_bytes(), out);
         self.chunk_size = size as usize;
@@ -336,7 +336,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_cut_into_chunks_is_put_together(
+        fn chunked_messages_round_trip(
             sizes in prop::collection::vec((any::<u32>(), 0..3000_usize, 2..63_u8), 1..20),
             chunk_size in 1..2000_u32,
             piece in 1..500_usize,
@@ -345,7 +345,7 @@ mod tests {
             writer.set_chunk_size(chunk_size, &mut bytes);
             for (time, len, id) in sizes {
                 let message = message(9, time, len);
-                // Few streams, as everywhere.
+                // Few chunk streams, as in practice.
                 writer.write(2 + id % 4, &message, &mut bytes);
                 sent.push(message);
             }
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn messages_of_two_streams_may_alternate() {
-        // Two of 200 bytes in chunks of 128, a piece of each by turns.
+        // Two of 200 bytes in chunks of 128, alternating.
         let (a, b) = (message(8, 0, 200), message(9, 0, 200));
         let (mut first, mut second) = (Vec::new(), Vec::new());
         ChunkWriter::new().write(4, &a, &mut first);
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_are_begun_anew_give_their_memory_back() {
+    fn restarted_messages_free_their_memory() {
         let mut reader = ChunkReader::new(MAX_MESSAGE);
         reader.chunk_size = MAX_MESSAGE;
         let held = |reader: &ChunkReader| reader.streams.values().map(|stream| stream.body.capacity()).sum::<usize>();
@@ -419,7 +419,7 @@ mod tests {
             reader.push(&vec![0; len]);
             assert!(reader.next().unwrap().is_none());
         };
-        // A message is aborted before its end, and begun again with a byte, on every chunk stream.
+        // On every chunk stream, a message is replaced before its end by a new one with one byte.
         for id in 3..30 {
             begin(&mut reader, id, MAX_MESSAGE - 1);
             begin(&mut reader, id, 1);
@@ -437,14 +437,14 @@ mod tests {
     }
 
     #[test]
-    fn half_messages_on_many_streams_hold_little_together() {
+    fn memory_of_incomplete_messages_is_limited_in_total() {
         let mut reader = ChunkReader::new(MAX_MESSAGE);
         let mut size = Vec::new();
         ChunkWriter::new().control(kind::SET_CHUNK_SIZE, &0x40_0000_u32.to_be_bytes(), &mut size);
         reader.push(&size);
         let refused = (3..30_u8).find_map(|id| {
             reader.push(&[id, 0, 0, 0, 0x3F, 0xFF, 0xFF, 9, 1, 0, 0, 0]);
-            // All but whole: the last chunk of each is missing.
+            // Incomplete: the last chunk of each is missing.
             reader.chunk_size = MAX_MESSAGE - 2;
             reader.push(&vec![0; MAX_MESSAGE - 2]);
             reader.next().err()

@@ -10,15 +10,15 @@ use super::amf::{self, Value};
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-/// AVC, as the lower half of a video tag's first byte.
+/// AVC, in the lower half of a video tag's first byte.
 const AVC: u8 = 7;
 /// Set in the first byte of a video tag that names its codec by four letters.
 const EXTENDED: u8 = 0x80;
 
-/// Why a video tag is not used.
+/// The reason for ignoring a video tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FlvError {
-    /// It ends early, or its lengths do not fit.
+    /// It is truncated, or its lengths are inconsistent.
     #[error("invalid video tag")]
     Broken,
     /// It is not H.264.
@@ -29,14 +29,14 @@ pub enum FlvError {
     ParameterSets,
 }
 
-/// A coded picture out of a tag.
+/// An encoded picture from a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Annex B, with the parameter sets before a key frame.
     pub data: Bytes,
     /// Whether the tag calls it a key frame.
     pub key: bool,
-    /// Milliseconds from its decoding to its showing; not zero where a publisher uses B-frames.
+    /// Composition time: milliseconds from decoding to display; nonzero if a publisher uses B-frames.
     pub delay: i32,
 }
 
@@ -52,7 +52,7 @@ impl VideoReader {
     ///
     /// # Errors
     ///
-    /// Those of [`FlvError`]; the next tag may be good again.
+    /// See [`FlvError`]; the next tag may be valid again.
     pub fn read(&mut self, tag: &[u8]) -> Result<Option<Picture>, FlvError> {
         let (&first, rest) = tag.split_first().ok_or(FlvError::Broken)?;
         let key = first >> 4 & 7 == 1;
@@ -80,7 +80,7 @@ impl VideoReader {
         }
     }
 
-    /// Keeps the sets of an `AVCDecoderConfigurationRecord`.
+    /// Stores the sets of an `AVCDecoderConfigurationRecord`.
     fn configure(&mut self, record: &[u8]) -> Result<(), FlvError> {
         let (head, mut rest) = record.split_first_chunk::<5>().ok_or(FlvError::Broken)?;
         let [_, _, _, _, lengths] = *head;
@@ -99,7 +99,7 @@ impl VideoReader {
     }
 
     fn picture(&self, mut units: &[u8], key: bool, delay: i32) -> Result<Option<Picture>, FlvError> {
-        // Before the sets nothing can be decoded.
+        // Without the sets nothing can be decoded.
         if self.length_bytes == 0 {
             return Ok(None);
         }
@@ -115,12 +115,12 @@ impl VideoReader {
                 data.extend_from_slice(unit);
             }
         }
-        // Parameter sets alone, or units of no length, are no picture.
+        // Parameter sets alone, or units without bytes, are not a picture.
         Ok((data.len() > begin).then(|| Picture { data: data.into(), key, delay }))
     }
 }
 
-/// Takes a unit with its length before it.
+/// Reads a unit with its length before it.
 fn take_unit<'a>(rest: &mut &'a [u8], length_bytes: usize) -> Option<&'a [u8]> {
     let (length, after) = rest.split_at_checked(length_bytes)?;
     let length = length.iter().fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
@@ -242,7 +242,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read_as_the_same_units(
+        fn written_units_round_trip(
             units in prop::collection::vec(prop::collection::vec(4..255_u8, 1..60), 1..5),
             key in any::<bool>(),
         ) {
@@ -286,14 +286,14 @@ mod tests {
             }
             [&tag[..], &[1, 0, 4], &PPS].concat()
         };
-        // One that is too long, too many, too many bytes in all, and a unit that is not a set.
+        // One that is too long, too many, too many bytes in total, and a unit that is not a set.
         let long = [&SPS[..], &[7; 5000]].concat();
         let much: Vec<_> =
             (0..20_u8).map(|at| [&[0x67, 66, 0, 31, 0, 0x80 | at << 2][..], &[7; 4000]].concat()).collect();
         for sets in [&[long][..], &much, &[vec![0x65; 400]]] {
             let mut reader = VideoReader::default();
             assert!(reader.read(&record(sets)).is_err(), "{} sets", sets.len());
-            // Nothing of it is kept: before the sets there is no picture.
+            // None of it is stored: without the sets there is no picture.
             assert_eq!(reader.read(&[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]), Ok(None));
         }
         assert_eq!(VideoReader::default().read(&record(&[SPS.to_vec()])), Ok(None));

@@ -13,7 +13,7 @@ const VERSION: u8 = 3;
 #[derive(Debug)]
 pub(super) struct Handshake {
     received: Vec<u8>,
-    // Whether the other's packet was given back.
+    // Whether the other side's packet was echoed.
     echoed: bool,
 }
 
@@ -26,7 +26,7 @@ impl Handshake {
         Self { received: Vec::new(), echoed: false }
     }
 
-    /// Takes bytes of the other side, and answers; returns what follows the handshake once it is complete.
+    /// Accepts bytes of the other side, and answers; returns the bytes after the handshake once it is complete.
     pub(super) fn input(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Option<Vec<u8>>, RtmpError> {
         self.received.extend_from_slice(bytes);
         match self.received.first() {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_sides_agree_whatever_the_pieces() {
+    fn handshake_completes_for_any_fragmentation() {
         for piece in [1, 700, 5000] {
             let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
             let mut client = Handshake::start(&mut to_server);

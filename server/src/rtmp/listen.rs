@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::RtmpError;
 use super::flv::{FlvError, VideoReader};
 use super::publisher::{Event, Publisher};
-use super::waiting::{Place, Waiting};
+use super::waiting::{Waiting, WaitingPermit};
 
 /// Authenticates publishers.
 pub(crate) trait Authenticator: Send + Sync + fmt::Debug {
@@ -27,7 +27,7 @@ pub(crate) trait Authenticator: Send + Sync + fmt::Debug {
 
 /// A publication to a stream, until this is dropped.
 pub(crate) trait Publication: Send + Sync + fmt::Debug {
-    /// Takes a coded picture. Must not wait.
+    /// Receives an encoded picture. Must not block.
     fn access_unit(&self, unit: AccessUnit);
 
     /// Waits until the publisher must disconnect: another replaced it, or the stream ended.
@@ -37,15 +37,15 @@ pub(crate) trait Publication: Send + Sync + fmt::Debug {
 /// The limits of a peer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Connections at once that have not shown a key that is known. Those that have are one for each stream.
+    /// Maximum number of connections without a known key. There is one further connection per stream with a key.
     pub(crate) waiting: usize,
-    /// The same of one address, or of one network of IPv6 (`/64`).
+    /// The same for one address, or one IPv6 network (`/64`).
     pub(crate) waiting_per_address: usize,
-    /// From the connection to the end of the handshake.
+    /// Timeout from the connection to the end of the handshake.
     pub(crate) handshake: Duration,
-    /// From the connection to a key that is known.
+    /// Timeout from the connection to a known key.
     pub(crate) admission: Duration,
-    /// Without a byte.
+    /// Timeout without a byte.
     pub(crate) idle: Duration,
     /// The longest time without a message of video or audio, once a key was accepted.
     pub(crate) silence: Duration,
@@ -64,10 +64,10 @@ impl Default for Limits {
     }
 }
 
-/// Bytes that are read at once.
+/// Bytes per read.
 const READ: usize = 32 << 10;
 
-/// Takes publishers until it is dropped, which ends their connections.
+/// Accepts publishers until it is dropped, which ends their connections.
 pub(crate) async fn listen(authenticator: Arc<dyn Authenticator>, listener: TcpListener, limits: Limits) {
     let waiting = Waiting::new(limits.waiting, limits.waiting_per_address);
     let mut connections = JoinSet::new();
@@ -122,7 +122,7 @@ enum Ended {
 async fn serve(
     authenticator: &dyn Authenticator,
     mut socket: TcpStream,
-    from: (SocketAddr, Place),
+    from: (SocketAddr, WaitingPermit),
     limits: Limits,
 ) -> Result<(), Ended> {
     let _ = socket.set_nodelay(true);
@@ -135,7 +135,7 @@ async fn serve(
     if let Some(reason) = reason {
         publisher.refuse(&reason);
     }
-    // Closing with unread data would discard the answer, so some of it is read.
+    // Closing with unread data would discard the answer, so some of the data is read.
     let _ = timeout(Duration::from_secs(1), async {
         socket.write_all(&publisher.take_output()).await?;
         socket.shutdown().await?;
@@ -151,7 +151,7 @@ async fn converse(
     authenticator: &dyn Authenticator,
     socket: &mut TcpStream,
     publisher: &mut Publisher,
-    (from, place): (SocketAddr, Place),
+    (from, place): (SocketAddr, WaitingPermit),
     limits: Limits,
 ) -> Result<(), Ended> {
     let (began, mut place, mut greeted) = (Instant::now(), Some(place), false);
@@ -183,7 +183,7 @@ async fn converse(
                     let publication = authenticator.admit(&key).ok_or(Ended::UnknownKey)?;
                     publisher.accept();
                     tracing::info!(%from, "a stream is published by RTMP");
-                    // Others of its address may come now.
+                    // Frees the permit for further connections of its address.
                     drop(place.take());
                     let (video, last_media) = (VideoReader::default(), Instant::now());
                     stream = Some(Stream { publication, video, audio: false, last_media });
@@ -216,9 +216,9 @@ impl Stream {
                 Ok(())
             }
             Ok(None) => Ok(()),
-            // The next one may be complete; an unsupported codec stays so.
+            // The next picture may be complete; an unsupported codec does not change.
             Err(error @ FlvError::Broken) => {
-                tracing::debug!(%error, "a picture is left out");
+                tracing::debug!(%error, "a picture is skipped");
                 Ok(())
             }
             Err(error @ (FlvError::OtherCodec | FlvError::ParameterSets)) => Err(error),
@@ -229,7 +229,7 @@ impl Stream {
         self.last_media = Instant::now();
         if !self.audio {
             self.audio = true;
-            tracing::info!(%from, "the publisher's AAC audio is left out: viewers get Opus, and nothing here converts it");
+            tracing::info!(%from, "the publisher's AAC audio is dropped: viewers need Opus, and the server does not transcode audio");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of publishing and pushing over loopback: both ends from this crate, and with FFmpeg where it is installed.
+//! Tests of publishing and pushing over loopback: with both sides of this crate, and with FFmpeg if it is installed.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,10 +22,10 @@ use super::{Limits, Push, PushTo, Report, Target, listen};
 
 const KEY: &str = "stk_1";
 
-/// Nothing here takes so long, however busy the machine is.
+/// Timeout that no test reaches, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Lets in one key, the newest publisher only, and keeps what came.
+/// Accepts one key and the newest publisher only, and records what is received.
 #[derive(Debug)]
 struct OneStream {
     turn: watch::Sender<u64>,
@@ -95,7 +95,7 @@ impl Server {
     }
 }
 
-/// Looks again and again, since nothing says when it is so.
+/// Polls a condition that has no notification.
 async fn until(mut so: impl FnMut() -> bool) {
     let wait = async {
         while !so() {
@@ -134,7 +134,7 @@ fn reports() -> (Report, Arc<Mutex<Vec<Option<String>>>>) {
     (Arc::new(move |error| keep.lock().unwrap().push(error)), said)
 }
 
-/// Lets streams be pushed to this machine.
+/// Allows pushing to this machine.
 fn here() -> Arc<PushTo> {
     Arc::new(PushTo::new(&[], true).unwrap())
 }
@@ -156,9 +156,9 @@ async fn a_push_arrives_from_a_key_frame_on_and_ends_when_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_push_to_nobody_says_why_and_comes_back_when_somebody_is_there() {
+async fn push_without_a_service_reports_the_reason_and_reconnects() {
     let (pictures, (report, said)) = (pictures(), reports());
-    // A port that nobody listens at, until the first try has failed.
+    // A port without a listener until the first attempt has failed.
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = place.local_addr().unwrap();
     drop(place);
@@ -172,7 +172,7 @@ async fn a_push_to_nobody_says_why_and_comes_back_when_somebody_is_there() {
 }
 
 #[tokio::test]
-async fn whatever_is_where_nobody_speaks_rtmp_is_told_in_one_sentence() {
+async fn services_without_rtmp_are_reported_with_the_same_sentence() {
     let pictures = pictures();
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = place.local_addr().unwrap();
@@ -213,13 +213,13 @@ async fn an_unknown_key_is_refused_and_a_second_publisher_takes_the_place_of_the
     drop(second);
 }
 
-/// Connects, sends `bytes`, and says how the server ends the connection.
+/// Connects, sends `bytes`, and returns how the server ends the connection.
 async fn rude(at: SocketAddr, bytes: &[u8]) -> usize {
     let mut socket = TcpStream::connect(at).await.unwrap();
     let _ = tokio::io::AsyncWriteExt::write_all(&mut socket, bytes).await;
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
-    // However it ends, it ends.
+    // Any kind of end is accepted.
     let _ = read.expect("the connection is still there");
     answer.len()
 }
@@ -232,11 +232,11 @@ async fn garbage_silence_and_crowds_are_sent_away() {
     rude(server.at, b"GET / HTTP/1.1\r\n\r\n").await;
     rude(server.at, &[3; 40_000]).await;
     rude(server.at, &[]).await;
-    // Slow ones hold the two places until their time is over; the third is sent away at once.
+    // Slow connections hold both permits until their timeout; the third is rejected immediately.
     let mut slow = [TcpStream::connect(server.at).await.unwrap(), TcpStream::connect(server.at).await.unwrap()];
     for socket in &mut slow {
         tokio::io::AsyncWriteExt::write_all(socket, &[3]).await.unwrap();
-        // Its first answer says that it has its place.
+        // The first response shows that it has a permit.
         socket.read_exact(&mut [0; 1537]).await.unwrap();
     }
     assert_eq!(rude(server.at, &[3]).await, 0);
@@ -249,11 +249,11 @@ async fn garbage_silence_and_crowds_are_sent_away() {
 }
 
 #[tokio::test]
-async fn who_does_not_finish_the_handshake_or_sends_no_media_is_sent_away() {
+async fn unfinished_handshakes_and_missing_media_time_out() {
     let long = Duration::from_secs(3600);
     let limits = Limits { handshake: Duration::from_millis(50), admission: long, idle: long, ..Limits::default() };
     let server = Server::start(limits).await;
-    // One byte of the handshake, and no more.
+    // One byte of the handshake only.
     rude(server.at, &[3]).await;
     let limits = Limits { silence: Duration::from_millis(300), idle: long, ..Limits::default() };
     let server = Server::start(limits).await;
@@ -274,7 +274,7 @@ async fn who_does_not_finish_the_handshake_or_sends_no_media_is_sent_away() {
 }
 
 #[tokio::test]
-async fn one_address_that_says_nothing_does_not_keep_publishers_out() {
+async fn silent_connections_of_one_address_do_not_exclude_publishers() {
     let server = Server::start(Limits::default()).await;
     let mut silent = Vec::new();
     for _ in 0..8 {
@@ -284,7 +284,7 @@ async fn one_address_that_says_nothing_does_not_keep_publishers_out() {
         silent.push(socket);
     }
     assert_eq!(rude(server.at, &[3]).await, 0, "the ninth that has not said its key is sent away");
-    // Whoever has said its key makes room for others of its address.
+    // A publisher with a known key releases the permit of its address.
     silent.truncate(7);
     let (pictures, (report, said)) = (pictures(), reports());
     let _push = Push::start(target(&server.url(KEY)), pictures.egress.clone(), here(), report);
@@ -295,7 +295,7 @@ async fn one_address_that_says_nothing_does_not_keep_publishers_out() {
     next.read_exact(&mut [0; 1537]).await.unwrap();
 }
 
-/// FFmpeg at work; it ends with the test.
+/// A running FFmpeg; it ends with the test.
 struct Ffmpeg(Child);
 
 impl Drop for Ffmpeg {
@@ -305,7 +305,7 @@ impl Drop for Ffmpeg {
     }
 }
 
-/// Starts FFmpeg; `None`, with a line that says so, where it is not installed.
+/// Starts FFmpeg; returns `None` and prints a note if it is not installed.
 fn ffmpeg(arguments: &str) -> Option<Ffmpeg> {
     let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-loglevel", "error", "-y"]).args(arguments.split(' ')).stdin(Stdio::null());
@@ -320,7 +320,7 @@ fn ffmpeg(arguments: &str) -> Option<Ffmpeg> {
 }
 
 #[tokio::test]
-async fn ffmpeg_publishes_h264_with_aac_beside_it() {
+async fn ffmpeg_publishes_h264_with_aac() {
     let server = Server::start(Limits::default()).await;
     let arguments = format!(
         "-re -f lavfi -i testsrc2=s=128x96:r=30 -f lavfi -i sine -c:v libx264 -preset ultrafast -tune zerolatency -g 30 \
@@ -348,7 +348,7 @@ fn video_tags(path: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn ffmpeg_receives_what_is_pushed() {
+async fn ffmpeg_receives_a_push() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("received.flv");
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,7 +1,7 @@
 //! RTMP: publishers that connect by it (`listen`), and services that a stream is pushed to (`Push`).
 //!
-//! The protocol is implemented here, because the existing crate recurses as deep as a peer chooses, which ends the
-//! process. The sans-IO parts (all but `listen` and `push`) are bounded in memory and never panic on any input.
+//! The protocol is implemented here, because the existing crate recurses without a limit, which lets a peer crash the
+//! process. The sans-IO parts (all except `listen` and `push`) are bounded in memory and never panic on any input.
 
 mod amf;
 mod auth;
@@ -26,21 +26,21 @@ pub(crate) use self::push::{Push, Report};
 pub(crate) use self::push_to::PushTo;
 pub(crate) use self::target::Target;
 
-/// Why a connection ends.
+/// The reason for ending a connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RtmpError {
-    /// The peer does not keep to the protocol.
+    /// The peer violated the protocol.
     #[error("RTMP protocol violation: {0}")]
     Malformed(&'static str),
-    /// The peer announced more than is read.
+    /// The peer exceeded a limit.
     #[error("message length: got {0} bytes, which exceeds the limit")]
     TooLong(usize),
-    /// One side will not have the other.
+    /// One side rejected the other.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Lets bytes from the network have their way with both sides of a connection, for the fuzzer.
+/// Passes bytes from the network to both sides of a connection, for the fuzzer.
 #[doc(hidden)]
 pub fn fuzz(bytes: &[u8]) {
     let mut hello = vec![3; 3073];

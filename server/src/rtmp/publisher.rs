@@ -6,7 +6,7 @@ use super::RtmpError;
 use super::amf::Value;
 use super::wire::{Command, Input, STREAM, Wire};
 
-/// Apps under which a stream is published.
+/// RTMP applications that publishers may name.
 const APPS: [&str; 2] = ["aiWebrtc", "live"];
 
 /// An event of a publisher.
@@ -16,7 +16,7 @@ pub(super) enum Event {
     Wants(String),
     Video(Bytes),
     Audio,
-    /// The publisher is done.
+    /// The publisher has ended the stream.
     Ended,
 }
 
@@ -34,13 +34,13 @@ impl Publisher {
         Self { wire: Wire::new(), connected: false, asked: false, accepted: false }
     }
 
-    /// Takes bytes from the network; to be followed by [`next`](Self::next) until that has nothing more. Says whether the
-    /// handshake has just ended.
+    /// Accepts bytes from the network. Call [`next`](Self::next) afterwards until it returns `None`. Returns whether
+    /// the handshake has just completed.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, RtmpError> {
         self.wire.push(bytes)
     }
 
-    /// Returns the next thing that happened.
+    /// Returns the next event.
     pub(super) fn next(&mut self) -> Result<Option<Event>, RtmpError> {
         while let Some(input) = self.wire.next()? {
             let event = match input {
@@ -55,7 +55,7 @@ impl Publisher {
         Ok(None)
     }
 
-    /// Lets the publisher begin.
+    /// Allows the publisher to begin.
     pub(super) fn accept(&mut self) {
         self.accepted = true;
         self.wire.expect_media();
@@ -63,7 +63,7 @@ impl Publisher {
         self.status("status", "NetStream.Publish.Start", "Publishing");
     }
 
-    /// Informs a publisher, at any state, that it may not continue.
+    /// Informs a publisher, in any state, that it must not continue.
     pub(super) fn refuse(&mut self, reason: &str) {
         self.status("error", "NetStream.Publish.BadName", reason);
     }
@@ -105,7 +105,7 @@ impl Publisher {
                 return Err(RtmpError::Refused("playing streams is not supported here, only publishing".to_owned()));
             }
             "FCUnpublish" | "deleteStream" | "closeStream" => return Ok(self.accepted.then_some(Event::Ended)),
-            // Some encoders wait for an answer to these.
+            // Some encoders wait for a response to these.
             "releaseStream" | "FCPublish" | "_checkbw" | "getStreamLength" => {
                 self.answer(command, &[Value::Null, Value::Null]);
             }

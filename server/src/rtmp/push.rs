@@ -30,10 +30,10 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT_FOR_NOBODY: Duration = Duration::from_secs(120);
 
-/// Called with the reason why nothing arrives, or with `None` when it does.
+/// Called with the reason for which pushing fails, or with `None` when it works.
 pub(crate) type Report = Arc<dyn Fn(Option<String>) + Send + Sync>;
 
-/// A push of a stream to a service. Dropping it ends it properly, in the background.
+/// A push of a stream to a service. Dropping it ends it gracefully, in the background.
 pub(crate) struct Push {
     _stop: watch::Sender<()>,
 }
@@ -47,8 +47,8 @@ impl fmt::Debug for Push {
 impl Push {
     /// Starts to push.
     ///
-    /// Only to addresses that `allowed` has. All failures before the service's handshake are reported in the same
-    /// words, so that clients cannot probe the host's network.
+    /// Connects only to addresses in `allowed`. All failures before the service's handshake are reported with the same
+    /// message, so that clients cannot probe the host's network.
     pub(crate) fn start(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Report) -> Self {
         let (stop, stopped) = watch::channel(());
         tokio::spawn(run(target, egress, allowed, report, stopped));
@@ -56,7 +56,7 @@ impl Push {
     }
 }
 
-/// Why a connection ends.
+/// The reason for ending a connection.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("pushing by RTMP fails: no RTMP service answers there, or --push-to does not allow its address")]
@@ -79,7 +79,7 @@ async fn run(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Repor
         let began = Instant::now();
         let ended = tokio::select! {
             ended = connection(&target, &egress, &allowed, &report, stopped.clone()) => ended,
-            // A connection that is stuck does not outlive the stream for long.
+            // A stuck connection is aborted soon after the stream has ended.
             () = until_stopped_and(&mut stopped, LINGER * 3) => return,
         };
         let Err(error) = ended else { return };
@@ -88,9 +88,9 @@ async fn run(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Repor
         } else {
             (&error, LONGEST_WAIT)
         };
-        tracing::warn!(?target, error = %cause, "another try follows");
+        tracing::warn!(?target, error = %cause, "pushing failed; retrying");
         report(Some(error.to_string()));
-        // What held for a while is worth a quick try.
+        // After a connection that lasted for a while, the next attempt is quick.
         wait = if began.elapsed() > LONGEST_WAIT { FIRST_WAIT } else { wait };
         if timeout(wait, stopped.changed()).await.is_ok() {
             return;
@@ -99,9 +99,9 @@ async fn run(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Repor
     }
 }
 
-/// Waits until pushing shall stop, and `more` after that.
+/// Waits until pushing is stopped, and for `more` after that.
 async fn until_stopped_and(stopped: &mut watch::Receiver<()>, more: Duration) {
-    // Nothing is sent: it is only dropped.
+    // Nothing is sent: the sender is only dropped.
     let _ = stopped.changed().await;
     tokio::time::sleep(more).await;
 }
@@ -130,7 +130,7 @@ async fn connection(
     }
     let mut subscription = egress.subscribe(VideoCodec::H264)?;
     report(None);
-    tracing::info!(?target, "the stream is pushed");
+    tracing::info!(?target, "pushing started");
     let (mut first, mut key) = (None, Instant::now());
     loop {
         connection.flush().await?;
@@ -159,7 +159,7 @@ struct Connection {
     socket: TcpStream,
     subscriber: Subscriber,
     bytes: Vec<u8>,
-    // Whether the service has done its part of the handshake.
+    // Whether the service has completed its part of the handshake.
     greeted: bool,
 }
 
@@ -171,7 +171,7 @@ impl Connection {
         Ok(Self { socket, subscriber: Subscriber::new(target.clone()), bytes: vec![0; 8 << 10], greeted: false })
     }
 
-    /// Reads once. May be given up at any time: it either read something or did not.
+    /// Reads once. Cancel-safe: it has either read something or not.
     async fn read(&mut self) -> Result<(), Ended> {
         let len = self.socket.read(&mut self.bytes).await?;
         if len == 0 {
@@ -190,7 +190,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Announces the end, and lets the service read what is in flight.
+    /// Announces the end, and waits for the service to read the data in flight.
     async fn finish(mut self) {
         self.subscriber.end();
         let _ = timeout(LINGER, async {

@@ -1,4 +1,4 @@
-//! The addresses that streams may be pushed to: public ones, and those that the operator allows besides.
+//! The addresses that streams may be pushed to: public ones, and those that the operator allows.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,8 +27,8 @@ struct Host {
 }
 
 impl PushTo {
-    /// Reads what the host allows besides public addresses: `private`, or a host with or without a port. `loopback` allows
-    /// the machine's own addresses as well.
+    /// Reads what the host allows in addition to public addresses: `private`, or a host with or without a port.
+    /// `loopback` also allows the machine's own addresses.
     ///
     /// # Errors
     ///
@@ -74,8 +74,8 @@ impl PushTo {
     }
 }
 
-/// Returns true for an address of a private network or of this machine. Link-local addresses are neither: clouds serve the
-/// credentials of machines at one.
+/// Returns true for an address of a private network or of this machine. Link-local addresses are not included, since
+/// cloud providers serve machine credentials at one.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),

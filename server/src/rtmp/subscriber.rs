@@ -9,7 +9,7 @@ use super::target::Target;
 use super::wire::{Command, Input, STREAM, Wire};
 use crate::media::coded::CodedPicture;
 
-/// Our commands, by their transaction numbers.
+/// Commands with their transaction numbers.
 const CONNECT: f64 = 1.0;
 const CREATE: f64 = 4.0;
 
@@ -19,7 +19,7 @@ pub(super) struct Subscriber {
     wire: Wire,
     target: Target,
     ready: bool,
-    // The number that the service gave.
+    // The number that the service assigned.
     stream: f64,
     // Whether the service has the metadata.
     described: bool,
@@ -31,7 +31,7 @@ impl Subscriber {
         Self { wire: Wire::new(), target, ready: false, stream: STREAM.into(), described: false, silences: 0 }
     }
 
-    /// Takes bytes from the network, and continues as they allow. Returns true if the handshake has just completed.
+    /// Accepts bytes from the network, and continues the protocol. Returns true if the handshake has just completed.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, RtmpError> {
         let greeted = self.wire.push(bytes)?;
         if greeted {
@@ -66,7 +66,7 @@ impl Subscriber {
             self.wire.audio(time, flv::audio_header());
             self.described = true;
         } else if let Some(sets) = picture.sets {
-            // They may be others: the size of a stream can change.
+            // They may change: the size of a stream can change.
             self.wire.video(time, flv::video_header(&sets.record()?));
         }
         while flv::silence_at(self.silences) <= time {

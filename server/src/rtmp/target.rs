@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_and_the_key_is_not_shown() {
+    fn invalid_urls_are_rejected_without_showing_the_key() {
         for url in [
             "",
             "a.tv/app/k",

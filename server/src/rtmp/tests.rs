@@ -1,4 +1,4 @@
-//! Both sides of the protocol against each other, without a network.
+//! Both sides of the protocol connected to each other, without a network.
 
 use dreamframe::ErrorKind;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ fn target(url: &str) -> Target {
     Target::parse(url).unwrap()
 }
 
-/// Carries bytes to and fro until nobody has anything to say; gives what the server saw.
+/// Transfers bytes in both directions until neither side has more; returns what the server received.
 fn settle(client: &mut Subscriber, server: &mut Publisher, accept: bool) -> Result<Vec<Event>, RtmpError> {
     let mut events = Vec::new();
     loop {
@@ -23,7 +23,7 @@ fn settle(client: &mut Subscriber, server: &mut Publisher, accept: bool) -> Resu
         if up.is_empty() && down.is_empty() {
             return Ok(events);
         }
-        // In pieces as a network has them.
+        // In pieces, as on a network.
         for piece in up.chunks(1460) {
             server.push(piece)?;
             while let Some(event) = server.next()? {
@@ -42,14 +42,14 @@ fn settle(client: &mut Subscriber, server: &mut Publisher, accept: bool) -> Resu
 }
 
 #[test]
-fn pictures_that_are_pushed_arrive_as_they_were_with_silence_beside_them() {
+fn pushed_pictures_arrive_unchanged_with_silent_audio() {
     let mut client = Subscriber::new(target("rtmp://host/aiWebrtc/stk_1?token=a/b"));
     let mut server = Publisher::new();
     let events = settle(&mut client, &mut server, true).unwrap();
     assert!(matches!(&events[..], [Event::Wants(key)] if key == "stk_1"), "{events:?}");
     assert!(client.is_ready());
     let units = units(64, &steady(40, 100, 20));
-    // Those before the first key frame are of no use to anybody.
+    // Those before the first key frame are useless.
     for unit in units[1..].iter() {
         client.picture(&unit.data, unit.key, (unit.at.0 / 1_000_000) as u32).unwrap();
     }
@@ -67,7 +67,7 @@ fn pictures_that_are_pushed_arrive_as_they_were_with_silence_beside_them() {
     let arrived: Vec<_> = pictures.into_iter().map(|picture| (picture.data, picture.key)).collect();
     let first = arrived.iter().zip(&sent).position(|(arrived, sent)| arrived != sent);
     assert_eq!((arrived.len(), first), (sent.len(), None), "how many arrived, and the first that is not as it was");
-    // The description, and a frame of 1024 samples at 44.1 kHz for each that begins in 3.9 seconds.
+    // The description, and a frame of 1024 samples at 44.1 kHz for each that begins within 3.9 seconds.
     assert_eq!(sounds, 1 + 169);
     assert!(ended);
 }
@@ -91,7 +91,7 @@ fn another_app_is_refused_and_nothing_is_sent_before_the_parameter_sets() {
     assert!(client.take_output().is_empty());
 }
 
-/// A peer that has shaken hands, and says what the test wants.
+/// A peer after the handshake, which sends what the test specifies.
 fn greeted(server: &mut Publisher) -> Wire {
     let mut peer = Wire::new();
     for _ in 0..2 {
@@ -102,7 +102,7 @@ fn greeted(server: &mut Publisher) -> Wire {
 }
 
 #[test]
-fn who_publishes_before_connecting_or_plays_or_sends_much_before_that_is_refused() {
+fn commands_in_the_wrong_state_and_large_messages_are_rejected() {
     let text = |text: &str| Value::Text(text.to_owned());
     for (name, argument) in [("publish", text("k")), ("play", text("k"))] {
         let mut server = Publisher::new();
@@ -119,7 +119,7 @@ fn who_publishes_before_connecting_or_plays_or_sends_much_before_that_is_refused
 }
 
 #[test]
-fn a_ping_is_given_back() {
+fn ping_is_answered() {
     let mut server = Publisher::new();
     let mut peer = greeted(&mut server);
     server.push(&peer.take_output()).unwrap();

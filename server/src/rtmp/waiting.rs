@@ -12,25 +12,25 @@ pub(super) struct Waiting {
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// A connection's place; it is free again once this is dropped.
+/// The permit of a connection; released on drop.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct WaitingPermit {
     waiting: Arc<Waiting>,
     network: IpAddr,
 }
 
 impl Waiting {
-    /// Lets `limit` connections wait, and `limit_per_address` of one address.
+    /// Allows `limit` connections in total, and `limit_per_address` per address.
     pub(super) fn new(limit: usize, limit_per_address: usize) -> Arc<Self> {
         Arc::new(Self { limit, limit_per_address, counts: Mutex::default() })
     }
 
-    /// Takes a place for a connection from `address`.
+    /// Takes a permit for a connection from `address`.
     ///
     /// # Errors
     ///
     /// The limit that is reached, as text.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, String> {
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<WaitingPermit, String> {
         let network = network(address);
         let mut counts = self.counts();
         if counts.values().sum::<usize>() >= self.limit {
@@ -44,7 +44,7 @@ impl Waiting {
             ));
         }
         *count += 1;
-        Ok(Place { waiting: self.clone(), network })
+        Ok(WaitingPermit { waiting: self.clone(), network })
     }
 
     /// A panic while it was locked leaves the data consistent.
@@ -53,7 +53,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Place {
+impl Drop for WaitingPermit {
     fn drop(&mut self) {
         let mut counts = self.waiting.counts();
         if let Some(count) = counts.get_mut(&self.network) {
@@ -65,7 +65,7 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: of IPv6 the upper half, since one user has all of the lower half.
+/// The unit that counts as one address: for IPv6 the upper half, since one user has all of the lower half.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),

@@ -1,4 +1,4 @@
-//! What both sides of an RTMP connection share: handshake, chunks, acknowledgements, commands. Sans-IO: bytes in,
+//! Common part of both sides of an RTMP connection: handshake, chunks, acknowledgements, commands. Sans-IO: bytes in,
 //! messages and bytes out.
 
 use bytes::Bytes;
@@ -8,16 +8,16 @@ use super::amf::{self, Value};
 use super::chunk::{ChunkReader, ChunkWriter, MAX_MESSAGE, Message, kind};
 use super::handshake::Handshake;
 
-/// The chunks that are sent, in bytes: few headers, and an answer still gets in between.
+/// Size of sent chunks, in bytes: large for few headers, small enough not to delay responses.
 const CHUNK_SIZE: u32 = 32 << 10;
 
-/// The window that a peer is asked to acknowledge, in bytes.
+/// The acknowledgement window of a peer, in bytes.
 const WINDOW: u32 = 2_500_000;
 
 /// The largest command that is read.
 const MAX_COMMAND: usize = 64 << 10;
 
-/// The message stream of the publication, unless a service gives another; there is one on each connection.
+/// The message stream of the publication, unless a service assigns another; there is one per connection.
 pub(super) const STREAM: u32 = 1;
 
 /// Chunk streams of commands and data, of audio, of video.
@@ -30,7 +30,7 @@ const VIDEO: u8 = 6;
 pub(super) struct Command {
     pub(super) name: String,
     pub(super) transaction: f64,
-    /// The rest, first the object that is often null.
+    /// The arguments, beginning with the object that is often null.
     pub(super) arguments: Vec<Value>,
 }
 
@@ -63,7 +63,7 @@ impl Wire {
         Self { handshake, reader, writer, output, received: 0, acknowledged: 0, window: None, stream: STREAM }
     }
 
-    /// Takes bytes from the network. Says whether the handshake has just ended.
+    /// Accepts bytes from the network. Returns whether the handshake has just completed.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, RtmpError> {
         if let Some(handshake) = &mut self.handshake {
             let Some(rest) = handshake.input(bytes, &mut self.output)? else { return Ok(false) };
@@ -82,7 +82,7 @@ impl Wire {
         Ok(false)
     }
 
-    /// Returns the next thing that concerns more than the connection itself.
+    /// Returns the next event that does not concern the connection itself.
     pub(super) fn next(&mut self) -> Result<Option<Input>, RtmpError> {
         while let Some(message) = self.reader.next()? {
             match message.kind {
@@ -94,7 +94,7 @@ impl Wire {
                     self.window = window.filter(|window| *window > 0);
                 }
                 kind::USER_CONTROL => {
-                    // A ping is given back.
+                    // A ping is answered.
                     if let Some((&[0, 6], time)) = message.body.split_first_chunk::<2>() {
                         let time = time.get(..4).unwrap_or_default();
                         self.writer.control(kind::USER_CONTROL, &[&[0, 7], time].concat(), &mut self.output);
@@ -107,7 +107,7 @@ impl Wire {
         Ok(None)
     }
 
-    /// Allows messages of the size of pictures; peers without an accepted key may not use that much memory.
+    /// Allows messages of the size of pictures; peers without an accepted key are limited to small ones.
     pub(super) fn expect_media(&mut self) {
         self.reader.set_max_message(MAX_MESSAGE);
     }
@@ -122,7 +122,7 @@ impl Wire {
         self.stream = stream;
     }
 
-    /// Says that the peer's stream begins.
+    /// Announces the start of the peer's stream.
     pub(super) fn begin(&mut self) {
         self.writer.control(kind::USER_CONTROL, &[&[0, 0], &self.stream.to_be_bytes()[..]].concat(), &mut self.output);
     }

@@ -1,5 +1,5 @@
-//! What Scope's clients ask before a session: the pipelines with their parameters, and lists that are always empty
-//! here, because they belong to another engine.
+//! Queries of Scope's clients before a session: the pipelines with their parameters, and lists that are always empty
+//! here, because they concern another engine.
 
 use dreamframe::StreamDiffusionParams;
 use dreamframe::params::schema;
@@ -24,7 +24,7 @@ pub(crate) const PIPELINES: [Pipeline; 3] = [
         description: "Restyles video frame by frame with an image diffusion model.",
         diffuses: true,
     },
-    // What Scope's clients ask for by default; the parameters that the two have in common mean the same.
+    // The default request of Scope's clients; parameters of both have the same meaning.
     Pipeline {
         id: "streamdiffusionv2",
         name: "StreamDiffusion (asked for as v2)",
@@ -45,7 +45,7 @@ pub(crate) fn pipeline(id: &str) -> Option<&'static Pipeline> {
 }
 
 impl Pipeline {
-    /// What of Daydream's parameters makes it this pipeline.
+    /// The parameters of Daydream that define this pipeline.
     pub(crate) fn values(&self) -> Map<String, Value> {
         Map::from_iter([("skip_diffusion".to_owned(), Value::from(!self.diffuses))])
     }
@@ -83,7 +83,7 @@ impl Pipeline {
     }
 }
 
-/// The load parameters: those of Scope that mean something here, and Daydream's.
+/// The load parameters: the supported ones of Scope, and Daydream's.
 fn config_schema(pipeline: &Pipeline, defaults: &StreamDiffusionParams) -> Value {
     let mut document = schema().clone();
     let own = defaults.to_value();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_passthrough_leaves_frames_as_they_are() {
+    fn only_the_passthrough_pipeline_keeps_frames() {
         let skips = PIPELINES.map(|pipeline| pipeline.values()["skip_diffusion"].as_bool().unwrap());
         assert_eq!(skips, [false, false, true]);
         assert_eq!(pipeline("longlive"), None);

@@ -1,4 +1,4 @@
-//! The data channel `parameters` of a stream: the library's protocol, with the keys of Scope's messages besides.
+//! The data channel `parameters` of a stream: the library's protocol, with the additional keys of Scope's messages.
 //!
 //! It is the same for Scope's sessions and for WHIP and WHEP; [`params`](super::params) reads the keys.
 
@@ -18,9 +18,9 @@ use super::params::{self, Change, InputMode};
 use super::steps::Steps;
 use crate::error::{ApiError, ApiResult};
 
-/// What messages change: a stream.
+/// The target of messages: a stream.
 pub(crate) trait ControlledStream: Send + Sync + fmt::Debug {
-    /// The parameters last accepted.
+    /// Returns the desired parameters.
     fn params(&self) -> StreamDiffusionParams;
 
     /// Changes parameters by the rules of `PATCH /v1/streams/{id}`, and returns them.
@@ -30,7 +30,7 @@ pub(crate) trait ControlledStream: Send + Sync + fmt::Debug {
     /// 400 with every value at fault, and nothing has changed.
     fn update(&self, values: Map<String, Value>) -> ApiResult<StreamDiffusionParams>;
 
-    /// Changes the prompt little by little.
+    /// Changes the prompt gradually.
     ///
     /// # Errors
     ///
@@ -40,17 +40,17 @@ pub(crate) trait ControlledStream: Send + Sync + fmt::Debug {
     /// Returns how long a change of `values` must wait at `now` because it is expensive; zero counts it as made.
     fn rebuild_wait(&self, values: &Map<String, Value>, now: Instant) -> Duration;
 
-    /// Holds pictures, or continues.
+    /// Pauses or continues pictures.
     fn set_paused(&self, paused: bool);
 
-    /// Chooses where frames come from; nothing, where they come from a publisher in any case.
+    /// Selects the source of frames; no effect if they always come from a publisher.
     fn set_input(&self, _mode: InputMode) {}
 
     /// The notices for a client that connects now: [`ParameterMessage`]s as JSON.
     fn notices(&self) -> broadcast::Receiver<String>;
 }
 
-/// Takes the messages of one data channel.
+/// Handles the messages of one data channel.
 #[derive(Debug)]
 pub(crate) struct Parameters {
     target: Arc<dyn ControlledStream>,
@@ -61,34 +61,34 @@ pub(crate) struct Parameters {
 #[derive(Debug, Default)]
 struct History {
     steps: Steps,
-    /// Every key that means something, as it was sent last.
+    /// Every known key, with the value sent last.
     keys: Map<String, Value>,
 }
 
-/// What became of a message.
+/// The result of a message.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Applied {
-    /// The current values of what the message named.
+    /// The current values of the parameters in the message.
     pub(crate) values: Map<String, Value>,
-    /// The keys of the message that mean something, as they were sent.
+    /// The known keys of the message, as they were sent.
     pub(crate) sent: Map<String, Value>,
-    /// Keys of it that mean nothing here.
+    /// Its unknown keys.
     pub(crate) ignored: Vec<String>,
 }
 
 impl Parameters {
-    /// Makes the handler of a channel that changes `target`.
+    /// Creates the handler of a channel that changes `target`.
     pub(crate) fn new(target: Arc<dyn ControlledStream>) -> Self {
         Self { target, history: Mutex::default() }
     }
 
-    /// Does what `message` asks for.
+    /// Applies `message`.
     ///
     /// # Errors
     ///
     /// 400 with every value at fault; then nothing of it is done.
     pub(crate) fn change(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
-        // Held throughout, so that of two messages the later one is built on the earlier.
+        // Held throughout, so that concurrent messages are applied one after the other.
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let change = params::read(message, &self.target.params(), &history.steps).map_err(ApiError::fields)?;
         if let Some(transition) = &change.transition {
@@ -112,13 +112,13 @@ impl Parameters {
         Ok(applied)
     }
 
-    /// Every key with a meaning that was sent, with its last value.
+    /// Every known key that was sent, with its last value.
     pub(crate) fn history(&self) -> Map<String, Value> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).keys.clone()
     }
 }
 
-/// Refuses a prompt that the parameters' rules refuse, before anything else of its message counts.
+/// Rejects an invalid prompt before the rest of its message is applied.
 fn check_target(transition: &Transition, params: &StreamDiffusionParams) -> ApiResult<()> {
     let patch = ParamsPatch::from_value(json!({ "prompt": transition.target_prompts }))?;
     patch.merge(params)?;
@@ -135,7 +135,7 @@ fn applied(message: &Map<String, Value>, change: Change, params: &StreamDiffusio
     values.extend(change.paused.map(|paused| ("paused".into(), paused.into())));
     let mut sent = message.clone();
     sent.retain(|key, value| !value.is_null() && !change.ignored.contains(key));
-    // A transition ends; its target stays.
+    // A transition ends; its target prompt stays.
     if let Some(target) = sent.shift_remove("transition").and_then(|way| way.get("target_prompts").cloned()) {
         sent.insert("prompts".into(), target);
     }
@@ -152,7 +152,7 @@ impl ParameterTarget for Parameters {
         let steps = self.history.lock().unwrap_or_else(PoisonError::into_inner).steps.clone();
         match params::read(message, &self.target.params(), &steps) {
             Ok(change) => self.target.rebuild_wait(&change.values, now),
-            // A message that is refused changes nothing.
+            // A rejected message has no effect.
             Err(_) => Duration::ZERO,
         }
     }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn both_dialects_are_applied_and_answered_with_what_is_in_force() {
+    fn both_dialects_are_applied_and_answered_with_current_values() {
         let (fake, channel) = channel();
         let scope = json!({
             "prompts": [{ "text": "ink", "weight": 1.0 }], "denoising_step_list": [800, 500], "paused": true, "vace_enabled": 1
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_a_fault_changes_nothing_and_says_where() {
+    fn invalid_message_changes_nothing_and_reports_its_paths() {
         let (fake, channel) = channel();
         let before = fake.params();
         for (message, path) in [

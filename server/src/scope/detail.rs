@@ -12,7 +12,7 @@ use crate::http::read_body;
 /// The largest body, in bytes: an offer has some ten thousand.
 const MAX_BODY: usize = 1 << 20;
 
-/// Why a request is refused.
+/// The reason for rejecting a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Detail {
     /// A sentence.
@@ -21,13 +21,13 @@ pub(crate) enum Detail {
     Faults(Vec<Fault>),
 }
 
-/// One fault.
+/// One error.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Fault {
-    /// Where: `body`, then the path inside.
+    /// The location: `body`, then the path in it.
     loc: Vec<Value>,
     msg: String,
-    /// What kind of fault, by the names that such clients know.
+    /// The kind of error, by the names that clients know.
     kind: &'static str,
 }
 
@@ -56,7 +56,7 @@ impl Detail {
         Self::Faults(vec![Fault { loc: steps(part, path), msg: msg.into(), kind: "value_error" }])
     }
 
-    /// As [`From<ApiError>`], for values that lie under `path` in the body.
+    /// Like [`From<ApiError>`], for values under `path` in the body.
     pub(crate) fn within(path: &str, error: &ApiError) -> Self {
         let faults: Vec<_> = error.details().get("fields").and_then(Value::as_array).into_iter().flatten().collect();
         if faults.is_empty() {
@@ -65,7 +65,7 @@ impl Detail {
         let text = |fault: &Value, key: &str| fault.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let fault = |fault: &&Value| {
             let inner = text(fault, "path");
-            // Daydream's bodies have parameters one level down; here they are where they are.
+            // In Daydream's bodies parameters are one level deeper.
             let inner = inner.strip_prefix("params.").unwrap_or(&inner);
             let path = if path.is_empty() { inner.to_owned() } else { format!("{path}.{inner}") };
             Fault { loc: steps("body", &path), msg: text(fault, "reason"), kind: "value_error" }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_say_where_they_are() {
+    fn errors_have_their_location() {
         assert_eq!(steps("body", "prompts[1].text"), [json!("body"), json!("prompts"), json!(1), json!("text")]);
         let error = ApiError::field("params.noise_scale", "is 2");
         let Detail::Faults(faults) = Detail::within("initialParameters", &error) else { panic!("no faults") };

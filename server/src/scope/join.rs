@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_newer_message_does_not_say_stays() {
+    fn keys_absent_from_the_newer_message_are_kept() {
         let first = json!({"pipeline": "x", "params": {"delta": 0.5, "prompt": "a", "odd": 1}, "paused": true});
         let both = joined(first, json!({"delta": 0.75, "width": 320, "height": null}));
         assert_eq!(both, json!({"pipeline": "x", "paused": true, "delta": 0.75, "prompt": "a", "width": 320}));
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_newer_message_says_in_other_words_counts() {
+    fn equivalent_keys_of_the_newer_message_take_precedence() {
         for (first, second, both) in [
             (json!({"prompts": [1]}), json!({"prompt": "b"}), json!({"prompt": "b"})),
             (json!({"params": {"prompt": "a"}}), json!({"prompts": [2]}), json!({"prompts": [2]})),

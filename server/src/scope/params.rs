@@ -15,24 +15,24 @@ use serde_json::{Map, Value};
 
 use super::steps::Steps;
 
-/// What one message asks for.
+/// The content of a message.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Change {
     /// Daydream's parameters to change.
     pub(crate) values: Map<String, Value>,
-    /// A way to another prompt; counts instead of a prompt.
+    /// A transition to another prompt; takes precedence over a prompt.
     pub(crate) transition: Option<Transition>,
-    /// Whether pictures are held from now on.
+    /// Whether pictures are paused from now on.
     pub(crate) paused: Option<bool>,
-    /// Where frames come from.
+    /// The source of frames.
     pub(crate) input_mode: Option<InputMode>,
     /// The state of the steps, for the next message.
     pub(crate) steps: Steps,
-    /// Keys that mean nothing here.
+    /// Unknown keys.
     pub(crate) ignored: Vec<String>,
 }
 
-/// Where frames come from.
+/// The source of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InputMode {
     /// No frames of a client: pictures are made from the prompt alone.
@@ -71,7 +71,7 @@ pub(crate) fn read(
     if reader.faults.is_empty() { Ok(change) } else { Err(reader.faults) }
 }
 
-/// Scope's keys that do something here.
+/// The supported keys of Scope.
 const SCOPE: [&str; 8] = [
     "prompts",
     "transition",
@@ -89,7 +89,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The value of `key`; `null` is the same as none, but for parameters that may be `null`.
+    /// Returns the value of `key`; `null` is the same as absent, except for parameters that may be `null`.
     fn get(&self, key: &str) -> Option<&'a Value> {
         self.message.get(key).filter(|value| !value.is_null())
     }
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         self.faults.push(Violation::new(path, message));
     }
 
-    /// What `parse` makes of `key`, whose value must be `what`.
+    /// Parses the value of `key`; `what` describes the expected value.
     fn value<T>(&mut self, key: &str, what: &str, parse: impl FnOnce(&'a Value) -> Option<T>) -> Option<T> {
         let value = self.get(key)?;
         let parsed = parse(value);
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
         // Without frames of a client: all noise, unless the client has set it.
         let alone = change.input_mode == Some(InputMode::Text) && list.is_none() && change.steps == Steps::default();
         let noise = noise.or(alone.then_some(1.0));
-        // An explicit list takes precedence.
+        // Without frames of a client: maximum noise, unless the client has set it.
         if change.values.contains_key("t_index_list") || (list.is_none() && noise.is_none()) {
             return;
         }
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Prompts as Scope has them; none where something is wrong with them.
+    /// Parses prompts in Scope's format; `None` if they are invalid.
     fn prompts(&mut self, path: &str, items: &[Value]) -> Option<Vec<(String, f64)>> {
         if items.is_empty() {
             self.refuse(path, format!("got an empty list, expected {PROMPTS}"));
@@ -204,7 +204,7 @@ impl<'a> Reader<'a> {
 
 const PROMPTS: &str = "a list of objects with text and weight";
 
-/// Prompts as Daydream has them.
+/// Converts prompts to Daydream's format.
 fn pairs(prompts: &[(String, f64)]) -> Value {
     prompts.iter().map(|(text, weight)| Value::from(vec![Value::from(text.as_str()), Value::from(*weight)])).collect()
 }
@@ -216,7 +216,7 @@ fn timesteps(value: &Value) -> Option<Vec<u32>> {
     ((1..=4).contains(&steps.len()) && steps.windows(2).all(|pair| pair[1] < pair[0])).then_some(steps)
 }
 
-/// A value for a message: its beginning.
+/// Returns the beginning of a value, for messages.
 fn shown(value: &Value) -> String {
     const LONGEST: usize = 48;
     let text = value.to_string();

@@ -1,4 +1,4 @@
-//! What holds for every message.
+//! Properties of all messages.
 
 use dreamframe::{ParamsPatch, StreamDiffusionParams};
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::params::{Change, InputMode, read};
 use super::steps::Steps;
 
-/// Keys that mean something, in one dialect or the other, or did once.
+/// Keys that have or had a meaning in one of the dialects.
 const KEYS: [&str; 20] = [
     "prompts",
     "prompt",
@@ -112,13 +112,13 @@ fn null_is_the_same_as_absent() {
 }
 
 #[test]
-fn what_is_said_in_both_dialects_counts_in_the_plainer_one() {
+fn native_keys_take_precedence_over_scope_keys() {
     let change = understood(json!({ "seed": 1, "base_seed": 2, "t_index_list": [7], "noise_scale": 1.0 }));
     assert_eq!(Value::from(change.values), json!({ "seed": 1, "t_index_list": [7] }));
 }
 
 #[test]
-fn pictures_from_the_prompt_alone_begin_with_all_noise_unless_told_otherwise() {
+fn text_input_starts_with_full_noise_unless_set() {
     let change = understood(json!({ "input_mode": "text", "paused": false }));
     assert_eq!((change.input_mode, change.paused), (Some(InputMode::Text), Some(false)));
     assert_eq!(Value::from(change.values), json!({ "t_index_list": [0, 25] }));

@@ -1,4 +1,4 @@
-//! Scope's sessions, and the pipeline that they begin with.
+//! Scope's sessions, and the pipeline that they start with.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,14 +22,14 @@ use crate::recording::Recorder;
 use crate::streams::{Publication, Stream};
 use crate::wire::request::Request;
 
-/// The state of Scope's clients: for each API key what was made with it, which no other key reaches.
+/// The state of Scope's clients, separate for each API key.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     /// By the callers' names, one for each key.
     states: Mutex<HashMap<String, State>>,
 }
 
-/// What belongs to one key.
+/// The state of one key.
 #[derive(Debug, Default)]
 struct State {
     loaded: Option<Loaded>,
@@ -42,11 +42,11 @@ struct Loaded {
     pipeline: &'static Pipeline,
     /// As they were sent.
     load_params: Map<String, Value>,
-    /// Daydream's parameters that come of it.
+    /// Daydream's parameters that result from it.
     values: Map<String, Value>,
-    /// Prepared for the first session, which takes it.
+    /// Prepared for the first session, which uses it.
     stream: Arc<Stream>,
-    /// Whether it was ready once: an unused stream releases its engine.
+    /// Whether it was ready before: an unused stream releases its engine.
     ready: bool,
 }
 
@@ -55,19 +55,19 @@ struct Loaded {
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) stream: Arc<Stream>,
-    /// Whether the stream ends with the session; that of the pipeline stays.
+    /// Whether the stream ends with the session; that of the pipeline does not.
     owned: bool,
     source: Arc<Source>,
     channel: Arc<Parameters>,
     peer: OnceLock<Peer>,
-    /// Keeps the stream going for a session that has no connection.
+    /// Keeps the stream in use for a session that has no connection.
     alone: OnceLock<Publication>,
     pub(crate) started: Instant,
     pub(crate) recording: tokio::sync::Mutex<Option<Recorder>>,
 }
 
 impl Scope {
-    /// Does something with what belongs to `caller`.
+    /// Calls a function with the state of `caller`.
     fn with<T>(&self, caller: &Caller, work: impl FnOnce(&mut State) -> T) -> T {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         work(states.entry(caller.name().to_owned()).or_default())
@@ -119,7 +119,7 @@ impl Scope {
         })
     }
 
-    /// Begins a session with the parameters `initial`, and the default pipeline where none was loaded.
+    /// Starts a session with the parameters `initial`, and the default pipeline if none was loaded.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ impl State {
         Ok(woken?)
     }
 
-    /// Begins a session, as the pipeline was loaded.
+    /// Starts a session with the loaded pipeline.
     fn open(&mut self, app: &App, caller: &Caller) -> Result<Arc<Session>, Detail> {
         let (stream, owned) = self.stream(app, caller)?;
         let source = Arc::new(Source::new(stream.clone()));
@@ -213,7 +213,7 @@ impl State {
         Ok(session)
     }
 
-    /// The stream of a new session, and whether it was made for this session.
+    /// The stream of a new session, and whether it was created for this session.
     fn stream(&mut self, app: &App, caller: &Caller) -> Result<(Arc<Stream>, bool), Detail> {
         let Some(loaded) = self.loaded.as_ref().filter(|loaded| app.streams.by_id(&loaded.stream.id).is_some()) else {
             let again = self.loaded.take().map(|loaded| (loaded.pipeline, loaded.load_params));
@@ -235,7 +235,7 @@ fn new_stream(app: &App, caller: &Caller) -> ApiResult<Arc<Stream>> {
 }
 
 impl Session {
-    /// What flows between this session and its client.
+    /// The media of the connection to the session's client.
     pub(crate) fn media(&self) -> Media {
         Media {
             video_in: Some(self.source.clone()),
@@ -246,20 +246,20 @@ impl Session {
         }
     }
 
-    /// Keeps the connection to the client.
+    /// Stores the connection to the client.
     pub(crate) fn attach(&self, peer: Peer) {
-        // There is one, made right after the session.
+        // Set once, right after the session was created.
         let _ = self.peer.set(peer);
     }
 
-    /// The connection to the client; none for a session without a browser.
+    /// The connection to the client; `None` for a session without a browser.
     pub(crate) fn peer(&self) -> Option<&Peer> {
         self.peer.get()
     }
 
-    /// Lets the stream continue without a connection.
+    /// Allows the stream to continue without a connection.
     pub(crate) fn keep_going(&self) {
-        // The second time changes nothing.
+        // Has no effect if repeated.
         let _ = self.alone.set(self.stream.take_over());
     }
 
@@ -287,7 +287,7 @@ impl Session {
         self.channel.history()
     }
 
-    /// Figures, as `GET /api/v1/session/metrics` has them.
+    /// Statistics, in the format of `GET /api/v1/session/metrics`.
     pub(crate) fn metrics(&self) -> Value {
         let (input, output) = (&self.stream.frames().input, &self.stream.frames().output);
         json!({
@@ -318,7 +318,7 @@ fn status_body(status: &str, loaded: Option<&Loaded>, error: Option<String>) -> 
     })
 }
 
-/// Finds the pipeline that is asked for.
+/// Finds the requested pipeline.
 ///
 /// # Errors
 ///

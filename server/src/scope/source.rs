@@ -19,20 +19,20 @@ use crate::streams::Stream;
 
 /// The interval of generated frames; a slower engine takes the newest.
 const PERIOD: Duration = Duration::from_millis(33);
-/// Pixels to a side of such a frame; the engine fits it.
+/// The side of a generated frame, in pixels; the engine resizes it.
 const SIDE: u32 = 64;
 
 /// The frames and the parameters of a session.
 #[derive(Debug)]
 pub(crate) struct Source {
     stream: Arc<Stream>,
-    /// Whether frames of the client are left out.
+    /// Whether frames of the client are ignored.
     alone: AtomicBool,
     /// Generates frames if there is no video of the client.
     maker: Mutex<Option<Maker>>,
 }
 
-/// A task that ends with this.
+/// A task that is aborted on drop.
 #[derive(Debug)]
 struct Maker(AbortHandle);
 
@@ -48,7 +48,7 @@ impl Source {
         Self { stream, alone: AtomicBool::new(false), maker: Mutex::default() }
     }
 
-    /// Stops to generate frames.
+    /// Stops generating frames.
     pub(crate) fn stop(&self) {
         *self.maker.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -103,7 +103,7 @@ impl ControlledStream for Source {
     }
 }
 
-/// Returns `sink` frames of plain grey, of which the first and noisiest step leaves nothing.
+/// Sends grey frames to `sink`; the first, noisiest step removes all of their content.
 fn make_frames(sink: Arc<dyn FrameSink>) -> Maker {
     let pixels = vec![128; (SIDE * SIDE * 3) as usize];
     let task = tokio::spawn(async move {

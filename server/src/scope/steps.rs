@@ -2,15 +2,15 @@
 
 use dreamframe::StreamDiffusionParams;
 
-/// The timesteps of the training of every model.
+/// The number of training timesteps of every model.
 const TRAIN_TIMESTEPS: f64 = 1000.0;
 
-/// What a client has sent about steps. Scope's two parameters combine, and may be sent separately.
+/// The values that a client has sent about steps. Scope's two parameters combine, and may be sent separately.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Steps {
     list: Option<Vec<u32>>,
     noise: Option<f64>,
-    /// The resulting indices: if the current list is another, another client changed it, and this state is void.
+    /// The resulting indices: if the current list differs, another client changed it, and this state is discarded.
     made: Vec<u32>,
 }
 
@@ -37,7 +37,7 @@ impl Steps {
         };
         let places: Vec<f64> = match &self.list {
             Some(list) => list.iter().map(|&timestep| nearest(f64::from(timestep)) as f64).collect(),
-            // Without a list: evenly over the grid.
+            // Without a list: evenly spaced over the grid.
             None => {
                 let rows = current.len().max(1);
                 (0..rows).map(|row| row as f64 * grid.len() as f64 / rows as f64).collect()
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_set_since_is_where_it_goes_on() {
+    fn steps_continue_from_another_clients_list() {
         let mut steps = Steps::default();
         let first = steps.apply(Some(vec![900, 100]), None, &[16], 50).unwrap();
         // The noise alone keeps the form of the list, ...

@@ -1,4 +1,4 @@
-//! The data channel of viewers by playback id, which cannot change anything: notices only.
+//! The data channel of viewers by playback id, which receive notices but cannot change parameters.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use super::channel::ControlledStream;
 const REFUSAL: &str =
     "this address contains the playback id, which does not allow changes: use the one with the stream key";
 
-/// Refuses all messages.
+/// Rejects all messages.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     target: Arc<dyn ControlledStream>,
 }
 
 impl Watcher {
-    /// Makes the target of channels that get the notices of `target`.
+    /// Creates the target of channels that receive the notices of `target`.
     pub(crate) fn new(target: Arc<dyn ControlledStream>) -> Self {
         Self { target }
     }
@@ -35,7 +35,7 @@ impl ParameterTarget for Watcher {
         Duration::ZERO
     }
 
-    /// Keeps nothing, as nothing will be applied: messages that come too fast get one answer.
+    /// Keeps nothing, since nothing will be applied: messages that exceed the rate limit get one answer.
     fn join(&self, waiting: &mut Map<String, Value>, _: Map<String, Value>) {
         waiting.clear();
     }

@@ -1,4 +1,4 @@
-//! The parameters that a stream's clients asked for, and those that the engine gets for them.
+//! The parameters requested by a stream's clients, and those that the engine gets for them.
 
 use std::sync::Arc;
 
@@ -23,20 +23,20 @@ use crate::wire::unknown::Unknown;
 pub(crate) struct Desired {
     /// The parameters; every rule holds.
     params: StreamDiffusionParams,
-    /// The parameters that the engine has for them.
+    /// The engine's parameters for them.
     engine: StreamDiffusionParams,
-    /// The seed as it was sent, where the engine has another number for it.
+    /// The seed as it was sent, if the engine has another number for it.
     seed: Option<Alias>,
     /// Unknown keys.
     unknown: Unknown,
-    /// The parameters in notices and status, made once for each change.
+    /// The parameters in notices and status, computed once for each change.
     shown: Arc<Shown>,
-    /// Where pictures are pushed; empty for nowhere.
+    /// The URL that pictures are pushed to; empty for none.
     pub(crate) output_rtmp_url: String,
     pub(crate) name: String,
-    /// The old pipeline id, where the stream was made by an old client.
+    /// The old pipeline id, if an older client created the stream.
     pub(crate) pipeline_id: Option<String>,
-    /// When the parameters last became others.
+    /// The time of the last change.
     pub(crate) updated_at: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Change {
     next: Desired,
     /// The parameters for the engine.
     pub(crate) engine: StreamDiffusionParams,
-    /// The parameters that are others than before.
+    /// The parameters that differ from before.
     pub(crate) changed: bool,
     /// Messages for the log.
     pub(crate) notes: Vec<String>,
@@ -76,7 +76,7 @@ impl Desired {
         &self.params
     }
 
-    /// Works out what `request` changes; nothing counts yet.
+    /// Computes the result of `request`, without applying it.
     ///
     /// # Errors
     ///
@@ -120,11 +120,11 @@ impl Desired {
         Change { next, engine, changed, notes }
     }
 
-    /// Lets `change` count, which was made of these.
+    /// Applies `change`, which was computed from these parameters.
     pub(crate) fn take(&mut self, change: Change) {
         let Change { next, engine, changed, .. } = change;
         let updated_at = if changed { Some(ids::now_ms()) } else { self.updated_at };
-        // A seed may be written in another way, and stay the same.
+        // A seed may be written differently without a change.
         let is_shown = !changed && next.seed == self.seed;
         *self = Self { engine, updated_at, ..next };
         if !is_shown {
@@ -161,7 +161,7 @@ impl Desired {
         echo::echo(&self.params, self.seed.as_ref())
     }
 
-    /// The free-form object: parameters of old clients, unknown keys, and the facts of what runs.
+    /// The free-form object: parameters of older clients, unknown keys, and facts about the engine.
     pub(crate) fn pipeline_params(&self, source: &ModelSource) -> Object {
         let mut out = if self.pipeline_id.is_some() { self.echo() } else { Object::new() };
         out.extend(self.unknown.kept().clone());
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engine_refuses_is_taken_back_and_the_rest_stays() {
+    fn values_rejected_by_the_engine_are_reverted_and_others_stay() {
         let config = Config::for_tests();
         let mut desired = Desired::new(&config, "x".into());
         let before = desired.for_engine().clone();
@@ -208,7 +208,7 @@ mod tests {
 
     /// Line 20 of the compatibility checklist.
     #[test]
-    fn weighted_prompts_and_seeds_come_back_as_they_were_sent() {
+    fn weighted_prompts_and_seeds_are_returned_as_sent() {
         let config = Config::for_tests();
         let mut desired = Desired::new(&config, "x".into());
         after(
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_changes_nothing_says_so_and_has_no_time() {
+    fn change_without_effect_is_reported_and_keeps_the_time() {
         let config = Config::for_tests();
         let desired = Desired::new(&config, "x".into());
         let body = json!({"params": desired.echo()});
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_is_told_once_and_kept_in_sight() {
+    fn values_without_effect_are_logged_once_and_listed() {
         let config = Config::for_tests();
         let mut desired = Desired::new(&config, "x".into());
         let body = json!({"params": {"model_id": "stabilityai/sdxl-turbo", "shimmer": 3}});
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn of_keys_that_nobody_knows_so_many_are_kept_and_the_rest_is_told_once() {
+    fn unknown_keys_are_limited_and_the_rest_is_logged_once() {
         let config = Config::for_tests();
         let mut desired = Desired::new(&config, "x".into());
         let kept = |desired: &Desired| {
@@ -263,7 +263,7 @@ mod tests {
         let notes = after(&mut desired, &config, json!({ "params": of(0..5000) }));
         assert_eq!((kept(&desired).len(), notes.len()), (64, 24), "{notes:?}");
         assert!(notes.last().unwrap().contains("further"), "{notes:?}");
-        // Nothing is logged twice, and kept keys can still change.
+        // Nothing is logged twice, and stored keys can still change.
         let body = json!({"params": {"odd_1": "other", "odd_9000": 1}, "ip_adapter": {"odd": 1}});
         assert_eq!(after(&mut desired, &config, body), Vec::<String>::new());
         assert_eq!(desired.pipeline_params(&config.source)["odd_1"], "other");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_keys_that_nobody_knows_take_so_much_room_and_no_more() {
+    fn values_of_unknown_keys_are_limited() {
         let config = Config::for_tests();
         let mut desired = Desired::new(&config, "x".into());
         let long = |count: usize| "x".repeat(count);
@@ -279,7 +279,7 @@ mod tests {
         let shown = |desired: &Desired| json!(desired.pipeline_params(&config.source)).to_string();
         assert!(shown(&desired).len() < 16 << 10, "{}", shown(&desired).len());
         assert!(shown(&desired).contains("a_odd") && shown(&desired).contains("c_odd"));
-        // A value that has become too long is not kept as it was, either.
+        // If a value has become too long, the old value is not kept either.
         let notes = after(&mut desired, &config, json!({"params": {"a_odd": long(1 << 20)}}));
         assert!(!shown(&desired).contains("a_odd"), "{notes:?}");
         let notes = after(&mut desired, &config, json!({ "params": { long(1 << 20): 1 } }));

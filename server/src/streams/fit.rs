@@ -1,4 +1,4 @@
-//! Adapts the parameters that a client asks for to the model that is served.
+//! Adapts the parameters requested by a client to the served model.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ mod tests {
     use crate::wire::models;
 
     #[test]
-    fn the_demo_model_serves_every_known_model_and_says_so() {
+    fn demo_model_replaces_every_known_model_and_is_reported() {
         for model in models::KNOWN {
             let params = StreamDiffusionParams { model_id: model.into(), ..StreamDiffusionParams::daydream() };
             let fitted = fit(&ModelSource::Demo, &params);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn other_models_get_what_is_asked_for() {
+    fn other_models_get_the_requested_parameters() {
         let params = StreamDiffusionParams::daydream();
         let source = ModelSource::folder("models");
         assert_eq!(model(&source, &params), "stabilityai/sd-turbo");

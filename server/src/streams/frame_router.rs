@@ -10,7 +10,7 @@ use dreamframe::{Frame, Picture, PictureCallback, SessionHandle};
 
 use super::rate_meter::RateMeter;
 
-/// The way of a stream's frames and pictures; sessions come and go behind it.
+/// Routes a stream's frames and pictures; independent of the session, which may be replaced.
 #[derive(Debug, Default)]
 pub(crate) struct FrameRouter {
     /// Frames received.
@@ -48,17 +48,17 @@ impl FrameSink for FrameRouter {
 }
 
 impl FrameRouter {
-    /// Lets frames go to `session`, or nowhere.
+    /// Sends frames to `session`, or discards them.
     pub(crate) fn attach(&self, session: Option<SessionHandle>) {
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
     }
 
-    /// Holds frames back; the last picture stays.
+    /// Pauses frames; the last picture stays.
     pub(crate) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// What takes the pictures of a session, on its thread: counts them, shows them, keeps the newest.
+    /// Returns the callback for pictures of a session, on its thread: it counts them, shows them, and keeps the newest.
     pub(crate) fn picture_callback(self: &std::sync::Arc<Self>, egress: &Egress) -> PictureCallback {
         let (frames, egress) = (self.clone(), egress.clone());
         Box::new(move |session, _| {
@@ -66,7 +66,7 @@ impl FrameRouter {
             frames.output.count();
             frames.took(now().since(picture.frame.timestamp()));
             egress.show(&picture.frame.view());
-            // A reader that is copying the last picture keeps it.
+            // If a reader is copying the last picture, it keeps that.
             if let Ok(mut latest) = frames.latest.try_lock() {
                 *latest = Some(picture);
             }
@@ -78,14 +78,14 @@ impl FrameRouter {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The recent time from a frame to its picture.
+    /// Returns the recent latency from a frame to its picture.
     pub(crate) fn latency(&self) -> Option<Duration> {
         Some(self.delay.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
     fn took(&self, delay: Duration) {
         let fresh = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-        // Only the session's thread writes it.
+        // Written by the session's thread only.
         let old = self.delay.load(Ordering::Relaxed);
         let smooth = if old == 0 { fresh } else { old - old / 8 + fresh / 8 };
         self.delay.store(smooth, Ordering::Relaxed);

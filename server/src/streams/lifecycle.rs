@@ -1,4 +1,4 @@
-//! The lifecycle of a stream: its session while it is used, placeholder pictures until then, its end.
+//! The lifecycle of a stream: its session while it is in use, placeholder pictures until then, its end.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -15,17 +15,17 @@ use crate::scope::channel::parameters_updated;
 impl Stream {
     /// Records an error of its pictures.
     pub(super) fn failed(&self, error: &str) {
-        // Clients read it.
+        // It is visible to clients.
         let error = crate::paths::without_folders(error).into_owned();
         self.trouble().last_error = Some((error, ids::now_ms()));
     }
 
-    /// Notes what pushing its pictures to another server failed with; `None` once it is well again.
+    /// Records an error of pushing to another server; `None` once it works again.
     pub(crate) fn push_failed(&self, error: Option<String>) {
         self.trouble().push_error = error.map(|error| (error, ids::now_ms()));
     }
 
-    /// Reverts an update that the session has refused, and sends notices of that.
+    /// Reverts an update that the session has rejected, and notifies clients.
     pub(super) fn refused(&self, error: &Error) {
         let error = ApiError::from(error);
         tracing::warn!(stream = self.id, error = error.message(), "update refused");
@@ -38,7 +38,7 @@ impl Stream {
         }
     }
 
-    /// Looks after the stream: to be called several times a second.
+    /// Supervises the stream: to be called several times per second.
     pub(super) fn tick(self: &Arc<Self>, now: u64) {
         for event in self.session_manager.events() {
             self.note(event);
@@ -75,7 +75,7 @@ impl Stream {
 
     fn serve_users(self: &Arc<Self>, now: u64) {
         match self.session_manager.phase() {
-            // Came by before there was room, or asked for something else since.
+            // There was no free session before, or the parameters have changed since.
             Phase::Idle => drop(self.session_manager.start(self)),
             Phase::Failed(_) if !self.session_manager.has_failed_for(self.desired().for_engine()) => {
                 drop(self.session_manager.start(self));
@@ -125,7 +125,7 @@ impl Stream {
         }
     }
 
-    /// Lets the session go; a frame that is being worked on is waited for elsewhere.
+    /// Releases the session; another thread waits for the current frame.
     fn release(&self) {
         self.frames.attach(None);
         self.frames.forget();
@@ -134,7 +134,7 @@ impl Stream {
         }
     }
 
-    /// Ends it for good: connections, session, and everything that hangs on it.
+    /// Ends the stream: connections, session, and outputs.
     pub(super) async fn close(&self, reason: Option<&str>) {
         self.notify(&ParameterMessage::StreamStopped { error_message: reason.map(str::to_owned) });
         self.frames.attach(None);
@@ -142,7 +142,7 @@ impl Stream {
         self.whip.close().await;
         self.whep.close().await;
         self.frames.forget();
-        // A frame that is worked on may take a while.
+        // Processing a frame may take a while.
         let _ = tokio::task::spawn_blocking(move || drop(session)).await;
     }
 }

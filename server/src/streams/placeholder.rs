@@ -9,7 +9,7 @@ const TURN: f32 = 1600.0;
 /// Longest side.
 const MOST: u32 = 1024;
 
-/// Draws cards of one size.
+/// Draws placeholders of one size.
 #[derive(Debug, Default)]
 pub(crate) struct Placeholder {
     pixels: Vec<u8>,
@@ -17,7 +17,7 @@ pub(crate) struct Placeholder {
 }
 
 impl Placeholder {
-    /// The placeholder of `width` x `height`, `ms` after it was first shown; nothing for a size that no picture has.
+    /// The placeholder of `width` x `height`, `ms` after it was first shown; `None` for an invalid size.
     pub(crate) fn draw(&mut self, width: u32, height: u32, ms: u64) -> Option<FrameView<'_>> {
         self.size = (width.clamp(16, MOST), height.clamp(16, MOST));
         let (width, height) = self.size;
@@ -26,7 +26,7 @@ impl Placeholder {
         let rows = self.pixels.chunks_exact_mut(width as usize * 4);
         for (y, row) in rows.enumerate() {
             let y = y as f32;
-            // The ground changes slowly: one colour does for a few pixels.
+            // The background changes slowly: one colour is used for a few pixels.
             for (block, pixels) in row.chunks_mut(COARSE as usize * 4).enumerate() {
                 let x = (block as u32 * COARSE) as f32;
                 let ground = scene.ground(x, y);
@@ -48,9 +48,9 @@ struct Scene {
     middle: (f32, f32),
     radius: f32,
     width: f32,
-    /// Where the head is, in turns.
+    /// The position of the head, in turns.
     head: f32,
-    /// How far the ground's colour has drifted.
+    /// The drift of the background's colour.
     drift: f32,
 }
 

@@ -11,7 +11,7 @@ use crate::ids;
 /// The publisher of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Publishing {
-    /// Counts publishers; each is the current one while this is its number.
+    /// Numbers publishers; the highest number is the current one.
     turn: watch::Sender<u64>,
     /// The publisher by another protocol than WHIP, with its number.
     other: Mutex<Option<(u64, Option<Ingest>)>>,
@@ -21,7 +21,7 @@ pub(crate) struct Publishing {
     ended: AtomicU64,
 }
 
-/// A publisher's turn; it ends when this drops.
+/// A publisher's turn; it ends on drop.
 #[derive(Debug)]
 pub(crate) struct Publication {
     publishing: Arc<Publishing>,
@@ -91,11 +91,11 @@ impl Publication {
     /// Waits until another publisher takes the stream.
     pub(crate) async fn replaced(&mut self) {
         let number = self.number;
-        // An error means that the stream ended, which is an end as well.
+        // An error means that the stream has ended, which ends the turn as well.
         let _ = self.turns.wait_for(|turn| *turn != number).await;
     }
 
-    /// Says whose statistics are the publisher's.
+    /// Sets the source of the publisher's statistics.
     pub(crate) fn ingest(&self, ingest: Ingest) {
         let mut other = self.publishing.other.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((number, place)) = other.as_mut()

@@ -5,18 +5,18 @@ use std::time::Instant;
 
 /// The window of a rate, in seconds.
 const WINDOW: u64 = 10;
-/// One place a second, and one that is being filled.
+/// One counter per second, and one that is being filled.
 const PLACES: usize = 16;
 const COUNT_BITS: u32 = 24;
 
-/// Counts events, and knows their rate over the last ten seconds.
+/// Counts events, and computes their rate over the last ten seconds.
 #[derive(Debug)]
 pub(crate) struct RateMeter {
     began: Instant,
     total: AtomicU64,
-    /// When the last one was, in milliseconds since `began`, plus one; 0 before the first.
+    /// The time of the last event, in milliseconds since `began`, plus one; 0 before the first.
     last: AtomicU64,
-    /// When the first one of this run was, likewise.
+    /// The time of the first event of this run, likewise.
     first: AtomicU64,
     /// Each second, and the number of events in it.
     places: [AtomicU64; PLACES],
@@ -35,7 +35,7 @@ impl Default for RateMeter {
 }
 
 impl RateMeter {
-    /// Counts one, now.
+    /// Counts an event.
     pub(crate) fn count(&self) {
         self.count_at(self.ms());
     }
@@ -101,7 +101,7 @@ mod tests {
         }
         assert_eq!(meter.total(), 900);
         assert_eq!(meter.per_second_at(45_000), 0.0);
-        // After the pause, the rate is not taken over it.
+        // After the pause, the rate does not include it.
         (0..60).for_each(|frame| meter.count_at(60_000 + frame * 1000 / 30));
         assert!((meter.per_second_at(62_000) - 30.0).abs() < 3.0);
     }

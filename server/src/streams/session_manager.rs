@@ -1,4 +1,4 @@
-//! Manages a stream's session: it is built on a thread of its own when it is needed, and dropped when it is idle.
+//! Manages a stream's session: it is built on a separate thread when it is needed, and dropped when it is idle.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use super::stream::Stream;
 use crate::error::ApiError;
 use crate::ids;
 
-/// Seconds after which a client may ask for a session again.
+/// Seconds after which a client may retry.
 const RETRY_SECONDS: u32 = 10;
 
 /// Whether a stream makes pictures.
@@ -27,7 +27,7 @@ enum State {
         params: Box<StreamDiffusionParams>,
         error: String,
     },
-    /// Nothing starts any more.
+    /// No session is started any more.
     Closed,
 }
 
@@ -39,7 +39,7 @@ struct Running {
     _slot: OwnedSemaphorePermit,
 }
 
-/// What others may know of it.
+/// The publicly visible state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     Idle,
@@ -48,11 +48,11 @@ pub(crate) enum Phase {
     Failed(String),
 }
 
-/// A stream's session, or its absence.
+/// A stream's session, if any.
 #[derive(Debug)]
 pub(crate) struct SessionManager {
     state: Mutex<State>,
-    /// One for each session that the server may run.
+    /// Permits for the sessions of the server.
     slots: Arc<Semaphore>,
     most: usize,
     /// Cancels loading.
@@ -85,7 +85,7 @@ impl SessionManager {
         }
     }
 
-    /// When the session began, in milliseconds since 1970.
+    /// The start of the session, in milliseconds since 1970.
     pub(crate) fn started_at(&self) -> Option<u64> {
         match &*self.lock() {
             State::Running(running) => Some(running.started_at),
@@ -100,15 +100,15 @@ impl SessionManager {
 
     /// Returns `Ok` if a session exists, or may be started now.
     ///
-    /// # Errors
+    /// 503 with the limit if all permits are in use.
     ///
     /// 503 with the figure where as many run as may.
     pub(crate) fn check_room(&self) -> Result<(), ApiError> {
         let is_there = matches!(&*self.lock(), State::Loading | State::Running(_));
-        if is_there || self.slots.available_permits() > 0 { Ok(()) } else { Err(self.no_room()) }
+        if is_there || self.slots.available_permits() > 0 { Ok(()) } else { Err(self.limit_reached()) }
     }
 
-    fn no_room(&self) -> ApiError {
+    fn limit_reached(&self) -> ApiError {
         let what = "streams that make pictures at a time";
         ApiError::limit(StatusCode::SERVICE_UNAVAILABLE, what, self.most, RETRY_SECONDS)
     }
@@ -123,7 +123,7 @@ impl SessionManager {
         if matches!(&*state, State::Loading | State::Running(_) | State::Closed) {
             return Ok(());
         }
-        let slot = self.slots.clone().try_acquire_owned().map_err(|_| self.no_room())?;
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| self.limit_reached())?;
         self.cancelled.store(false, Ordering::Relaxed);
         let stream = stream.clone();
         let thread = std::thread::Builder::new().name("dreamframe-load".into());
@@ -188,7 +188,7 @@ impl SessionManager {
     /// Starts to use the session, with the parameters that changed while it was built.
     fn install(&self, stream: &Arc<Stream>, session: Session, slot: OwnedSemaphorePermit) {
         let handle = session.handle();
-        // Held while the session catches up, so that no change falls between.
+        // Held while the session catches up, so that no change is lost.
         let desired = stream.desired();
         let mut state = self.lock();
         if matches!(&*state, State::Closed) || self.cancelled.load(Ordering::Relaxed) {
@@ -214,13 +214,13 @@ impl SessionManager {
         self.handle().map(|handle| handle.events().try_iter().collect()).unwrap_or_default()
     }
 
-    /// Ends the session, or its loading. Waits for the frame that is worked on where `session` is dropped by the caller.
+    /// Ends the session, or its loading. If the caller drops `session`, that waits for the current frame.
     pub(super) fn stop(&self, for_good: bool) -> Option<Session> {
         self.cancelled.store(true, Ordering::Relaxed);
         let mut state = self.lock();
         let next = match (&*state, for_good) {
             (State::Closed, _) | (_, true) => State::Closed,
-            // Loading becomes idle when it ends.
+            // Loading sets the state to idle when it ends.
             (State::Loading, false) => return None,
             (State::Idle | State::Running(_) | State::Failed { .. }, false) => State::Idle,
         };

@@ -7,9 +7,9 @@ use crate::ids;
 /// Milliseconds without a frame after which the input is degraded, and after which it is offline.
 const LATE: u64 = 2_000;
 const GONE: u64 = 60_000;
-/// Frames in a second below which the input is degraded.
+/// Frames per second below which the input is degraded.
 const SLOW_INPUT: f64 = 15.0;
-/// Milliseconds for which an error, and a restart, count.
+/// Milliseconds for which an error, and a restart, affect the state.
 const ERROR_COUNTS: u64 = 15_000;
 const RESTART_COUNTS: u64 = 60_000;
 
@@ -25,7 +25,7 @@ pub(crate) enum StreamState {
 }
 
 impl StreamState {
-    /// As the wire has it.
+    /// The name in the API.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Offline => "OFFLINE",
@@ -94,7 +94,7 @@ pub(crate) fn determine(signs: &Signs) -> StreamState {
 }
 
 impl Stream {
-    /// How it is now.
+    /// Returns the current state.
     pub(crate) fn state(&self) -> StreamState {
         let now = ids::now_ms();
         let ago = |at: Option<u64>| at.map(|at| now.saturating_sub(at));

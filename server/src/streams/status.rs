@@ -12,17 +12,17 @@ use crate::ids;
 use crate::urls::Urls;
 use crate::wire::Object;
 
-/// Jitter in milliseconds, and loss in percent, beyond which a connection is bad.
+/// Jitter in milliseconds, and loss in percent, above which a connection is bad.
 const BAD_JITTER: f64 = 50.0;
 const BAD_LOSS: f64 = 2.0;
 
 impl Stream {
-    /// When the current or last publisher connected.
+    /// The start of the current or last publisher.
     pub(super) fn began_at(&self) -> Option<u64> {
         self.publishing.latest_at()
     }
 
-    /// The stream as its clients see it: these keys in this order, no others, none without a value.
+    /// The stream object for clients: exactly these keys, in this order, none of them null.
     pub(crate) fn to_object(&self, urls: &Urls) -> Object {
         let desired = self.desired();
         let value = json!({
@@ -45,7 +45,7 @@ impl Stream {
         value.as_object().cloned().unwrap_or_default()
     }
 
-    /// The body's `data` for others than the owner: nothing that gives access, or reveals the content.
+    /// The body's `data` for clients other than the owner: nothing that gives access, or reveals the content.
     pub(crate) fn public_status(&self) -> Value {
         json!({
             "type": "status",
@@ -56,7 +56,7 @@ impl Stream {
         })
     }
 
-    /// The body's `data` for the stream's owner; without the stream key, since a status is often passed on.
+    /// The body's `data` for the stream's owner; without the stream key, since a status is often shared.
     pub(crate) fn status(&self, urls: &Urls) -> Value {
         let now = ids::now_ms();
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -135,7 +135,7 @@ impl Stream {
 
     fn track(&self, video: &IngestStats, peer: &PeerStats, now: u64) -> Value {
         let frames = self.frames();
-        // Seconds on the stream's own clock, as far as others have seen upstream use them.
+        // Seconds on the stream's own clock, as in observed upstream responses.
         let seconds = |ago: Option<u64>| {
             let since = now.saturating_sub(self.created_at);
             ago.map_or(0.0, |ago| rounded(since.saturating_sub(ago) as f64 / 1000.0))
@@ -161,7 +161,7 @@ fn loss(video: &IngestStats) -> f64 {
     if all == 0 { 0.0 } else { video.lost as f64 * 100.0 / all as f64 }
 }
 
-/// To two places.
+/// Rounds to two decimal places.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }

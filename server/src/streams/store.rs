@@ -21,7 +21,7 @@ const UNUSED: Duration = Duration::from_secs(24 * 3600);
 const ENDED: Duration = Duration::from_secs(3600);
 /// Seconds after which a refused client may retry.
 const RETRY_SECONDS: u32 = 30;
-/// Seconds after which another server may have replaced one that ends.
+/// Seconds after which another server may have replaced one that is shutting down.
 const DRAINED_SECONDS: u32 = 5;
 /// The longest time for streams to end when the server does.
 const CLOSING: Duration = Duration::from_secs(4);
@@ -37,9 +37,9 @@ pub(crate) struct Store {
 
 #[derive(Debug, Default)]
 struct Streams {
-    /// In the order in which they were made.
+    /// In order of creation.
     all: Vec<Arc<Stream>>,
-    /// By id, stream key and playback id, which differ in how they begin.
+    /// By id, stream key and playback id, which have different prefixes.
     by_name: HashMap<String, Arc<Stream>>,
 }
 
@@ -49,7 +49,7 @@ impl Store {
         Self { config, slots, streams: RwLock::default(), draining: AtomicBool::new(false) }
     }
 
-    /// Makes a stream of `caller` that is asked for `request`.
+    /// Creates a stream of `caller` with `request`.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Store {
         self.check_count(self.len())?;
         let stream = Stream::new(&self.config, &self.slots, caller.name(), request)?;
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
-        // Others may have come meanwhile.
+        // Others may have been created meanwhile.
         self.check_count(streams.all.len())?;
         for name in [&stream.id, &stream.key, &stream.playback_id] {
             streams.by_name.insert(name.clone(), stream.clone());
@@ -124,7 +124,7 @@ impl Store {
         Err(ApiError::new(StatusCode::FORBIDDEN, "STREAMS/FORBIDDEN", "This stream belongs to another API key"))
     }
 
-    /// Ends a stream for good and forgets it.
+    /// Ends a stream and removes it.
     pub(crate) async fn remove(&self, id: &str) {
         let removed = {
             let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
@@ -142,7 +142,7 @@ impl Store {
         }
     }
 
-    /// Looks after all streams: to be called several times a second.
+    /// Supervises all streams: to be called several times per second.
     pub(crate) async fn tick(&self) {
         let now = ids::now_ms();
         let mut old = Vec::new();
@@ -172,7 +172,7 @@ impl Store {
         self.all().iter().filter(|stream| stream.in_use()).count()
     }
 
-    /// Ends all sessions and connections, since the server ends.
+    /// Ends all sessions and connections, for shutdown.
     pub(crate) async fn close(&self) {
         let mut closing = tokio::task::JoinSet::new();
         for stream in self.all() {
@@ -180,7 +180,7 @@ impl Store {
         }
         let all = async { while closing.join_next().await.is_some() {} };
         if tokio::time::timeout(CLOSING, all).await.is_err() {
-            tracing::warn!("streams did not end in time, and are left");
+            tracing::warn!("streams did not end in time");
         }
     }
 
@@ -199,7 +199,7 @@ impl Store {
         self.config.max_sessions.saturating_sub(self.slots.available_permits())
     }
 
-    /// Says whether the model that `id` names is here.
+    /// Returns whether the model named by `id` is installed.
     ///
     /// # Errors
     ///

@@ -28,11 +28,11 @@ use crate::scope::watcher::Watcher;
 use crate::wire::incoming::in_params;
 use crate::wire::request::Request;
 
-/// Notices that wait for a slow listener.
+/// Capacity of a slow listener's queue of notices.
 const NOTICES: usize = 32;
 /// The most listeners to the status of one stream.
 pub(crate) const MOST_LISTENERS_OF_ONE: usize = 32;
-/// How many changes that load or rebuild networks the data channels of one stream may make a second, and at once.
+/// The rate per second, and the burst, of changes by data channels of one stream that load or rebuild networks.
 const REBUILDS_PER_SECOND: u32 = 2;
 const REBUILDS_AT_ONCE: u32 = 4;
 
@@ -40,7 +40,7 @@ const REBUILDS_AT_ONCE: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) id: String,
-    /// The secret in the path of its WHIP and WHEP addresses.
+    /// The secret in the path of its WHIP and WHEP URLs.
     pub(crate) key: String,
     pub(crate) playback_id: String,
     /// The name of its owner.
@@ -67,7 +67,7 @@ pub(crate) struct Stream {
     pub(super) placeholder: Mutex<Placeholder>,
     /// Whether there was a publisher at the last check.
     pub(super) was_live: AtomicBool,
-    /// When there last was a publisher or a viewer.
+    /// The last time with a publisher or a viewer.
     pub(super) used_at: AtomicU64,
 }
 
@@ -75,16 +75,16 @@ pub(crate) struct Stream {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trouble {
     pub(crate) last_error: Option<(String, u64)>,
-    /// The last failure of the push to another server.
+    /// The last error of the push to another server.
     pub(crate) push_error: Option<(String, u64)>,
     pub(crate) restarts: u64,
     pub(crate) last_restart: Option<u64>,
-    /// The state last seen, and since when.
+    /// The last observed state, and its start.
     pub(crate) state: Option<(super::StreamState, u64)>,
 }
 
 impl Stream {
-    /// Makes a stream of `author` that is asked for `request`.
+    /// Creates a stream of `author` with `request`.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl Stream {
         &self.session_manager
     }
 
-    /// Where the frames of a publisher go.
+    /// Returns the sink for frames of a publisher.
     pub(crate) fn sink(&self) -> Arc<dyn FrameSink> {
         self.frames.clone()
     }
@@ -172,7 +172,7 @@ impl Stream {
         &self.frames
     }
 
-    /// Where its pictures are shown.
+    /// Returns the egress of its pictures.
     pub(crate) fn egress(&self) -> &Egress {
         &self.egress
     }
@@ -182,7 +182,7 @@ impl Stream {
         &self.audio
     }
 
-    /// The outputs of its pictures besides WHEP.
+    /// Returns the outputs of its pictures other than WHEP.
     pub(crate) fn outputs(&self) -> &Outputs {
         &self.outputs
     }
@@ -205,12 +205,12 @@ impl Stream {
         self.session_manager.handle()
     }
 
-    /// What its clients asked for.
+    /// Returns the parameters requested by its clients.
     pub(crate) fn params(&self) -> StreamDiffusionParams {
         self.desired().params().clone()
     }
 
-    /// Where its pictures are pushed; empty for nowhere.
+    /// Returns the URL that pictures are pushed to; empty for none.
     pub(crate) fn push_url(&self) -> String {
         self.desired().output_rtmp_url.clone()
     }
@@ -220,12 +220,12 @@ impl Stream {
         self.frames.snapshot()
     }
 
-    /// Holds frames back, so that the last picture stays.
+    /// Pauses frames, so that the last picture stays.
     pub(crate) fn set_paused(&self, paused: bool) {
         self.frames.set_paused(paused);
     }
 
-    /// Why no session could be built, where that is so.
+    /// Returns the reason why no session could be built, if any.
     pub(crate) fn failure(&self) -> Option<String> {
         match self.session_manager.phase() {
             Phase::Failed(error) => Some(error),
@@ -242,13 +242,13 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// 503 with the figure where the server runs as many as it may.
+    /// 503 with the limit if all permits for sessions are in use.
     pub(crate) fn wake(self: &Arc<Self>) -> Result<(), ApiError> {
         self.used_at.store(ids::now_ms(), Ordering::Relaxed);
         self.session_manager.start(self)
     }
 
-    /// Applies a client's request: all of it or nothing.
+    /// Applies a client's request, entirely or not at all.
     ///
     /// # Errors
     ///
@@ -265,7 +265,7 @@ impl Stream {
         {
             match session.edit(|params| params.clone_from(&change.engine)) {
                 Err(error) if error.kind() != dreamframe::ErrorKind::Closed => return Err(in_params(error)),
-                // One that has just ended is built again with the current parameters.
+                // A session that has just ended is built again with the current parameters.
                 _ => {}
             }
         }
@@ -280,7 +280,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Changes the prompt little by little; at once, where no pictures are made.
+    /// Changes the prompt gradually, or immediately if no pictures are made.
     ///
     /// # Errors
     ///
@@ -304,7 +304,7 @@ impl Stream {
         let _ = self.notices.send(notice.to_json());
     }
 
-    /// Begins the turn of a publisher by another protocol than WHIP, and ends that of the previous one.
+    /// Starts the turn of a publisher by another protocol than WHIP, and ends that of the previous one.
     pub(crate) fn take_over(self: &Arc<Self>) -> Publication {
         let publication = self.publishing.begin();
         let whip = self.whip.clone();
@@ -326,11 +326,11 @@ impl Stream {
         }
     }
 
-    /// Says whether pictures are made, or may be from now on.
+    /// Returns `Ok` if pictures are made, or may be from now on.
     ///
     /// # Errors
     ///
-    /// 503 with the figure where the server makes as many as it may.
+    /// 503 with the limit if all permits for sessions are in use.
     pub(crate) fn check_room(&self) -> Result<(), ApiError> {
         self.session_manager.check_room()
     }
@@ -350,7 +350,7 @@ impl Stream {
         self.frames.output.total()
     }
 
-    /// Frames and pictures in a second.
+    /// Frames and pictures per second.
     pub(crate) fn rates(&self) -> (f64, f64) {
         (self.frames.input.per_second(), self.frames.output.per_second())
     }

@@ -49,7 +49,7 @@ impl ControlledStream for Remote {
     fn notices(&self) -> broadcast::Receiver<String> {
         match self.stream() {
             Ok(stream) => stream.subscribe_notices(),
-            // Closed at once.
+            // Closed immediately.
             Err(_) => broadcast::Sender::new(1).subscribe(),
         }
     }
@@ -72,7 +72,7 @@ impl Stream {
         let is_expensive = {
             let desired = self.desired();
             let request = Request { params: params.clone(), ..Request::default() };
-            // A change that is refused has no effect.
+            // A rejected change has no effect.
             desired.change(&self.config, request).is_ok_and(|change| {
                 let (old, new) = (desired.for_engine(), &change.engine);
                 let fetches = old.ip_adapter_style_image_url != new.ip_adapter_style_image_url;
@@ -96,13 +96,13 @@ mod tests {
     use crate::config::Config;
 
     #[tokio::test]
-    async fn a_stream_is_rebuilt_four_times_at_once_and_twice_a_second() {
+    async fn stream_rebuilds_are_limited_to_a_burst_of_four_and_two_per_second() {
         let config = Arc::new(Config::for_tests());
         let stream = Stream::new(&config, &Arc::new(Semaphore::new(1)), "author", Request::default()).unwrap();
         let (width, start) = (stream.params().width, Instant::now());
         let wait =
             |params: &Value, ms| stream.rebuild_wait(params.as_object().unwrap(), start + Duration::from_millis(ms));
-        // Changes without effect, cheap ones and refused ones do not count.
+        // Changes without effect, cheap ones and rejected ones do not count.
         for params in [json!({"width": width}), json!({"delta": 0.25}), json!({"width": -1})] {
             assert!((0..20).all(|_| wait(&params, 0).is_zero()), "{params}");
         }

@@ -1,4 +1,4 @@
-//! Parameters on their way out: exactly the keys of the model's public schema, each with a value that fits it.
+//! Parameters in responses: exactly the keys of the model's public schema, each with a valid value.
 
 use dreamframe::params::{StreamDiffusionParams, Weighted, notices};
 use serde_json::{Value, json};
@@ -7,23 +7,23 @@ use sha2::{Digest as _, Sha256};
 use super::{Object, models};
 use crate::auth::hex;
 
-/// The seed as a client sent it, where the engine has another number for it.
+/// The seed as a client sent it, if the engine has another number for it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Alias {
-    /// What the client sent.
+    /// The value sent by the client.
     pub(crate) wire: Value,
     /// The engine's value.
     pub(crate) engine: Weighted<u64>,
 }
 
-/// Writes `params` as the schema of their model has them; a seed that the client wrote differently is written so.
+/// Writes `params` according to the schema of their model; a seed is written as the client wrote it.
 pub(crate) fn echo(params: &StreamDiffusionParams, seed: Option<&Alias>) -> Object {
     let Value::Object(mut out) = params.to_value() else { return Object::new() };
     out.retain(|name, _| models::has(&params.model_id, name));
     for net in out.get_mut("controlnets").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Value::Object(net) = net {
             net.shift_remove("conditioning_channels");
-            // The public schema requires a name; this one does nothing, as `null` does.
+            // The public schema requires a name; this one has no effect, as `null`.
             if let Some(none @ Value::Null) = net.get_mut("preprocessor") {
                 *none = json!("passthrough");
             }
@@ -40,7 +40,7 @@ pub(crate) fn echo(params: &StreamDiffusionParams, seed: Option<&Alias>) -> Obje
     out
 }
 
-/// Remarks on `params` that they do not show themselves.
+/// Remarks on `params` that are not visible in them.
 pub(crate) fn remarks(params: &StreamDiffusionParams) -> Vec<String> {
     notices(params).iter().map(ToString::to_string).collect()
 }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_written_as_it_was_sent_until_it_is_another() {
+    fn seed_is_returned_as_sent_until_it_changes() {
         let alias = Alias { wire: json!(-1), engine: 9.into() };
         let mut params = StreamDiffusionParams { seed: 9.into(), ..StreamDiffusionParams::default() };
         assert_eq!(echo(&params, Some(&alias))["seed"], -1);

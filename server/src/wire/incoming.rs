@@ -1,6 +1,7 @@
 //! Adapts parameters in requests to the engine.
 //!
-//! Changes are visible: an unknown key is kept for `pipeline_params`, and a value with another meaning here is logged.
+//! Changes are visible: an unknown key is kept for `pipeline_params`, and a value that is interpreted differently is
+//! logged.
 
 use dreamframe::Violation;
 use dreamframe::params::{Constraint, FIELDS, Field, ParamsPatch, StreamDiffusionParams};
@@ -18,20 +19,20 @@ const SEEDS: u64 = (1 << 53) - 1;
 pub(crate) struct Incoming {
     /// The change.
     pub(crate) patch: ParamsPatch,
-    /// The seed as it was sent, where the engine has another number for it.
+    /// The seed as it was sent, if the engine has another number for it.
     pub(crate) seed: Option<Value>,
     /// Unknown keys, with their paths.
     pub(crate) unknown: Object,
-    /// Values that were accepted with another meaning, for the log.
+    /// Values that are interpreted differently, for the log.
     pub(crate) notes: Vec<String>,
 }
 
 impl Incoming {
-    /// Reads `sent` as a change of `base`; `null` asks for what `defaults` have.
+    /// Reads `sent` as a change of `base`; `null` means the value of `defaults`.
     ///
     /// # Errors
     ///
-    /// 400 with every name, type and range at fault.
+    /// 400 with every invalid name, type and range.
     pub(crate) fn read(
         mut sent: Object,
         base: &StreamDiffusionParams,
@@ -52,7 +53,7 @@ impl Incoming {
         Ok(incoming)
     }
 
-    /// Takes out what no row of the field table has, and `null` where that means nothing.
+    /// Removes keys that are not in the field table, and `null` if it has no meaning.
     fn strip(&mut self, rule: &str, path: &str, object: &mut Object) {
         let names: Vec<String> = object.keys().cloned().collect();
         for name in names {
@@ -82,7 +83,7 @@ impl Incoming {
         }
     }
 
-    /// Seeds may be negative on the wire; each means one of the engine's own.
+    /// Converts seeds, which may be negative in requests, to the engine's seeds.
     fn seed(&mut self, sent: &mut Object) {
         let Some(seed) = sent.get_mut("seed") else { return };
         let before = seed.clone();
@@ -133,7 +134,7 @@ pub(crate) fn check_strictly(params: &StreamDiffusionParams) -> Result<(), ApiEr
     if faults.is_empty() { Ok(()) } else { Err(ApiError::fields(faults)) }
 }
 
-/// Names values by their place in the body.
+/// Names values by their path in the body.
 pub(crate) fn in_params(error: dreamframe::Error) -> ApiError {
     if error.violations().is_empty() {
         return error.into();
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_nobody_knows_are_taken_out_wherever_they_are() {
+    fn unknown_keys_are_removed_at_every_level() {
         let incoming = read(json!({
             "prompt": "snow", "foo": {"a": [1]},
             "controlnets": [{"model_id": "a/b", "strength": 2, "preprocessor_params": {"own": 1}}],

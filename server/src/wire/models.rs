@@ -1,6 +1,6 @@
 //! The models that Daydream's clients know by name, and which parameters each has in its schema.
 
-/// The model of a stream whose creator names none.
+/// The model of a stream without a requested one.
 pub(crate) const USUAL: &str = "stabilityai/sd-turbo";
 const SDXL: &str = "stabilityai/sdxl-turbo";
 const SD15: &str = "Lykon/dreamshaper-8";
@@ -23,7 +23,7 @@ pub(crate) fn of_pipeline(id: &str) -> Option<(&'static str, bool)> {
 /// Returns true if the schema of `model` has the parameter `name`; unknown models have those of SDXL.
 pub(crate) fn has(model: &str, name: &str) -> bool {
     match name {
-        // The engine's own, in no schema.
+        // The engine's own parameters, which are in no schema.
         "safety_checker_threshold" | "show_reloading_frame" => false,
         "ip_adapter" | "ip_adapter_style_image_url" | "cached_attention" => model != USUAL,
         _ => true,

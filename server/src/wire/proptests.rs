@@ -1,4 +1,4 @@
-//! Laws of bodies: whatever comes in is taken or refused with 400, and what goes out may come in again.
+//! Properties of bodies: any input is accepted or rejected with 400, and any output is a valid input.
 
 use axum::body::Bytes;
 use dreamframe::params::{FIELDS, StreamDiffusionParams};
@@ -11,7 +11,7 @@ use super::request::Request;
 use super::{Object, read_object};
 use crate::error::ApiError;
 
-/// Any JSON, with names that mean something among others.
+/// Any JSON, including known names.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

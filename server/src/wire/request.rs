@@ -10,17 +10,17 @@ use crate::rtmp::Target;
 
 /// Longest name of a stream, in characters.
 const MAX_NAME: usize = 256;
-/// Longest address to push pictures to, in characters.
+/// Longest push URL, in characters.
 const MAX_URL: usize = 2048;
 
 /// A parsed body.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Request {
-    /// The name that the stream shall have.
+    /// The requested name of the stream.
     pub(crate) name: Option<String>,
-    /// Where to push pictures; empty for nowhere.
+    /// The URL to push pictures to; empty for none.
     pub(crate) output_rtmp_url: Option<String>,
-    /// The old pipeline id, where the body is in an old form.
+    /// The old pipeline id, if the body is in an old form.
     pub(crate) pipeline_id: Option<String>,
     /// The parameters, unchecked.
     pub(crate) params: Object,
@@ -28,7 +28,7 @@ pub(crate) struct Request {
     pub(crate) unknown: Object,
 }
 
-/// The keys of a body that are no parameters.
+/// The keys of a body other than parameters.
 const ENVELOPE: [&str; 6] = ["pipeline", "params", "pipeline_id", "pipeline_params", "name", "output_rtmp_url"];
 
 impl Request {
@@ -36,7 +36,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// 400 with every key of the envelope that is of a wrong type.
+    /// 400 with every key of the envelope that has a wrong type.
     pub(crate) fn read(body: Object) -> Result<Self, ApiError> {
         let mut faults = Vec::new();
         let mut request = Self::default();
@@ -78,7 +78,7 @@ impl Request {
         Self::read(Object::from_iter([("params".to_owned(), params)]))
     }
 
-    /// An old pipeline id names a model, where the parameters do not.
+    /// An old pipeline id names a model, unless the parameters do.
     fn apply_pipeline(&mut self) {
         let Some((model, faces)) = self.pipeline_id.as_deref().and_then(models::of_pipeline) else { return };
         self.params.entry("model_id").or_insert_with(|| model.into());
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_nobody_knows_are_kept_apart() {
+    fn unknown_keys_are_kept_separately() {
         let request = read(json!({"stream_name": "x", "params": {"foo": 1}, "model_id": "stabilityai/sdxl-turbo"}));
         assert_eq!(json!(request.unknown), json!({"stream_name": "x"}));
         assert_eq!(json!(request.params), json!({"model_id": "stabilityai/sdxl-turbo", "foo": 1}));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_the_envelope_is_told() {
+    fn every_error_of_the_envelope_is_reported() {
         let body = json!({"name": 1, "params": [], "pipeline_id": {}, "output_rtmp_url": "http://x", "pipeline": 3});
         let error = Request::read(body.as_object().unwrap().clone()).unwrap_err();
         for path in ["name", "params", "pipeline_id", "output_rtmp_url", "pipeline"] {

@@ -1,11 +1,11 @@
-//! Parameters as status, notices and answers have them: with the digest of a style image in place of the image.
+//! Parameters in status, notices and responses: with the digest of a style image in place of the image.
 
 use dreamframe::transport::parameters::hide_style_image;
 
 use super::Object;
 use super::echo::hash;
 
-/// Parameters as they are sent to clients, and their digest.
+/// Parameters as sent to clients, and their digest.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
     pub(crate) params: Object,

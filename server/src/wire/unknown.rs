@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Object;
 
-/// The number of unknown keys that a stream keeps, and the bytes that they and their values take.
+/// The maximum number of unknown keys of a stream, and the maximum bytes of them with their values.
 const MOST: usize = 64;
 const MOST_BYTES: usize = 16 << 10;
 /// Characters of a key in a message.
@@ -15,16 +15,16 @@ const SHOWN: usize = 100;
 pub(crate) struct Unknown {
     kept: Object,
     bytes: usize,
-    /// Whether it was logged that not all are kept.
+    /// Whether a log message was written that not all are kept.
     is_told: bool,
 }
 
 impl Unknown {
-    /// Keeps what fits, and returns messages for the log: one for each key, and one for the rest.
+    /// Stores keys within the limits, and returns messages for the log: one for each key, and one for the rest.
     pub(crate) fn keep(&mut self, keys: impl Iterator<Item = (String, Value)>) -> Vec<String> {
         let (mut notes, mut rest) = (Vec::new(), 0_usize);
         for (key, value) in keys {
-            // The value that it replaces does not count, even if the new one does not fit.
+            // The replaced value does not count, even if the new one exceeds the limit.
             let before = self.kept.shift_remove(&key);
             self.bytes -= before.as_ref().map_or(0, |before| size(&key, before));
             let bytes = self.bytes.saturating_add(size(&key, &value));

@@ -48,7 +48,7 @@ fn a_stream_of_another_key_is_403_and_in_no_list() {
         server.send(method, &path, &[&second], b"").expect_error(403);
     }
     assert_eq!(server.send("GET", "/v1/streams", &[&second], b"").value()["data"], json!([]));
-    // How it is, everybody may know who knows its id.
+    // The state is public to clients that know the id.
     assert_eq!(server.get(&format!("{path}/status")).status, 200);
     assert_eq!(server.send("GET", &path, &[&first], b"").value(), stream);
     assert!(!stream.to_string().contains("secret"));
@@ -66,7 +66,7 @@ fn a_sign_in_gets_the_key_that_it_already_has() {
 
 /// Lines 35 and 50: players send what they like.
 #[test]
-fn whoever_has_a_streams_address_needs_no_key_and_may_send_any() {
+fn stream_addresses_need_no_key_and_accept_any() {
     let server = Server::with(&[], KEYS);
     let stream = server.send("POST", "/v1/streams", &[&bearer("first-secret-of-a-test")], b"{}").value();
     let path = format!("/live/video-to-video/{}/whip", stream["stream_key"].as_str().unwrap());

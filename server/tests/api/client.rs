@@ -23,7 +23,7 @@ pub(crate) struct Answer {
 }
 
 impl Server {
-    /// Starts one with the demo model, for everybody.
+    /// Starts a server with the demo model, without keys.
     pub(crate) fn start() -> Self {
         Self::with(&[], &[])
     }
@@ -91,14 +91,14 @@ impl Server {
         self.send("GET", path, &[], b"")
     }
 
-    /// Makes a stream, and gives its object.
+    /// Creates a stream, and returns its object.
     pub(crate) fn create(&self, body: &Value) -> Value {
         let answer = self.json("POST", "/v1/streams", body);
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.value()
     }
 
-    /// Makes a stream, and gives the path of it.
+    /// Creates a stream, and returns its path.
     pub(crate) fn stream(&self, params: Value) -> String {
         let stream = self.create(&json!({"pipeline": "streamdiffusion", "params": params}));
         format!("/v1/streams/{}", stream["id"].as_str().unwrap())

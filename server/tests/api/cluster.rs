@@ -87,7 +87,8 @@ fn in_seconds(seconds: i64) -> i64 {
     i64::try_from(now.as_secs()).unwrap() + seconds
 }
 
-/// What stands in the registry under `key`, as `docs/scale-out.md` has it, made here by other code than the program's.
+/// The entry in the registry under `key`, in the format of `docs/scale-out.md`, created independently of the program's
+/// code.
 fn sealed(secret: &[u8], key: &str, expiry: i64, payload: &str) -> String {
     let mut message = Vec::new();
     for field in ["dreamframe registry 1", key, &expiry.to_string(), payload] {
@@ -157,10 +158,10 @@ fn an_entry_without_the_secret_behind_it_gets_no_key() {
 fn a_stream_is_where_a_worker_with_the_secret_says() {
     let Some(cluster) = Cluster::start() else { return };
     let impostor = Impostor::start("200 OK", "");
-    // One that says the truth about itself, but is full, so that nothing goes there but by a stream's name.
+    // A valid entry of a full worker, so that it gets only requests that name its stream.
     let full = cluster.worker(&["--worker-url", &impostor.url(), "--max-streams", "1"]);
     create(&full, &[]);
-    // Until its entry says so, a gateway may choose it for a stream that is nowhere.
+    // Until it is published, a gateway may choose the worker for a stream that does not exist.
     let entry = wait("the entry of the full worker", || {
         let known = cluster.redis.everything();
         let full = |line: &&str| line.contains(&impostor.url()) && line.contains(r#""streams":1,"#);
@@ -189,7 +190,7 @@ fn a_stream_is_where_a_worker_with_the_secret_says() {
     drop(honest);
 }
 
-/// The part of a key of the registry that stands for a stream's name.
+/// The part of a registry key for a stream's name.
 fn digest(name: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
     digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
@@ -213,7 +214,7 @@ fn a_worker_that_refuses_every_key_hides_nothing_of_the_others() {
 }
 
 #[test]
-fn an_answer_does_not_lead_a_gateway_elsewhere() {
+fn gateway_does_not_follow_redirects_of_workers() {
     let Some(cluster) = Cluster::start() else { return };
     let target = Impostor::start("200 OK", "");
     let leading = Impostor::start("307 Temporary Redirect", &format!("location: {}/v1/streams\r\n", target.url()));
@@ -233,13 +234,13 @@ fn a_worker_believes_forwarded_headers_of_its_gateways_alone() {
     workers(&gateway, 1);
     let forwarded = ["x-forwarded-host: evil.example", "x-forwarded-proto: https"];
     let whip = |server: &Server, headers: &[&str]| create(server, headers)["whip_url"].as_str().unwrap().to_owned();
-    // A gateway may have a proxy before it, which says what was asked.
+    // A gateway may be behind a proxy, which sends the requested host.
     assert!(whip(&gateway, &forwarded).starts_with("https://evil.example/"));
     assert!(whip(&gateway, &[]).starts_with(&format!("http://{}/", gateway.address)));
     for headers in [&forwarded[..], &["forwarded: host=evil.example;proto=https"], &[]] {
         assert!(whip(&worker, headers).starts_with(&format!("http://{}/", worker.address)), "{headers:?}");
     }
-    // Who says to be a gateway, and is none, is refused.
+    // A client that pretends to be a gateway is rejected.
     let false_proof = format!("dreamframe-gateway: 1 {} {}", in_seconds(0), "0".repeat(64));
     for proof in [&false_proof, "dreamframe-gateway: 1", "dreamframe-gateway:"] {
         let answer = worker.send("POST", "/v1/streams", &[&[WITH_KEY, proof], &forwarded[..]].concat(), b"{}");
@@ -250,7 +251,7 @@ fn a_worker_believes_forwarded_headers_of_its_gateways_alone() {
 }
 
 #[test]
-fn what_goes_through_a_gateway_with_a_proof_comes_as_it_was_sent() {
+fn gateway_with_a_proof_forwards_requests_and_responses_unchanged() {
     let Some(cluster) = Cluster::start() else { return };
     let (url, file) = (cluster.redis.url(), cluster.file("secret"));
     let worker = Server::with(&["--registry", &url, "--registry-secret-file", &file], &[]);
@@ -282,7 +283,7 @@ fn what_goes_through_a_gateway_with_a_proof_comes_as_it_was_sent() {
 }
 
 #[test]
-fn who_has_another_secret_or_none_is_in_another_cluster() {
+fn members_with_another_secret_form_another_cluster() {
     let Some(cluster) = Cluster::start() else { return };
     let (_worker, gateway) = (cluster.worker(&[]), cluster.gateway(&[]));
     workers(&gateway, 1);
@@ -411,7 +412,7 @@ fn a_registry_that_others_reach_needs_a_secret_that_is_one() {
 }
 
 #[test]
-fn nonsense_in_the_registry_and_a_registry_that_hangs_stop_nobody_for_long() {
+fn invalid_entries_and_a_hanging_registry_block_no_one_for_long() {
     let Some(cluster) = Cluster::start() else { return };
     let (_worker, gateway) = (cluster.worker(&[]), cluster.gateway(&[]));
     workers(&gateway, 1);
@@ -427,7 +428,7 @@ fn nonsense_in_the_registry_and_a_registry_that_hangs_stop_nobody_for_long() {
     ]);
     cluster.redis.ask(&["SETRANGE", &worker_key("wkr_0000000000000001"), "100000000", "x"]);
     cluster.redis.ask(&["SADD", &worker_key("wkr_0000000000000002"), "x"]);
-    // Ids of workers that are not there are forgotten.
+    // Ids of workers that do not exist are removed.
     let absent: Vec<String> = (0..2000).map(|at| format!("wkr_{at:016}")).collect();
     let add: Vec<&str> = ["SADD", "dreamframe:workers"].into_iter().chain(absent.iter().map(String::as_str)).collect();
     cluster.redis.ask(&add);
@@ -446,14 +447,14 @@ fn nonsense_in_the_registry_and_a_registry_that_hangs_stop_nobody_for_long() {
 }
 
 #[test]
-fn what_is_no_request_for_a_worker_stays_at_the_gateway() {
+fn requests_without_a_worker_are_answered_by_the_gateway() {
     let Some(cluster) = Cluster::start() else { return };
     let impostor = Impostor::start("200 OK", "");
     let (_worker, gateway) = (cluster.worker(&["--worker-url", &impostor.url()]), cluster.gateway(&[]));
     workers(&gateway, 1);
     let answer = gateway.raw("CONNECT 127.0.0.1:1 HTTP/1.1\nhost: 127.0.0.1:1\nconnection: close", b"");
     assert_eq!((answer.status, impostor.heads().len()), (405, 0));
-    // An address before the path is the client's idea of the gateway's; the request goes to the worker all the same.
+    // A request target in absolute form has the client's address of the gateway; the request is forwarded nevertheless.
     let head = "GET http://127.0.0.1:1/v1/schema HTTP/1.1\nhost: 127.0.0.1:1\nconnection: close";
     assert_eq!(gateway.raw(head, b"").status, 200);
     // Two lengths, or a length with chunks, do not reach it unchanged.

@@ -52,7 +52,7 @@ fn expect_time_limits(server: &Server) {
             });
         }
         scope.spawn(|| {
-            // Once answered, a connection may wait for the next request only so long.
+            // After a response, a connection has a timeout for the next request.
             let mut socket = connect(server);
             socket.write_all(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").unwrap();
             expect_end(socket, "an idle connection");
@@ -67,12 +67,12 @@ fn a_connection_that_sends_no_request_ends() {
 }
 
 #[test]
-fn a_connection_to_a_gateway_that_sends_no_request_ends() {
+fn idle_connection_to_a_gateway_is_closed() {
     // It need not reach its registry for that.
     expect_time_limits(&Server::run("gateway", &["--registry", "redis://127.0.0.1:1"], &[]));
 }
 
-/// A server that speaks TLS, and the configuration of clients that trust it.
+/// A TLS server, and the configuration of clients that trust it.
 fn with_tls() -> (Server, rustls::ClientConfig, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let rcgen::CertifiedKey { cert, signing_key } =
@@ -151,7 +151,7 @@ fn an_offer_whose_body_does_not_come_is_refused_in_time() {
 }
 
 #[test]
-fn connections_of_one_address_are_counted_and_each_end_makes_room() {
+fn connections_per_address_are_limited_and_released() {
     let server = Server::start();
     let mut held: Vec<_> = (0..OF_ONE_ADDRESS).map(|_| answered(&server)).collect();
     assert!(!answers(&server), "there is one connection too many");

@@ -49,9 +49,9 @@ fn a_stream_is_201_with_exactly_its_keys_in_order_and_concrete_values() {
     assert!(created.len() == 24 && created.ends_with('Z'), "{created}");
 }
 
-/// Line 3: which keys is the matter of `wire::echo`.
+/// Line 3: the keys are tested in `wire::echo`.
 #[test]
-fn each_of_the_four_models_is_served_and_the_truth_is_told() {
+fn each_of_the_four_models_is_served_and_the_actual_engine_reported() {
     let server = Server::start();
     for model in MODELS {
         let stream = server.create(&json!({"pipeline": "streamdiffusion", "params": {"model_id": model}}));
@@ -116,7 +116,7 @@ fn a_stream_that_is_not_there_is_404_with_the_code_that_clients_know() {
     server.send("PATCH", "/health", &[], b"").expect_error(405);
 }
 
-/// Line 21: every old form, and what comes back for it.
+/// Line 21: every old form, and its response.
 #[test]
 fn old_clients_get_their_pipeline_id_and_parameters_back() {
     let server = Server::start();

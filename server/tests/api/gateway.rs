@@ -91,7 +91,7 @@ fn streams_are_shared_out_and_each_is_found_again() {
 }
 
 #[test]
-fn media_flows_by_addresses_of_a_gateway_and_no_secret_is_written_down() {
+fn media_works_with_urls_of_a_gateway_and_no_secret_is_logged() {
     let Some(redis) = Redis::start() else { return };
     let (_one, _two, gateway) = (worker(&redis, &[]), worker(&redis, &[]), gateway(&redis));
     workers(&gateway, 2);
@@ -107,7 +107,7 @@ fn media_flows_by_addresses_of_a_gateway_and_no_secret_is_written_down() {
 }
 
 #[test]
-fn a_worker_that_ends_takes_no_streams_and_lets_its_own_go_on() {
+fn draining_worker_accepts_no_streams_and_keeps_its_own() {
     let Some(redis) = Redis::start() else { return };
     let (mut old, gateway) = (worker(&redis, &["--drain-seconds", "600"]), gateway(&redis));
     workers(&gateway, 1);
@@ -135,7 +135,7 @@ fn a_worker_that_ends_takes_no_streams_and_lets_its_own_go_on() {
 }
 
 #[test]
-fn a_worker_that_vanishes_is_avoided_at_once_and_forgotten_soon() {
+fn vanished_worker_is_avoided_immediately_and_expires() {
     let Some(redis) = Redis::start() else { return };
     let (mut one, two, gateway) = (worker(&redis, &[]), worker(&redis, &[]), gateway(&redis));
     workers(&gateway, 2);
@@ -156,7 +156,7 @@ fn a_worker_that_vanishes_is_avoided_at_once_and_forgotten_soon() {
 }
 
 #[test]
-fn without_workers_or_their_registry_a_gateway_says_when_to_come_again() {
+fn without_workers_or_registry_a_gateway_returns_retry_after() {
     let Some(mut redis) = Redis::start() else { return };
     let gateway = gateway(&redis);
     for (method, path) in [("POST", "/v1/streams"), ("GET", "/"), ("GET", "/v1/streams/str_1"), ("GET", "/ready")] {
@@ -205,7 +205,7 @@ fn full_workers_are_429_with_the_figure_of_all() {
 }
 
 #[test]
-fn scopes_own_api_is_not_routed_and_says_so() {
+fn scope_api_at_a_gateway_is_not_implemented() {
     let Some(redis) = Redis::start() else { return };
     let (_worker, gateway) = (worker(&redis, &[]), gateway(&redis));
     let answer = gateway.json("POST", "/api/v1/webrtc/offer", &json!({}));
@@ -214,7 +214,7 @@ fn scopes_own_api_is_not_routed_and_says_so() {
 }
 
 #[test]
-fn what_goes_through_a_gateway_comes_as_it_was_sent() {
+fn gateway_forwards_requests_and_responses_unchanged() {
     let Some(redis) = Redis::start() else { return };
     let (worker, gateway) = (worker(&redis, &[]), gateway(&redis));
     workers(&gateway, 1);

@@ -17,7 +17,7 @@ use crate::client::Server;
 /// Long, for machines that do other things as well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A publisher of a moving pattern, 30 times a second.
+/// A publisher of a moving pattern, 30 times per second.
 pub(crate) struct Publisher {
     client: Option<Client>,
     moving: Arc<AtomicBool>,
@@ -84,7 +84,7 @@ pub(crate) fn until(server: &Server, path: &str, what: &str, wanted: impl Fn(&Va
     until_with(server, path, &[], what, wanted)
 }
 
-/// As [`until`], sending `headers`.
+/// Like [`until`], sending `headers`.
 pub(crate) fn until_with(
     server: &Server,
     path: &str,
@@ -134,7 +134,7 @@ fn a_stream_lives_from_its_first_viewer_to_the_end_of_its_publisher() {
     assert_eq!(live["gateway_status"]["whep_url"], format!("http://{}/webrtc/{playback}", server.address));
     let tracks = &live["gateway_status"]["ingest_metrics"]["stats"]["track_stats"];
     assert!(tracks[0]["packets_received"].as_u64().unwrap() > 0, "{tracks}");
-    // While live: equal patches change nothing, others are in force at once.
+    // While live: equal patches change nothing, others take effect immediately.
     let whole = patch(json!({"prompt": "while", "seed": -3}));
     for _ in 0..50 {
         assert_eq!(patch(whole.clone()), whole);
@@ -142,7 +142,7 @@ fn a_stream_lives_from_its_first_viewer_to_the_end_of_its_publisher() {
     assert_eq!(server.get(&path).value()["params"], whole);
     assert_eq!(data(&server, &path)["inference_status"]["restart_count"], 0);
     assert!(seen.recv_timeout(PATIENCE).is_ok());
-    // The publisher stands still, and goes.
+    // The publisher freezes, then disconnects.
     publisher.moving.store(false, Ordering::Relaxed);
     until(&server, &path, "a frozen publisher", |data| data["state"] == "DEGRADED_INPUT");
     drop(publisher);
@@ -176,7 +176,7 @@ fn a_server_that_is_asked_to_end_does_so_in_five_seconds() {
 }
 
 #[test]
-fn a_server_beyond_this_machine_needs_keys_and_says_so() {
+fn public_server_requires_keys() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dreamframe"));
     let output = command.args(["serve", "--bind", "0.0.0.0:0"]).env_remove("DREAMFRAME_API_KEYS").output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -41,7 +41,7 @@ fn ffmpeg(arguments: &str) -> Ffmpeg {
     Ffmpeg(command.stdin(Stdio::null()).spawn().unwrap())
 }
 
-/// What `ffprobe` says of the video of a file.
+/// The output of `ffprobe` for the video of a file.
 fn probe(path: &Path) -> Vec<String> {
     let entries = "stream=codec_type,codec_name,width,height,nb_read_frames";
     let arguments = ["-v", "error", "-count_frames", "-show_entries", entries, "-of", "csv=p=0"];
@@ -94,7 +94,7 @@ fn published_to(push_url: &str, options: &[&str]) -> Published {
 }
 
 #[test]
-fn what_is_published_by_rtmp_plays_as_hls_and_can_be_recorded() {
+fn rtmp_publication_plays_as_hls_and_can_be_recorded() {
     if !is_installed() {
         return;
     }
@@ -138,14 +138,14 @@ fn video_that_is_too_large_is_refused_with_both_sizes() {
 }
 
 #[test]
-fn a_stream_is_pushed_to_a_service_that_comes_late_with_sound_beside_it() {
+fn stream_is_pushed_with_audio_to_a_service_that_starts_late() {
     if !is_installed() {
         return;
     }
     let url = format!("rtmp://{}/live/secret", free());
     let Published { server, stream, publisher: _publisher } = published(&url);
     let status = format!("/v1/streams/{}/status", stream["id"].as_str().unwrap());
-    // Nobody is there yet, which the status says without the key.
+    // There is no publisher yet, which is visible without the key.
     let failed = until(|| server.get(&status), |answer| answer.value()["data"]["gateway_status"]["error"].is_object());
     let error = failed.value()["data"]["gateway_status"]["error"].to_string();
     assert!(error.contains("pushing by RTMP fails") && !error.contains("secret"), "{error}");
@@ -168,7 +168,7 @@ fn a_stream_is_pushed_to_a_service_that_comes_late_with_sound_beside_it() {
 }
 
 #[test]
-fn hls_and_recordings_of_what_is_not_there_are_refused_with_words() {
+fn missing_hls_and_recordings_are_rejected_with_the_reason() {
     let server = Server::start();
     let stream = server.create(&json!({"pipeline": "streamdiffusion", "params": {"model_id": "demo"}}));
     let (id, playback) = (stream["id"].as_str().unwrap(), stream["output_playback_id"].as_str().unwrap());

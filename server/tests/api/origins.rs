@@ -148,7 +148,7 @@ fn pages_of_this_machine_and_of_listed_origins_are_answered_with_their_origin() 
 
 /// What browsers send without asking first is taken from programs alone.
 #[test]
-fn a_page_that_may_send_json_says_that_it_is_json_where_there_are_no_keys() {
+fn without_keys_pages_must_send_the_json_content_type() {
     let server = Server::start();
     let origin = "origin: http://localhost:3000";
     for kind in [&[][..], &["content-type: text/plain"], &["content-type: application/x-www-form-urlencoded"]] {
@@ -171,7 +171,7 @@ fn with_keys_pages_of_any_origin_and_hosts_of_any_name_are_answered() {
 }
 
 #[test]
-fn an_origin_that_is_none_is_refused_by_name() {
+fn invalid_origin_is_rejected_by_name() {
     for origin in ["*", "null", "sd.example", "https://", "https://a/b", "https://user@a", "https://a b"] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dreamframe"));
         command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--allow-origin", origin]);
@@ -183,7 +183,7 @@ fn an_origin_that_is_none_is_refused_by_name() {
 
 /// A gateway on this machine asks workers that have no keys.
 #[test]
-fn a_gateway_on_this_machine_refuses_the_same_pages() {
+fn gateway_on_loopback_rejects_the_same_pages() {
     let Some(redis) = crate::redis::Redis::start() else { return };
     let worker = Server::with(&["--registry", &redis.url()], &[]);
     let gateway = Server::run("gateway", &["--registry", &redis.url()], &[]);

@@ -14,7 +14,7 @@ const NET: &str = "thibaud/controlnet-sd21-canny-diffusers";
 
 /// Lines 7, 8, 10 and 11.
 #[test]
-fn what_a_patch_does_not_name_stays_and_the_whole_comes_back() {
+fn patch_keeps_other_values_and_returns_the_whole_stream() {
     let server = Server::start();
     let net = json!([{"model_id": NET, "conditioning_scale": 0.3, "preprocessor": "canny", "enabled": true}]);
     let path = server.stream(json!({"controlnets": net, "t_index_list": [10, 20], "prompt": "snow"}));
@@ -99,7 +99,7 @@ fn older_ways_to_change_parameters_do_the_same() {
 }
 
 #[test]
-fn keys_that_nobody_knows_are_taken_and_shown_where_anything_may_stand() {
+fn unknown_keys_are_accepted_and_returned_in_pipeline_params() {
     let server = Server::start();
     let path = server.stream(json!({"shimmer": 3, "safety_checker_threshold": 0.25}));
     let stream = server.get(&path).value();

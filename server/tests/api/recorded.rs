@@ -1,4 +1,4 @@
-//! Requests of clients that cannot run here, replayed as `tests/recorded/README.md` says.
+//! Requests of clients that cannot run here, replayed as described in `tests/recorded/README.md`.
 
 use std::path::Path;
 
@@ -65,7 +65,7 @@ fn replay(name: &str) {
             let sent: Value = serde_json::from_str(&body).unwrap();
             let params = &answer.value()["params"];
             for (name, value) in sent["params"].as_object().unwrap() {
-                // Numbers and objects come back completed.
+                // Numbers and objects are returned with defaults filled in.
                 if value.is_string() || value.is_boolean() {
                     assert_eq!(&params[name], value, "{title}");
                 }
@@ -74,7 +74,7 @@ fn replay(name: &str) {
     }
 }
 
-/// Lines 27, 35 and 40 as well: headers, any key or none, a second publisher before the first has gone.
+/// Lines 27, 35 and 40 as well: headers, any key or none, a second publisher before the first has ended.
 #[test]
 fn the_obs_plugin_is_served() {
     replay("obs");

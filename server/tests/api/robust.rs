@@ -24,7 +24,7 @@ pub(crate) fn takes_odd_bodies(server: &Server) {
     assert_eq!(create("expect: 100-continue\ncontent-length: 2", b"{}").status, 201);
 }
 
-/// Line 18. A body has room for the longest style image, 8 MiB of base64; one of the 50 MB that TouchDesigner can send was
+/// Line 18. A body may contain the longest style image, 8 MiB of base64; one of the 50 MB that TouchDesigner can send was
 /// refused for its parameters anyway, and is now before it is read.
 #[test]
 fn as_much_as_a_style_image_takes_is_read_and_more_is_413() {
@@ -46,7 +46,7 @@ pub(crate) fn takes_large_bodies(server: &Server) {
 
 /// Line 19; more of the same is tested with `wire::read_object`.
 #[test]
-fn what_is_no_sound_json_is_400_and_the_server_goes_on() {
+fn malformed_json_is_400_and_the_server_continues() {
     let server = Server::start();
     let path = server.stream(json!({}));
     let deep = format!("{{\"params\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
@@ -74,7 +74,7 @@ fn what_is_no_sound_json_is_400_and_the_server_goes_on() {
 }
 
 #[test]
-fn paths_and_methods_that_are_none_are_refused_in_json() {
+fn unknown_paths_and_methods_are_rejected_in_json() {
     let server = Server::start();
     for path in
         ["/v1/streams/../streams", "/live/video-to-video/..%2f/whip", "/v1/streams//", "/%ff", "/v1//streams", "/a/b/c"]
@@ -90,9 +90,9 @@ fn paths_and_methods_that_are_none_are_refused_in_json() {
     }
 }
 
-/// The key for viewers and the one for publishers do not open each other's doors.
+/// The playback id and the stream key are rejected by each other's routes.
 #[test]
-fn no_id_opens_another_ids_door() {
+fn ids_of_one_kind_are_rejected_by_routes_of_another() {
     let server = Server::start();
     let stream = server.create(&json!({}));
     let text = |key: &str| stream[key].as_str().unwrap().to_owned();
@@ -119,7 +119,7 @@ fn no_id_opens_another_ids_door() {
 }
 
 #[test]
-fn a_slow_head_keeps_no_connection_for_ever_and_nobody_else_waiting() {
+fn slow_request_head_times_out_without_blocking_others() {
     let server = Server::start();
     let sockets: Vec<_> = (0..200)
         .map(|_| {
@@ -133,7 +133,7 @@ fn a_slow_head_keeps_no_connection_for_ever_and_nobody_else_waiting() {
 }
 
 #[test]
-fn an_answer_names_the_addresses_that_the_server_is_told_to_receive_at() {
+fn answer_has_the_configured_udp_addresses() {
     let server = Server::with(&["--udp-bind", "127.0.0.1"], &[]);
     let stream = server.create(&json!({}));
     let path = stream["whip_url"].as_str().unwrap().split_once(&server.address).unwrap().1.to_owned();

@@ -1,4 +1,4 @@
-//! What the log says, at its most talkative, of a session with secrets of every kind: nothing of them.
+//! At the most verbose level, the log of a session contains none of its secrets.
 
 use std::net::UdpSocket;
 use std::process::Stdio;
@@ -69,7 +69,7 @@ fn expect_without(log: &str, what: &str, secret: &str) {
 fn no_secret_of_a_whole_session_is_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
-    // Takes what is sent to it, and says nothing.
+    // Accepts what it is sent, and does not respond.
     let turn = UdpSocket::bind("127.0.0.1:0").unwrap();
     let ice = format!("turn:{},user,{PASSWORD}", turn.local_addr().unwrap());
     let variables = [

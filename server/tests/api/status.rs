@@ -75,7 +75,7 @@ fn with_keys_the_figures_want_one() {
 
 /// Line 23.
 #[test]
-fn before_anybody_publishes_the_status_is_offline_and_needs_no_key() {
+fn status_is_offline_and_needs_no_key_before_publishing() {
     let server = Server::with(&[], &[("DREAMFRAME_API_KEYS", "a-secret-key-of-a-test")]);
     let made = server.send("POST", "/v1/streams", &["Authorization: Bearer a-secret-key-of-a-test"], b"{}").value();
     let id = made["id"].as_str().unwrap();
@@ -150,7 +150,7 @@ fn every_name_that_a_client_reads_is_there_and_the_hash_follows_the_parameters()
 }
 
 #[test]
-fn the_service_tells_of_itself() {
+fn health_and_metrics_describe_the_service() {
     let server = Server::start();
     let health = server.get("/health");
     assert_eq!((health.status, &health.value()["status"]), (200, &json!("healthy")));

@@ -1,4 +1,4 @@
-//! What the address of a viewer opens: pictures and notices, and parameters for those alone who hold the stream key.
+//! Access of viewers: pictures and notices with a playback id, parameters only with the stream key.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -39,7 +39,7 @@ fn made(server: &Server) -> (String, Value) {
 }
 
 #[test]
-fn a_viewer_by_playback_id_is_told_of_changes_and_makes_none() {
+fn viewer_by_playback_id_gets_notices_but_cannot_change_parameters() {
     let server = Server::start();
     let (path, stream) = made(&server);
     let playback = stream["output_playback_id"].as_str().unwrap();
@@ -80,7 +80,7 @@ fn changes_that_come_faster_than_the_engine_is_rebuilt_are_joined_and_the_newest
             break;
         }
     }
-    // Four at once, and every half second one that rebuilds and one that changes nothing.
+    // A burst of four, then every half second one that rebuilds and one without a change.
     let elapsed = began.elapsed();
     assert!(f64::from(answers) <= 8.0 + 4.0 * elapsed.as_secs_f64(), "{answers} answers in {elapsed:?}");
     let params = server.get(&path).value()["params"].clone();
@@ -98,7 +98,7 @@ fn listen(server: &Server, path: &str) -> (String, BufReader<TcpStream>) {
 }
 
 #[test]
-fn a_stream_has_so_many_listeners_of_its_status_and_no_more() {
+fn status_listeners_of_a_stream_are_limited() {
     let server = Server::start();
     let (path, _) = made(&server);
     let events = format!("{}/sse", path.replace("/v1/", "/api/"));
@@ -115,7 +115,7 @@ fn a_stream_has_so_many_listeners_of_its_status_and_no_more() {
 }
 
 #[test]
-fn a_style_image_is_told_by_its_digest_to_whoever_is_told_of_the_parameters() {
+fn notices_contain_the_digest_of_a_style_image() {
     let server = Server::start();
     let (path, stream) = made(&server);
     let playback = stream["output_playback_id"].as_str().unwrap();

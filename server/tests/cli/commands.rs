@@ -35,7 +35,7 @@ fn help_names_every_command_and_the_exit_codes() {
 }
 
 #[test]
-fn wrong_usage_exits_with_2_and_says_nothing_on_standard_output() {
+fn wrong_usage_exits_with_2_without_standard_output() {
     for arguments in [&[][..], &["destroy"], &["params", "check"], &["bench", "--rows", "none"], &["doctor", "--jsn"]] {
         let output = dreamframe(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {}", err(&output));
@@ -115,7 +115,7 @@ fn the_schema_is_json() {
 }
 
 #[test]
-fn doctor_tells_of_processor_and_cache() {
+fn doctor_reports_processor_and_cache() {
     let output = dreamframe(&["doctor", "--json"]);
     assert_eq!(code(&output), 0);
     let facts: serde_json::Value = serde_json::from_str(out(&output)).unwrap();

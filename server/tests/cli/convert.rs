@@ -51,7 +51,7 @@ fn a_file_is_listed_checked_converted_and_the_folder_checked() {
 }
 
 #[test]
-fn what_cannot_be_converted_is_told_and_leaves_nothing() {
+fn failed_conversion_is_reported_and_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("old.ckpt"), b"PK\x03\x04").unwrap();
     let mut single = Single::of_words("sd15", 64);
@@ -72,7 +72,7 @@ fn what_cannot_be_converted_is_told_and_leaves_nothing() {
 }
 
 #[test]
-fn what_no_tensor_tells_is_said() {
+fn assumed_properties_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     Single::of_words("sd21", 64).write_file(&folder.path().join("model.safetensors"));
     let converted = models(folder.path(), &["convert", "model.safetensors", "out"]);

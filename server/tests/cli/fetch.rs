@@ -79,7 +79,7 @@ fn a_model_is_fetched_and_its_folder_printed() {
 }
 
 #[test]
-fn what_is_no_id_or_not_to_be_had_is_refused() {
+fn invalid_and_unavailable_ids_are_rejected() {
     let cache = tempfile::tempdir().unwrap();
     let bad = fetch("http://127.0.0.1:9", cache.path(), &["../escape"]);
     assert_eq!(bad.status.code(), Some(1));

@@ -185,7 +185,7 @@ fn a_broken_picture_in_a_folder_is_named() {
 }
 
 #[test]
-fn what_is_dropped_unfinished_leaves_nothing_and_the_old_file_stays() {
+fn unfinished_file_is_removed_and_the_old_one_stays() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["video.mp4", "video.y4m"] {
         let path = folder.path().join(name);

@@ -55,7 +55,7 @@ fn assert_paired(pictures: &[(String, u8)]) {
 }
 
 #[test]
-fn every_frame_of_a_folder_gets_its_own_picture_whatever_the_delay() {
+fn every_frame_of_a_folder_gets_its_own_picture_for_any_delay() {
     for rows in ["[46]", "[44, 46]", "[44, 45, 46]"] {
         let folder = tempfile::tempdir().unwrap();
         grey_pictures(&folder.path().join("in"));
@@ -137,7 +137,7 @@ fn y4m(frames: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_stream_on_standard_input_comes_out_with_as_many_frames() {
+fn standard_input_and_output_have_equally_many_frames() {
     let folder = tempfile::tempdir().unwrap();
     let mut child =
         process(folder.path(), "-", "-", "[44, 46]").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -228,7 +228,7 @@ fn a_wrong_line_of_the_timeline_is_named_before_anything_is_written() {
 }
 
 #[test]
-fn bench_tells_every_stage_and_then_sums_up() {
+fn bench_prints_every_stage_and_a_summary() {
     let output = run(dreamframe().args(["bench", "--size", "64", "--rows", "2", "--frames", "3", "--json"]));
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     let lines = lines(&output);
@@ -274,7 +274,7 @@ fn the_embedded_model_is_listed_and_whole() {
 }
 
 #[test]
-fn a_broken_model_is_told_component_by_component() {
+fn broken_model_is_reported_by_component() {
     let folder = tempfile::tempdir().unwrap();
     let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderTiny"]}"#;
     fs::write(folder.path().join("model_index.json"), index).unwrap();

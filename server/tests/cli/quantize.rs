@@ -59,7 +59,7 @@ fn a_calibration_is_written_and_read_by_the_commands_that_make_pictures() {
 }
 
 #[test]
-fn what_is_wrong_is_told_before_any_work_and_nothing_is_written() {
+fn errors_are_reported_before_any_output() {
     let folder = tempfile::tempdir().unwrap();
     prepare(folder.path());
     fs::write(folder.path().join("broken.json"), "{").unwrap();

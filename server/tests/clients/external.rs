@@ -104,7 +104,7 @@ fn aiortc_publishes_and_watches_vp8_where_it_has_nothing_else() {
 }
 
 #[test]
-fn ffmpeg_publishes_though_it_lets_the_server_begin_the_handshake() {
+fn ffmpeg_publishes_with_the_server_starting_the_handshake() {
     let server = Server::start(None);
     python("ffmpeg.py", &[&server.url]);
 }

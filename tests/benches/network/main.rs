@@ -1,5 +1,5 @@
 //! What frames over the network cost and how long they take: a publisher, a server and its viewers in this process, over
-//! loopback, at 512x512 and 30 pictures a second that say their number, without a network that takes time.
+//! loopback, at 512x512 and 30 pictures per second that say their number, without a network that takes time.
 //!
 //! `cargo bench -p dreamframe-tests --features transport --bench network -- [--seconds N] [--seed N] [PART]...`
 //!
@@ -37,7 +37,7 @@ const DELAY: Duration = Duration::from_millis(10);
 /// How long a link is dark, and how often.
 const DARK: Duration = Duration::from_secs(3);
 const DARK_TIMES: usize = 3;
-/// How often somebody joins.
+/// Number of joining viewers and publishers.
 const JOINS: usize = 10;
 /// How often parameters change.
 const CHANGES: usize = 40;
@@ -82,7 +82,7 @@ impl Options {
         let mut options = Self { seconds: 20, seed: 1, parts: Vec::new() };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                // Cargo says so to every bench.
+                // Cargo passes this to every benchmark.
                 "--bench" => {}
                 "--seconds" => options.seconds = arguments.next()?.parse().ok()?,
                 "--seed" => options.seed = arguments.next()?.parse().ok()?,
@@ -98,7 +98,7 @@ impl Options {
     }
 }
 
-/// Tells how far it is.
+/// Tells the state.
 fn say(what: &str) {
     // Whoever does not read it does not miss it.
     let _ = writeln!(std::io::stderr(), "{what}");

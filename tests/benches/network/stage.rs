@@ -33,12 +33,12 @@ enum Served {
     Session(Server<Session>),
 }
 
-/// All of it, going on. What is named first ends first.
+/// All of it, continuing. What is named first ends first.
 pub(crate) struct Stage {
     _player: Client,
     pub(crate) publisher: Option<Client>,
     _source: Source,
-    /// The links of the publisher and of the viewer, where there are any.
+    /// The links of the publisher and of the viewer, if there are any.
     pub(crate) proxies: Vec<Proxy>,
     served: Served,
     /// What the publisher sends.
@@ -61,7 +61,7 @@ pub(crate) struct Watched {
 }
 
 impl Stage {
-    /// Starts one that shows frames as they are; over links that `seed` is for, where there is one.
+    /// Starts one that shows frames as they are; over links that `seed` is for, if there is one.
     pub(crate) fn echo(seed: Option<u64>) -> Result<Self> {
         Self::start(|| Ok(Served::Echo(Echo::serve(&serve_options())?.0)), seed)
     }
@@ -112,7 +112,7 @@ impl Stage {
         let player = play(&whep, client_options(), screen.clone())?;
         come(&screen, WARM_UP)?;
         let with_player = ThreadTimes::now();
-        // Publisher and player are there one after the other, so each new thread is known for whose it is.
+        // Publisher and player are created one after the other, so that the owner of each new thread is known.
         let decode = with_publisher.new_since(&with_server, DECODE);
         let encode = with_player.new_since(&with_publisher, ENCODE);
         let work: Vec<_> = decode.chain(encode).collect();
@@ -189,13 +189,13 @@ impl Watched {
         times.get(((times.len() as f64 - 1.0) * part).round() as usize).copied().unwrap_or_default()
     }
 
-    /// Pictures in a second.
+    /// Pictures per second.
     pub(crate) fn rate(&self) -> f64 {
         self.seen.len() as f64 / (self.end - self.start).as_secs_f64()
     }
 }
 
-/// Waits until so many pictures have come.
+/// Waits for a number of further pictures.
 pub(crate) fn come(screen: &Screen, count: usize) -> Result<()> {
     drop(screen.take());
     let came = screen.wait_until(LIMIT, |seen| seen.len() >= count);

@@ -1,4 +1,4 @@
-"""Writes what the tiny sd15 UNet predicts when its self-attention looks back to earlier frames.
+"""Writes the predictions of the tiny sd15 UNet with cached attention to earlier frames.
 
     python tests/golden/generate/cached.py
 

@@ -1,4 +1,4 @@
-"""Writes tiny random ControlNets beside the checkpoints of `networks.py`, with what diffusers makes of them.
+"""Writes tiny random ControlNets next to the checkpoints of `networks.py`, with diffusers' results.
 
     python tests/golden/generate/control.py [family ...]
 

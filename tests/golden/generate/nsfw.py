@@ -1,4 +1,4 @@
-"""Writes what nsfwjs' classifier makes of a few pictures, layer by layer as its TensorFlow.js file says.
+"""Writes the results of nsfwjs' classifier for a few pictures, layer by layer as in its TensorFlow.js file.
 
     python tests/golden/generate/nsfw.py MODEL.json [PICTURES.json]
 

@@ -311,7 +311,7 @@ def write_meta() -> None:
 
 
 def report(latents_in: torch.Tensor, golden: dict[str, torch.Tensor]) -> None:
-    """Shows whether the pictures are fit to tell the modes apart."""
+    """Prints whether the pictures distinguish the modes."""
     print(f"latents in: mean {latents_in.mean():.3f}, deviation {latents_in.std():.3f}")
     base = golden["pictures.none"].float()
     for mode in MODES:

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_model_has_the_autoencoder_that_stands_for_all() {
+    fn every_known_model_uses_the_common_autoencoder() {
         assert!(KNOWN_MODELS.iter().all(|known| known.autoencoder == TAESD));
         assert!(known_model(DEMO.0).is_none());
     }

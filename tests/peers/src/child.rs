@@ -18,7 +18,7 @@ use crate::{Result, system};
 /// The interpreter that has the peers' libraries; `cargo xtask peers` sets it.
 const PYTHON: &str = "DREAMFRAME_PEERS_PYTHON";
 
-/// A turn has so many passes that it takes about as long, so that short networks are warm for most of it.
+/// The number of passes of a turn is chosen for a fixed duration, so that short networks are warm for most of it.
 const TURN_MS: f64 = 300.0;
 const MOST_PASSES: f64 = 20.0;
 
@@ -116,7 +116,7 @@ impl Child {
         Ok(child)
     }
 
-    /// The most memory that it had so far, in MiB.
+    /// The maximum number of memory that it had so far, in MiB.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_side_that_fails_says_how() {
+    fn failing_side_reports_its_error() {
         let refused = |script| fake(script).unwrap_err().to_string();
         assert_eq!(refused("exit 3"), "the fake ended (exit status: 3); its own message stands above");
         assert!(refused("echo loading; read run").starts_with("the fake answered \"loading\\n\": "));

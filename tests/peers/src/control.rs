@@ -9,7 +9,7 @@ use crate::case::Case;
 use crate::side::ours;
 use crate::{Result, system};
 
-/// Long enough to see work of others on the cores, short beside a turn.
+/// Long enough to detect other work on the cores, short compared with a turn.
 const LENGTH: Duration = Duration::from_millis(150);
 
 /// Loops of multiplications and additions that touch no memory, on as many threads as a side has.

@@ -26,7 +26,7 @@ use crate::figure::Figure;
 use crate::options::{Options, Role};
 use crate::report::Measured;
 
-/// Errors are for people: a text that says what to do about it.
+/// Errors are texts for people, with advice.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
@@ -78,7 +78,7 @@ fn measure(figure: &Figure, options: &Options) -> Result<Measured> {
     Measured::new(figure, gflop, rounds, [&ours, &peer])
 }
 
-/// Tells people what goes on, beside the figures.
+/// Prints the progress for people, in addition to the results.
 fn say(text: &str) {
     // Nobody may be listening; the figures are what matters.
     let _ = std::io::stderr().write_all(text.as_bytes());

@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The options of the command line.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_compared_as_told() {
+    fn flags_select_the_compared_model() {
         let figures =
             parse("peers --model demo --size 256 --peer torch --rows 2 --threads 4").unwrap().figures().unwrap();
         let [figure] = figures.as_slice() else { panic!("{figures:?}") };

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::stats::Spread;
 use crate::{Result, say};
 
-/// At most so many rounds are done for each that is wanted.
+/// Maximum number of rounds for each requested one.
 const ATTEMPTS: usize = 3;
 
 /// A side that can be timed.

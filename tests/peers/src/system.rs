@@ -1,4 +1,4 @@
-//! What only the system can do for us: keep to some cores, stop processes, tell their memory. Linux only.
+//! Functions of the operating system: pin to cores, stop processes, read their memory. Linux only.
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -11,7 +11,7 @@ mod linux {
     ///
     /// # Errors
     ///
-    /// Where it may not use so many, or the system refuses.
+    /// If it may not use that many, or the system returns an error.
     pub(crate) fn keep_to_cores(count: usize) -> Result<()> {
         let allowed = sched_getaffinity(None)?;
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).take(count).collect();
@@ -45,7 +45,7 @@ mod linux {
         Ok(())
     }
 
-    /// Lets a stopped process go on.
+    /// Lets a stopped process continue.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ mod linux {
         Ok(ticks.iter().sum::<u64>() as f64 * 1e3 / rustix::param::clock_ticks_per_second() as f64)
     }
 
-    /// The most memory that a process had so far, in MiB; what it mapped of files among it.
+    /// The maximum number of memory that a process had so far, in MiB; what it mapped of files among it.
     ///
     /// # Errors
     ///

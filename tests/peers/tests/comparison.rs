@@ -1,4 +1,4 @@
-//! A whole comparison, with sides that need nothing but this crate: a batch against single rows, at a tiny size.
+//! A whole comparison, with sides that need only this crate: a batch against single rows, at a tiny size.
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ fn peers(arguments: &str) -> Output {
 fn a_batch_is_compared_with_single_rows() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("figures.json");
-    // Tests run beside others on a busy machine: any control will do.
+    // Tests run concurrently with others on a busy machine: any control is accepted.
     let case = "--model taesd --peer single --rows 2 --size 16 --threads 1 --rounds 2 --tolerance 1e9";
     let done = peers(&format!("{case} --json {}", file.display()));
     let said = String::from_utf8_lossy(&done.stderr);
@@ -36,7 +36,7 @@ fn a_batch_is_compared_with_single_rows() {
 }
 
 #[test]
-fn a_figure_that_cannot_be_measured_fails_and_says_why() {
+fn unmeasurable_figure_fails_with_the_reason() {
     let done = peers("--model demo --peer torch --threads 1 --rounds 1");
     assert!(!done.status.success());
     let said = String::from_utf8_lossy(&done.stderr);

@@ -1,5 +1,5 @@
 //! Compares a full-size UNet with what diffusers made of it: `full_size FOLDER [EXECUTOR]`, where FOLDER was written by
-//! `golden/generate/full_size.py`. Too large for the tests; run by hand.
+//! `golden/generate/full_size.py`. Too large for the tests; run manually.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Streams that go on for long: for each a publisher, a session of the demo model that is served, a viewer that stays, one
+//! Streams that continue for long: for each a publisher, a session of the demo model that is served, a viewer that stays, one
 //! that comes and goes, half the time without a word, and parameters that change all the while.
 //!
 //! `cargo run --release -p dreamframe-tests --features transport --bin soak -- [--minutes 60] [--streams 3] [--server PROGRAM]`

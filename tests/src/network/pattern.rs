@@ -21,7 +21,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Makes the ground of pictures of this size.
+    /// Creates the background of pictures of this size.
     pub fn new(width: u32, height: u32) -> Self {
         let places = (0..height).flat_map(|y| (0..width + TRAVEL).map(move |x| (x, y)));
         let ground = places.flat_map(|(x, y)| {
@@ -57,7 +57,7 @@ impl Pattern {
     }
 }
 
-/// Reads the number of a decoded picture; `None` where a bit is no bit, as in a picture that says nothing.
+/// Reads the number of a decoded picture; `None` if a bit is no bit, as in a picture without a number.
 pub fn read(picture: &FrameView<'_>) -> Option<u16> {
     if picture.format() != PixelFormat::I420 {
         return None;

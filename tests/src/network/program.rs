@@ -77,7 +77,7 @@ impl Program {
         format!("http://{}{path}", self.addr)
     }
 
-    /// Makes a stream with some parameters.
+    /// Creates a stream with some parameters.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Loses so many of a thousand packets.
+    /// Drops this many of a thousand packets.
     pub fn set_loss(&self, per_mille: u32) {
         self.loss.store(per_mille, Ordering::Relaxed);
     }
@@ -108,7 +108,7 @@ fn pass_on(from: UdpSocket, (by, to): (UdpSocket, SocketAddr), conditions: Arc<C
     thread::spawn(move || {
         for (due, packet) in holds {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            // One that nobody receives is as good as lost.
+            // A packet without a receiver counts as lost.
             let _ = by.send_to(&packet, to);
         }
     });

@@ -13,7 +13,7 @@ use super::{Drawn, read};
 pub struct Shown {
     /// When.
     pub at: Instant,
-    /// Its number, where it says one.
+    /// Its number, if it has one.
     pub number: Option<u16>,
     /// How long after it was taken, where that is known.
     pub late: Option<Duration>,
@@ -30,7 +30,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Makes one for pictures whose times are those of `drawn`.
+    /// Creates one for pictures whose times are those of `drawn`.
     pub fn new(drawn: &Arc<Drawn>) -> Arc<Self> {
         Arc::new(Self { drawn: drawn.clone(), seen: Mutex::default(), news: Condvar::new() })
     }

@@ -24,7 +24,7 @@ impl Default for Drawn {
 }
 
 impl Drawn {
-    /// Returns when the picture of a number was shown last, on the clock of [`now`]; `None` where it never was.
+    /// Returns when the picture of a number was shown last, on the clock of [`now`]; `None` if it never was.
     pub fn at(&self, number: u16) -> Option<Timestamp> {
         let time = self.times.get(usize::from(number))?.load(Ordering::Relaxed);
         (time > 0).then_some(Timestamp(time))
@@ -53,7 +53,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Starts to show pictures of `size`, `rate` in a second.
+    /// Starts to show pictures of `size`, `rate` per second.
     pub fn start(egress: &Egress, size: (u32, u32), rate: f64, drawn: &Arc<Drawn>) -> Self {
         let (egress, interval) = (egress.clone(), Duration::from_secs_f64(1.0 / rate));
         let (drawn, size, stop) = (drawn.clone(), Arc::new(Mutex::new(size)), Arc::new(AtomicBool::new(false)));
@@ -92,7 +92,7 @@ impl Drop for Source {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic there has been told.
+            // A panic there has been reported.
             let _ = thread.join();
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 /// Messages that may wait to be sent.
 const WAITING: usize = 1024;
 
-/// Says on a data channel what it is told to, and keeps what it hears.
+/// Sends given messages on a data channel, and records received ones.
 #[derive(Debug)]
 pub struct Talk {
     says: broadcast::Sender<String>,
@@ -20,7 +20,7 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// Makes one that has said nothing yet.
+    /// Creates one without messages.
     pub fn new() -> Arc<Self> {
         let (heard, hears) = channel();
         Arc::new(Self { says: broadcast::Sender::new(WAITING), heard: Mutex::new(heard), hears: Mutex::new(hears) })
@@ -51,7 +51,7 @@ impl Talk {
 
 impl ChannelHandler for Talk {
     fn message(&self, text: &str) -> Vec<String> {
-        // Who has gone listens no more.
+        // Who has ended listens no more.
         let _ = self.heard.lock().unwrap_or_else(PoisonError::into_inner).send(text.to_owned());
         Vec::new()
     }

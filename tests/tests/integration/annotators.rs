@@ -135,7 +135,7 @@ fn soft_edges_need_no_file() {
 }
 
 #[test]
-fn what_is_missing_is_told_with_where_it_was_looked_for() {
+fn missing_files_are_reported_with_the_searched_paths() {
     let picture = Image::from_pixels(16, 16, 3, vec![0.5; 16 * 16 * 3]).unwrap();
     let (_, executor) = all().swap_remove(0);
     let refused = |source: ModelSource, name: ProcessorName, settings: Value| {
@@ -184,7 +184,7 @@ fn controlnets_of_an_engine_see_what_networks_make() {
         let made = pictures(&mut engine, 2);
         assert!(made == pictures(&mut same, 2), "{name} makes the same of the same frames");
         seen.push((name, made));
-        // Another size lays the network out anew.
+        // Another size lays the network out again.
         engine.edit(|params| (params.width, params.height) = (96, 64)).unwrap();
         picture(&mut engine, 2);
     }

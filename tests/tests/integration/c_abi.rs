@@ -21,7 +21,7 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Compiles a program of the repository, in the language that its name says.
+/// Compiles a program of the repository, in the language of its extension.
 fn compile(source: &str, link: Link, flags: &[&str], out: PathBuf) -> PathBuf {
     let compiler = if source.ends_with(".cpp") { Compiler::cpp() } else { Compiler::c().arg("-pthread") };
     compiler.args(flags).arg(root().join(source)).link(link).output(out)
@@ -250,7 +250,7 @@ fn address_sanitizer_finds_no_error_and_no_leak() {
     }
 }
 
-/// The library that is shipped says that it cannot; this is one that can.
+/// The shipped library reports that this is unsupported; this one supports it.
 #[test]
 fn frames_go_from_a_publisher_through_a_server_to_a_player() {
     let folder = folder("network");

@@ -1,4 +1,4 @@
-//! Self-attention that looks back to earlier frames, against a plain reimplementation over diffusers' own UNet: bounds as
+//! Cached attention to earlier frames, against a plain reimplementation over diffusers' own UNet: bounds as
 //! in `parity.rs`.
 
 use std::sync::Arc;

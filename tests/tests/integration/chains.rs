@@ -68,7 +68,7 @@ fn every_processor_runs_in_its_chains_or_is_refused_by_name() {
 }
 
 #[test]
-fn settings_change_live_and_count_at_the_next_frame() {
+fn settings_change_live_from_the_next_frame() {
     for (name, settings) in [
         ("blur", json!({ "blur_intensity": 0.5 })),
         ("blur", json!({ "kernel_size": 3 })),
@@ -190,7 +190,7 @@ fn latent_preprocessing_sees_the_noised_latent() {
 }
 
 #[test]
-fn a_processor_that_fails_fails_its_frame_and_the_stream_goes_on() {
+fn failing_processor_fails_its_frame_and_the_stream_continues() {
     let watcher = Arc::new(Watcher::default());
     let mut engine = engine_with(Registry::new().with(ProcessorName::Hed, watcher.clone()));
     engine.update(&patch("image_preprocessing", json!([{ "type": "hed" }]))).unwrap();
@@ -207,7 +207,7 @@ fn a_processor_that_fails_fails_its_frame_and_the_stream_goes_on() {
 }
 
 #[test]
-fn a_processor_goes_on_through_updates_until_it_is_switched_off() {
+fn processor_state_survives_updates_until_it_is_disabled() {
     let watcher = Arc::new(Watcher::default());
     let mut engine = engine_with(Registry::new().with(ProcessorName::Blur, watcher.clone()));
     let started = || watcher.started.load(Ordering::Relaxed);

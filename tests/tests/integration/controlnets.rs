@@ -100,7 +100,7 @@ fn numbers_change_without_the_files() {
 }
 
 #[test]
-fn a_window_says_which_rows_count() {
+fn window_determines_the_active_rows() {
     let folder = folder("windows");
     folder.controlnet("edges", 1);
     let window = |start: f64, end: f64| json!([{"model_id": "edges", "control_guidance_start": start, "control_guidance_end": end}]);
@@ -129,7 +129,7 @@ fn a_window_says_which_rows_count() {
 }
 
 #[test]
-fn what_is_disabled_is_not_looked_for() {
+fn disabled_networks_are_not_searched() {
     let folder = folder("disabled");
     let (mut engine, mut without) = (folder.engine(SIDE, plain), folder.engine(SIDE, plain));
     set(&mut engine, json!([{"model_id": "not-there", "enabled": false}]));
@@ -201,7 +201,7 @@ fn five_run_together_in_any_order_and_share_their_preprocessors() {
 }
 
 #[test]
-fn one_more_leaves_the_others_as_they_are() {
+fn additional_controlnet_keeps_the_others() {
     let folder = folder("one-more");
     folder.controlnet("first", 1);
     folder.controlnet("second", 2);
@@ -219,7 +219,7 @@ fn one_more_leaves_the_others_as_they_are() {
 }
 
 #[test]
-fn other_sizes_prompts_and_stages_go_on_with_controlnets() {
+fn sizes_prompts_and_stages_can_change_with_controlnets() {
     let folder = folder("changes");
     folder.controlnet("edges", 1);
     for control_images in [ControlImages::Newest, ControlImages::PerRow] {
@@ -243,7 +243,7 @@ fn other_sizes_prompts_and_stages_go_on_with_controlnets() {
             let (mut engine, mut fresh) = (build(|_| ()), build(change));
             pictures(&mut engine, 3);
             engine.edit(change).unwrap();
-            // After as many frames as there are rows the change has gone through.
+            // After as many frames as there are rows the change has ended through.
             let last = |engine: &mut Engine| pictures(engine, 6).pop();
             assert!(last(&mut engine) == last(&mut fresh));
         }
@@ -297,7 +297,7 @@ fn without_a_folder_of_models_there_are_no_controlnets() {
 }
 
 #[test]
-fn a_file_without_a_config_tells_what_it_is_by_its_tensors() {
+fn config_of_a_file_is_determined_from_its_tensors() {
     let folder = folder("alone");
     folder.controlnet("whole", 1);
     folder.controlnet("alone", 1);
@@ -359,7 +359,7 @@ fn files_of_another_layout_or_kind_are_refused_by_name() {
 }
 
 #[test]
-fn the_time_that_controlnets_take_is_told() {
+fn time_of_controlnets_is_reported() {
     let folder = folder("timings");
     folder.controlnet("edges", 1);
     let mut engine = folder.engine(SIDE, plain);

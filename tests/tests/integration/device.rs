@@ -103,7 +103,7 @@ fn what_needs_pixels_of_the_host_downloads_them_once() {
 }
 
 #[test]
-fn pictures_are_those_of_the_cpu_whatever_changes() {
+fn pictures_equal_those_of_the_cpu_across_updates() {
     let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "device-pictures");
     folder.controlnet("edges", 1);
     let changes = [

@@ -97,7 +97,7 @@ fn forbidden(field: &Field) -> Value {
 }
 
 #[test]
-fn every_field_changes_while_frames_go_on() {
+fn every_field_changes_while_frames_are_processed() {
     let kit = Kit::new(env!("CARGO_TARGET_TMPDIR"), "every-field");
     let base = Kit::params();
     let session = kit.engine(base.clone(), |_| ()).unwrap().start(SessionOptions::default()).unwrap();
@@ -107,7 +107,7 @@ fn every_field_changes_while_frames_go_on() {
         frames += 1;
         picture(handle, frames)
     };
-    // Applies a patch with frames going on all the while; gives what it cost.
+    // Applies a patch with frames continuing all the while; gives what it cost.
     let mut apply = |handle: &SessionHandle, patch: &Value| -> Option<Cost> {
         let ticket = handle.update(&ParamsPatch::from_json(&patch.to_string()).unwrap()).unwrap();
         let deadline = Instant::now() + LIMIT;

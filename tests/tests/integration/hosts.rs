@@ -1,6 +1,6 @@
 //! The plug-ins of `examples`, compiled and driven by stubs of their hosts, which call as the real ones do.
 //!
-//! What the plug-ins must do stands in `tests/hosts/*/cases.cpp`; each case is a test here, and a process of its own.
+//! The requirements of the plug-ins are in `tests/hosts/*/cases.cpp`; each case is a test here, in a separate process.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -48,7 +48,7 @@ impl Host {
 static TOUCHDESIGNER: LazyLock<Host> = LazyLock::new(|| Host::build("touchdesigner", "DreamframeTOP.cpp"));
 static OBS: LazyLock<Host> = LazyLock::new(|| Host::build("obs", "dreamframe-filter.cpp"));
 
-/// Runs every case of a stub; says which one failed.
+/// Runs every case of a stub; prints which one failed.
 fn run_cases(host: &Host) {
     let names = host.case("list");
     assert!(names.lines().count() > 5, "{names}");

@@ -154,7 +154,7 @@ fn the_unet_with_an_adapter_predicts_what_diffusers_predicts() {
 }
 
 #[test]
-fn values_of_zero_leave_everything_as_it_is_without_an_adapter() {
+fn zero_image_values_equal_no_adapter() {
     everywhere(|case, executor, what| {
         let keys = case.keys(executor, |_, _| 0.0);
         assert_eq!(case.eps(executor, Some(&keys)), case.eps(executor, None), "{what}");

@@ -1,4 +1,4 @@
-//! Parameters change between two frames: at once, whole or not at all, and never without a picture.
+//! Parameters change between two frames: immediately, atomically, and never without a picture.
 
 use dreamframe::{Cost, ErrorKind, ParamsPatch, PictureKind};
 use dreamframe::{FrameView, PixelFormat};
@@ -83,7 +83,7 @@ fn a_failed_update_changes_nothing() {
 }
 
 #[test]
-fn a_plan_tells_the_cost_and_changes_nothing() {
+fn plan_returns_the_cost_and_changes_nothing() {
     let engine = demo_engine(SIDE, |_, _| ());
     let plan = engine.plan(&patch(r#"{"width": 192, "delta": 0.5}"#)).unwrap();
     assert_eq!((plan.cost(), plan.changes().len(), plan.params().width), (Some(Cost::Rebuild), 2, 192));
@@ -93,7 +93,7 @@ fn a_plan_tells_the_cost_and_changes_nothing() {
 }
 
 #[test]
-fn an_update_is_made_on_another_thread_while_frames_go_on() {
+fn update_is_prepared_on_another_thread_while_frames_are_processed() {
     let (mut engine, mut plain) = (demo_engine(SIDE, |_, _| ()), demo_engine(SIDE, |_, _| ()));
     let plan = engine.plan(&patch(r#"{"prompt": "moonlit night"}"#)).unwrap();
     let worker = std::thread::spawn(move || plan.prepare());
@@ -106,7 +106,7 @@ fn an_update_is_made_on_another_thread_while_frames_go_on() {
 }
 
 #[test]
-fn an_update_in_the_place_of_what_is_no_longer_in_use_is_refused() {
+fn update_based_on_a_replaced_pipeline_is_rejected() {
     let mut engine = demo_engine(SIDE, |_, _| ());
     let early = engine.prepare(&patch(r#"{"delta": 0.2}"#)).unwrap();
     engine.update(&patch(r#"{"delta": 0.9}"#)).unwrap();
@@ -195,7 +195,7 @@ fn skipping_diffusion_passes_the_frame() {
 }
 
 #[test]
-fn a_bad_frame_is_refused_and_the_stream_goes_on() {
+fn invalid_frame_is_rejected_and_the_stream_continues() {
     let mut engine = demo_engine(SIDE, |_, _| ());
     let good = picture(&mut engine, 0);
     let short = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &[0; 16]).unwrap_err();

@@ -1,4 +1,4 @@
-//! An IP-Adapter in an engine: enabled, changed and refused while frames go on. The adapter and its image encoder are tiny
+//! An IP-Adapter in an engine: enabled, changed and refused while frames are processed. The adapter and its image encoder are tiny
 //! ones with random weights, made to fit the demo model.
 
 use std::fs;
@@ -16,7 +16,7 @@ use dreamframe_tests::adapters::{DEMO, adapter, copy_folder, demo_unet, encoder,
 const SIDE: u32 = 64;
 const PATH: &str = "h94/IP-Adapter/models";
 
-/// A directory of models: the demo model as `tiny`, and an adapter with its encoder where the published one lies.
+/// Creates a directory of models: the demo model as `tiny`, and an adapter with its encoder at the published path.
 fn models() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(Path::new(DEMO), &folder.path().join("tiny"));
@@ -96,7 +96,7 @@ fn edit(engine: &mut Engine, change: impl FnOnce(&mut StreamDiffusionParams)) ->
 }
 
 #[test]
-fn an_adapter_comes_and_goes_while_frames_go_on() {
+fn adapter_is_added_and_removed_while_frames_are_processed() {
     let folder = models();
     let mut plain = engine(folder.path());
     let mut engine = engine(folder.path());
@@ -218,7 +218,7 @@ fn faces_come_from_the_host() {
 }
 
 #[test]
-fn what_is_no_style_image_is_refused_and_nothing_changes() {
+fn invalid_style_images_are_rejected_without_a_change() {
     let folder = models();
     let mut engine = styled(folder.path());
     let before = picture(&mut engine);
@@ -251,7 +251,7 @@ fn what_is_no_style_image_is_refused_and_nothing_changes() {
 }
 
 #[test]
-fn adapters_that_do_not_fit_are_refused_and_frames_go_on() {
+fn incompatible_adapters_are_rejected_and_frames_continue() {
     let folder = models();
     let published = folder.path().join(PATH);
     let file = published.join("ip-adapter_sd15.safetensors");

@@ -29,7 +29,7 @@ fn it_can_be_switched_on_and_off_live() {
     let (mut engine, mut plain) = (demo_engine(SIDE, |_, _| ()), demo_engine(SIDE, |_, _| ()));
     assert!(pictures(&mut engine, 3) == pictures(&mut plain, 3));
     assert_eq!(update(&mut engine, r#"{"cached_attention": {"enabled": true}}"#), Some(Cost::Load));
-    // The first frame has nothing to look back to yet.
+    // The first frame has no earlier frames yet.
     assert!(picture(&mut engine, 3) == picture(&mut plain, 3));
     for index in 4..7 {
         assert!(picture(&mut engine, index) != picture(&mut plain, index), "frame {index}");
@@ -51,7 +51,7 @@ fn the_interval_counts_from_the_next_frame_on() {
 }
 
 #[test]
-fn room_for_more_frames_keeps_those_that_are_there() {
+fn larger_attention_cache_keeps_its_frames() {
     let (mut engine, mut same) = (looking_back(1, 1), looking_back(1, 1));
     assert!(pictures(&mut engine, 3) == pictures(&mut same, 3));
     assert_eq!(update(&mut engine, r#"{"cached_attention": {"max_frames": 3}}"#), Some(Cost::Recompute));
@@ -60,7 +60,7 @@ fn room_for_more_frames_keeps_those_that_are_there() {
 }
 
 #[test]
-fn room_for_fewer_frames_counts_at_once() {
+fn smaller_attention_cache_takes_effect_immediately() {
     let (mut engine, mut same) = (looking_back(4, 1), looking_back(4, 1));
     assert!(pictures(&mut engine, 5) == pictures(&mut same, 5));
     assert_eq!(update(&mut engine, r#"{"cached_attention": {"max_frames": 1}}"#), Some(Cost::Recompute));

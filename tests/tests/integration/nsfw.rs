@@ -59,7 +59,7 @@ fn the_score_is_all_but_drawing_and_neutral() {
 }
 
 #[test]
-fn what_is_no_picture_is_refused() {
+fn invalid_pictures_are_rejected() {
     let (_, executor) = executors().swap_remove(1);
     let mut classifier = NsfwClassifier::load(&*executor).unwrap();
     for image in [Image::new(), Image::from_pixels(2, 2, 4, vec![0.0; 16]).unwrap()] {

@@ -43,7 +43,7 @@ fn one_row_is_laid_out_as_well_as_three() {
 }
 
 #[test]
-fn a_consistency_model_can_be_told_the_guidance() {
+fn consistency_model_accepts_a_guidance_embedding() {
     let golden = Golden::family("lcm");
     for (name, executor) in executors() {
         let eps = run_unet(&golden, &*executor, 3, true);

@@ -15,7 +15,7 @@ use serde_json::json;
 
 /// How often each pixel of a golden's picture is seen in both directions.
 const TIMES: usize = 4;
-/// Each so many-th pixel of a golden's mask is there.
+/// The step of the sampled pixels of a golden mask.
 const STEP: usize = 3;
 
 fn folder(part: &str) -> String {
@@ -35,7 +35,7 @@ fn golden(name: &str, view: View) -> (Image, Vec<f32>) {
     (Image::from_pixels(width, height, 3, pixels).unwrap(), golden.numbers(&format!("{name}.mask")))
 }
 
-/// Every so many-th number of a mask in both directions.
+/// Samples a mask in both directions.
 fn kept(mask: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
     let lines = (0..height).step_by(STEP);
     lines.flat_map(|y| (0..width).step_by(STEP).map(move |x| mask[y * width + x])).collect()

@@ -86,7 +86,7 @@ fn an_update_counts_from_the_first_frame_after_it_was_applied() {
 }
 
 #[test]
-fn every_cost_is_applied_while_frames_go_on() {
+fn updates_of_every_cost_are_applied_while_frames_are_processed() {
     let session = start();
     let handle = session.handle();
     for (patch, cost) in [
@@ -131,7 +131,7 @@ fn a_slider_that_moves_while_a_model_loads_is_kept() {
 }
 
 #[test]
-fn what_is_refused_changes_nothing_and_says_why() {
+fn rejected_message_changes_nothing_and_has_a_reason() {
     let session = start();
     let handle = session.handle();
     let before = handle.params();
@@ -165,7 +165,7 @@ fn parameters_can_be_edited_in_place_and_planned_without_a_change() {
 }
 
 #[test]
-fn still_frames_are_told_apart_from_computed_ones() {
+fn repeated_pictures_are_distinguished_from_computed_ones() {
     let engine = demo_engine(SIDE, |params, _| {
         params.enable_similar_image_filter = true;
         params.similar_image_filter_max_skip_frame = 3;
@@ -181,7 +181,7 @@ fn still_frames_are_told_apart_from_computed_ones() {
 }
 
 #[test]
-fn a_callback_hears_of_each_picture_and_can_take_it() {
+fn callback_is_called_for_each_picture_and_can_take_it() {
     let (send, heard) = mpsc::channel();
     let mut options = SessionOptions::default();
     options.on_picture = Some(Box::new(move |handle, info| {
@@ -194,7 +194,7 @@ fn a_callback_hears_of_each_picture_and_can_take_it() {
 }
 
 #[test]
-fn a_handle_outlives_its_session_and_says_that_it_is_closed() {
+fn handle_of_an_ended_session_returns_closed() {
     let session = start();
     let handle = session.handle();
     let pending = update(&handle, r#"{"width": 128}"#);
@@ -231,7 +231,7 @@ fn a_transition_takes_a_step_for_each_picture_as_the_engines_does() {
     assert!(matches!(handle.wait_for(&ticket, LIMIT).unwrap(), Outcome::Applied));
     let mut shown = Vec::new();
     for (index, steps) in [Some((1, 4)), Some((2, 4)), Some((3, 4)), None, None].into_iter().enumerate() {
-        // The step is made beside the frame before; a host that does not wait for it may see a step twice.
+        // The step is prepared during the previous frame; a host that does not wait for it may see a step twice.
         let deadline = Instant::now() + LIMIT;
         while handle.stats().transition != steps {
             assert!(Instant::now() < deadline, "waited for step {steps:?}");

@@ -170,7 +170,7 @@ fn numbers_are_stored_as_asked_and_a_folder_is_only_replaced_on_request() {
 }
 
 #[test]
-fn a_number_that_half_precision_does_not_hold_leaves_nothing_behind() {
+fn value_out_of_half_precision_range_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     let mut single = small("sd15");
@@ -201,12 +201,12 @@ fn a_file_is_found_by_its_path_its_folder_and_its_name() {
         assert_eq!(found.checkpoint.location(), file.display().to_string());
         found.notice.unwrap()
     };
-    // That nothing tells what it predicts is said of every 2.x file.
+    // The notice about the assumed prediction is given for every 2.x file.
     let notice = found(&file, "org/other");
     assert!(notice.contains("is ignored") && notice.contains("the prediction of noise is assumed"), "{notice}");
     assert!(!found(&file, "org/my-model").contains("is ignored"));
     assert!(found(folder.path(), "org/other").contains("is ignored"));
-    // What lies there may also be another model's LoRA: the embedded one does not look at it.
+    // The folder may also contain another model's LoRA: the embedded model does not use it.
     let found_demo = ModelSource::folder(folder.path()).base(&id("demo")).unwrap();
     assert_eq!(found_demo.checkpoint.location(), "demo");
     let other = tempfile::tempdir().unwrap();
@@ -226,7 +226,7 @@ fn a_file_is_found_by_its_path_its_folder_and_its_name() {
     assert!(error.to_string().contains("got 2 checkpoints in single files, expected one"), "{error}");
 }
 
-/// What opening says of a file of `family` after `change`.
+/// Opens a file of `family` after `change`, and returns the message.
 fn refusal(family: &str, change: impl FnOnce(&mut Single)) -> (ErrorKind, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
@@ -252,7 +252,7 @@ fn rename(single: &mut Single, from: &str, to: &str) {
 const CONV_IN: &str = "model.diffusion_model.input_blocks.0.0.weight";
 
 #[test]
-fn what_a_file_is_instead_is_told_by_name() {
+fn other_kinds_of_files_are_named() {
     for (channels, part) in
         [(9, "an inpainting model"), (8, "InstructPix2Pix"), (5, "depth map"), (6, "a UNet with 6 input channels")]
     {
@@ -285,7 +285,7 @@ fn what_a_file_is_instead_is_told_by_name() {
 }
 
 #[test]
-fn what_a_file_lacks_is_told_by_name() {
+fn missing_networks_of_a_file_are_named() {
     for (family, prefix) in [("sd15", "cond_stage_model."), ("sdxl", "conditioner.embedders.1.")] {
         let (kind, text) = refusal(family, |single| single.file.retain(|name, _| !name.starts_with(prefix)));
         assert_eq!(kind, ErrorKind::NotFound);
@@ -311,7 +311,7 @@ fn what_a_file_lacks_is_told_by_name() {
 }
 
 #[test]
-fn a_shape_that_leaves_something_open_is_told_by_name() {
+fn assumed_properties_of_a_file_are_reported() {
     let unet = |name: &str| format!("model.diffusion_model.{name}");
     for (family, name, axis, size, part) in [
         ("sd15", unet("input_blocks.1.0.out_layers.3.weight"), 0, 33, "as in its resolution"),

@@ -1,4 +1,4 @@
-//! The prompt changes little by little, and no picture waits for it.
+//! The prompt changes gradually, and no picture waits for it.
 
 use dreamframe::{Engine, Transition};
 use dreamframe_tests::frames::{demo_engine, largest_difference, picture};
@@ -49,7 +49,7 @@ fn the_picture_goes_from_the_old_prompt_to_the_new_one() {
 }
 
 #[test]
-fn few_steps_are_a_change_at_once() {
+fn transition_of_few_steps_is_an_immediate_change() {
     let target = of_prompt("moonlit night");
     for steps in [0, 1] {
         let mut engine = engine();
@@ -60,7 +60,7 @@ fn few_steps_are_a_change_at_once() {
 }
 
 #[test]
-fn another_transition_goes_on_from_between() {
+fn new_transition_starts_from_the_current_blend() {
     let mut engine = engine();
     engine.transition(&to("moonlit night", 4)).unwrap();
     let between = (0..2).map(|_| still(&mut engine)).last().unwrap();
@@ -95,7 +95,7 @@ fn a_bad_prompt_changes_nothing() {
 }
 
 #[test]
-fn steps_can_be_made_beside_the_frames() {
+fn transition_steps_can_be_prepared_in_the_background() {
     let mut engine = engine();
     let bench = engine.workbench();
     let prepared = bench.transition(&engine.snapshot().unwrap(), &to("moonlit night", 3)).unwrap();

@@ -52,7 +52,7 @@ fn taken_by_controls(engine: &mut Engine, index: usize) -> [[u64; 3]; 2] {
 /// An engine of this mode, and what the UNet does for each of its frames.
 type Mode = (CfgType, f64, fn(u64) -> u64);
 
-/// Every guidance mode, with and without effect, and its rows for so many steps.
+/// Every guidance mode, with and without effect, and its rows for a number of steps.
 const MODES: [Mode; 7] = [
     (CfgType::None, 1.0, |n| n),
     (CfgType::SelfNegative, 1.0, |n| n),
@@ -126,7 +126,7 @@ fn a_controlnet_sees_every_row_of_the_unet_in_every_mode_and_none_at_scale_zero(
 }
 
 #[test]
-fn each_controlnet_is_counted_at_its_place_in_the_list_as_long_as_it_stays() {
+fn controlnets_are_counted_by_list_index_while_loaded() {
     let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "work-places");
     ["a", "b"].into_iter().zip(1..).for_each(|(name, seed)| folder.controlnet(name, seed));
     let mut engine = folder.engine(SIDE, |params, options| {
@@ -140,12 +140,12 @@ fn each_controlnet_is_counted_at_its_place_in_the_list_as_long_as_it_stays() {
     assert_eq!(taken_by_controls(&mut engine, 1), [[1, 1, 2]; 2]);
     let counted = engine.control_work(1);
     assert!(counted.evaluations >= 2);
-    // Counts go with the network, wherever it stands in the list, and through another size.
+    // Counts follow the network through changes of the list and of the size.
     engine.update(&controlnets(json!([{"model_id": "a"}, late]))).unwrap();
     assert_eq!(engine.control_work(0), counted);
     engine.edit(|params| params.width = 96).unwrap();
     assert_eq!(engine.control_work(0), counted);
-    // What is not there, or not enabled, takes nothing.
+    // Absent and disabled networks have no cost.
     engine.update(&controlnets(json!([{"model_id": "a", "enabled": false}, late]))).unwrap();
     assert_eq!([0, 2].map(|index| engine.control_work(index)), [ControlWork::default(); 2]);
     let [off, on] = taken_by_controls(&mut engine, 2);
@@ -238,14 +238,14 @@ fn a_picture_is_judged_once_where_the_checker_is_on() {
 }
 
 #[test]
-fn a_new_stream_takes_as_many_further_evaluations_as_it_has_delay() {
+fn priming_takes_as_many_evaluations_as_the_delay() {
     let mut engine = demo_engine(SIDE, |params, _| params.t_index_list = vec![36, 40, 44]);
     picture(&mut engine, 0);
     assert_eq!((engine.delay(), engine.work().unet_evaluations), (2, 3));
 }
 
 #[test]
-fn what_is_skipped_or_passed_takes_nothing() {
+fn skipped_and_passed_frames_run_no_network() {
     let mut engine = demo_engine(SIDE, |params, _| {
         params.enable_similar_image_filter = true;
         params.similar_image_filter_threshold = 0.1;

@@ -1,7 +1,7 @@
 //! The stub of Python's native module, read out of its Rust sources.
 //!
-//! A signature stands once, in `#[pyo3(signature = …)]`, which has Python's types in quotes; where PyO3 takes no such
-//! attribute, a comment `// -> "Type"` stands in its place. Texts are the doc comments, which Python shows too. This
+//! A signature is written once, in `#[pyo3(signature = …)]`, which has Python's types in quotes; where PyO3 takes no such
+//! attribute, a comment `// -> "Type"` replaces it. Texts are the doc comments, which Python shows too. This
 //! reads the sources line by line: they are formatted by rustfmt.
 
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ from .errors import DreamframeError
 from .params import Cost, Interpolation, ParamsPatch, StreamDiffusionParams
 "#;
 
-/// What stands above a function or a class.
+/// The comments and attributes above a function or a class.
 #[derive(Default)]
 struct Above {
     docs: Vec<String>,
@@ -259,7 +259,7 @@ pub(crate) struct Thing {
 
 #[pymethods]
 impl Thing {
-    /// Makes one.
+    /// Creates one.
     #[new]
     #[pyo3(signature = (
         a: "int | None" = None,

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Longest token, in bytes.
+/// Maximum length of a token, in bytes.
 const MAX_TOKEN: usize = 1024;
 
 /// A token's text, of at most [`MAX_TOKEN`] bytes.

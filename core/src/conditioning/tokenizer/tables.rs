@@ -10,14 +10,14 @@ use super::limits::{Capped, CappedList, CappedMap, MergePair};
 use crate::error::Result;
 use crate::load::TokenizerFiles;
 
-/// Most entries of a vocabulary, and the bound of its ids. CLIP has 49,408.
+/// Maximum number of entries of a vocabulary, and the bound of its ids. CLIP has 49,408.
 const MAX_VOCAB: usize = 1 << 18;
 /// Most merges. CLIP has 48,894.
 const MAX_MERGES: usize = 1 << 18;
 /// Most tokens declared besides the vocabulary.
 const MAX_ADDED: usize = 4096;
 
-/// What a tokenizer is made of.
+/// The data of a tokenizer.
 pub(super) struct Tables {
     /// Tokens and their ids.
     pub(super) vocab: Vocab,
@@ -58,7 +58,7 @@ impl Tables {
             }
         }
         let named = Named::new(&config.special, &map, !declared.is_empty());
-        let special = named.beside(declared.into_iter().map(|(_, token)| token).collect());
+        let special = named.with_declared(declared.into_iter().map(|(_, token)| token).collect());
         if let Some(token) = special.iter().find(|token| !vocab.contains_key(&token.content)) {
             return Err(bad(format!("the special token {:?} is not in the vocabulary", token.content)));
         }
@@ -145,7 +145,7 @@ struct Listed {
     token: Described,
 }
 
-/// `tokenizer_config.json`, as far as it is read.
+/// The relevant part of `tokenizer_config.json`.
 #[derive(Deserialize, Default)]
 struct Config {
     #[serde(default)]
@@ -230,7 +230,7 @@ impl Named {
 
     /// Returns all special tokens: the declared ones as they are; else the named ones, the last of the same text
     /// counting.
-    fn beside(&self, declared: Vec<AddedToken>) -> Vec<AddedToken> {
+    fn with_declared(&self, declared: Vec<AddedToken>) -> Vec<AddedToken> {
         let fixed = declared.len();
         let mut special = declared;
         for token in [&self.start, &self.end, &self.unknown, &self.pad] {

@@ -222,7 +222,7 @@ impl<'a> Assembly<'a> {
         key: ConstantsKey,
     ) -> Result<Cached<ConstantsKey, Vec<Constants>>> {
         let size = (self.params.width, self.params.height);
-        // Constants are valid for one UNet alone, and pipelines with equal keys may have different ones.
+        // Constants are valid for one UNet only, and pipelines with equal keys may have different ones.
         let same = self.previous.iter().filter(|components| ptr::eq(components.unet(), unet));
         Cached::reuse(same.map(|components| &components.constants), key, |key| {
             unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)

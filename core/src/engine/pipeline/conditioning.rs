@@ -8,15 +8,15 @@ use crate::conditioning::transition::TransitionState;
 use crate::error::Result;
 use crate::params::{Interpolation, Notice, Weighted};
 
-/// What a conditioning is made from.
+/// The key of a conditioning.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PromptKey {
     pub(crate) prompt: Weighted<String>,
     pub(crate) method: Interpolation,
     pub(crate) normalise: bool,
-    /// Where no row attends to it, the negative prompt is not encoded.
+    /// `None` if no row attends to it; then it is not encoded.
     pub(crate) negative: Option<String>,
-    /// Where a transition to it is.
+    /// The state of a transition to it.
     pub(crate) way: Option<TransitionState<Conditioning>>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct PromptKey {
 #[derive(Debug)]
 pub(crate) struct Conditioning {
     pub(crate) prompt: Encoding,
-    /// Empty where no row attends to it.
+    /// Empty if no row attends to it.
     pub(crate) negative: Arc<Encoding>,
 }
 
@@ -33,7 +33,7 @@ impl Conditioning {
     ///
     /// # Errors
     ///
-    /// What encoding and blending report.
+    /// Errors of encoding and blending.
     pub(crate) fn new(text: &Text, key: &PromptKey, notices: &mut Vec<Notice>) -> Result<Self> {
         let mut encodings = Vec::with_capacity(key.prompt.len());
         let mut weights = Vec::with_capacity(key.prompt.len());
@@ -69,11 +69,11 @@ impl Conditioning {
         }
     }
 
-    /// What counts on the way here.
+    /// The prompt and the interpolation during a transition.
     ///
     /// # Errors
     ///
-    /// What blending reports.
+    /// Errors of blending.
     fn on_the_way(self, way: &TransitionState<Self>) -> Result<Self> {
         let (from, to) = (&way.from().prompt, &self.prompt);
         let states = way.mix(&from.states, &to.states)?;
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_negative_prompt_is_encoded_where_a_row_attends_to_it() {
         assert!(encoded("snow".into(), None).negative.states.is_empty());
-        // An empty text is a text, never zeros.
+        // An empty text is encoded like any other, never replaced by zeros.
         let negative = encoded("snow".into(), Some("")).negative;
         assert!(negative.states.iter().any(|&number| number != 0.0));
         assert_ne!(negative.pooled, encoded("snow".into(), Some("fog")).negative.pooled);

@@ -1,4 +1,4 @@
-//! What all pipelines of an engine are built with.
+//! Context shared by all pipelines of an engine.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,7 +14,7 @@ use crate::net::{Program, WeightSource, Weights};
 use crate::params::Notice;
 use crate::preprocess::Registry;
 
-/// What all pipelines of an engine are built with.
+/// Context shared by all pipelines of an engine.
 #[derive(Debug)]
 pub(crate) struct BuildContext {
     pub(crate) source: ModelSource,
@@ -50,7 +50,7 @@ impl BuildContext {
         self.weights_through(component, component.weights.clone())
     }
 
-    /// As [`weights`](Self::weights), read through `source`, which changes their names or shapes.
+    /// Like [`weights`](Self::weights), read through `source`, which changes their names or shapes.
     pub(crate) fn weights_through(&self, component: &Component, source: Arc<dyn WeightSource>) -> Weights {
         let watch = self.progress.as_ref().map(|progress| progress.of(component));
         Weights::over(weight_registry::forms(component, source, &self.options.packed_cache)).with_watch(watch)

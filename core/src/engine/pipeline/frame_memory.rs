@@ -1,4 +1,4 @@
-//! How much memory the frames of a pipeline need.
+//! Memory that the frames of a pipeline need.
 
 use crate::error::Result;
 use crate::exec::Queue;
@@ -13,7 +13,7 @@ pub(crate) struct FrameMemory {
     pub(crate) frame: (usize, usize),
     /// The shape of a latent; there are three.
     pub(crate) latent: Shape,
-    /// Width and height of a picture as it leaves.
+    /// Width and height of a picture in the output.
     pub(crate) picture: (usize, usize),
     /// Elements that the image chains keep, estimated.
     pub(crate) chains: usize,
@@ -27,7 +27,7 @@ pub(in crate::engine) fn elements((width, height): (usize, usize)) -> usize {
 }
 
 impl FrameMemory {
-    /// Checks that there is memory for it besides that of `base`, which is freed later.
+    /// Checks that there is memory for it in addition to that of `base`, which is freed later.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The IP-Adapter of a pipeline: the loaded networks, and what they make of a style image.
+//! The IP-Adapter of a pipeline: the loaded networks, and their output for a style image.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::stream::guidance::{TextRow, UnetRow};
 #[derive(Debug)]
 pub(crate) struct ImageKeys(Vec<Vec<f32>>);
 
-/// An adapter, loaded, with its image encoder where it has one.
+/// A loaded adapter, with its image encoder if it has one.
 #[derive(Debug)]
 pub(crate) struct Adapter {
     config: AdapterConfig,
@@ -31,10 +31,10 @@ pub(crate) struct Adapter {
     sites: Vec<CrossAttention>,
     encoder: Option<ImageEncoder>,
     tokens: Ready,
-    /// What the tokens begin as, where they are learnt.
+    /// The initial tokens, if they are learned.
     latents: Option<Vec<f32>>,
     keys: Ready,
-    /// What rows of the negative prompt see: no image, as the adapter was trained.
+    /// The input for rows of the negative prompt: no image, as in the training of the adapter.
     nothing: ImageKeys,
 }
 
@@ -43,7 +43,7 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// `InvalidParams` where there is none for the model's family; those of [`AdapterFiles::find`]; `BadModel` for
+    /// `InvalidParams` if there is none for the model's family; those of [`AdapterFiles::find`]; `BadModel` for
     /// one that is of another type, or was made for another model.
     pub(super) fn load(
         context: &BuildContext,
@@ -98,16 +98,16 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// How many tokens an image becomes.
+    /// Returns the number of tokens of an image.
     pub(super) fn tokens(&self) -> usize {
         self.config.tokens
     }
 
-    /// What the adapter makes of a style.
+    /// Computes the keys and values for a style.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what is no image, or a face of the wrong length; what the device reports.
+    /// `InvalidArgument` for an invalid image, or a face of the wrong length; errors of the device.
     pub(super) fn encode(&self, style: &Style) -> Result<ImageKeys> {
         let features = match (style, &self.encoder) {
             (Style::Image(bytes), Some(encoder)) => encoder.encode(&StyleImage::decode(bytes)?)?,
@@ -126,7 +126,7 @@ impl Adapter {
         self.keys_of(&features)
     }
 
-    /// Zeros; for an adapter that reads the states of all tokens those of a picture of zeros.
+    /// Zeros; for an adapter that reads the states of all tokens, the states of an image of zeros.
     fn features_of_nothing(&self) -> Result<Vec<f32>> {
         match &self.encoder {
             Some(encoder) if self.config.kind == AdapterKind::Plus => {
@@ -144,8 +144,8 @@ impl Adapter {
         self.keys.run(&tokens).map(ImageKeys)
     }
 
-    /// The UNet's inputs for `rows`, of a stream of `stages` stages: each row's keys, and its values by how much the
-    /// image counts there. Without an image all are zeros, which changes nothing.
+    /// Returns the UNet's inputs for `rows`, of a stream of `stages` stages: each row's keys, and its values times the
+    /// image's weight. Without an image all are zeros, which has no effect.
     pub(super) fn inputs(
         &self,
         image: Option<&ImageKeys>,
@@ -177,7 +177,7 @@ impl Adapter {
     }
 }
 
-/// How much an image counts.
+/// The weight of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Strength {
     scale: f64,
@@ -190,12 +190,12 @@ impl Strength {
     }
 }
 
-/// The image that a UNet sees, if it sees any.
+/// The image prompt of a UNet, if any.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ImagePrompt<'a> {
-    /// What is installed.
+    /// The installed adapter.
     pub(super) adapter: Option<&'a Adapter>,
-    /// What it made of the style image, if there is one.
+    /// Its output for the style image, if there is one.
     pub(super) image: Option<&'a ImageKeys>,
     pub(super) strength: Strength,
 }
@@ -242,7 +242,7 @@ impl ImageEncoder {
         Ok(Self { config, states, network })
     }
 
-    /// How many features a picture has.
+    /// Returns the number of features of an image.
     fn features(&self) -> usize {
         match self.states {
             VisionStates::Projected => 1,
@@ -265,7 +265,7 @@ impl ImageEncoder {
     }
 }
 
-/// A network without constant inputs, ready to be run now and then: its scratch memory is not kept.
+/// A network without constant inputs, which runs rarely: its scratch memory is freed after each run.
 #[derive(Debug)]
 struct Ready {
     network: Arc<dyn Network>,

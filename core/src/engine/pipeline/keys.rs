@@ -20,7 +20,7 @@ pub(super) struct SizeKey {
     pub(super) height: u32,
 }
 
-/// Without their scales, so that these change without a file being read.
+/// Without scales, so that a change of scale reads no file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LorasKey {
     pub(super) models: ModelKey,
@@ -37,7 +37,7 @@ pub(super) struct WeightsKey {
 /// The key of encoded prompts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TextKey {
-    /// Of the text encoders, too.
+    /// Also of the text encoders.
     pub(super) weights: WeightsKey,
     pub(super) prompt: PromptKey,
 }

@@ -1,4 +1,4 @@
-//! LoRAs: which ones parameters ask for, and the weights of a base model with them merged.
+//! LoRAs: those in the parameters, and the weights of a base model with them merged.
 
 use std::sync::Arc;
 
@@ -12,29 +12,30 @@ use crate::models::{LoraChanges, LoraNames, LoraTarget, ModelFamily, smallest_un
 use crate::net::Weights;
 use crate::params::{Notice, StreamDiffusionParams};
 
-/// The LCM-LoRA that the parameters name by default, of Stable Diffusion 1.x.
+/// The default LCM-LoRA of the parameters, for Stable Diffusion 1.x.
 const LCM_SD15: &str = "latent-consistency/lcm-lora-sdv1-5";
-/// The one that means for SDXL.
+/// Its equivalent for SDXL.
 const LCM_SDXL: &str = "latent-consistency/lcm-lora-sdxl";
 
-/// A LoRA that parameters ask for.
+/// A LoRA in the parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wanted {
     pub(super) id: String,
     pub(super) scale: f64,
 }
 
-/// The LoRAs to merge into `models`, by their ids: those of `lora_dict`, and the LCM-LoRA where it is needed.
+/// Returns the LoRAs to merge into `models`, by their ids: those of `lora_dict`, and the LCM-LoRA if it is needed.
 pub(super) fn wanted(params: &StreamDiffusionParams, models: &Models) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = params.lora_dict.iter().map(|(id, &scale)| Wanted { id: id.clone(), scale }).collect();
-    // Where it is named with a scale of its own, that counts.
+    // An explicit scale takes precedence.
     if let Some(id) = lcm_lora(params, models).filter(|id| !params.lora_dict.contains_key(*id)) {
         all.push(Wanted { id: id.to_owned(), scale: 1.0 });
     }
     all
 }
 
-/// The LCM-LoRA that the base model needs for few steps; none where it is made for them, or where there is none.
+/// Returns the LCM-LoRA that the base model needs for few steps; `None` if the model was made for few steps, or if
+/// there is none.
 fn lcm_lora<'a>(params: &'a StreamDiffusionParams, models: &Models) -> Option<&'a str> {
     if !params.use_lcm_lora || models.distilled {
         return None;
@@ -47,7 +48,7 @@ fn lcm_lora<'a>(params: &'a StreamDiffusionParams, models: &Models) -> Option<&'
     }
 }
 
-/// What becomes of the LCM-LoRA where it is not the one that is named.
+/// Returns the notice if the LCM-LoRA is not the one in the parameters.
 pub(super) fn lcm_notice(params: &StreamDiffusionParams, models: &Models) -> Option<Notice> {
     let notice = |path: &str, message: String| Some(Notice { path: path.into(), message });
     match lcm_lora(params, models) {
@@ -63,7 +64,7 @@ pub(super) fn lcm_notice(params: &StreamDiffusionParams, models: &Models) -> Opt
     }
 }
 
-/// A LoRA, read: what it changes of one base model.
+/// A LoRA that was read: its changes of one base model.
 #[derive(Debug)]
 pub(super) struct Lora {
     pub(super) id: String,
@@ -71,11 +72,11 @@ pub(super) struct Lora {
 }
 
 impl Lora {
-    /// Reads the LoRA `id`, and finds what it changes of `models`.
+    /// Reads the LoRA `id`, and maps it to the weights of `models`.
     ///
     /// # Errors
     ///
-    /// `NotFound`, saying what to do; `BadModel` naming the tensor that does not fit, `Unsupported`.
+    /// `NotFound` with advice; `BadModel` naming the incompatible tensor, `Unsupported`.
     pub(super) fn read(
         context: &BuildContext,
         params: &StreamDiffusionParams,
@@ -108,14 +109,14 @@ impl Lora {
     }
 }
 
-/// All names by which the layers of `models` go.
+/// All names of the layers of `models`.
 fn names(models: &Models) -> Result<LoraNames> {
     let mut programs = vec![(LoraTarget::Unet, smallest_unet(&models.unet)?)];
     programs.extend(models.text.programs()?);
     Ok(LoraNames::new(programs.iter().map(|(target, program)| (*target, program.weights()))))
 }
 
-/// The weights of a base model with LoRAs merged into them. What no LoRA changes is shared with the base model.
+/// The weights of a base model with LoRAs merged into them. Unchanged weights are shared with the base model.
 #[derive(Debug)]
 pub(crate) struct Merged {
     pub(crate) unet: Arc<Weights>,

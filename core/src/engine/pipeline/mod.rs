@@ -78,7 +78,7 @@ pub(crate) struct Components {
 }
 
 impl Pipeline {
-    /// Builds the pipeline of `params`, which are valid by themselves, with a prompt that is blended as `way` says.
+    /// Builds the pipeline of `params`, which are valid by themselves, with the blend of prompts `way`.
     /// Shares the components of `base`, which it is to replace, and then of `others`. Slow if anything is loaded.
     ///
     /// # Errors
@@ -122,12 +122,12 @@ impl Pipeline {
         self.components.autoencoder.key() == other.components.autoencoder.key()
     }
 
-    /// How many frames the UNet looks back to.
+    /// Returns the number of earlier frames that the UNet attends to.
     pub(crate) fn cached_frames(&self) -> usize {
         cached_frames(&self.params)
     }
 
-    /// Bytes of the keys and values of one frame that the UNet looks back to; 0 where it looks back to none.
+    /// Returns the bytes of the keys and values of one frame; 0 without cached attention.
     pub(crate) fn cached_frame_bytes(&self) -> usize {
         let networks = self.components.unet().networks().iter();
         networks.map(|network| network.frame_keys_bytes()).fold(0, usize::saturating_add)
@@ -139,7 +139,7 @@ impl Pipeline {
     }
 }
 
-/// How many frames the UNet looks back to with `params`.
+/// Returns the number of earlier frames that the UNet attends to with `params`.
 pub(super) fn cached_frames(params: &StreamDiffusionParams) -> usize {
     let settings = &params.cached_attention;
     if settings.enabled { settings.max_frames as usize } else { 0 }

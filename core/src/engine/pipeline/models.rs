@@ -1,4 +1,4 @@
-//! A base model, loaded: configs, weights, text encoders and the noise schedule it was trained with.
+//! A loaded base model: configs, weights, text encoders and its noise schedule.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::net::{Forms, WeightSource, WeightSpec, Weights};
 use crate::params::Notice;
 use crate::schedule::{BetaSchedule, Betas};
 
-/// A base model, loaded. Shared by every pipeline that uses it.
+/// A loaded base model. Shared by every pipeline that uses it.
 #[derive(Debug)]
 pub(crate) struct Models {
-    /// Where it came from, for reports.
+    /// Its location, for reports.
     pub(crate) location: String,
     /// Whether the model was distilled to few steps, so that it needs no LCM-LoRA.
     pub(crate) distilled: bool,
@@ -94,7 +94,7 @@ impl Models {
         })
     }
 
-    /// A network of full size with random weights: what a frame costs does not depend on what the weights say.
+    /// A network of full size with random weights: the time of a frame does not depend on their values.
     fn random(name: &str, context: &BuildContext) -> Result<Self> {
         const SUFFIX: &str = "-random";
         let known = name.strip_suffix(SUFFIX).and_then(known_model).ok_or_else(|| {
@@ -134,7 +134,7 @@ impl Models {
     }
 }
 
-/// The weights that the networks need, whatever size they run at: the UNet's, and the autoencoder's.
+/// The weights that the networks need at every size: the UNet's, and the autoencoder's.
 fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpec>; 2]> {
     let unet = smallest_unet(unet)?;
     let side = autoencoder.scale();
@@ -142,7 +142,7 @@ fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpe
     Ok([unet.weights().to_vec(), [encoder.weights(), decoder.weights()].concat()])
 }
 
-/// What of a scheduler's config counts here: the noise that training added. The steps are always LCM's.
+/// The relevant part of a scheduler's config: the noise schedule of the training. The sampler is always LCM's.
 struct Schedule {
     alphas_cumprod: Vec<f64>,
     lcm: bool,

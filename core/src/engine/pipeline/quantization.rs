@@ -1,4 +1,4 @@
-//! Which layers of a base model are done in eight bits, and finding that out.
+//! The int8 quantization of a base model, and its calibration.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::net::bytes::{ByteScales, candidates};
 use crate::net::{Program, Rate, WeightSource, Weights};
 use crate::params::Notice;
 
-/// The most that a layer's output may be off for it to be done in eight bits, see
+/// The maximum error of a layer's output for int8, see
 /// [`Observed::error`](crate::exec::observe::Observed::error).
 const MAX_ERROR: f64 = 0.05;
 
@@ -20,7 +20,7 @@ const MAX_ERROR: f64 = 0.05;
 ///
 /// # Errors
 ///
-/// `NotFound` where there is none, naming the command that makes it; `BadModel` for one that does not fit.
+/// `NotFound` if there is none, naming the command that makes it; `BadModel` for one that does not fit.
 pub(super) fn of_checkpoint(
     checkpoint: &Checkpoint,
     given: Option<&Calibration>,
@@ -46,13 +46,13 @@ pub(super) fn of_checkpoint(
     calibration.scales(&unet, &candidate_names(&unet)).map_err(|error| error.within(Calibration::FILE))
 }
 
-/// The layers of a UNet with random weights, found out with noise: for benches, which have no pictures to lose.
+/// The int8 layers of a UNet with random weights, calibrated with noise: for benchmarks.
 pub(super) fn of_noise(
     config: &UnetConfig,
     source: &Arc<dyn WeightSource>,
     executor: &Arc<dyn Executor>,
 ) -> Result<ByteScales> {
-    /// Latent pixels to a side: enough for statistics.
+    /// Width and height of the latent: enough for statistics.
     const SIDE: usize = 16;
 
     let side = SIDE.next_multiple_of(config.latent_multiple());
@@ -64,7 +64,7 @@ pub(super) fn of_noise(
     let mut constant = numbers(Rate::Constant);
     let timestep = timestep_embedding(&[500.0], config);
     let added = config.added.is_some().then(|| time_ids_embedding(&[[512.0, 512.0, 0.0, 0.0, 512.0, 512.0]], config));
-    // As the engine gives them: texts, time, pooled texts, sizes.
+    // In the order of the engine: texts, time, pooled texts, sizes.
     for (place, known) in [(1, Some(timestep)), (3, added)] {
         if let (Some(numbers), Some(known)) = (constant.get_mut(place), known) {
             *numbers = known;
@@ -75,7 +75,7 @@ pub(super) fn of_noise(
     byte_scales(executor, &program, source, &constant, &frame)
 }
 
-/// Numbers of variance one, or near it.
+/// Values of variance close to one.
 fn noise(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut uniform = || {
@@ -84,7 +84,7 @@ fn noise(seed: u64, len: usize) -> Vec<f32> {
         state ^= state << 17;
         (state >> 40) as f32 / (1_u32 << 24) as f32 - 0.5
     };
-    // The sum of four has the shape of a bell.
+    // The sum of four uniform values is approximately normal.
     (0..len).map(|_| (uniform() + uniform() + uniform() + uniform()) * 3.0_f32.sqrt()).collect()
 }
 

@@ -21,17 +21,16 @@ use crate::preprocess::networks::NsfwClassifier;
 /// The checker of a model, if `use_safety_checker` is on.
 pub(super) type CachedSafety = Cached<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>;
 
-/// The published checker, for models that bring none of their own.
+/// The published checker, for models without their own.
 const PUBLISHED: &str = "CompVis/stable-diffusion-safety-checker";
-/// What models call theirs.
+/// The component's name in models.
 const COMPONENT: &str = "safety_checker";
 
-/// Loads the checker for the model with `id`: the host's, or the model's own, or the published one, or what is built
-/// in.
+/// Loads the checker for the model with `id`: the host's, the model's own, the published one, or the built-in one.
 ///
 /// # Errors
 ///
-/// `NotFound` listing where was looked, `BadModel`, `Unsupported`.
+/// `NotFound` listing the searched locations, `BadModel`, `Unsupported`.
 pub(super) fn load(context: &BuildContext, id: &str, notices: &mut Vec<Notice>) -> Result<Arc<dyn SafetyChecker>> {
     if let Some(given) = &context.safety_checker {
         return Ok(given.clone());
@@ -44,7 +43,7 @@ pub(super) fn load(context: &BuildContext, id: &str, notices: &mut Vec<Notice>) 
     checker.map_err(|error| error.within(COMPONENT))
 }
 
-/// The classifier in the binary, for want of another checker.
+/// The classifier in the binary, used if there is no other checker.
 #[cfg(feature = "safety")]
 fn built_in(context: &BuildContext, _: Error, notices: &mut Vec<Notice>) -> Result<Arc<dyn SafetyChecker>> {
     const NOTICE: &str = "the built-in classifier scores pictures (MobileNetV2 of nsfwjs): neither the host nor the \
@@ -60,7 +59,7 @@ fn built_in(_: &BuildContext, missing: Error, _: &mut Vec<Notice>) -> Result<Arc
     Err(missing.within("no classifier is built in (feature `safety`)"))
 }
 
-/// The classifier in the binary; only frames use it, one after the other.
+/// Locked by frames only, one at a time.
 #[cfg(feature = "safety")]
 #[derive(Debug)]
 struct BuiltIn(Mutex<NsfwClassifier>);
@@ -72,11 +71,11 @@ impl SafetyChecker for BuiltIn {
     }
 }
 
-/// The checker that the model brings, or the published one.
+/// The checker of the model, or the published one.
 fn component(source: &ModelSource, id: &str) -> Result<Component> {
     if !matches!(source, ModelSource::Random(_)) {
         let checkpoint = source.base(&id.parse()?)?.checkpoint;
-        // Folders often name a checker that was never fetched.
+        // Folders often refer to a checker that was not downloaded.
         let own = checkpoint.class(COMPONENT).map(|_| checkpoint.component(COMPONENT));
         if let Some(own) = own.filter(|own| own.as_ref().err().is_none_or(|error| error.kind() != ErrorKind::NotFound))
         {
@@ -96,13 +95,13 @@ struct ClipSafetyChecker {
     network: Arc<dyn Network>,
     constants: Constants,
     concepts: SafetyConcepts,
-    /// Only frames use it, one after the other.
-    room: Mutex<Room>,
+    /// Locked by frames only, one at a time.
+    room: Mutex<ScoreBuffers>,
 }
 
-/// What judging a picture writes.
+/// The memory that scoring a picture writes to.
 #[derive(Debug)]
-struct Room {
+struct ScoreBuffers {
     pictures: ClipPictures,
     bytes: Vec<u8>,
     square: Vec<f32>,
@@ -121,7 +120,7 @@ impl ClipSafetyChecker {
         let program = clip_vision_program(&config, 1, VisionStates::Projected)?;
         let network = Compiler { executor: &*context.executor, held: 0 }.compile(program, &weights)?;
         notices.extend(save_packed(&weights));
-        let room = Room {
+        let room = ScoreBuffers {
             pictures: ClipPictures::new(ClipFilter::Bicubic),
             bytes: Vec::new(),
             square: Vec::new(),
@@ -137,7 +136,7 @@ impl ClipSafetyChecker {
 impl SafetyChecker for ClipSafetyChecker {
     fn score(&self, image: &Image) -> Result<f32> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let Room { pictures, bytes, square, patches, embedding, scratch } = &mut *room;
+        let ScoreBuffers { pictures, bytes, square, patches, embedding, scratch } = &mut *room;
         bytes.clear();
         bytes.extend(image.pixels().iter().map(|number| (number * 255.0).round() as u8));
         let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);

@@ -6,7 +6,7 @@ use crate::engine::host::StyleImages;
 use crate::error::{Error, ErrorKind, Result, Violation};
 use crate::params::IPAdapterType;
 
-/// A style image as an adapter takes it.
+/// A style image, as input of an adapter.
 #[derive(Debug)]
 pub(super) enum Style {
     /// The bytes of an image file.
@@ -18,7 +18,7 @@ pub(super) enum Style {
 const PATH: &str = "ip_adapter_style_image_url";
 
 impl Style {
-    /// Reads the value of the parameter.
+    /// Reads the parameter's value.
     ///
     /// # Errors
     ///

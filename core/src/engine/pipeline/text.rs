@@ -1,4 +1,4 @@
-//! Texts to what a UNet attends to: tokenised, encoded, joined.
+//! Text conditioning of a UNet: tokenized, encoded, joined.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,37 +17,37 @@ use crate::params::Notice;
 
 /// The seed of random states, together with their text.
 const RANDOM_SEED: u64 = 3;
-/// What LoRAs call the encoders, in order.
+/// The names of the encoders in LoRAs, in order.
 const TARGETS: [LoraTarget; 2] = [LoraTarget::TextEncoder, LoraTarget::TextEncoder2];
-/// Texts whose encoding is kept.
+/// Number of texts whose encoding is cached.
 const REMEMBERED: usize = 32;
 
-/// One text, encoded.
+/// An encoded text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Encoding {
     /// `[TOKENS, text_dim]`.
     pub(crate) states: Vec<f32>,
     /// The pooled text, for SDXL; otherwise empty.
     pub(crate) pooled: Vec<f32>,
-    /// Tokens that did not fit.
+    /// Number of tokens that were truncated.
     pub(crate) cut: usize,
 }
 
-/// What encodes texts.
+/// The text encoders of a model.
 #[derive(Debug)]
 pub(crate) enum Text {
     /// The checkpoint's encoders.
     Encoders(TextEncoders),
-    /// Random states, for networks of random weights.
+    /// Random states, for networks with random weights.
     Random(RandomText),
 }
 
 impl Text {
-    /// Encodes `text`, or gives what an earlier call made of it.
+    /// Encodes `text`, or returns the cached encoding.
     ///
     /// # Errors
     ///
-    /// What the device reports.
+    /// Errors of the device.
     pub(crate) fn encode(&self, text: &str) -> Result<Arc<Encoding>> {
         match self {
             Self::Encoders(encoders) => encoders.encode(text),
@@ -55,7 +55,7 @@ impl Text {
         }
     }
 
-    /// Programs that have all weights of the encoders, even those of layers that no picture needs.
+    /// Programs with all weights of the encoders, including unused layers.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Text {
         encoders.iter().zip(TARGETS).map(|(encoder, target)| Ok((target, whole(encoder)?))).collect()
     }
 
-    /// The same over the weights that `merge` makes of each encoder's; itself where they stay what they are.
+    /// Returns encoders over the weights that `merge` returns for each; itself if none changes.
     ///
     /// # Errors
     ///
@@ -93,12 +93,12 @@ impl Text {
     }
 }
 
-/// The encoders of a checkpoint, and the last texts they encoded.
+/// The encoders of a checkpoint, and the cache of encoded texts.
 #[derive(Debug)]
 pub(crate) struct TextEncoders {
     encoders: Vec<Arc<TextEncoder>>,
     recent: Mutex<VecDeque<(String, Arc<Encoding>)>>,
-    /// How many texts were encoded, here and in what was made of this.
+    /// Number of encoded texts, here and in copies with merged weights.
     runs: Arc<AtomicU64>,
 }
 
@@ -176,7 +176,7 @@ impl TextEncoder {
         Ok(Self { config, tokenizer, program, weights, network, constants, scratch: Mutex::default() })
     }
 
-    /// The same over other weights.
+    /// Returns the encoder over other weights.
     fn over(&self, weights: Arc<Weights>, executor: &dyn Executor) -> Result<Self> {
         let Self { config, tokenizer, program, .. } = self;
         let network = executor.compile(program, &weights)?;
@@ -191,7 +191,7 @@ impl TextEncoder {
         })
     }
 
-    /// The states, the pooled text where there is a projection, and how many tokens did not fit.
+    /// Returns the states, the pooled text if there is a projection, and the number of truncated tokens.
     fn run(&self, text: &str) -> Result<Encoding> {
         let tokens = self.tokenizer.encode(text)?;
         let ids: Vec<f32> = tokens.ids.iter().map(|&id| id as f32).collect();
@@ -228,7 +228,7 @@ impl TextEncoders {
     }
 }
 
-/// Joins the states of several encoders on the channels; the last one's pooled text counts.
+/// Concatenates the states of several encoders along the channels; the pooled text is that of the last one.
 fn join(mut parts: Vec<Encoding>) -> Encoding {
     if parts.len() == 1 {
         return parts.remove(0);
@@ -252,7 +252,7 @@ pub(crate) struct RandomText {
 }
 
 impl RandomText {
-    /// States as `unet` attends to them.
+    /// Converts states to the layout of `unet`'s input.
     pub(crate) fn new(unet: &UnetConfig) -> Self {
         Self { width: unet.text_dim, pooled: unet.added.as_ref().map_or(0, |added| added.pooled_dim) }
     }
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn states_of_two_encoders_stand_side_by_side_in_each_token() {
+    fn states_of_two_encoders_are_concatenated_per_token() {
         let part = |value: f32, width: usize, pooled: f32| Encoding {
             states: vec![value; TOKENS * width],
             pooled: vec![pooled],

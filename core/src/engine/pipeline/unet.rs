@@ -17,7 +17,7 @@ use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 /// The UNet rows of every call of a frame: one call with batching, one a stage without.
 pub(crate) type CallRows = Vec<Vec<UnetRow>>;
 
-/// The rows that a stream of `stages` stages sends.
+/// The rows of a stream of `stages` stages.
 pub(crate) fn call_rows(cfg_type: CfgType, active: bool, batched: bool, stages: usize) -> CallRows {
     if batched {
         vec![rows(cfg_type, active, stages)]
@@ -31,14 +31,14 @@ pub(crate) fn wants_negative(call_rows: &CallRows) -> bool {
     call_rows.iter().flatten().any(|row| row.text == TextRow::Negative)
 }
 
-/// Inputs of a UNet besides latents, timesteps and texts.
+/// Optional inputs of a UNet in addition to latents, timesteps and texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extras {
     /// Whether it adds residuals of ControlNets.
     pub(crate) residuals: bool,
-    /// Whether rows attend to themselves in earlier frames.
+    /// Whether rows attend to earlier frames.
     pub(crate) cached_attention: bool,
-    /// Tokens of an image that rows attend to, besides those of their text.
+    /// Number of image tokens that rows attend to in addition to their text.
     pub(crate) image_tokens: usize,
 }
 
@@ -113,7 +113,7 @@ impl UnetNetworks {
     }
 }
 
-/// Which text each row of a call attends to.
+/// The text of each row of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CallTexts {
     pub(super) text_rows: usize,
@@ -148,8 +148,8 @@ pub(super) fn compile_calls(
     Ok(networks)
 }
 
-/// What prompt and schedule give the networks of a UNet, or of its first half, in each call, with the `further` inputs
-/// of its rows. `size` is the picture's, in pixels.
+/// Computes the constants of a UNet, or of its first half, for each call, with the `further` inputs of its rows. `size`
+/// is the picture's, in pixels.
 ///
 /// # Errors
 ///
@@ -193,7 +193,7 @@ fn pooled(call: &[UnetRow], conditioning: &Conditioning) -> Vec<f32> {
     call.iter().flat_map(of_row).copied().collect()
 }
 
-/// The place of a text in the UNet's input: the prompt first.
+/// The index of a text in the UNet's input: the prompt first.
 fn text_row(text: TextRow) -> usize {
     match text {
         TextRow::Prompt => 0,

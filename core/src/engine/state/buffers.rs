@@ -61,7 +61,7 @@ impl FrameBuffers {
         self.current
     }
 
-    /// Makes the picture that was written the last one.
+    /// Makes the written picture the last one.
     pub(super) fn finish_result(&mut self) {
         self.current = self.next_index();
     }

@@ -4,14 +4,14 @@ use crate::engine::pipeline::Pipeline;
 use crate::error::Result;
 use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Network, Past, Queue};
 
-/// What error messages call them.
+/// The name in error messages.
 const WHAT: &str = "cached attention";
 
 /// Keys and values of earlier frames for each call of the UNet; empty without cached attention.
 #[derive(Debug, Default)]
 pub(crate) struct AttentionCache {
     calls: Vec<Ring>,
-    /// Whether it takes over frames of the cache that it replaces.
+    /// Whether it adopts frames of the cache that it replaces.
     goes_on: bool,
 }
 
@@ -19,11 +19,11 @@ pub(crate) struct AttentionCache {
 #[derive(Debug)]
 struct Ring {
     frames: Vec<FrameKeys>,
-    /// How many of them, from the first, hold a frame.
+    /// Number of those, from the first, that contain a frame.
     filled: usize,
-    /// Where the next one goes.
+    /// The index of the next one to write.
     next: usize,
-    /// Runs so far.
+    /// Number of runs so far.
     clock: u64,
 }
 
@@ -46,7 +46,7 @@ impl AttentionCache {
         Ok(Some(Self { calls, goes_on }))
     }
 
-    /// Swaps with `old`, and takes over up to `room` of its newest frames if they stay valid. Neither allocates nor
+    /// Swaps with `old`, and adopts up to `room` of its newest frames if they stay valid. Neither allocates nor
     /// frees: what is no longer needed is left in `old`.
     pub(super) fn swap(&mut self, old: &mut Self, room: usize) {
         if self.goes_on {
@@ -115,14 +115,14 @@ mod tests {
     use super::*;
     use crate::error::{Error, ErrorKind};
 
-    /// A ring of frames that hold numbers; 0 before anything is kept.
+    /// A ring of frame numbers; 0 before anything is stored.
     fn ring(room: usize) -> Ring {
         let mut frames = Vec::with_capacity(MOST_PAST_FRAMES);
         frames.extend((0..room).map(|_| FrameKeys::new(0_u64)));
         Ring { frames, filled: 0, next: 0, clock: 0 }
     }
 
-    /// Runs once as frame `number`; gives what it looks back to, the newest last.
+    /// Runs once as frame `number`; returns the frames that it attends to, newest last.
     fn run(ring: &mut Ring, interval: u32, number: u64) -> Vec<u64> {
         let mut seen = Vec::new();
         let keep = |past: Past<'_>| {
@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_room_keeps_the_newest(first in 1..=4_usize, second in 1..=4_usize, before in 0..9_u64, after in 0..9_u64) {
+        fn change_of_capacity_keeps_the_newest(first in 1..=4_usize, second in 1..=4_usize, before in 0..9_u64, after in 0..9_u64) {
             let mut old = ring(first);
             (1..=before).for_each(|number| drop(run(&mut old, 1, number)));
             let mut new = ring(second.saturating_sub(first));

@@ -15,7 +15,7 @@ pub(crate) struct ControlState {
     images: Vec<Chain>,
     pub(super) nets: Vec<NetState>,
     pub(super) residuals: Residuals,
-    /// The embedded images of the rows of a call, one after the other, where each row has its own.
+    /// The concatenated embedded images of the rows of a call, if each row has its own.
     pub(super) gathered: Buffer,
     /// The frame, in 0..1, if it is a control image itself.
     frame: Buffer,
@@ -29,7 +29,7 @@ pub(super) struct NetState {
     pub(super) work: ControlWork,
 }
 
-/// A state for other ControlNets, which takes over what they share.
+/// A state for other ControlNets, which adopts the parts in common.
 #[derive(Debug)]
 pub(crate) struct ControlUpdate {
     state: ControlState,

@@ -94,7 +94,7 @@ mod tests {
     use crate::exec::HostQueue;
     use crate::frame::FrameId;
 
-    /// As unsafe as the picture is red.
+    /// Scores a picture by its redness.
     #[derive(Debug)]
     struct Red;
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn flagged_pictures_give_way_to_the_last_good_one_or_to_black() {
+    fn flagged_pictures_are_replaced_by_the_last_good_one_or_black() {
         for instead in [Flagged::Previous, Flagged::Black] {
             let judge = Judge { checker: &Red, threshold: 0.4, instead };
             let mut guard = guard();
@@ -127,12 +127,12 @@ mod tests {
                 let source = source.map(|source| source.map(|source| source.id));
                 (source.map_err(|error| error.kind()), result.view().host().unwrap()[0])
             };
-            // Nothing good yet: black.
+            // No picture has passed yet: black.
             assert_eq!(shown(0.9, 1), (Ok(Some(FrameId(1))), -1.0));
             assert_eq!(shown(-0.9, 2), (Ok(None), -0.9));
             let other = if instead == Flagged::Previous { (FrameId(2), -0.9) } else { (FrameId(3), -1.0) };
             assert_eq!(shown(0.9, 3), (Ok(Some(other.0)), other.1));
-            // No number, and no verdict.
+            // NaN is no valid score.
             assert_eq!(shown(0.0, 3), (Ok(Some(other.0)), other.1));
             assert_eq!(shown(1.0, 3), (Err(ErrorKind::Device), other.1));
             assert_eq!(shown(-0.5, 4), (Ok(None), -0.5));

@@ -1,4 +1,4 @@
-//! What an engine keeps between frames: buffers, running processors, cached attention and the frames in flight.
+//! The state of an engine between frames: buffers, running processors, cached attention and frames in flight.
 //!
 //! A [`StateUpdate`] has everything that a [`FrameState`] needs for another pipeline. It is prepared while frames are
 //! processed, on any thread, and swapped in between two of them; what it replaces is left in it.
@@ -32,7 +32,7 @@ use crate::params::StreamDiffusionParams;
 use crate::stream::{StreamBatch, StreamRows};
 use crate::telemetry::{ControlWork, Work};
 
-/// What an engine keeps between frames.
+/// The state of an engine between frames.
 #[derive(Debug)]
 pub(super) struct FrameState {
     /// The queue of the executor.

@@ -15,7 +15,7 @@ pub(crate) struct UnetPredictor<'a> {
     pub(crate) constants: &'a [Constants],
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) attention: &'a mut AttentionCache,
-    /// Every how many frames keys and values are stored.
+    /// The interval at which keys and values are stored, in frames.
     pub(crate) interval: u32,
     pub(crate) control: ControlCalls<'a>,
     pub(crate) work: &'a mut Work,

@@ -43,7 +43,7 @@ impl FrameState {
         chains.frame(queue, &mut buffers.image, buffers.frame, &mut buffers.staging)
     }
 
-    /// Makes the picture of the frame that was [read](Self::read) last, `own`; returns how it was made, and the frame
+    /// Creates the picture of the frame that was [read](Self::read) last, `own`; returns how it was made, and the frame
     /// that it was made from. Without a pipeline, the last picture stays, and before the first the frame itself is the
     /// picture.
     ///

@@ -1,4 +1,4 @@
-//! LoRAs on an engine: merged while frames continue, read once, without an effect on what they do not change.
+//! LoRAs on an engine: merged while frames are processed, read once, without an effect on unchanged weights.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,14 +19,14 @@ const CONV: (&str, [usize; 4]) = ("lora_unet_mid_block_resnets_0_conv1", [96, 96
 const QUERY: (&str, [usize; 4]) = ("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q", [96, 96, 1, 1]);
 const WORDS: (&str, [usize; 4]) = ("lora_te_text_model_encoder_layers_0_self_attn_v_proj", [128, 128, 1, 1]);
 
-/// A folder of models with the demo model in it, as a folder.
+/// A folder of models that contains the demo model as a folder.
 struct Models {
     folder: TempDir,
 }
 
 impl Models {
     fn new() -> Self {
-        // Its path must not name a model of few steps.
+        // Its path must not be that of a few-step model.
         let named = |folder: &TempDir| {
             let path = folder.path().to_string_lossy().to_lowercase();
             ["turbo", "lcm", "demo"].iter().any(|mark| path.contains(mark))
@@ -63,7 +63,7 @@ impl Models {
         };
         let mut params = StreamDiffusionParams::demo();
         (params.model_id, params.width, params.height) = ("base".into(), SIDE, SIDE);
-        // One row, so that a picture is its own frame's alone.
+        // One row, so that a picture depends on its own frame only.
         params.t_index_list = vec![44];
         change(&mut params, &mut options);
         Engine::builder().models(ModelSource::folder(self.folder.path())).params(params).options(options).build()
@@ -86,7 +86,7 @@ fn set(engine: &mut Engine, text: &str) -> Result<crate::engine::Update> {
 }
 
 #[test]
-fn loras_change_while_frames_go_on_and_leave_no_trace() {
+fn loras_change_while_frames_are_processed_and_can_be_removed_completely() {
     let models = Models::new();
     models.lora("style.safetensors", &[CONV, QUERY, WORDS]);
     let mut engine = models.engine(&[]);
@@ -108,7 +108,7 @@ fn loras_change_while_frames_go_on_and_leave_no_trace() {
 }
 
 #[test]
-fn a_file_is_read_once_whatever_its_scale_and_whatever_comes_beside_it() {
+fn lora_file_is_read_once_for_all_scales_and_combinations() {
     let models = Models::new();
     models.lora("one/pytorch_lora_weights.safetensors", &[CONV]);
     models.lora("two.safetensors", &[QUERY]);
@@ -127,7 +127,7 @@ fn a_file_is_read_once_whatever_its_scale_and_whatever_comes_beside_it() {
 }
 
 #[test]
-fn nothing_is_made_anew_where_no_lora_comes_or_goes() {
+fn without_a_change_of_loras_nothing_is_rebuilt() {
     let models = Models::new();
     let mut engine = models.engine(&[]);
     let before = engine.snapshot().unwrap();

@@ -1,4 +1,4 @@
-//! A size without enough memory is refused, and the pictures continue; what engines share.
+//! A size without enough memory is rejected, and the stream continues; memory shared by engines.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::preprocess::Registry;
 
 const SIDE: u32 = 64;
 
-/// The reference executor, but for programs with larger values it says that it needs more memory than any machine has.
+/// The reference executor, except that programs with larger values need more memory than any machine has.
 #[derive(Debug)]
 struct Greedy;
 
@@ -83,7 +83,7 @@ fn engine(side: u32) -> Result<Engine> {
 }
 
 #[test]
-fn a_size_without_memory_is_refused_with_its_bytes_and_the_old_size_goes_on() {
+fn size_without_enough_memory_is_rejected_with_its_bytes_and_the_old_size_stays() {
     let needed = (usize::MAX / 16 / 1_000_000_000).to_string();
     let mut engine = engine(SIDE).unwrap();
     let pixels = vec![90; (SIDE * SIDE * 4) as usize];
@@ -98,7 +98,7 @@ fn a_size_without_memory_is_refused_with_its_bytes_and_the_old_size_goes_on() {
 }
 
 #[test]
-fn frames_to_look_back_to_that_have_no_room_are_refused_and_the_pictures_go_on() {
+fn cached_attention_without_enough_memory_is_rejected_and_pictures_continue() {
     let mut engine = engine(SIDE).unwrap();
     let pixels = vec![90; (SIDE * SIDE * 4) as usize];
     let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
@@ -121,7 +121,7 @@ fn engines_share_the_weights_of_one_model_and_the_last_takes_them_along() {
         Active::Ready(pipeline) => pipeline.components.models().unet_weights.forms().clone(),
         Active::Released(_) => unreachable!("nothing was released"),
     };
-    // With a cache of its own, so that no other test's engine has them.
+    // With a separate cache, so that no other test's engine uses them.
     let folder = tempfile::tempdir().unwrap();
     let build = |cache: &str| {
         let cache = PackedCache::Folder(folder.path().join(cache));

@@ -1,4 +1,4 @@
-//! Engines that keep packed weights: the next one starts from them, and a file that is not good is made again.
+//! Engines with packed weights on disk: the next one starts from them, and an invalid file is replaced.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(super) fn demo_folder(folder: &Path) {
     copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny")), folder);
 }
 
-/// The demo model, in a folder of its own in `folder`.
+/// Writes the demo model to a separate folder in `folder`.
 fn model(folder: &Path) -> PathBuf {
     let model = folder.join("demo");
     demo_folder(&model);
@@ -65,9 +65,9 @@ fn the_second_engine_reads_packed_weights_and_not_the_model_s() {
     let kept = || PackedCache::Folder(cache.clone());
     let (told, first) = picture(&model, kept());
     assert_eq!(told, [""; 0]);
-    // Those of three networks, and the secret that they are keyed with.
+    // Those of three networks, and the secret.
     assert_eq!(files(&cache).len(), 4, "{:?}", files(&cache));
-    // What no header or time shows is not read any more.
+    // Changes that neither header nor modification time shows are not noticed.
     for path in ["unet", "vae"].map(|part| model.join(part).join("diffusion_pytorch_model.safetensors")) {
         let changed = fs::metadata(&path).unwrap().modified().unwrap();
         let mut bytes = fs::read(&path).unwrap();
@@ -81,7 +81,7 @@ fn the_second_engine_reads_packed_weights_and_not_the_model_s() {
 }
 
 #[test]
-fn a_file_that_is_cut_or_altered_is_told_and_made_again() {
+fn truncated_or_altered_file_is_reported_and_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let (model, cache) = (model(folder.path()), folder.path().join("kept"));
     let kept = || PackedCache::Folder(cache.clone());
@@ -109,7 +109,7 @@ fn a_file_that_is_cut_or_altered_is_told_and_made_again() {
 }
 
 #[test]
-fn a_small_model_is_not_kept_beside_itself() {
+fn small_model_is_not_stored_packed() {
     let folder = tempfile::tempdir().unwrap();
     let model = model(folder.path());
     let before = files(&model);

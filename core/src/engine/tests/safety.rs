@@ -11,7 +11,7 @@ use crate::preprocess::Image;
 
 const SIDE: u32 = 64;
 
-/// Finds pictures as unsafe as they are bright; for those of one size it fails.
+/// Scores pictures by brightness; fails for one size.
 #[derive(Debug)]
 struct Bright;
 
@@ -39,7 +39,7 @@ fn engine(source: ModelSource, flagged: Flagged, change: impl FnOnce(&mut Stream
     Engine::builder().models(source).params(params).options(options).safety_checker(Arc::new(Bright)).build()
 }
 
-/// What comes out for a grey frame, and its pixels.
+/// Returns the picture of a grey frame, and its pixels.
 fn picture(engine: &mut Engine, grey: u8) -> (PictureKind, u64, Vec<u8>) {
     let pixels = vec![grey; (SIDE * SIDE * 4) as usize];
     let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
@@ -52,7 +52,7 @@ fn is_black(pixels: &[u8]) -> bool {
 }
 
 #[test]
-fn a_checker_comes_and_goes_and_its_threshold_counts_at_once() {
+fn safety_checker_is_added_and_removed_and_its_threshold_takes_effect_immediately() {
     let mut engine = engine(ModelSource::Demo, Flagged::Previous, |_| ()).unwrap();
     let (kind, _, plain) = picture(&mut engine, 100);
     assert_eq!(kind, PictureKind::New);
@@ -83,7 +83,7 @@ fn flagged_pictures_are_black_if_the_host_wants_that() {
     engine.edit(|params| params.safety_checker_threshold = 0.0).unwrap();
     let (kind, _, pixels) = picture(&mut engine, 100);
     assert!(kind == PictureKind::Flagged && is_black(&pixels));
-    // Frames that are passed by are not judged.
+    // Frames that are passed through are not scored.
     engine.edit(|params| params.skip_diffusion = true).unwrap();
     assert_eq!(picture(&mut engine, 100).0, PictureKind::Passed);
 }
@@ -103,7 +103,7 @@ fn a_picture_that_could_not_be_judged_is_not_shown_later() {
     assert_eq!(picture.kind, PictureKind::Passed);
 }
 
-/// An engine over a folder with the demo model as `tiny`, which brings no checker.
+/// An engine over a folder with the demo model as `tiny`, without a checker.
 fn bare(folder: &std::path::Path) -> Engine {
     let root = env!("CARGO_MANIFEST_DIR");
     std::os::unix::fs::symlink(format!("{root}/../models/dreamframe-tiny"), folder.join("tiny")).unwrap();
@@ -120,7 +120,7 @@ fn bare(folder: &std::path::Path) -> Engine {
 }
 
 #[test]
-fn a_checker_beside_the_models_is_found() {
+fn safety_checker_in_the_models_folder_is_found() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("CompVis")).unwrap();
     let published = folder.path().join("CompVis/stable-diffusion-safety-checker");
@@ -146,7 +146,7 @@ fn a_checker_that_is_nowhere_is_refused() {
 
 #[cfg(feature = "safety")]
 #[test]
-fn without_another_checker_the_built_in_one_judges_and_says_so() {
+fn without_another_checker_the_built_in_one_is_used_with_a_notice() {
     let folder = tempfile::tempdir().unwrap();
     let mut engine = bare(folder.path());
     let (_, _, plain) = picture(&mut engine, 100);
@@ -155,7 +155,7 @@ fn without_another_checker_the_built_in_one_judges_and_says_so() {
     let executor = crate::exec::reference::ReferenceExecutor;
     let score = crate::preprocess::networks::NsfwClassifier::load(&executor).unwrap().score(&shown).unwrap();
     assert!(score > 1e-3 && score < 0.5, "{score}");
-    // The picture was rounded to bytes since it was judged.
+    // The picture was rounded to bytes after it was scored.
     let [below, above] = [0.8, 1.2].map(|times| f64::from(score * times));
     let update = engine.edit(|params| (params.use_safety_checker, params.safety_checker_threshold) = (true, above));
     let update = update.unwrap();

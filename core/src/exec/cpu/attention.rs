@@ -1,5 +1,5 @@
-//! Attention without its matrix: block after block of keys, each query keeps its largest score, the sum of its weights
-//! and what it gathered so far.
+//! Attention without materializing its matrix: for each block of keys, each query updates its largest score, the sum of
+//! its weights and its weighted sum of values.
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
@@ -10,18 +10,18 @@ use super::past::PastAt;
 use super::run::Run;
 use super::span::{LINE, Span};
 
-/// Queries of a piece of work; a multiple of the rows of every tile.
+/// Queries per piece of work; a multiple of the rows of every tile.
 const QUERIES: usize = 96;
-/// No tile has more rows.
+/// Maximum number of rows of a tile.
 const TALLEST: usize = 8;
 
-/// Attention, ready to run.
+/// A compiled attention step.
 #[derive(Debug)]
 pub(super) struct Attention {
     pub(super) keys: KeyLayout,
     pub(super) causal: bool,
     pub(super) kv_row: Vec<usize>,
-    /// Where it looks back: the first number of its keys and values in the memory of each frame.
+    /// For cached attention: the offset of its keys and values in the memory of each frame.
     pub(super) past: Option<usize>,
 }
 
@@ -32,7 +32,7 @@ struct Block {
     head: *const u8,
     /// The block's first key.
     first: usize,
-    /// Whether nothing has been gathered before it.
+    /// Whether it is the first block.
     fresh: bool,
 }
 
@@ -47,7 +47,7 @@ struct Piece<'a> {
 }
 
 impl Attention {
-    /// Scratch numbers a thread needs.
+    /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self) -> usize {
         TALLEST * KEYS + (QUERIES + TALLEST) * (self.keys.padded_values() + 2) + 2 * LINE
     }
@@ -94,7 +94,7 @@ impl Attention {
 impl Piece<'_> {
     /// # Safety
     ///
-    /// The addresses of the piece hold what they are named for, and no other thread uses these queries of `out`.
+    /// The addresses are those of the named operands, and no other thread uses these queries of `out`.
     unsafe fn run(
         &self,
         [q, out]: [Span; 2],
@@ -125,7 +125,7 @@ impl Piece<'_> {
                 for (i, address) in rows.iter_mut().enumerate().take(height) {
                     *address = q.channel(row + query + i.min(count - 1), head * layout.width);
                 }
-                // SAFETY: the caller's promise; `rows` are addresses of the head's channels of queries.
+                // SAFETY: guaranteed by the caller; `rows` are addresses of the head's channels of queries.
                 unsafe { self.block(&rows, block, [tile * height, count], causal.then_some(query)) };
             }
         }
@@ -139,7 +139,7 @@ impl Piece<'_> {
         }
     }
 
-    /// One block of keys for one tile of queries, the piece's `at`th and following.
+    /// Processes one block of keys for one tile of queries, starting at the piece's query `at`.
     ///
     /// # Safety
     ///
@@ -153,7 +153,7 @@ impl Piece<'_> {
         let (height, zeros) = (kernels.attend[0].rows, self.run.zeros);
         let wide_keys = layout.width.next_multiple_of(layout.group);
         let gathered = self.gathered.wrapping_add(at * wide);
-        // SAFETY: the caller's promise; the layout of keys and values is `layout`'s.
+        // SAFETY: guaranteed by the caller; the layout of keys and values is `layout`'s.
         unsafe {
             for (first, width) in layout.panels(padded) {
                 let panel = block.head.add((first_key + first) * wide_keys * layout.size);

@@ -1,4 +1,4 @@
-//! Which convolutions are done in Winograd's form, and in blocks of what size.
+//! Selection of the convolution algorithm: which convolutions use Winograd's, and with which block size.
 
 use dreamframe_kernels::Kernels;
 
@@ -6,30 +6,31 @@ use crate::exec::Dtype;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
 
-/// How a convolution is done.
+/// Parameters of Winograd's algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
-    /// Output pixels of a side of a tile: 2 or 4.
+    /// Output pixels per side of a tile: 2 or 4.
     pub side: usize,
-    /// Tiles of a block, which are worked on between one turn to points and back.
+    /// Tiles of a block, which are transformed and multiplied together.
     pub tiles: usize,
-    /// Whether all threads work on one block: on small images. Otherwise each has a block of its own.
+    /// Whether all threads work on one block, for small images. Otherwise each thread has its own block.
     pub shared: bool,
 }
 
-/// Which convolutions are done in this way.
+/// Which convolutions use Winograd's algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     Never,
-    /// Those that were measured to be faster.
+    /// Those measured to be faster.
     Measured,
-    /// All that can be.
+    /// All supported ones.
     #[cfg_attr(not(any(test, feature = "internals")), allow(dead_code, reason = "for tests and benches"))]
     Always(Form),
 }
 
 impl Choice {
-    /// How to do a convolution from `c_in` channels to `out`; `None` where it is not done in this way.
+    /// Returns the parameters for a convolution from `c_in` channels to `out`; `None` if it does not use Winograd's
+    /// algorithm.
     pub(super) fn form(self, geometry: &Geometry, c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
         let possible = geometry.kernel == 3
             && geometry.stride == 1
@@ -42,36 +43,36 @@ impl Choice {
             Self::Measured => measured(c_in, out, kernels),
             Self::Always(form) => Some(form),
         };
-        // Enlarging, four convolutions of side 2 multiply no more than tiles of side 2 do.
+        // For upsampled images, four 2x2 convolutions need no more multiplications than tiles of side 2.
         form.filter(|form| possible && (form.side > 2 || !geometry.upsample))
     }
 }
 
-/// Fewest channels, on both sides, that are worth turning to points and back.
+/// Minimum number of channels, in and out, for which the transforms pay off.
 const FEWEST_CHANNELS_F32: usize = 32;
 const FEWEST_CHANNELS_BF16: usize = 64;
-/// Fewest tiles for each weight that is read: with fewer, reading the weights takes longest.
+/// Minimum number of tiles per weight: with fewer, reading the weights dominates.
 const FEWEST_TILES: usize = 32;
-/// Fewest tiles of side 4: with fewer, memory for weights that are 4 times as large is not worth what is gained beside
-/// side 2.
+/// Minimum number of tiles of side 4: with fewer, the gain over side 2 does not justify weights that are 4 times as
+/// large.
 const FEWEST_LARGE_TILES: usize = 64;
-/// Channels from which on a block is shared: its weights are then too large to be gone through for a few tiles.
+/// Number of channels from which on a block is shared: the weights are then too large to be read for a few tiles.
 const SHARED_CHANNELS: usize = 192;
-/// Bytes of a shared block: about the size of the third cache.
+/// Bytes of a shared block: about the size of the L3 cache.
 const SHARED: usize = 32 << 20;
-/// Bytes of a thread's own block: what the second-level cache holds besides weights.
+/// Bytes of a thread's own block: the part of the L2 cache that weights do not need.
 const ALONE: usize = 448 * 1024;
-/// Blocks that an image is cut into, so that many threads have about as much to do.
+/// Minimum number of blocks of an image, to balance the threads.
 const BLOCKS: usize = 32;
-/// Blocks have a multiple of this many tiles, which fills the rows of most micro-kernels.
+/// The number of tiles of a block is a multiple of this, which fills the rows of most micro-kernels.
 const ROWS: usize = 12;
 
-/// Where it was measured to be faster than nine products a pixel (`benches/winograd.rs` does it).
+/// Whether it was measured to be faster than direct convolution (by `benches/winograd.rs`).
 fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
     let tiles = |side| out.n * out.h.div_ceil(side) * out.w.div_ceil(side);
     let (fewest, large) = match Dtype::of(kernels.isa) {
         Dtype::F32 => (FEWEST_CHANNELS_F32, tiles(4) >= FEWEST_LARGE_TILES),
-        // Of side 4, ten times as much would be lost by rounding as is without.
+        // With side 4, the rounding error is ten times as large.
         Dtype::Auto | Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => (FEWEST_CHANNELS_BF16, false),
     };
     if c_in.min(out.c) < fewest || tiles(2) < FEWEST_TILES {
@@ -83,7 +84,7 @@ fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
     let sums = if shared { out.c } else { out.c.min(widest) };
     let each = (side + 2) * (side + 2) * (c_in * kernels.size + sums * size_of::<f32>());
     let tiles = if shared {
-        // Blocks of one size.
+        // Blocks of equal size.
         tiles.div_ceil((tiles * each).div_ceil(SHARED))
     } else {
         (ALONE / each).min(tiles.div_ceil(BLOCKS)) / ROWS * ROWS

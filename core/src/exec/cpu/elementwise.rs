@@ -1,4 +1,4 @@
-//! Steps that move numbers, and the few that no kernel is needed for.
+//! Steps that copy or convert elements, and others without a kernel.
 
 #![allow(unsafe_code, reason = "reads and writes values that threads share")]
 
@@ -37,7 +37,7 @@ pub(super) fn copy(run: &Run<'_>, x: Span, out: Span, start: usize) {
     });
 }
 
-/// Turns numbers into bytes, which lie one pixel after the other.
+/// Quantizes elements to bytes, with contiguous pixels.
 pub(super) fn to_bytes(run: &Run<'_>, x: Span, out: Span, scale: ByteScale) -> Result<()> {
     let bytes = run
         .kernels
@@ -54,7 +54,7 @@ pub(super) fn to_bytes(run: &Run<'_>, x: Span, out: Span, scale: ByteScale) -> R
     Ok(())
 }
 
-/// Repeats every pixel into two by two.
+/// Repeats every pixel two by two times.
 pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
     let (w, wide) = (x.shape.w, out.shape.w);
     run.pieces(out.shape.n * out.shape.h, &|line, _| {
@@ -69,7 +69,7 @@ pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
     });
 }
 
-/// Stores `f32`s as values are, or makes `f32`s of a value: whichever `convert` does. Pixels lie side by side in both.
+/// Converts between `f32` and the storage format, as `convert` does. Pixels are contiguous in both.
 pub(super) fn convert(run: &Run<'_>, x: Span, out: Span, convert: unsafe fn(&Convert)) {
     let (x, out) = flattened(x, out);
     let pixels = x.shape.pixels();
@@ -82,33 +82,33 @@ pub(super) fn convert(run: &Run<'_>, x: Span, out: Span, convert: unsafe fn(&Con
     });
 }
 
-/// Rows of a table, by number.
+/// Looks up rows of a table by index.
 pub(super) fn embed(ids: Span, out: Span, table: &[u8]) -> Result<()> {
     let len = out.shape.c * out.size();
     for at in 0..ids.pixels() {
         // SAFETY: one thread; nothing writes `ids`, which are `f32`s.
         let (id, to) = unsafe { (ids.read_f32(at)[0], out.write(at)) };
-        let entry = whole(id, table.len() / len, "token id")?;
+        let entry = to_integer(id, table.len() / len, "token id")?;
         to.copy_from_slice(&table[entry * len..][..len]);
     }
     Ok(())
 }
 
-/// Of each row the token that `index` names.
+/// Selects the token `index` of each row.
 pub(super) fn take_token(x: Span, index: Span, out: Span) -> Result<()> {
     let tokens = x.shape.pixels();
     for row in 0..x.shape.n {
         // SAFETY: one thread; nothing writes `x` and `index`.
         unsafe {
-            let token = whole(index.read_f32(row)[0], tokens, "token index")?;
+            let token = to_integer(index.read_f32(row)[0], tokens, "token index")?;
             out.write(row).copy_from_slice(x.read(row * tokens + token));
         }
     }
     Ok(())
 }
 
-/// A whole number below `bound` out of an `f32`.
-fn whole(x: f32, bound: usize, what: &str) -> Result<usize> {
+/// Converts an `f32` to an integer below `bound`.
+fn to_integer(x: f32, bound: usize, what: &str) -> Result<usize> {
     if x >= 0.0 && x.fract() == 0.0 && (x as usize) < bound {
         return Ok(x as usize);
     }

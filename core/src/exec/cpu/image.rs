@@ -1,5 +1,4 @@
-//! Steps that make each pixel of an image out of a few others: depthwise convolutions, products, pooling, resizing,
-//! mirroring.
+//! Steps that compute each pixel from a few others: depthwise convolution, products, pooling, resizing, mirroring.
 
 #![allow(unsafe_code, reason = "reads and writes values that threads share")]
 
@@ -11,15 +10,15 @@ use super::span::{Aligned, Span};
 use crate::net::steps::Depthwise;
 use crate::net::{ImageOp, bilinear};
 
-/// Most pixels that one is made of: those of a kernel of side 7.
+/// Maximum number of input pixels of an output pixel: those of a 7x7 kernel.
 const MOST: usize = 49;
 
-/// Whether a kernel of this side has room.
+/// Returns whether a kernel of this side is supported.
 pub(super) fn fits(kernel: usize) -> bool {
     kernel * kernel <= MOST
 }
 
-/// Convolves each channel by itself. `table` has the biases and then, tap after tap, the weights of all channels.
+/// Depthwise convolution. `table` has the biases and then, tap after tap, the weights of all channels.
 pub(super) fn depthwise(
     run: &Run<'_>,
     Depthwise { kernel, stride, padding, .. }: Depthwise,
@@ -43,7 +42,7 @@ pub(super) fn depthwise(
     });
 }
 
-/// Multiplies pixels by those of another image, or by the one of each row.
+/// Multiplies pixels by those of another image, or by one per row.
 pub(super) fn mul(run: &Run<'_>, [a, b, out]: [Span; 3], posts: &[PostAt]) {
     let one = b.shape.pixels() == 1;
     lines(run, out, posts, |row, y, column, to| {
@@ -54,7 +53,7 @@ pub(super) fn mul(run: &Run<'_>, [a, b, out]: [Span; 3], posts: &[PostAt]) {
     });
 }
 
-/// Moves or mixes pixels.
+/// Resizes, pools or mirrors.
 pub(super) fn image(run: &Run<'_>, op: ImageOp, [x, out]: [Span; 2], posts: &[PostAt]) {
     let (h, w) = (x.shape.h, x.shape.w);
     let at = |row: usize, y: usize, column: usize| x.pixel((row * h + y) * w + column).cast_const();
@@ -97,7 +96,7 @@ pub(super) fn image(run: &Run<'_>, op: ImageOp, [x, out]: [Span; 2], posts: &[Po
     });
 }
 
-/// Where the pixel at `at` of a line with a mirrored border comes from.
+/// Returns the source index of the pixel at `at` of a line with a mirrored border.
 fn mirrored(at: usize, border: usize, len: usize) -> usize {
     let inside = at.abs_diff(border);
     if inside < len { inside } else { 2 * (len - 1) - inside }
@@ -107,13 +106,13 @@ fn mirrored(at: usize, border: usize, len: usize) -> usize {
 ///
 /// # Safety
 ///
-/// There are as many at `from`, and no other thread uses `to`.
+/// `from` has as many elements, and no other thread uses `to`.
 unsafe fn copy(from: *const u8, to: *mut u8, out: Span) {
-    // SAFETY: the caller's promise; an output never lies over an input of these steps.
+    // SAFETY: guaranteed by the caller; an output never lies over an input of these steps.
     unsafe { std::ptr::copy_nonoverlapping(from, to, out.shape.c * out.size()) }
 }
 
-/// Calls `pixel(row, line, column, address)` for each pixel of `out`, and does the posts line by line.
+/// Calls `pixel(row, line, column, address)` for each pixel of `out`, and applies the posts line by line.
 fn lines(run: &Run<'_>, out: Span, posts: &[PostAt], pixel: impl Fn(usize, usize, usize, *mut u8) + Sync) {
     let (h, w) = (out.shape.h, out.shape.w);
     run.pieces(out.shape.n * h, &|line, _| {

@@ -1,4 +1,4 @@
-//! How the keys and values of attention lie in memory.
+//! Memory layout of the keys and values of attention.
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
@@ -8,12 +8,12 @@ use super::run::Run;
 use super::span::{LINE, Span};
 use crate::net::Shape;
 
-/// Keys of a block: with their values they stay in the second cache while a piece's queries go over them.
+/// Keys of a block: with their values they fit into the L2 cache while the queries of a piece use them.
 /// Even, so that groups of keys do not cross its end.
 pub(super) const KEYS: usize = 256;
 
-/// How keys and values lie: row after row of the batch, in it head after head, in it keys and values as [`Keys`] packs
-/// them.
+/// The layout of keys and values: row by row of the batch, then head by head, then keys and values as packed by
+/// [`Keys`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyLayout {
     pub(super) rows: usize,
@@ -24,11 +24,11 @@ pub(super) struct KeyLayout {
     /// Channels of a head of the values.
     pub(super) value_width: usize,
     pub(super) lanes: usize,
-    /// Numbers in a full panel's row.
+    /// Elements in a row of a full panel.
     panel: usize,
     /// See [`Kernels::group`].
     pub(super) group: usize,
-    /// Bytes of a number.
+    /// Bytes per element.
     pub(super) size: usize,
 }
 
@@ -47,7 +47,7 @@ impl KeyLayout {
         }
     }
 
-    /// Numbers in all.
+    /// Total number of elements.
     pub(super) fn len(&self) -> usize {
         self.rows * self.heads * self.head_len()
     }
@@ -56,12 +56,12 @@ impl KeyLayout {
         (self.keys_len() + self.grouped_keys() * self.padded_values()).next_multiple_of(LINE)
     }
 
-    /// Numbers of a head's keys.
+    /// Elements of a head's keys.
     pub(super) fn keys_len(&self) -> usize {
         self.padded_keys() * self.width.next_multiple_of(self.group)
     }
 
-    /// Keys that a head's values have room for.
+    /// Keys for which a head's values have memory.
     pub(super) fn grouped_keys(&self) -> usize {
         self.keys.next_multiple_of(self.group)
     }
@@ -79,14 +79,14 @@ impl KeyLayout {
         key_panels(self.panel, len)
     }
 
-    /// Where a head lies in keys and values laid out from `packed` on.
+    /// The address of a head in keys and values with this layout at `packed`.
     pub(super) fn head(&self, packed: *mut u8, row: usize, head: usize) -> *mut u8 {
         packed.wrapping_add((row * self.heads + head) * self.head_len() * self.size)
     }
 
-    /// Lays out keys and values: of each head and row some keys at a time.
+    /// Packs keys and values: for each head and row, a few keys at a time.
     pub(super) fn pack(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
-        // Every width fits the other's panels: keys of a block begin a panel, and its values a group.
+        // All widths are compatible: the keys of a block begin a panel, and its values a group.
         let blocks = self.keys.div_ceil(KEYS);
         run.pieces(self.rows * self.heads * blocks, &|piece, _| {
             let (row, head, block) = (piece / (self.heads * blocks), piece / blocks % self.heads, piece % blocks);
@@ -118,21 +118,21 @@ impl KeyLayout {
     }
 }
 
-/// Where each layer's keys and values lie in the memory of a frame.
+/// The offset of each layer's keys and values in the memory of a frame.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     len: usize,
 }
 
 impl Shelf {
-    /// The first number of one layer more.
+    /// Returns the offset of a further layer.
     pub(super) fn add(&mut self, layout: &KeyLayout) -> usize {
         let first = self.len;
         self.len += layout.len();
         first
     }
 
-    /// Bytes of a frame, whose numbers take `size` each.
+    /// Returns the bytes of a frame, with `size` bytes per element.
     pub(super) fn bytes(&self, size: usize) -> usize {
         self.len * size
     }

@@ -1,4 +1,4 @@
-//! The shipped CPU path: a static plan over one arena, packed weights, kernels chosen at run time.
+//! The CPU executor: a static memory plan, packed weights, kernels selected at run time.
 
 mod attention;
 mod choice;
@@ -36,29 +36,29 @@ pub use self::choice::Form as WinogradForm;
 use self::network::CpuNetwork;
 use self::pool::Pool;
 pub use self::pool::background;
-use self::step::Rooms;
+use self::step::CpuLayout;
 use super::{Dtype, Executor, Network};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::plan::Plan;
 use crate::net::{Program, Weights};
 
-/// How a [`CpuExecutor`] uses the machine.
+/// Options of a [`CpuExecutor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuOptions {
-    /// How many threads work on a frame, with the one that calls; `None` for as many as this process may use at once.
+    /// Number of threads that process a frame, including the caller's; `None` for as many as this process may use.
     /// The result does not depend on it.
     pub threads: Option<NonZeroUsize>,
-    /// What values and weights are kept in.
+    /// The number format of values and weights.
     pub dtype: Dtype,
-    /// Which instructions; `None` takes the fastest for `dtype` that the machine has, or what the environment variable
-    /// `DREAMFRAME_CPU` names.
+    /// The instruction set; `None` for the fastest of this machine for `dtype`, or the one given by the environment
+    /// variable `DREAMFRAME_CPU`.
     pub isa: Option<Isa>,
-    /// Whether each thread but the caller's stays on a core of its own, so that no two of them share one. Done on Linux,
-    /// for the first executor of a process, and where there are as many cores as threads.
+    /// Whether each thread except the caller's is pinned to a core. Supported on Linux, for the first executor of a
+    /// process, and if there are as many cores as threads.
     pub pin: bool,
-    /// Whether convolutions of side 3 are done with fewer multiplications where that was measured to be faster: 2.25 times
-    /// fewer in bf16, up to 4 times in f32. What bf16 rounds away is then 1.5 times as much (f32 is off by about what it
-    /// is without), and weights take up to 1.8 times the memory in bf16, 4 times in f32.
+    /// Whether 3x3 convolutions use Winograd's algorithm where that was measured to be faster. It needs 2.25 times
+    /// fewer multiplications in bf16, and up to 4 times fewer in f32. The rounding error of bf16 is then 1.5 times as
+    /// large (that of f32 is about the same), and weights take up to 1.8 times the memory in bf16, 4 times in f32.
     pub winograd: bool,
 }
 
@@ -68,11 +68,11 @@ impl Default for CpuOptions {
     }
 }
 
-/// The most threads that an executor starts.
+/// Maximum number of threads of an executor.
 const MOST_THREADS: usize = 1024;
 
-/// Runs networks on this machine's processor. Its threads sleep while there is nothing to do; executors of as many
-/// threads share them, and they end when the last network of these is dropped.
+/// Runs networks on the CPU. Its threads sleep while idle. Executors with the same number of threads share them, and
+/// they end when the last network of these is dropped.
 #[derive(Debug)]
 pub struct CpuExecutor {
     kernels: &'static Kernels,
@@ -81,12 +81,12 @@ pub struct CpuExecutor {
 }
 
 impl CpuExecutor {
-    /// Starts the threads and chooses the kernels.
+    /// Starts the threads and selects the kernels.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a dtype or instructions that the machine does not have, `InvalidArgument` for instructions that
-    /// are not `dtype`'s, an unknown name in `DREAMFRAME_CPU`, or more than 1024 threads, `Device` where a thread cannot
+    /// `Unsupported` for a dtype or an instruction set that the machine lacks, `InvalidArgument` for instructions that
+    /// are not `dtype`'s, an unknown name in `DREAMFRAME_CPU`, or more than 1024 threads, `Device` if a thread cannot
     /// be started.
     pub fn new(options: CpuOptions) -> Result<Self> {
         let kernels = choose(options)?;
@@ -100,25 +100,25 @@ impl CpuExecutor {
         Ok(Self { kernels, pool: Pool::shared(threads, options.pin)?, winograd })
     }
 
-    /// Does every convolution of side 3 that can be in Winograd's form as `form` says, whether that is faster or not. bf16
-    /// loses too much with tiles of side 4.
+    /// Forces Winograd's algorithm with the parameters `form` for every supported convolution, even if it is slower.
+    /// With tiles of side 4, bf16 is too inaccurate.
     ///
     /// # Panics
     ///
-    /// Where the tiles' side is not 2 or 4, or a block has none.
+    /// If the tiles' side is not 2 or 4, or a block has no tiles.
     #[cfg(any(test, feature = "internals"))]
     pub fn always_winograd(self, form: WinogradForm) -> Self {
         assert!(matches!(form.side, 2 | 4) && form.tiles > 0, "{form:?}");
         Self { winograd: Choice::Always(form), ..self }
     }
 
-    /// Which instructions it uses.
+    /// Returns the instruction set.
     pub fn isa(&self) -> Isa {
         self.kernels.isa
     }
 
-    /// Measures what the machine can do at this moment, in billions of multiplications and additions a second: loops that
-    /// touch no memory, on all threads. Takes some milliseconds.
+    /// Measures the current peak performance of this machine, in billions of multiplications and additions per second,
+    /// on all threads, without memory accesses. Takes some milliseconds.
     #[allow(unsafe_code, reason = "calls a kernel by itself")]
     pub fn peak(&self) -> f64 {
         const ROUNDS: usize = 2_000_000;
@@ -136,20 +136,20 @@ impl CpuExecutor {
     }
 }
 
-/// What to keep values in for the most pictures a second with no visible loss: bf16 where the processor multiplies it, else
-/// f32; or what the instructions are for that `DREAMFRAME_CPU` names.
+/// Returns the number format with the most pictures per second without visible loss: bf16 if the CPU multiplies it,
+/// otherwise f32; or the format of the instruction set given by `DREAMFRAME_CPU`.
 pub fn fastest_dtype() -> Dtype {
     let fastest = if Isa::Bf16.available() { Dtype::Bf16 } else { Dtype::F32 };
-    // A name that is none is refused when an executor is made.
+    // An invalid name is rejected when an executor is created.
     named_isa().ok().flatten().map_or(fastest, Dtype::of)
 }
 
-/// The fastest instruction set for values of `dtype` that this machine has.
+/// Returns the fastest instruction set of this machine for values of `dtype`.
 fn best(dtype: Dtype) -> Option<Isa> {
     Isa::ALL.into_iter().rev().find(|&isa| Dtype::of(isa) == dtype && isa.available())
 }
 
-/// The instructions that `DREAMFRAME_CPU` names, where it is set.
+/// Returns the instruction set given by `DREAMFRAME_CPU`, if it is set.
 fn named_isa() -> Result<Option<Isa>> {
     let Some(name) = std::env::var("DREAMFRAME_CPU").ok().filter(|name| !name.is_empty()) else { return Ok(None) };
     let names = Isa::ALL.map(Isa::name).join(", ");
@@ -157,7 +157,7 @@ fn named_isa() -> Result<Option<Isa>> {
     Isa::from_name(&name).map(Some).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, unknown()))
 }
 
-/// The kernels that `options` ask for.
+/// Returns the kernels for `options`.
 fn choose(options: CpuOptions) -> Result<&'static Kernels> {
     let dtype = match options.dtype {
         Dtype::Auto => options.isa.map_or_else(fastest_dtype, Dtype::of),
@@ -212,7 +212,7 @@ impl Executor for CpuExecutor {
     }
 
     fn least_scratch_bytes(&self, program: &Program) -> usize {
-        let rooms = Rooms { kernels: self.kernels, winograd: self.winograd, program, weights: None };
+        let rooms = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: None };
         Plan::new(program, &rooms).arena_len.saturating_mul(self.kernels.size)
     }
 

@@ -1,4 +1,4 @@
-//! A program compiled for the processor: its plan, its weights, and the loop over its steps.
+//! A program compiled for the CPU: its plan, its weights, and the loop over its steps.
 
 #![allow(unsafe_code, reason = "steps read and write parts of one arena")]
 
@@ -18,7 +18,7 @@ use super::pool::Pool;
 use super::profile;
 use super::run::Run;
 use super::span::{Aligned, LINE, Scratch, Span};
-use super::step::{Loader, Ready, Rooms};
+use super::step::{CpuLayout, Loader, Ready};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::arena::Arena;
 use crate::exec::{Constants, FrameKeys, Network, RunArgs, StepTime, View, ViewMut};
@@ -26,14 +26,14 @@ use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
 
-/// What a network keeps between frames.
+/// The constants of a network.
 struct Kept {
-    /// Which network made it.
+    /// The network that computed it.
     network: u64,
     numbers: Aligned,
 }
 
-/// A program, planned and packed.
+/// A compiled program, with its plan and packed weights.
 pub(super) struct CpuNetwork {
     id: u64,
     program: Arc<Program>,
@@ -53,7 +53,7 @@ impl fmt::Debug for CpuNetwork {
     }
 }
 
-/// The memories of a run, by address.
+/// The addresses of the memories of a run.
 struct Memory<'i, 'o> {
     arena: *mut u8,
     kept: *mut u8,
@@ -87,7 +87,7 @@ impl CpuNetwork {
         pool: &Arc<Pool>,
     ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let mut plan = Plan::new(program, &Rooms { kernels, winograd, program, weights: Some(weights) });
+        let mut plan = Plan::new(program, &CpuLayout { kernels, winograd, program, weights: Some(weights) });
         let mut loader = Loader {
             program,
             values: &plan.values,
@@ -163,14 +163,14 @@ impl CpuNetwork {
         Error::new(ErrorKind::InvalidArgument, text).within(self.program.name())
     }
 
-    /// Where a value is in this run.
+    /// Returns the memory of a value in this run.
     fn span(&self, memory: &Memory<'_, '_>, value: Slot) -> Span {
         let place = self.plan.places[value];
         let shape = self.plan.values[value].shape;
         let (base, size) = match place.space {
             Space::Arena => (memory.arena, self.kernels.size),
             Space::Kept => (memory.kept, self.kernels.size),
-            // Inputs are only read: nothing in a plan writes to one.
+            // Inputs are only read: no step of a plan writes to one.
             Space::Input(i) => (memory.input(i).cast_mut().cast(), size_of::<f32>()),
             Space::Output(i) => (memory.output(i).cast(), size_of::<f32>()),
         };
@@ -209,7 +209,7 @@ impl CpuNetwork {
         let arena = arena.numbers().as_mut_ptr();
         let scratch = Scratch::new(arena.wrapping_add(self.room(self.plan.arena_len)), self.thread_scratch);
         let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast(), past };
-        // Nothing in a frame writes to what is kept.
+        // No step of a frame writes to constants.
         let kept = kept.numbers.ptr().cast_mut();
         let memory = Memory { arena: arena.cast(), kept, inputs, outputs: outputs.as_mut_ptr() };
         self.steps(&self.frame, &run, &memory, times)?;
@@ -225,7 +225,7 @@ impl CpuNetwork {
         Ok(())
     }
 
-    /// Elements of `f32` that a run needs.
+    /// Number of `f32` elements of scratch memory for a run.
     fn arena_len(&self) -> usize {
         self.room(self.plan.arena_len) + self.thread_scratch * self.pool.threads()
     }
@@ -259,7 +259,7 @@ impl Network for CpuNetwork {
         let mut kept = Aligned::zeros::<f32>(kept_len).ok_or_else(|| no_memory(kept_len))?;
         let (arena, kept_at) = (arena.ptr_mut(), kept.ptr_mut());
         let memory = Memory { arena, kept: kept_at, inputs: &inputs, outputs: std::ptr::null_mut() };
-        // On the calling thread: the others belong to frames that run at the same time.
+        // On the calling thread: the pool's threads belong to frames that run concurrently.
         let scratch = Scratch::new(arena.cast::<f32>().wrapping_add(arena_len), self.thread_scratch);
         let zeros = self.zeros.ptr().cast();
         let run = Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE };

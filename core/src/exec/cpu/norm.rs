@@ -11,12 +11,12 @@ use super::run::Run;
 use super::span::{Aligned, Span};
 use crate::net::{Activation, Shape};
 
-/// Pixels that are summed in `f32` before their sums go into an `f64`; more where a row has many, so that a row has at
+/// Pixels that are summed in `f32` before their sums are added in `f64`; more for long rows, so that a row has at
 /// most [`MOST_CHUNKS`].
 const CHUNK: usize = 128;
 const MOST_CHUNKS: usize = 64;
 
-/// A norm's numbers.
+/// The parameters of a norm.
 #[derive(Debug)]
 pub(super) struct Norm {
     pub(super) weight: Arc<Aligned>,
@@ -24,20 +24,20 @@ pub(super) struct Norm {
     pub(super) eps: f32,
 }
 
-/// Pixels of a chunk, and how many chunks there are.
+/// Pixels per chunk, and number of chunks.
 fn chunks(shape: Shape) -> (usize, usize) {
     let pixels = shape.pixels();
     let chunk = CHUNK.max(pixels.div_ceil(MOST_CHUNKS));
     (chunk, pixels.div_ceil(chunk))
 }
 
-/// Scratch numbers of a group norm.
+/// Elements of scratch memory of a group norm.
 pub(super) fn group_norm_scratch(shape: Shape) -> usize {
     shape.n * (chunks(shape).1 + 1) * 2 * shape.c
 }
 
-/// Normalises groups of channels over the pixels of each row: sums of chunks, then their mean and variance, then the
-/// numbers themselves.
+/// Normalizes groups of channels over the pixels of each row: computes sums of chunks, then mean and variance, then the
+/// normalized elements.
 pub(super) fn group_norm(
     run: &Run<'_>,
     norm: &Norm,
@@ -71,7 +71,7 @@ pub(super) fn group_norm(
         let scales = scratch.pixel(row * (count + 1) + count).cast::<f32>();
         // SAFETY: no piece is at work between the two jobs; the last place of a row has room for twice the channels.
         let scales = unsafe { std::slice::from_raw_parts_mut(scales, 2 * c) };
-        // The means go where the shift was needed before.
+        // The means replace the shift, which is no longer needed.
         let shift = Convert { from: x.pixel(row * pixels), to: scales.as_mut_ptr().cast(), len: c };
         // SAFETY: a pixel has as many channels.
         unsafe { (run.kernels.load)(&shift) };
@@ -79,7 +79,7 @@ pub(super) fn group_norm(
         let sums = (0..count).map(|chunk| unsafe { scratch.read_f32(row * (count + 1) + chunk) });
         scales_of(norm, groups, pixels, sums, scales);
     }
-    // SiLU happens with the scaling, what else there is in the cache.
+    // SiLU is applied with the scaling, other posts while the elements are in the cache.
     let silu = posts.first() == Some(&PostAt::Activate(Activation::Silu));
     let posts = &posts[usize::from(silu)..];
     each_stretch(run, x.shape, |row, first, count_of| {
@@ -104,8 +104,8 @@ pub(super) fn group_norm(
     });
 }
 
-/// From the sums of the chunks, the mean and the factor of each channel. `scales` gets both, side by side; it comes
-/// with what was taken away from each channel before it was summed up, where the means go.
+/// Computes mean and factor of each channel from the sums of the chunks. `scales` receives both, side by side. On entry
+/// it has, in place of the means, the shift that was subtracted from each channel before summing.
 fn scales_of<'a>(
     norm: &Norm,
     groups: usize,
@@ -143,7 +143,7 @@ fn scales_of<'a>(
     }
 }
 
-/// Normalises the channels of each pixel.
+/// Normalizes the channels of each pixel.
 pub(super) fn layer_norm(run: &Run<'_>, norm: &Norm, [x, out]: [Span; 2], posts: &[PostAt]) {
     let pixels = x.shape.pixels();
     each_stretch(run, x.shape, |row, first, count| {

@@ -1,4 +1,4 @@
-//! Weights as the micro-kernels read them: panels of output channels, see [`Panels`].
+//! Weights in the layout of the micro-kernels: panels of output channels, see [`Panels`].
 
 use dreamframe_kernels::{ByteKernels, Kernels, Number, Panel, Panels, TileKernel, phase_of, weight_bytes};
 
@@ -10,33 +10,33 @@ use crate::net::{AlignedBytes, PackedForm, PackedLayout, Weights};
 #[derive(Debug)]
 pub(super) struct Packed {
     pub(super) panels: Vec<Panel>,
-    /// Weights of all panels, stored as values are, or as bytes.
+    /// Weights of all panels, in the storage format or as bytes.
     weights: Aligned,
     /// Bytes of a weight.
     size: usize,
-    /// Channels that weights lie side by side for.
+    /// Size of a group of interleaved channels.
     group: usize,
-    /// Places of all panels.
+    /// Total width of all panels.
     width: usize,
-    /// For each place in `f32` its bias, zero where there is none. For bytes, then for each place what 1 stands for;
-    /// and then the sum of its weights, a whole number below 2^24, which `f32` has exactly.
+    /// For each column the bias in `f32`, zero if there is none. For bytes, followed by the scale of each column, and
+    /// by the sum of its weights, an integer below 2^24, which `f32` represents exactly.
     columns: Aligned,
-    /// What multiplies bytes, where weights are some.
+    /// The kernels for bytes, if the weights are bytes.
     bytes: Option<&'static ByteKernels>,
     /// Taps of the kernel.
     pub(super) taps: usize,
     /// Input channels.
     pub(super) c_in: usize,
-    /// Whether there is one panel so narrow that its weights lie as [`Kernels::narrow`] reads them.
+    /// Whether there is a single narrow panel, in the layout of [`Kernels::narrow`].
     narrow: bool,
     /// Whether each panel has values in its first half and their gates in the second.
     pub(super) geglu: bool,
 }
 
-/// Changes whenever packed forms do: those of another version are of no use.
+/// The version of the packed layout: other versions are incompatible.
 const VERSION: u32 = 1;
 
-/// What forms for `kernels` can be kept as.
+/// The name of the packed layout of `kernels`, for storage.
 pub(super) fn layout(kernels: &Kernels) -> PackedLayout {
     PackedLayout { name: kernels.isa.name().to_owned(), version: VERSION }
 }
@@ -47,7 +47,7 @@ impl PackedForm for Vec<Packed> {
     }
 }
 
-/// How a weight is packed.
+/// The packing of a weight.
 #[derive(Debug, Clone, Copy)]
 struct Packing {
     /// Output channels, input channels, taps.
@@ -58,8 +58,8 @@ struct Packing {
 }
 
 impl Packed {
-    /// Packs a weight into memories, which `memory` allocates by their bytes: first those of the weights, then those
-    /// of the biases and scales.
+    /// Packs a weight into memories, which `memory` allocates by size in bytes: first the weights, then biases and
+    /// scales.
     fn over(packing: Packing, kernels: &Kernels, mut memory: impl FnMut(usize) -> Option<Aligned>) -> Option<Self> {
         let Packing { shape: [c_out, c_in, taps], geglu, winograd, bytes } = packing;
         let (group, size) = bytes.map_or((kernels.group, kernels.size), |bytes| (bytes.group, 1));
@@ -79,7 +79,7 @@ impl Packed {
         self.weights.len()
     }
 
-    /// The weights of a panel from its `first` on.
+    /// Returns the weights of a panel, beginning at `first`.
     pub(super) fn panel(&self, panel: Panel, first: usize) -> *const u8 {
         debug_assert!((panel.offset + first) * self.size < self.weights.len());
         self.weights.ptr().wrapping_add((panel.offset + first) * self.size)
@@ -90,13 +90,13 @@ impl Packed {
         self.columns.numbers::<f32>()[panel.bias..].as_ptr()
     }
 
-    /// What 1 stands for, and the sum of the weights, at each place; `None` where weights are no bytes.
+    /// Returns scale and sum of the weights of each column; `None` if the weights are not bytes.
     pub(super) fn scales_and_sums(&self) -> Option<(&[f32], &[f32])> {
         let of_bytes = self.columns.numbers().get(self.width..).filter(|_| self.bytes.is_some())?;
         of_bytes.split_at_checked(self.width)
     }
 
-    /// Writes a number of each output channel to its place, from `first` on in the columns.
+    /// Writes a value of each output channel to its column, from `first` on.
     fn spread(&mut self, first: usize, numbers: &[f32], lanes: usize) {
         let (parts, half) = if self.geglu { (2, numbers.len() / 2) } else { (1, 0) };
         let columns = &mut self.columns.numbers_mut::<f32>()[first..];
@@ -109,12 +109,12 @@ impl Packed {
         }
     }
 
-    /// How many numbers a channel's weights are followed by those of the next tap, in a panel that is `width` wide.
+    /// Returns the distance from a channel's weights to those of the next tap, in a panel of `width`.
     pub(super) fn tap_len(&self, width: usize) -> usize {
         self.c_in.next_multiple_of(self.group) * width
     }
 
-    /// Whether there are weights of channels that are none, to fill the last group.
+    /// Whether the last group is padded with channels of zeros.
     pub(super) fn is_padded(&self) -> bool {
         !self.c_in.is_multiple_of(self.group)
     }
@@ -124,7 +124,7 @@ impl Packed {
         self.size
     }
 
-    /// What multiplies a panel's tiles, and how many numbers a channel's weights are in the panel.
+    /// Returns the tile kernel of a panel, and the distance between its channels.
     pub(super) fn kernel(&self, panel: Panel, kernels: &Kernels) -> (TileKernel, usize) {
         if self.narrow {
             (kernels.narrow[panel.channels - 1], panel.channels)
@@ -141,20 +141,20 @@ pub(super) struct Source<'a> {
     pub(super) bias: Option<&'a str>,
     pub(super) c_out: usize,
     pub(super) c_in: usize,
-    /// Side of the kernel; `None` for a linear layer, whose weight has two dimensions.
+    /// Side of the kernel; `None` for a linear layer with a two-dimensional weight.
     pub(super) kernel: Option<usize>,
     pub(super) geglu: bool,
-    /// Whether a kernel of side 3 is turned into four of side 2, one for each place of an output pixel within the four
-    /// that an input pixel is enlarged to.
+    /// Whether a 3x3 kernel is converted to four 2x2 kernels, one for each of the four output pixels of an input pixel
+    /// that is upsampled.
     pub(super) phases: bool,
-    /// Whether a kernel of side 3 is stored at Winograd's points, for tiles of this many output pixels a side.
+    /// Whether a 3x3 kernel is stored in Winograd's domain, for tiles of this many output pixels per side.
     pub(super) winograd: Option<usize>,
-    /// What multiplies bytes, where weights become some.
+    /// The kernels for bytes, if the weights become bytes.
     pub(super) bytes: Option<&'static ByteKernels>,
 }
 
 impl Source<'_> {
-    /// The packed forms (four for phases, else one), made once for all plans over `weights`.
+    /// Returns the packed forms (four for phases, otherwise one), created once for all plans over `weights`.
     pub(super) fn pack(&self, weights: &Weights, kernels: &Kernels) -> Result<std::sync::Arc<Vec<Packed>>> {
         let form = match self.winograd {
             Some(side) => format!("winograd{side}"),
@@ -163,7 +163,7 @@ impl Source<'_> {
             None => "panels".to_owned(),
         };
         let bytes = if self.bytes.is_some() { "bytes." } else { "" };
-        // Where there is no bias, the key says so.
+        // The key includes whether there is a bias.
         let names = [self.weight, self.bias.unwrap_or_default()];
         let restore = |memories| self.restore(memories, kernels);
         weights.kept(&layout(kernels), &names, &format!("{bytes}{form}"), restore, || {
@@ -197,7 +197,7 @@ impl Source<'_> {
         Packing { shape, geglu: self.geglu, winograd: self.winograd, bytes: self.bytes }
     }
 
-    /// How many packed forms there are, and how many taps each has.
+    /// Returns the number of packed forms, and the number of taps of each.
     fn forms(&self) -> (usize, usize) {
         match self.winograd {
             Some(side) => (1, (side + 2) * (side + 2)),
@@ -206,7 +206,7 @@ impl Source<'_> {
         }
     }
 
-    /// The packed forms in memories that an earlier process filled, where these are as long as they must be.
+    /// Returns the packed forms in memories of an earlier process, if their sizes match.
     fn restore(&self, memories: Vec<AlignedBytes>, kernels: &Kernels) -> Option<Vec<Packed>> {
         let (count, _) = self.forms();
         let mut memories = memories.into_iter();
@@ -216,16 +216,16 @@ impl Source<'_> {
         memories.next().is_none().then_some(forms)
     }
 
-    /// How many numbers the weight has.
+    /// Returns the number of elements of the weight.
     pub(super) fn len(&self) -> usize {
         self.c_out * self.c_in * self.kernel.map_or(1, |side| side * side)
     }
 }
 
-/// How output channels are cut into panels: as wide as they come, the last as narrow as it may be. `k` is how many
-/// weights each has.
+/// Splits output channels into panels of maximum width; the last may be narrower. `k` is the number of weights of each
+/// channel.
 fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> {
-    // A panel of values and gates has as many vectors of the one as of the other.
+    // A panel of values and gates has the same number of vectors of each.
     let (c_out, share) = if geglu { (c_out / 2, 2) } else { (c_out, 1) };
     let widest = kernels.tiles.len() / share;
     let mut panels = Vec::new();
@@ -242,7 +242,7 @@ fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> 
     panels
 }
 
-/// The most weights that one output channel of a narrow panel has: they are gone through in one go.
+/// Maximum number of weights of an output channel of a narrow panel, which are processed in one pass.
 const NARROW: usize = 4096;
 
 fn pack<T: Number>(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
@@ -261,7 +261,7 @@ fn pack<T: Number>(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kern
     Ok(packed)
 }
 
-/// Weights as bytes, each output channel's with a scale of its own.
+/// Quantizes weights to bytes, with a scale for each output channel.
 fn pack_bytes(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
     let [c_out, c_in, taps] = packing.shape;
     let mut whole = vec![0.0; numbers.len()];
@@ -279,7 +279,7 @@ fn pack_bytes(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: 
     Ok(packed)
 }
 
-/// Reads a weight, and makes sure that it is as long as its shape says.
+/// Reads a weight, and checks its length.
 pub(super) fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let numbers = weights.source().read(name, shape)?;
     if numbers.len() != shape.iter().product::<usize>() {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn gates_lie_beside_their_values() {
+    fn gates_are_packed_next_to_their_values() {
         let kernels = Isa::Portable.kernels().unwrap();
         let numbers = (0..12).map(|i| i as f32).collect::<Vec<_>>();
         let packing = Packing { shape: [6, 2, 1], geglu: true, winograd: None, bytes: None };

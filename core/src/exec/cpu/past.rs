@@ -1,4 +1,4 @@
-//! Keys and values of earlier frames, as attention lays them out.
+//! Keys and values of earlier frames, in the layout of attention.
 
 #![allow(unsafe_code, reason = "hands addresses of these to threads")]
 
@@ -6,14 +6,14 @@ use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Past};
 
-/// The keys and values of one frame: those of each layer that looks back, one after the other.
+/// The keys and values of one frame: those of each layer with cached attention, concatenated.
 pub(super) struct KeptKeys {
-    /// Which network made it.
+    /// The network that created it.
     network: u64,
     numbers: Aligned,
 }
 
-/// The memory of all frames that a run looks back to, by address.
+/// The addresses of all cached frames of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PastAt {
     frames: [*mut u8; MOST_PAST_FRAMES],
@@ -25,10 +25,10 @@ pub(super) struct PastAt {
 unsafe impl Sync for PastAt {}
 
 impl PastAt {
-    /// Nothing to look back to, nothing to keep.
+    /// No cached frames.
     pub(super) const NONE: Self = Self { frames: [std::ptr::null_mut(); MOST_PAST_FRAMES], filled: 0, keep: None };
 
-    /// Finds the frames of `past`, which `network` must have made.
+    /// Returns the frames of `past`, which `network` must have created.
     pub(super) fn new(past: &mut Past<'_>, network: u64) -> Result<Self> {
         past.check()?;
         let mut at = Self { filled: past.filled, keep: past.keep, ..Self::NONE };
@@ -40,23 +40,23 @@ impl PastAt {
         Ok(at)
     }
 
-    /// The same, of a layer whose keys and values begin `bytes` after the frame's first.
+    /// Returns the same for a layer whose keys and values are at the offset `bytes`.
     pub(super) fn layer(self, bytes: usize) -> Self {
         Self { frames: self.frames.map(|frame| frame.wrapping_add(bytes)), ..self }
     }
 
-    /// The frames to look at.
+    /// Returns the frames to attend to.
     pub(super) fn frames(&self) -> &[*mut u8] {
         self.frames.get(..self.filled).unwrap_or_default()
     }
 
-    /// Where the run's own keys and values go.
+    /// Returns the destination of the run's own keys and values.
     pub(super) fn keep(&self) -> Option<*mut u8> {
         self.frames.get(self.keep?).copied()
     }
 }
 
-/// Room for a frame of `bytes`.
+/// Allocates memory for a frame of `bytes`.
 pub(super) fn room(bytes: usize, network: u64) -> Result<FrameKeys> {
     let numbers = Aligned::room(bytes).ok_or_else(|| {
         let text = format!("failed to allocate {bytes} bytes for keys and values of a frame");

@@ -1,4 +1,4 @@
-//! What is done to each element by itself, after another operation or alone, in stretches that stay in the first cache.
+//! Elementwise operations, after another operation or alone, on blocks that fit into the L1 cache.
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
@@ -8,10 +8,10 @@ use super::run::Run;
 use super::span::Span;
 use crate::net::Shape;
 
-/// Numbers of a stretch that is gone over several times: it stays in the first cache.
+/// Elements of a block that is processed several times: it fits into the L1 cache.
 const CACHED: usize = 4096;
 
-/// Does the posts alone.
+/// Applies posts alone.
 pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
     let alone = !posts.iter().any(|post| matches!(post, PostAt::Add { .. }));
     let (x, out) = if alone { flattened(x, out) } else { (x, out) };
@@ -28,7 +28,7 @@ pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
 /// No other thread accesses these pixels of `out`.
 pub(super) unsafe fn finish_in_place(run: &Run<'_>, out: Span, first: usize, count: usize, posts: &[PostAt]) {
     if !posts.is_empty() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { finish_from(run, out, out, first, count, posts) };
     }
 }
@@ -37,7 +37,7 @@ pub(super) unsafe fn finish_in_place(run: &Run<'_>, out: Span, first: usize, cou
 ///
 /// `from` has as many pixels and channels as are written, and no other thread accesses these pixels of `out`.
 unsafe fn finish_from(run: &Run<'_>, from: Span, out: Span, first: usize, rows: usize, posts: &[PostAt]) {
-    // SAFETY: the caller's promise; operands have the shape of `out` by the plan.
+    // SAFETY: guaranteed by the caller; operands have the shape of `out` by the plan.
     unsafe {
         (run.kernels.finish)(&Finish {
             from: from.pixel(first),
@@ -55,22 +55,22 @@ unsafe fn finish_from(run: &Run<'_>, from: Span, out: Span, first: usize, rows: 
     }
 }
 
-/// The same numbers as pixels of many channels, where both values have nothing between their pixels: images have few
-/// channels, and vectors many lanes.
+/// Returns the same elements as pixels with many channels, if both values are contiguous: images have few channels, and
+/// vectors many lanes.
 pub(super) fn flattened(x: Span, out: Span) -> (Span, Span) {
     const MOST: usize = 256;
     let Shape { n, h, w, c } = x.shape;
     if x.shape != out.shape || x.ld != c || out.ld != c {
         return (x, out);
     }
-    // As many whole pixels side by side as divide a row.
+    // The largest number of whole pixels that divides a row.
     let together = (1..=(MOST / c.max(1)).max(1)).rev().find(|&together| (h * w).is_multiple_of(together)).unwrap_or(1);
     let shape = Shape::new(n, 1, h * w / together, c * together);
     let flat = |span: Span| Span::new(span.ptr(), span.size(), shape.c, shape);
     (flat(x), flat(out))
 }
 
-/// Calls `f(row, first pixel, pixels)` for stretches that fit into the first cache, some of them in each piece of work.
+/// Calls `f(row, first pixel, pixels)` for blocks that fit into the L1 cache, several of them per piece of work.
 pub(super) fn each_stretch(run: &Run<'_>, shape: Shape, f: impl Fn(usize, usize, usize) + Sync) {
     const STRETCHES: usize = 8;
     let pixels = shape.pixels();

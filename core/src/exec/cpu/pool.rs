@@ -1,7 +1,7 @@
-//! The executor's threads: a job is a number of pieces, which the threads that are awake take one after the other.
+//! The executor's thread pool: a job consists of pieces, which awake threads take one after the other.
 //!
-//! A job is set up without allocating or locking. Workers that wake late find the job closed and are not waited for, so
-//! a job that is over sooner than a thread wakes costs no more than it would alone.
+//! A job is started without allocating or locking. Workers that wake late find the job closed and are not waited for,
+//! so a job that is shorter than a thread's wake-up costs no more than on one thread.
 
 #![allow(unsafe_code, reason = "a job borrows from the thread that waits for it, which the compiler cannot see")]
 
@@ -13,14 +13,14 @@ use std::thread::{self, JoinHandle, Thread};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Low bits of the gate: how many workers are in the job.
+/// Low bits of the gate: the number of workers in the job.
 const INSIDE: u64 = (1 << 16) - 1;
 /// Bit of the gate: whether workers may enter.
 const OPEN: u64 = 1 << 16;
 /// Step of the rest of the gate: the number of the job.
 const JOB: u64 = 1 << 17;
 
-/// How often a worker looks for the next job before it sleeps: some tens of microseconds, about the longest stretch
+/// How often a worker checks for the next job before it sleeps: some tens of microseconds, about the longest pause
 /// between two jobs of a frame.
 const SPINS: u32 = 4_000;
 
@@ -48,13 +48,13 @@ unsafe impl Send for Shared {}
 static POOLS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Whether this thread leaves the pools to others.
+    /// Whether this thread does not use the pools.
     static BACKGROUND: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work` without the threads of any pool, which frames may need at any moment: slower, but without delaying them.
+/// Runs `work` without the threads of any pool, which frames may need at any time: slower, but without delaying frames.
 pub fn background<T>(work: impl FnOnce() -> T) -> T {
-    /// Puts the flag back, also when the work panics.
+    /// Resets the flag, also on a panic.
     struct Back(bool);
     impl Drop for Back {
         fn drop(&mut self) {
@@ -86,10 +86,10 @@ type SharedPool = ((usize, bool), Weak<Pool>);
 static SHARED: Mutex<Vec<SharedPool>> = Mutex::new(Vec::new());
 
 impl Pool {
-    /// Returns the pool of this process with as many threads, or makes one as [`new`](Self::new) does.
+    /// Returns this process's pool with that number of threads, or creates one as [`new`](Self::new) does.
     ///
-    /// Engines that run at once take turns: one has the threads, and the others work alone meanwhile. That is faster
-    /// than as many threads for each as the machine has cores.
+    /// Concurrent engines take turns: one uses the threads, and the others meanwhile work on their own thread only.
+    /// That is faster than a pool of all cores for each.
     pub(super) fn shared(threads: usize, pin: bool) -> Result<Arc<Self>> {
         let mut pools = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|(_, pool)| pool.strong_count() > 0);
@@ -102,7 +102,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Starts `threads - 1` threads; the caller of [`run`](Self::run) is the last one. With `pin`, each stays on a core
+    /// Starts `threads - 1` threads; the caller of [`run`](Self::run) is the last one. With `pin`, each is pinned to a core
     /// of its own, if there are as many cores and no other pool.
     pub(super) fn new(threads: usize, pin: bool) -> Result<Self> {
         let count = threads.max(1) - 1;
@@ -136,13 +136,13 @@ impl Pool {
         Ok(pool)
     }
 
-    /// How many threads work, with the caller.
+    /// Returns the number of threads, including the caller.
     pub(super) fn threads(&self) -> usize {
         self.handles.len() + 1
     }
 
-    /// Does `pieces` pieces of work, each once, and returns when all are done. Where another caller has the threads,
-    /// the caller works [in the background](background), or there is one piece, the caller does all of them alone.
+    /// Runs `pieces` pieces of work, each once, and returns when all are done. The caller runs all of them alone if
+    /// another caller uses the threads, if it works [in the background](background), or if there is one piece.
     pub(super) fn run(&self, pieces: usize, piece: &Piece<'_>) {
         let alone = self.handles.is_empty() || pieces < 2 || BACKGROUND.get();
         if alone || self.busy.swap(true, Ordering::Acquire) {
@@ -183,7 +183,7 @@ impl Drop for Closing<'_> {
         let mut spins = 0_u32;
         while gate.load(Ordering::Acquire) & INSIDE != 0 {
             spins = spins.wrapping_add(1);
-            // A worker that lost its core in the middle of a piece may need ours.
+            // A worker that was preempted in a piece may need this core.
             if spins.is_multiple_of(1024) { thread::yield_now() } else { std::hint::spin_loop() }
         }
         self.0.busy.store(false, Ordering::Release);
@@ -202,7 +202,7 @@ impl Shared {
         }
     }
 
-    /// The life of a worker.
+    /// The main function of a worker.
     fn work(&self, index: usize) {
         let mut done = 0;
         while let Some(gate) = self.wait(index, done) {
@@ -221,7 +221,7 @@ impl Shared {
         }
     }
 
-    /// The gate as it is open for a job other than `done`; `None` when the pool ends.
+    /// Returns the gate when it is open for a job other than `done`; `None` when the pool ends.
     fn wait(&self, index: usize, done: u64) -> Option<u64> {
         let look = || {
             let gate = self.gate.load(Ordering::SeqCst);
@@ -238,7 +238,7 @@ impl Shared {
                 return None;
             }
             self.asleep[index].store(true, Ordering::SeqCst);
-            // A thread that opens the gate or stops the pool after this reads `asleep`, so nothing is missed.
+            // A thread that opens the gate or stops the pool after this reads `asleep`, so no wake-up is lost.
             if look().is_none() && !self.stop.load(Ordering::SeqCst) {
                 thread::park();
             }
@@ -247,7 +247,7 @@ impl Shared {
     }
 }
 
-/// Records that a worker is no longer inside, also when its piece panicked.
+/// Records that a worker has left, also after a panic in its piece.
 struct Leaving<'a>(&'a Shared);
 
 impl Drop for Leaving<'_> {
@@ -267,13 +267,13 @@ impl Drop for Pool {
             handle.unpark();
         }
         for worker in self.workers.drain(..) {
-            // A panic has been reported where it mattered, in `run`.
+            // A panic was already reported in `run`.
             let _ = worker.join();
         }
     }
 }
 
-/// Keeps this thread on one of the cores that it may use, where each of `threads` can have one.
+/// Pins this thread to a core, if each of `threads` can have its own.
 #[cfg(target_os = "linux")]
 fn pin_to_core(index: usize, threads: usize) {
     // SAFETY: plain system calls on a set that lives on our stack; zero bytes are an empty set.
@@ -289,13 +289,13 @@ fn pin_to_core(index: usize, threads: usize) {
         if let Some(core) = cores.clone().nth(index) {
             let mut one: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(core, &mut one);
-            // Not being pinned costs speed only.
+            // Without pinning, only speed is affected.
             libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &one);
         }
     }
 }
 
-/// Other systems have no such call, or none that holds.
+/// Not supported on other systems.
 #[cfg(not(target_os = "linux"))]
 fn pin_to_core(_index: usize, _threads: usize) {}
 
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_caller_works_alone_beside_the_first() {
+    fn second_concurrent_caller_works_on_its_own_thread() {
         let pool = Pool::new(3, true).unwrap();
         thread::scope(|scope| {
             for _ in 0..3 {

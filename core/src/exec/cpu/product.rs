@@ -1,8 +1,8 @@
 //! Convolutions and linear layers: one loop over tiles of output pixels and panels of output channels.
 //!
-//! Nothing is copied on the way in. For each tile a table has, tap by tap, the address of the input pixel that each
-//! output pixel sees; where a tap falls outside, that of a row of zeros. No sum is split between threads, so the result
-//! does not depend on their number.
+//! Inputs are not copied. For each tile a table has, for each tap, the address of the input pixel of each output pixel,
+//! or of a row of zeros outside the image. No sum is split between threads, so the result does not depend on their
+//! number.
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
@@ -20,26 +20,25 @@ use crate::net::bytes::ByteScale;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
 
-/// Bytes of weights of one panel that are gone through at a time: they stay in the second cache while tile after tile
-/// uses them.
+/// Bytes of weights of one panel that are processed at a time: they stay in the L2 cache while all tiles use them.
 pub(super) const CACHED: usize = 384 * 1024;
-/// Pixels of a piece of work; a multiple of the rows of every tile.
+/// Pixels per piece of work; a multiple of the rows of every tile.
 const ROWS: usize = 96;
 
-/// A convolution or linear layer, ready to run.
+/// A compiled convolution or linear layer.
 #[derive(Debug)]
 pub(super) struct Product {
-    /// One; or four for a convolution over an enlarged image, each over the image itself for a quarter of the output:
+    /// One; or four for a convolution over an upsampled image, each over the input image for a quarter of the output:
     /// the upper left pixel of each four, the upper right, the lower left, the lower right.
     packed: Arc<Vec<Packed>>,
     geometry: Geometry,
     /// Parts of the sum, in order.
     blocks: Vec<Block>,
-    /// Whether a piece's successor has the same pixels (and not the same panel).
+    /// Whether consecutive pieces have the same pixels (and different panels).
     panels_inside: bool,
-    /// Pixels of a piece of work.
+    /// Pixels per piece of work.
     rows: usize,
-    /// For products of bytes, as many as `packed`.
+    /// For products of bytes, one for each of `packed`.
     bytes: Vec<Bytes>,
 }
 
@@ -51,14 +50,14 @@ struct Block {
 }
 
 impl Block {
-    /// Whether it is made of whole lines of the kernel.
+    /// Whether it consists of whole lines of the kernel.
     fn has_lines(&self, side: usize, c_in: usize) -> bool {
         self.channels.len() == c_in && self.taps.start.is_multiple_of(side) && self.taps.len().is_multiple_of(side)
     }
 }
 
 impl Product {
-    /// Whether it is better done as four convolutions, see [`Product`].
+    /// Whether it is faster as four convolutions, see [`Product`].
     pub(super) fn in_phases(geometry: &Geometry) -> bool {
         let plain = geometry.kernel == 3 && geometry.stride == 1 && geometry.dilation == 1;
         geometry.upsample && plain && geometry.padding == Padding::all(1)
@@ -76,10 +75,10 @@ impl Product {
         let first = &packed[0];
         let widest = first.panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
         let blocks = blocks(first.taps, first.c_in, CACHED / first.size() / widest);
-        // Neighbouring pieces share what is larger: it is then read from memory once.
+        // Consecutive pieces share the larger operand, which is then read from memory once.
         let panels_inside = input.len() * first.size() > first.bytes();
         let rows = if packed.len() > 1 && input.w < ROWS {
-            // Tiles end with the lines of the image: as many lines as there are sums for.
+            // Tiles end with the lines of the image: as many lines as there is memory for sums.
             let tallest = first.panels.iter().map(|&panel| first.kernel(panel, kernels).0.rows).max().unwrap_or(1);
             (ROWS / input.w.next_multiple_of(tallest)).max(1) * input.w
         } else {
@@ -92,7 +91,7 @@ impl Product {
         Ok(Self { packed, geometry, blocks, panels_inside, rows, bytes })
     }
 
-    /// Scratch numbers a thread needs.
+    /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self, kernels: &Kernels) -> usize {
         let first = &self.packed[0];
         let widest = first.panels.iter().map(|panel| panel.vectors * kernels.lanes).max().unwrap_or(0);
@@ -100,7 +99,7 @@ impl Product {
     }
 
     pub(super) fn run(&self, run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
-        // Bytes lie one pixel after the other.
+        // Bytes are contiguous.
         let x = if self.geometry.bytes.is_some() { Span::new(x.ptr(), 1, x.shape.c, x.shape) } else { x };
         let (phases, panels) = (self.packed.len(), self.packed[0].panels.len());
         let pixels = out.pixels() / phases;
@@ -117,20 +116,20 @@ impl Product {
     }
 }
 
-/// What a product of bytes has more: sums of `w * (x - zero)` begin with `-zero` times the sum of the weights, and are
-/// scaled at the end. All for each place of each panel.
+/// Parameters of a product of bytes: sums of `w * (x - zero)` start with `-zero` times the sum of the weights, and are
+/// scaled at the end. One value for each column of each panel.
 #[derive(Debug)]
 struct Bytes {
-    /// What sums begin with: whole numbers, in the place of `f32`s.
+    /// Initial sums: integers, stored in place of `f32`s.
     starts: Aligned,
-    /// What sums are multiplied by.
+    /// Scales of the sums.
     scales: Aligned,
-    /// What taps outside of the image see, in a line of them: bytes of 0.
+    /// The input of taps outside the image: a line of bytes of 0.
     zeros: Aligned,
 }
 
 impl Bytes {
-    /// `None` for weights that are no bytes.
+    /// `None` for weights other than bytes.
     fn new(packed: &Packed, scale: ByteScale, side: usize) -> Result<Option<Self>> {
         let Some((scales_in, sums)) = packed.scales_and_sums() else { return Ok(None) };
         let no_room = || Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {} scales", sums.len()));
@@ -154,7 +153,7 @@ impl Bytes {
     }
 }
 
-/// What the tiles of a piece of work have in common.
+/// The common parameters of the tiles of a piece of work.
 struct Piece<'a> {
     product: &'a Product,
     run: &'a Run<'a>,
@@ -163,7 +162,7 @@ struct Piece<'a> {
     walk: Walk,
     out: Span,
     posts: &'a [PostAt],
-    /// Which of the four, and the width of a quarter of the output, where there are four.
+    /// Which of the four, and the width of a quarter of the output, if there are four.
     phase: Option<(usize, usize)>,
     table: *mut *const u8,
     sums: *mut f32,
@@ -202,7 +201,7 @@ impl<'a> Piece<'a> {
             while pixel < rows.end {
                 let line_end = self.phase.map_or(usize::MAX, |(_, w)| (pixel / w + 1) * w);
                 let count = kernel.rows.min(rows.end.min(line_end) - pixel);
-                // One tile is finished at once and its sums used again; several blocks need all sums of the piece.
+                // A single tile is finished immediately and its sums reused; several blocks need all sums of the piece.
                 let slot = if blocks.len() == 1 { 0 } else { tile };
                 let sums = self.sums.wrapping_add(slot * kernel.rows * width);
                 // SAFETY: the scratch memory has sums for all tiles of a piece; pixels and channels are this piece's.
@@ -217,11 +216,11 @@ impl<'a> Piece<'a> {
         }
     }
 
-    /// Adds one block (the `at`th) to the sums of a tile.
+    /// Adds block `at` to the sums of a tile.
     ///
     /// # Safety
     ///
-    /// `sums` has room for all rows of the panel's tile.
+    /// `sums` has memory for all rows of the panel's tile.
     unsafe fn add(&self, block: &Block, panel: Panel, [pixel, count, at]: [usize; 3], sums: *mut f32) {
         let (kernel, width) = self.packed.kernel(panel, self.run.kernels);
         let (side, c_in, taps) = (self.walk.geometry.kernel, self.packed.c_in, block.taps.clone());
@@ -271,7 +270,7 @@ impl<'a> Piece<'a> {
         };
         let out = self.out.channel(first_pixel, panel.channel);
         let (out_ld, cols) = (self.out.ld * pixel_step, panel.channels);
-        // SAFETY: the caller's promise; operands of posts have the shape of `out` by the plan.
+        // SAFETY: guaranteed by the caller; operands of posts have the shape of `out` by the plan.
         unsafe {
             if self.packed.geglu {
                 let (value, gate, from_sums) = (sums.cast(), sums.add(width / 2).cast(), true);
@@ -304,12 +303,12 @@ fn tallest(kernels: &Kernels) -> usize {
     kernels.tiles.iter().chain(kernels.narrow).map(|tile| tile.rows).max().unwrap_or(0)
 }
 
-/// Numbers that a table of addresses takes, for the tallest tile.
+/// Elements of a table of addresses, for the tallest tile.
 fn table_len(taps: usize, kernels: &Kernels) -> usize {
     (tallest(kernels) * taps * size_of::<*const u8>()).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
 }
 
-/// Cuts the sum into parts of at most `limit` channels over all taps: whole taps where that does.
+/// Splits the sum into parts of at most `limit` channels over all taps: into whole taps if possible.
 fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
     if taps * c_in <= limit {
         return vec![Block { taps: 0..taps, channels: 0..c_in }];
@@ -318,7 +317,7 @@ fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
     if c_in <= limit {
         let count = (taps * c_in).div_ceil(limit);
         let step = taps.div_ceil(count);
-        // Whole lines of the kernel where there are some, see `Walk::lines`.
+        // Whole lines of the kernel if possible, see `Walk::lines`.
         let line = taps.isqrt();
         let step = if step >= line { step / line * line } else { step };
         for tap in (0..taps).step_by(step) {

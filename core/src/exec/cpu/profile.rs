@@ -1,10 +1,10 @@
-//! What each step of a network costs.
+//! Cost of the steps of a network.
 
 use super::step::Ready;
 use crate::exec::StepTime;
 use crate::net::steps::{PlanValue, Product, StepKind};
 
-/// What a step does, in words, and how many multiplications and additions of products it is.
+/// Returns the description of a step, and its number of multiplications and additions in products.
 pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
     let step = &ready.planned.step;
     let (x, out) = (values[step.inputs[0]].shape, values[step.output].shape);

@@ -8,15 +8,15 @@ use super::past::PastAt;
 use super::pool::Pool;
 use super::span::Scratch;
 
-/// The arguments that all steps of a run share.
+/// The arguments of all steps of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run<'a> {
     pub(super) kernels: &'static Kernels,
-    /// The threads that work; without a pool, the calling thread alone.
+    /// The thread pool; without one, the calling thread runs everything.
     pub(super) pool: Option<&'a Pool>,
     /// Scratch memory of each thread.
     pub(super) scratch: Scratch,
-    /// As many zeros as a line of the widest kernel sees numbers, and at least a tile's width; of any type.
+    /// Zeros: as many as a line of the widest kernel reads elements, and at least a tile's width; of any type.
     pub(super) zeros: *const f32,
     pub(super) past: PastAt,
 }

@@ -1,4 +1,4 @@
-//! Memory that several threads write side by side.
+//! Memory that several threads write concurrently.
 
 #![allow(unsafe_code, reason = "threads write disjoint parts of one stretch of memory")]
 
@@ -6,13 +6,13 @@ use dreamframe_kernels::Number;
 
 use crate::net::{AlignedBytes, PackedForm, Shape};
 
-/// Numbers in a cache line.
+/// Elements in a cache line.
 pub(super) const LINE: usize = 16;
 
-/// A value in memory: pixels of channels, `ld` numbers of `size` bytes from one pixel to the next.
+/// A value in memory: pixels of channels, with a stride of `ld` elements of `size` bytes between pixels.
 ///
-/// A span is made for one run of one step out of memory that the run has for itself. Who writes through it keeps to its
-/// own pixels and channels; who reads does so from memory that nothing writes in this step, or that it wrote itself.
+/// A span is created for one step of one run, in memory that belongs to the run. A writer accesses only its own pixels
+/// and channels. A reader accesses memory that no thread writes in this step, or that it wrote itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     ptr: *mut u8,
@@ -31,33 +31,33 @@ impl Span {
         Self { ptr, size, ld, shape }
     }
 
-    /// Numbers in `f32`, one pixel right after the other.
+    /// Creates a span of contiguous `f32` elements.
     pub(super) fn of_f32(ptr: *mut f32, shape: Shape) -> Self {
         Self::new(ptr.cast(), size_of::<f32>(), shape.c, shape)
     }
 
-    /// Its first number.
+    /// Returns the address of its first element.
     pub(super) fn ptr(&self) -> *mut u8 {
         self.ptr
     }
 
-    /// Bytes of a number.
+    /// Returns the bytes per element.
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// The first channel of a pixel, counted over all rows of the batch.
+    /// Returns the address of the first channel of a pixel, counted over all rows of the batch.
     pub(super) fn pixel(&self, pixel: usize) -> *mut u8 {
         debug_assert!(pixel < self.pixels());
         self.ptr.wrapping_add(pixel * self.ld * self.size)
     }
 
-    /// A channel of a pixel.
+    /// Returns the address of a channel of a pixel.
     pub(super) fn channel(&self, pixel: usize, channel: usize) -> *mut u8 {
         self.pixel(pixel).wrapping_add(channel * self.size)
     }
 
-    /// Pixels of all rows of the batch.
+    /// Returns the number of pixels of all rows of the batch.
     pub(super) fn pixels(&self) -> usize {
         self.shape.n * self.shape.pixels()
     }
@@ -72,11 +72,11 @@ impl Span {
         unsafe { std::slice::from_raw_parts(self.pixel(pixel), self.shape.c * self.size) }
     }
 
-    /// The same of a span of `f32`.
+    /// Returns the same for a span of `f32`.
     ///
     /// # Safety
     ///
-    /// As [`read`](Self::read); the span is one of `f32`.
+    /// Like [`read`](Self::read); the span is one of `f32`.
     pub(super) unsafe fn read_f32(&self, pixel: usize) -> &[f32] {
         debug_assert_eq!(self.size, size_of::<f32>());
         // SAFETY: as `read`; such spans begin where an `f32` may.
@@ -95,7 +95,7 @@ impl Span {
     }
 }
 
-/// Scratch memory of the threads: the same length for each.
+/// Scratch memory of the threads, of the same length for each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scratch {
     ptr: *mut f32,
@@ -108,7 +108,7 @@ unsafe impl Send for Scratch {}
 unsafe impl Sync for Scratch {}
 
 impl Scratch {
-    /// `len` numbers a thread (a multiple of [`LINE`]) from `ptr` on.
+    /// `len` elements per thread (a multiple of [`LINE`]), starting at `ptr`.
     pub(super) fn new(ptr: *mut f32, len: usize) -> Self {
         Self { ptr, len }
     }
@@ -119,12 +119,12 @@ impl Scratch {
     }
 }
 
-/// Bytes that begin at a cache line: elements of one type.
+/// Bytes aligned to a cache line, for elements of one type.
 #[derive(Debug)]
 pub(super) struct Aligned(AlignedBytes);
 
 impl Aligned {
-    /// `len` zeros of type `T`; `None` where there is not that much memory.
+    /// Allocates `len` zeros of type `T`; `None` if there is not enough memory.
     pub(super) fn zeros<T: Number>(len: usize) -> Option<Self> {
         Self::room(len.checked_mul(size_of::<T>())?)
     }
@@ -134,38 +134,38 @@ impl Aligned {
         AlignedBytes::zeros(bytes).map(Self)
     }
 
-    /// `bytes`, where there are `len`.
+    /// Returns `bytes` if it has the length `len`.
     pub(super) fn of_len(bytes: AlignedBytes, len: usize) -> Option<Self> {
         (bytes.len() == len).then_some(Self(bytes))
     }
 
-    /// Bytes in all.
+    /// Returns the number of bytes.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The first byte.
+    /// Returns the address of the first byte.
     pub(super) fn ptr(&self) -> *const u8 {
         self.0.as_ptr()
     }
 
-    /// The first byte, to write.
+    /// Returns the mutable address of the first byte.
     pub(super) fn ptr_mut(&mut self) -> *mut u8 {
         self.0.as_mut_ptr()
     }
 
-    /// All bytes.
+    /// Returns all bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The numbers.
+    /// Returns the elements.
     pub(super) fn numbers<T: Number>(&self) -> &[T] {
         // SAFETY: any bytes are a `T`; the memory is ours, aligned to more than a `T` is, and as long.
         unsafe { std::slice::from_raw_parts(self.ptr().cast(), self.len() / size_of::<T>()) }
     }
 
-    /// The numbers, to write.
+    /// Returns the elements for writing.
     pub(super) fn numbers_mut<T: Number>(&mut self) -> &mut [T] {
         // SAFETY: as in `numbers`, and borrowed for us alone.
         unsafe { std::slice::from_raw_parts_mut(self.ptr_mut().cast(), self.len() / size_of::<T>()) }

@@ -1,4 +1,4 @@
-//! Steps of a plan with their weights, ready to run.
+//! Compiled steps of a plan, with their weights.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::net::steps::{
 };
 use crate::net::{ImageOp, Program, Shape, WeightId, Weights};
 
-/// What a step needs to run, apart from addresses.
+/// A compiled step, independent of addresses.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) planned: Planned,
@@ -55,16 +55,16 @@ enum Work {
     ToBytes(ByteScale),
 }
 
-/// What the kernels want room for.
-pub(super) struct Rooms<'a> {
+/// The plan's layout for these kernels.
+pub(super) struct CpuLayout<'a> {
     pub(super) kernels: &'static Kernels,
     pub(super) winograd: Choice,
     pub(super) program: &'a Program,
-    /// Which say what is done in eight bits; nothing is where there are none.
+    /// The quantization of layers; all run in the number format if there is none.
     pub(super) weights: Option<&'a Weights>,
 }
 
-impl StorageLayout for Rooms<'_> {
+impl StorageLayout for CpuLayout<'_> {
     fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize {
         KeyLayout::new(k, v, heads, self.kernels).len()
     }
@@ -79,9 +79,9 @@ impl StorageLayout for Rooms<'_> {
     }
 
     fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize {
-        // In `f32`, whatever values are stored as.
+        // In `f32`, regardless of the storage format.
         let stored = |len: usize| len * size_of::<f32>() / self.kernels.size;
-        // All other kinds work without scratch memory.
+        // All other kinds need no scratch memory.
         if let StepKind::GroupNorm { .. } = step.kind {
             stored(norm::group_norm_scratch(input))
         } else if let StepKind::Product(ref geometry) = step.kind {
@@ -93,7 +93,7 @@ impl StorageLayout for Rooms<'_> {
     }
 }
 
-/// Where weights come from while steps are made ready.
+/// Compiles steps: reads and packs their weights.
 pub(super) struct Loader<'a> {
     pub(super) program: &'a Program,
     pub(super) values: &'a [PlanValue],
@@ -103,14 +103,14 @@ pub(super) struct Loader<'a> {
     pub(super) winograd: Choice,
     /// The layout of each packed value so far.
     pub(super) keys: Vec<(Slot, KeyLayout)>,
-    /// What each frame keeps for later ones, so far.
+    /// The layout of cached keys and values so far.
     pub(super) shelf: Shelf,
     /// The longest side of a kernel so far.
     pub(super) widest_kernel: usize,
 }
 
 impl Loader<'_> {
-    /// Reads and packs what the step needs.
+    /// Reads and packs the weights of a step.
     pub(super) fn ready(&mut self, planned: Planned) -> Result<Ready> {
         let Step { ref inputs, output, .. } = planned.step;
         let shape = |value: Slot| self.values[value].shape;
@@ -160,8 +160,8 @@ impl Loader<'_> {
         Ok(Ready { planned, work })
     }
 
-    /// Packs what the products of `steps` need, the largest first, on all threads: a few at a time, so that frames of
-    /// an other engine get the threads in between. What fails here fails again when a step is made ready.
+    /// Packs the weights of the products of `steps`, the largest first, on all threads: a few at a time, so that frames
+    /// of other engines get the threads in between. An error here occurs again when the step is compiled.
     pub(super) fn pack_all<'p>(&self, steps: impl Iterator<Item = &'p Planned>, pool: &Pool) -> Result<()> {
         let product = |planned: &Planned| {
             if let StepKind::Product(ref geometry) = planned.step.kind {
@@ -216,7 +216,7 @@ impl Loader<'_> {
         tables::taps(self.weights, &spec.name, bias, &spec.shape, self.kernels)
     }
 
-    /// What names things must come as it was given: a narrower number could not tell them apart.
+    /// Inputs that contain indices must not be converted: a narrower format could not represent them.
     fn check_names(&self, value: Slot) -> Result<()> {
         if self.kernels.stores_f32() || matches!(self.places[value].space, Space::Input(_)) {
             return Ok(());
@@ -230,7 +230,7 @@ impl Loader<'_> {
         tables::table(self.weights, &spec.name, &spec.shape, self.kernels)
     }
 
-    /// Scratch numbers that each thread needs for the steps.
+    /// Elements of scratch memory of each thread for the steps.
     pub(super) fn thread_scratch(&self, steps: &[Ready]) -> usize {
         let need = |ready: &Ready| match &ready.work {
             Work::Product(product) => product.thread_scratch(self.kernels),
@@ -257,7 +257,7 @@ impl Loader<'_> {
 }
 
 impl Ready {
-    /// Runs the step; `span` finds values, `scratch` is the step's own memory.
+    /// Runs the step; `span` returns values, `scratch` is the step's own memory.
     pub(super) fn run(&self, run: &Run<'_>, span: &dyn Fn(Slot) -> Span, scratch: *mut f32) -> Result<()> {
         let step = &self.planned.step;
         let (x, out) = (span(step.inputs[0]), span(step.output));
@@ -282,7 +282,7 @@ impl Ready {
             Work::Concat => {
                 let mut start = 0;
                 for part in step.inputs.iter().map(|&part| span(part)) {
-                    // A part that was made in its place needs no copy.
+                    // A part that was computed in place needs no copy.
                     if !std::ptr::eq(part.ptr(), out.ptr().wrapping_add(start * out.size())) {
                         elementwise::copy(run, part, out, start);
                     }
@@ -304,7 +304,7 @@ impl Ready {
     }
 }
 
-/// A post with the address of its operand.
+/// Returns a post with the address of its operand.
 fn find(post: &Post, span: &dyn Fn(Slot) -> Span, shape: Shape) -> PostAt {
     match *post {
         Post::Add { value, repeat } => {

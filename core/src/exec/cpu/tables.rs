@@ -1,4 +1,4 @@
-//! Weights that are not multiplied: norms, tables of tokens.
+//! Weights other than those of products: norms, embedding tables.
 
 use dreamframe_kernels::{Kernels, Number};
 
@@ -7,7 +7,7 @@ use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{AlignedBytes, Weights};
 
-/// A table whose rows become values: stored as they are.
+/// An embedding table, in the storage format.
 pub(super) fn table(
     weights: &Weights,
     name: &str,
@@ -28,7 +28,7 @@ pub(super) fn table(
     })
 }
 
-/// A weight that is used as it is, in `f32`.
+/// An unpacked weight, in `f32`.
 pub(super) fn plain(
     weights: &Weights,
     name: &str,
@@ -46,7 +46,7 @@ pub(super) fn plain(
     })
 }
 
-/// The biases of a depthwise convolution (zeros where it has none), then, tap after tap, its weights, in `f32`.
+/// The biases of a depthwise convolution (zeros if it has none), then its weights tap by tap, in `f32`.
 pub(super) fn taps(
     weights: &Weights,
     name: &str,
@@ -73,7 +73,7 @@ pub(super) fn taps(
     })
 }
 
-/// The only one of `memories`, where it has `len` bytes.
+/// Returns the only one of `memories`, if it has `len` bytes.
 fn only(mut memories: Vec<AlignedBytes>, len: usize) -> Option<Aligned> {
     let only = memories.pop().filter(|_| memories.is_empty())?;
     Aligned::of_len(only, len)

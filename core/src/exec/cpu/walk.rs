@@ -1,4 +1,4 @@
-//! Which input pixels an output pixel sees.
+//! Mapping of output pixels to input pixels.
 
 #![allow(unsafe_code, reason = "fills tables of addresses")]
 
@@ -10,30 +10,30 @@ use super::span::Span;
 use crate::net::Shape;
 use crate::net::steps::Product as Geometry;
 
-/// Which input pixel an output pixel sees through a tap.
+/// The mapping of output pixels to input pixels for each tap.
 pub(super) struct Walk {
     pub(super) x: Span,
-    /// The shape of the output, or of the quarter of it.
+    /// The shape of the output, or of a quarter of it.
     pub(super) out: Shape,
     pub(super) geometry: Geometry,
-    /// As many as a line of the kernel sees numbers.
+    /// Zeros: as many as a line of the kernel reads elements.
     pub(super) zeros: *const u8,
 }
 
 impl Walk {
-    /// Whether pixels that the kernel sees side by side also lie side by side, with nothing between.
+    /// Whether input pixels that are adjacent in a line of the kernel are contiguous in memory.
     pub(super) fn has_lines(&self) -> bool {
         let Geometry { kernel, dilation, upsample, .. } = self.geometry;
         kernel > 1 && dilation == 1 && !upsample && self.x.ld == self.x.shape.c
     }
 
-    /// Writes, for each line of taps and each of `height` rows of a tile, the address of the pixels that it sees, which
-    /// are then as good as one pixel with more channels. Gives up, and returns false, where the tile goes over the end of
-    /// a line of the image, or sees past its left or right side.
+    /// Writes, for each line of taps and each of `height` rows of a tile, the address of its input pixels, which are
+    /// then treated as one pixel with more channels. Returns false if the tile crosses the end of a line of the image,
+    /// or reads beyond its left or right side.
     ///
     /// # Safety
     ///
-    /// `table` has room for `taps.len() * height` addresses, and [`has_lines`](Self::has_lines) holds.
+    /// `table` has memory for `taps.len() * height` addresses, and [`has_lines`](Self::has_lines) holds.
     pub(super) unsafe fn lines(
         &self,
         pixel: usize,
@@ -66,12 +66,12 @@ impl Walk {
         true
     }
 
-    /// Writes, for each tap and each of `height` rows of a tile, the address of what it sees; rows past `count` see what
-    /// the last one does.
+    /// Writes, for each tap and each of `height` rows of a tile, the address of the input pixel; rows from `count` on
+    /// repeat the last one.
     ///
     /// # Safety
     ///
-    /// `table` has room for `taps.len() * height` addresses.
+    /// `table` has memory for `taps.len() * height` addresses.
     pub(super) unsafe fn addresses(
         &self,
         pixel: usize,

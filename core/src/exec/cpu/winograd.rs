@@ -1,12 +1,11 @@
-//! Convolutions of side 3 with fewer multiplications, after Winograd.
+//! 3x3 convolutions by Winograd's algorithm, with fewer multiplications.
 //!
-//! The output is cut into square tiles. What a tile sees is turned into as many numbers a channel as there are points
-//! (16 for tiles of 2 by 2 output pixels, 36 for 4 by 4); at each point there is then one product of tiles and
-//! channels, as of a linear layer; and the sums at the points are turned into output pixels. That is 2.25 or 4 times
-//! fewer multiplications, some additions more, and weights that are 1.8 or 4 times as large.
+//! The output is divided into square tiles. The input of a tile is transformed to several points per channel (16 for
+//! tiles of 2x2 output pixels, 36 for 4x4). At each point there is one product of tiles and channels, as in a linear
+//! layer. The sums at the points are transformed to output pixels. This needs 2.25 or 4 times fewer multiplications,
+//! some more additions, and weights that are 1.8 or 4 times as large.
 //!
-//! No sum depends on how tiles are cut into blocks or who works on one, so the result does not depend on the number of
-//! threads.
+//! No sum depends on the division into blocks or threads, so the result does not depend on the number of threads.
 
 #![allow(unsafe_code, reason = "hands addresses to kernels")]
 
@@ -22,77 +21,77 @@ use super::run::Run;
 use super::span::{LINE, Span};
 use crate::net::Shape;
 
-/// Tiles that are turned into pixels, or pixels into them, at a time: in the first cache.
+/// Tiles that are transformed at a time: they fit into the L1 cache.
 const TILES: usize = 16;
-/// Channels of a piece of work that turns pixels into points.
+/// Channels per piece of work of the input transform.
 const CHANNELS: usize = 256;
-/// Rows that no micro-kernel has more of.
+/// Maximum number of rows of a micro-kernel.
 const MOST_ROWS: usize = 24;
 
-/// The memory of a block: its tiles at each point, and its sums of some panels.
+/// The memory layout of a block: its tiles at each point, and its sums of some panels.
 #[derive(Debug, Clone, Copy)]
-struct Room {
+struct BlockMemory {
     points: usize,
-    /// Stored numbers from a tile to the next.
+    /// Stored elements between tiles.
     row: usize,
-    /// Stored numbers from a point to the next.
+    /// Stored elements between points.
     point: usize,
-    /// `f32`s of the tiles at all points.
+    /// `f32` elements of the tiles at all points.
     tiles_len: usize,
-    /// `f32`s from the sums at a point to those at the next.
+    /// `f32` elements between the sums of two points.
     sums_point: usize,
 }
 
-impl Room {
+impl BlockMemory {
     fn new(form: Form, c_in: usize, c_out: usize, kernels: &Kernels) -> Self {
         let line = LINE * size_of::<f32>() / kernels.size;
-        // An odd number of lines: points would else share a few places of a cache.
+        // An odd number of cache lines, so that points do not map to the same cache sets.
         let odd = |len: usize, line: usize| (len.div_ceil(line) | 1) * line;
         let row = c_in.next_multiple_of(line);
         let points = (form.side + 2) * (form.side + 2);
         let point = odd(form.tiles * row, line);
         let widest = c_out.next_multiple_of(kernels.lanes).min(kernels.tiles.len() * kernels.lanes);
         let tiles_len = points * point * kernels.size / size_of::<f32>();
-        // The last micro-kernel may go beyond the last tile.
+        // The last micro-kernel may write beyond the last tile.
         let sums_point = odd((form.tiles + MOST_ROWS) * widest, LINE);
         Self { points, row, point, tiles_len, sums_point }
     }
 
-    /// `f32`s in all.
+    /// Total number of `f32` elements.
     fn len(&self, panels: usize) -> usize {
         self.tiles_len + panels * self.points * self.sums_point
     }
 }
 
-/// `f32`s that all threads share for a convolution from `c_in` channels to `out`.
+/// `f32` elements that all threads share for a convolution from `c_in` channels to `out`.
 pub(super) fn scratch(form: Form, c_in: usize, out: Shape, kernels: &Kernels) -> usize {
     let panels = out.c.div_ceil(kernels.tiles.len() * kernels.lanes);
-    if form.shared { Room::new(within(form, out), c_in, out.c, kernels).len(panels) } else { 0 }
+    if form.shared { BlockMemory::new(within(form, out), c_in, out.c, kernels).len(panels) } else { 0 }
 }
 
-/// The form with blocks no larger than the image.
+/// Returns the parameters with blocks no larger than the image.
 fn within(form: Form, out: Shape) -> Form {
     let tiles = out.n * out.h.div_ceil(form.side) * out.w.div_ceil(form.side);
     Form { tiles: form.tiles.clamp(1, tiles.max(1)), ..form }
 }
 
-/// A convolution, ready to run.
+/// A compiled convolution.
 #[derive(Debug)]
 pub(super) struct Winograd {
     packed: Arc<Vec<Packed>>,
     form: Form,
-    /// Whether the image is enlarged twofold first.
+    /// Whether the image is upsampled by two first.
     enlarge: bool,
-    room: Room,
-    /// Tiles of a line, and lines of tiles.
+    room: BlockMemory,
+    /// Tiles per line, and lines of tiles.
     grid: [usize; 2],
-    /// Channels of a part of the sum, in order.
+    /// Parts of the sum, as ranges of channels, in order.
     cuts: Vec<Range<usize>>,
 }
 
-/// Tiles of a block that lie side by side.
+/// Adjacent tiles of a block.
 struct Stretch {
-    /// The first one's place in the block.
+    /// The index of the first one in the block.
     at: usize,
     tiles: usize,
     /// Row of the batch.
@@ -103,10 +102,10 @@ struct Stretch {
 }
 
 impl Winograd {
-    /// To `out`; with `enlarge`, of an image half as wide and as high.
+    /// Compiles the convolution to `out`; with `enlarge`, of an image of half the width and height.
     pub(super) fn new(packed: Arc<Vec<Packed>>, form: Form, enlarge: bool, out: Shape, kernels: &Kernels) -> Self {
         let (form, c_in) = (within(form, out), packed[0].c_in);
-        let room = Room::new(form, c_in, out.c, kernels);
+        let room = BlockMemory::new(form, c_in, out.c, kernels);
         let widest = packed[0].panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
         let parts = (c_in * widest * kernels.size).div_ceil(CACHED).max(1);
         let step = c_in.div_ceil(parts).next_multiple_of(4 * kernels.group);
@@ -115,7 +114,7 @@ impl Winograd {
         Self { packed, form, enlarge, room, grid, cuts }
     }
 
-    /// Scratch numbers a thread needs.
+    /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self) -> usize {
         if self.form.shared { 0 } else { self.room.len(1) }
     }
@@ -164,7 +163,7 @@ impl Winograd {
         }
     }
 
-    /// Cuts tiles of the image, of which the first has place `at` in its block, where their lines end.
+    /// Splits the tiles of a block at the ends of lines; the first has the index `at` in its block.
     fn stretches(&self, tiles: Range<usize>, mut at: usize) -> impl Iterator<Item = Stretch> {
         let ([wide, tall], side, mut next) = (self.grid, self.form.side, tiles.start);
         std::iter::from_fn(move || {
@@ -177,14 +176,14 @@ impl Winograd {
     }
 }
 
-/// Tiles that are worked on together.
+/// Tiles that are processed together.
 struct Block<'a> {
     of: &'a Winograd,
     run: &'a Run<'a>,
     x: Span,
     out: Span,
     posts: &'a [PostAt],
-    /// Of all tiles of the batch.
+    /// The index of the first one among all tiles of the batch.
     tiles: Range<usize>,
     at_points: *mut f32,
     sums: *mut f32,
@@ -194,7 +193,7 @@ struct Block<'a> {
 unsafe impl Sync for Block<'_> {}
 
 impl Block<'_> {
-    /// All of the block, by one thread: its tiles stay in the second cache.
+    /// Processes a block on one thread: its tiles stay in the L2 cache.
     fn alone(&self) {
         // SAFETY: the block's memory is this thread's; no other thread has these tiles of the output.
         unsafe {
@@ -208,12 +207,12 @@ impl Block<'_> {
         }
     }
 
-    /// Stretches of some tiles of the block.
+    /// Ranges of tiles of the block.
     fn stretches(&self, tiles: Range<usize>) -> impl Iterator<Item = Stretch> {
         self.of.stretches(self.tiles.start + tiles.start..self.tiles.start + tiles.end, tiles.start)
     }
 
-    /// Turns what some tiles of the block see of some channels into numbers at points.
+    /// Transforms the input of some tiles of the block, for some channels.
     ///
     /// # Safety
     ///
@@ -250,11 +249,11 @@ impl Block<'_> {
         }
     }
 
-    /// Multiplies all tiles at a point with a panel, whose sums are the `place`th.
+    /// Multiplies all tiles at a point by a panel; `place` is the index of its sums.
     ///
     /// # Safety
     ///
-    /// The tiles have been spread; no other thread uses these sums.
+    /// The tiles have been transformed; no other thread uses these sums.
     unsafe fn multiply(&self, point: usize, panel: Panel, place: usize) {
         let (room, packed, kernels) = (&self.of.room, &self.of.packed[0], self.run.kernels);
         let (kernel, width) = packed.kernel(panel, kernels);
@@ -268,7 +267,7 @@ impl Block<'_> {
                 let step = room.row * kernels.size;
                 let row = tiles.wrapping_add(tile * step);
                 // SAFETY: no tile has more than `MOST_ROWS` rows; rows have all channels; the panel has weights for all
-                // of them at each point; there is room for sums of a whole micro-kernel more than there are tiles;
+                // of them at each point; there is memory for the sums of one more micro-kernel than there are tiles;
                 // there are as many zeros as a panel is wide.
                 unsafe {
                     row_addresses(row, step, count - tile, kernel.rows, rows.as_mut_ptr());
@@ -289,7 +288,7 @@ impl Block<'_> {
         }
     }
 
-    /// Turns the `place`th sums, of `panel`, into pixels of some tiles and stores them.
+    /// Transforms the sums with index `place`, of `panel`, to pixels of some tiles and stores them.
     ///
     /// # Safety
     ///
@@ -300,7 +299,7 @@ impl Block<'_> {
         let sums = self.sums.wrapping_add(place * room.points * room.sums_point);
         for stretch in self.stretches(tiles) {
             let sums = sums.wrapping_add(stretch.at * width);
-            // SAFETY: the caller's promise; a panel has a bias for each place.
+            // SAFETY: guaranteed by the caller; a panel has a bias for each place.
             unsafe {
                 (kernels.from_points[side / 2 - 1])(&FromPoints {
                     sums,
@@ -316,7 +315,7 @@ impl Block<'_> {
                     continue;
                 }
                 let first_pixel = (stretch.row * shape.h + y) * shape.w + x;
-                // SAFETY: the caller's promise; operands of posts have the shape of `out` by the plan. Tiles whose
+                // SAFETY: guaranteed by the caller; operands of posts have the shape of `out` by the plan. Tiles whose
                 // pixel lies beside the image are left out.
                 unsafe {
                     (kernels.finish)(&Finish {

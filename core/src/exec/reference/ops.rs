@@ -1,4 +1,4 @@
-//! What each operation means, said in tensors `[n, h, w, c]`.
+//! Implementation of each operation on tensors `[n, h, w, c]`.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use dreamframe_kernels::numbers::transpose;
 
 use crate::net::{Activation, ImageOp, OpKind, Padding, Shape, WeightId, bilinear};
 
-/// Why an operation could not be done.
+/// The reason why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpError {
-    /// An id or index that names nothing.
+    /// An id or index out of range.
     #[error("got index {index}, expected less than {len}")]
     Index { index: f32, len: usize },
-    /// Something that candle refuses.
+    /// An error of candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
-/// Does `kind` over `inputs`; the result has `shape`.
+/// Evaluates `kind` for `inputs`; the result has `shape`.
 pub(super) fn apply(
     kind: &OpKind,
     inputs: &[&Tensor],
@@ -121,12 +121,12 @@ fn image(x: &Tensor, op: ImageOp, shape: Shape) -> CandleResult<Tensor> {
     let (n, h, w, c) = x.dims4()?;
     match op {
         ImageOp::MaxPool => {
-            // What is mirrored at an odd edge is in the window already.
+            // Pixels mirrored at an odd edge are in the window already.
             let even = to_nchw(x)?.pad_with_same(2, 0, h % 2)?.pad_with_same(3, 0, w % 2)?;
             from_nchw(&even.max_pool2d(2)?)
         }
         ImageOp::Resize { align_corners } => {
-            // Interpolation is a matrix for each direction.
+            // Interpolation is one matrix for each direction.
             let matrix = |from: usize, to: usize| {
                 let mut numbers = vec![0.0; from * to];
                 for at in 0..to {
@@ -172,7 +172,7 @@ fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> CandleResult<Te
     y.reshape((n, h, w, weight.dim(0)?))
 }
 
-/// Mean 0 and variance 1 over `dims`.
+/// Normalizes to mean 0 and variance 1 over `dims`.
 fn normalise(x: &Tensor, dims: &[usize], eps: f32) -> CandleResult<Tensor> {
     let x = x.to_dtype(DType::F64)?;
     let centred = x.broadcast_sub(&x.mean_keepdim(dims)?)?;
@@ -197,7 +197,7 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult<Tensor> {
     }
 }
 
-/// One row and one head after the other, so that only one table of weights is held.
+/// One row and one head at a time, so that only one attention matrix is in memory.
 fn attention(inputs: &[&Tensor], heads: usize, causal: bool, kv_row: &[usize], shape: Shape) -> CandleResult<Tensor> {
     let [q, k, v] = [inputs[0], inputs[1], inputs[2]].map(|x| x.flatten(1, 2));
     let (q, k, v) = (q?, k?, v?);
@@ -220,7 +220,7 @@ fn attention(inputs: &[&Tensor], heads: usize, causal: bool, kv_row: &[usize], s
     Tensor::stack(&rows, 0)?.reshape((shape.n, shape.h, shape.w, shape.c))
 }
 
-/// Minus infinity where a token would see one after it.
+/// The causal mask: minus infinity for later tokens.
 fn future(tokens: usize, device: &candle_core::Device) -> CandleResult<Tensor> {
     let mask = (0..tokens * tokens).map(|i| if i % tokens > i / tokens { f32::NEG_INFINITY } else { 0.0 });
     Tensor::from_iter(mask, device)?.reshape((tokens, tokens))
@@ -231,7 +231,7 @@ fn softmax(scores: &Tensor) -> CandleResult<Tensor> {
     exps.broadcast_div(&exps.sum_keepdim(D::Minus1)?)
 }
 
-/// Whole numbers below `len`, as values carry them.
+/// Integers below `len`, from `f32` values.
 fn indices(x: &Tensor, len: usize) -> Result<Vec<u32>, OpError> {
     let whole = |index: f32| match index >= 0.0 && index < len as f32 && index.fract() == 0.0 {
         true => Ok(index as u32),

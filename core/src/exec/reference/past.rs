@@ -8,10 +8,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Past;
 use crate::net::{Op, OpKind};
 
-/// The keys and values of a frame, layer by layer; none before the first frame.
+/// The keys and values of a frame by layer; none before the first frame.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// Whose they are.
+    /// The network that they belong to.
     network: Arc<()>,
     layers: Vec<[Tensor; 2]>,
 }
@@ -22,7 +22,7 @@ impl Seen {
     }
 }
 
-/// What a run sees of earlier frames, and what it will leave.
+/// Cached keys and values that a run reads, and its own.
 #[derive(Debug, Default)]
 pub(super) struct LookBack {
     past: Vec<Vec<[Tensor; 2]>>,
@@ -44,7 +44,7 @@ impl LookBack {
         Ok(Self { past: seen, own: Vec::new() })
     }
 
-    /// The keys and values of a layer, with those of all frames that are kept.
+    /// Returns the keys and values of a layer, concatenated with those of all cached frames.
     pub(super) fn look(&mut self, layer: usize, own: [&Tensor; 2]) -> CandleResult<[Tensor; 2]> {
         let past = || self.past.iter().filter_map(|frame| frame.get(layer));
         let all = |which: usize| {
@@ -56,7 +56,7 @@ impl LookBack {
         Ok(both)
     }
 
-    /// Leaves what was looked at where `past` wants it.
+    /// Stores the run's own keys and values in `past`.
     pub(super) fn keep(self, past: &mut Past<'_>) -> Result<()> {
         let Some(keep) = past.keep else { return Ok(()) };
         let place = past.frames.get_mut(keep).and_then(|frame| frame.get_mut::<Seen>());
@@ -65,7 +65,7 @@ impl LookBack {
     }
 }
 
-/// The place of a layer among those that look back.
+/// Returns the index of a layer among those with cached attention.
 pub(super) fn looks_back(op: &Op) -> Option<usize> {
     if let OpKind::Attention { looks_back, .. } = op.kind { looks_back } else { None }
 }

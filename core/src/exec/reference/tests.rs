@@ -2,7 +2,7 @@ use super::*;
 use crate::exec::Scratch;
 use crate::net::{Activation, Padding, ProgramBuilder, WeightSource};
 
-/// Weights that count: 0, 1, 2 and so on, an eighth at a time.
+/// Weights 0, 1, 2 and so on, in units of an eighth.
 #[derive(Debug)]
 struct Counting;
 
@@ -20,7 +20,7 @@ fn compile(builder: ProgramBuilder) -> Arc<dyn Network> {
     ReferenceExecutor.compile(&Arc::new(builder.finish().unwrap()), &Weights::new(Arc::new(Counting))).unwrap()
 }
 
-/// What a program makes of its constant and frame inputs.
+/// Evaluates a program for its constant and frame inputs.
 fn run(builder: ProgramBuilder, constant: &[&[f32]], frame: &[&[f32]]) -> Result<Vec<f32>> {
     let network = compile(builder);
     let constants = network.constants(constant)?;
@@ -29,7 +29,7 @@ fn run(builder: ProgramBuilder, constant: &[&[f32]], frame: &[&[f32]]) -> Result
     Ok(out)
 }
 
-/// What one operation makes of one image.
+/// Evaluates one operation for one image.
 fn one_op(shape: Shape, numbers: &[f32], op: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> Vec<f32> {
     let mut builder = ProgramBuilder::new("test");
     let x = builder.input("x", shape, Rate::Frame);
@@ -124,7 +124,7 @@ fn activations_are_what_their_names_say() {
 }
 
 #[test]
-fn rows_attend_to_the_rows_they_are_told_and_not_to_the_future() {
+fn rows_attend_to_given_rows_and_not_to_later_tokens() {
     let mut builder = ProgramBuilder::new("test");
     let text = builder.input("text", Shape::tokens(2, 1, 2), Rate::Constant);
     let x = builder.input("x", Shape::new(2, 1, 1, 2), Rate::Frame);

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
 
-/// A file as the hub announces it.
+/// A file as announced by the hub.
 #[derive(Debug)]
 pub(super) struct Blob {
     url: String,
@@ -24,7 +24,7 @@ pub(super) struct Blob {
 }
 
 impl Blob {
-    /// Asks the hub for name and size of the file at `url`.
+    /// Requests name and size of the file at `url`.
     pub(super) fn announced(client: &Client, url: String) -> Result<Self> {
         let response = client.again(|| client.head(&url))?;
         let headers = response.headers();
@@ -49,7 +49,7 @@ impl Blob {
 }
 
 impl Blob {
-    /// Returns true if the file at `path` has the blob's content. Reads all of it where it has the blob's length.
+    /// Returns true if the file at `path` has the blob's content. Reads the whole file if it has the blob's length.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         let is_regular = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == self.size);
         is_regular
@@ -59,17 +59,18 @@ impl Blob {
     }
 }
 
-/// The digest that a file's content must have. The hub sends it as the ETag, and it is the file's name in the cache.
+/// The digest of a file's content. The hub sends it as the ETag, and it is the file's name in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ContentDigest {
-    /// Of a large file, the SHA-256 of its content: 64 hexadecimal digits.
+    /// For a large file, the SHA-256 of its content: 64 hexadecimal digits.
     Sha256(String),
-    /// Of a small file, git's object id: the SHA-1 of `blob LENGTH`, a zero byte, and the content. 40 hexadecimal digits.
+    /// For a small file, git's object id: the SHA-1 of `blob LENGTH`, a zero byte, and the content. 40 hexadecimal
+    /// digits.
     GitObject(String),
 }
 
 impl ContentDigest {
-    /// `None` for an ETag that is neither: its content could not be checked, and it could be a path.
+    /// `None` for an ETag of another form: the content could not be checked, and it could be a path.
     fn parse(etag: &str) -> Option<Self> {
         let hex = etag.bytes().all(|byte| byte.is_ascii_hexdigit());
         match etag.len() {
@@ -86,7 +87,7 @@ impl ContentDigest {
         }
     }
 
-    /// Returns the error text where `file`, which has `len` bytes, has another content.
+    /// Returns the error text if `file`, which has `len` bytes, has another content.
     fn mismatch(&self, file: &mut File, len: u64) -> std::io::Result<Option<String>> {
         let (kind, found) = match self {
             Self::Sha256(_) => ("SHA-256", hex_digest(Sha256::default(), file)?),
@@ -104,8 +105,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Downloads the blob into `folder`, unless it is there; `report` is called with the number of bytes that are. A file that is there
-/// under its name counts only where its content matches the digest: the cache belongs to other programs too.
+/// Downloads the blob into `folder`, unless it exists; `report` is called with the number of bytes so far. An existing
+/// file is used only if its content matches the digest, since the cache is shared with other programs.
 pub(super) fn store(client: &Client, blob: &Blob, folder: &Path, report: &mut dyn FnMut(u64)) -> Result<PathBuf> {
     let path = folder.join(blob.digest.name());
     if blob.is_at(&path) {
@@ -116,7 +117,7 @@ pub(super) fn store(client: &Client, blob: &Blob, folder: &Path, report: &mut dy
     let half = folder.join(format!("{}.incomplete", blob.digest.name()));
     let mut file = open_locked(&half)?;
     if blob.is_at(&path) {
-        // Another process finished it between the look and the lock.
+        // Another process finished it between the check and the lock.
         let _ = fs::remove_file(&half);
         report(blob.size);
         return Ok(path);
@@ -130,7 +131,7 @@ pub(super) fn store(client: &Client, blob: &Blob, folder: &Path, report: &mut dy
     Ok(path)
 }
 
-/// Opens what is there of a file, for this process alone.
+/// Opens a partial file with an exclusive lock.
 fn open_locked(half: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -145,7 +146,7 @@ fn open_locked(half: &Path) -> Result<File> {
     }
 }
 
-/// Fetches what is missing of the file, or all of it where the server does not take up in the middle.
+/// Fetches the rest of the file, or all of it if the server does not support ranges.
 fn fetch_rest(
     client: &Client,
     blob: &Blob,
@@ -199,7 +200,7 @@ fn restart(file: &mut File) -> std::io::Result<u64> {
     file.seek(SeekFrom::Start(0))
 }
 
-/// Checks length and digest; what does not fit is thrown away.
+/// Checks length and digest; removes an invalid file.
 fn verify(blob: &Blob, file: &mut File, half: &Path) -> Result<(), Failure> {
     let on_disk = |error| Failure::Final(Error::io(half, "read", error));
     let have = file.seek(SeekFrom::End(0)).map_err(on_disk)?;
@@ -213,7 +214,7 @@ fn verify(blob: &Blob, file: &mut File, half: &Path) -> Result<(), Failure> {
     Err(Failure::Passing(Error::new(ErrorKind::BadModel, format!("{}: {problem}", blob.url))))
 }
 
-/// Returns the digest of what `hash` has seen and then the whole of `file`, in hexadecimal digits.
+/// Returns the digest of the data hashed so far followed by the whole of `file`, in hexadecimal digits.
 fn hex_digest(mut hash: impl Hash, file: &mut File) -> std::io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
     let mut buffer = vec![0; CHUNK];
@@ -227,7 +228,7 @@ fn hex_digest(mut hash: impl Hash, file: &mut File) -> std::io::Result<String> {
     Ok(hash.end().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What both digests do; their crates are of different generations and share no trait.
+/// Common interface of both digests, whose crates have no trait in common.
 trait Hash {
     fn add(&mut self, bytes: &[u8]);
     fn end(self) -> Vec<u8>;

@@ -10,15 +10,15 @@ use ureq::http::{Response, StatusCode, Uri, header};
 use crate::error::{Error, ErrorKind, Result};
 use crate::web::{Origin, is_this_machine, resolve};
 
-/// Most redirects of one request.
+/// Maximum number of redirects of one request.
 const MAX_REDIRECTS: usize = 8;
 /// The number of attempts of a request.
 pub(super) const ATTEMPTS: u32 = 5;
 const CONNECT: Duration = Duration::from_secs(15);
-/// Longest silence of a server.
+/// Longest pause of a server.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// A client that knows one hub.
+/// A client for one hub.
 pub(super) struct Client {
     agent: Agent,
     endpoint: String,
@@ -27,10 +27,10 @@ pub(super) struct Client {
     pause: Duration,
 }
 
-/// What went wrong with a request.
+/// The failure of a request.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It may work next time.
+    /// It may succeed later.
     Passing(Error),
     /// It will not.
     Final(Error),
@@ -74,7 +74,7 @@ impl Client {
         Ok(Self { agent: config.build().into(), endpoint: endpoint.to_owned(), origin, token, pause })
     }
 
-    /// Returns an address at the hub; what may not stand in an address is encoded.
+    /// Returns an address at the hub, percent-encoded.
     pub(super) fn url(&self, parts: &[&str]) -> String {
         let mut url = self.endpoint.clone();
         for part in parts {
@@ -99,14 +99,14 @@ impl Client {
         })
     }
 
-    /// Does `attempt` until it works, fails for good, or has failed too often; waits longer each time.
+    /// Repeats `attempt` until it succeeds, fails permanently, or the limit is reached; the delay increases each time.
     pub(super) fn again<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T> {
         let mut pause = self.pause;
         for _ in 1..ATTEMPTS {
             match attempt() {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(error)) => tracing::debug!(error = format!("{error:#}"), "trying again"),
+                Err(Failure::Passing(error)) => tracing::debug!(error = format!("{error:#}"), "retrying"),
             }
             std::thread::sleep(pause);
             pause *= 2;
@@ -114,15 +114,15 @@ impl Client {
         attempt().map_err(Failure::into_error)
     }
 
-    /// Asks for the body from byte `offset` on; a server may send all of it all the same.
+    /// Requests the body from byte `offset` on; a server may send all of it nevertheless.
     pub(super) fn get(&self, url: &str, offset: u64) -> Result<Response<Body>, Failure> {
         let range = (offset > 0).then(|| format!("bytes={offset}-"));
         let response = self.follow(url, false, range.as_deref(), &|_| false)?;
         check_status(url, response)
     }
 
-    /// Asks for the headers alone. The headers about the file come from the hub itself, not from where it
-    /// redirects to, so redirects to another host are not followed.
+    /// Requests the headers only. The headers about the file come from the hub itself, not from the target of its
+    /// redirect, so redirects to another host are not followed.
     pub(super) fn head(&self, url: &str) -> Result<Response<Body>, Failure> {
         let response = self.follow(url, true, None, &|response| response.headers().contains_key("x-linked-etag"))?;
         if response.status().is_redirection() { Ok(response) } else { check_status(url, response) }
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_not_stand_in_an_address_is_encoded() {
+    fn invalid_url_characters_are_encoded() {
         let client = Client::new("http://hub.test", None, Duration::ZERO).unwrap();
         assert_eq!(client.url(&["org/name", "a b?#%.json"]), "http://hub.test/org/name/a%20b%3F%23%25.json");
         assert!(Client::new("ftp://hub.test", None, Duration::ZERO).is_err());

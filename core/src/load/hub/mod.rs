@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::setters::setters;
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
-/// Longest answer that lists a repository, in bytes.
+/// Longest response that lists a repository, in bytes.
 const MAX_LISTING: u64 = 16 << 20;
 
 /// The address of the hub, and the cache for downloaded files.
@@ -47,13 +47,13 @@ const MAX_LISTING: u64 = 16 << 20;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct HubOptions {
-    /// The hub's address, without a slash at the end.
+    /// The hub's address, without a trailing slash.
     pub endpoint: String,
     /// The cache in which files are stored.
     pub cache: HubCache,
     /// Whether the network must not be used.
     pub offline: bool,
-    /// The user's access token; sent to `endpoint` alone, and never without encryption to another machine.
+    /// The user's access token; sent to `endpoint` only, and never unencrypted to another machine.
     pub token: Option<String>,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Debug for HubOptions {
     }
 }
 
-/// Returns true if a switch in the environment is on, by the words that huggingface_hub takes.
+/// Returns true if a switch in the environment is on, with the values of huggingface_hub.
 fn is_yes(value: &str) -> bool {
     matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
 }
@@ -127,7 +127,7 @@ pub struct Hub {
     client: Client,
 }
 
-/// What the hub says of a repository, as far as it is read.
+/// The relevant part of the hub's description of a repository.
 #[derive(Deserialize)]
 struct Listing {
     sha: String,
@@ -140,17 +140,17 @@ struct Sibling {
 }
 
 impl Hub {
-    /// Prepares to fetch; nothing is sent yet.
+    /// Creates a client; no request is sent yet.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where the endpoint is not an `http` or `https` address, and where there is a token that would go
+    /// `InvalidArgument` if the endpoint is not an `http` or `https` address, and if a token would be sent
     /// over plain `http` to another machine.
     pub fn new(options: HubOptions) -> Result<Self> {
         Self::with_pause(options, Duration::from_millis(500))
     }
 
-    /// As `new`, with another pause before the first repetition of a failed request.
+    /// Like `new`, with another delay before the first retry.
     fn with_pause(options: HubOptions, pause: Duration) -> Result<Self> {
         let client = Client::new(options.endpoint.trim_end_matches('/'), options.token.clone(), pause)?;
         Ok(Self { options, client })
@@ -239,8 +239,8 @@ fn check_hub_id(id: &ModelId) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidArgument, what))
 }
 
-/// Makes `snapshot/name` stand for the blob at `stored`: by a link, or where links are not allowed, by a copy. What is
-/// there stays where it has the blob's content.
+/// Makes `snapshot/name` refer to the blob at `stored`: by a link or, if links are not supported, by a copy. An
+/// existing file with the blob's content is kept.
 fn link(stored: &Path, blob: &Blob, snapshot: &Path, name: &str) -> Result<()> {
     let path = snapshot.join(name);
     let is_link = || matches!((path.canonicalize(), stored.canonicalize()), (Ok(path), Ok(stored)) if path == stored);
@@ -256,7 +256,7 @@ fn link(stored: &Path, blob: &Blob, snapshot: &Path, name: &str) -> Result<()> {
         target.extend(std::iter::repeat_n("..", name.matches('/').count()));
         target.push("blobs");
         target.extend(stored.file_name());
-        let _ = fs::remove_file(&path); // A link that leads elsewhere, or another content, is in the way.
+        let _ = fs::remove_file(&path); // Remove a link to another target, or another content.
         if std::os::unix::fs::symlink(&target, &path).is_ok() {
             return Ok(());
         }

@@ -6,10 +6,10 @@ use crate::load::lora;
 
 /// Parts of a pipeline that are read.
 const PARTS: [&str; 7] = ["unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"];
-/// The half-precision copy first: it is the one that the model was published to be run in, and half the wait.
+/// The half-precision copy first: it is the intended format, and half the download.
 const VARIANTS: [&str; 3] = [".fp16", ".bf16", ""];
 
-/// Returns the files to fetch, out of all that a repository has.
+/// Returns the files to download, of all files in a repository.
 pub(super) fn needed(files: &[String]) -> Result<Vec<&str>> {
     if let Some(file) = files.iter().find(|file| !is_safe(file)) {
         let what = format!("file of the repository: got {file:?}, expected a path inside its folder");
@@ -27,7 +27,7 @@ pub(super) fn needed(files: &[String]) -> Result<Vec<&str>> {
     Ok(chosen)
 }
 
-/// Chooses the settings in `folder`, and one set of weights where there are any.
+/// Selects the configs in `folder`, and one set of weights if there are any.
 fn choose<'a>(files: &'a [String], folder: &str, chosen: &mut Vec<&'a str>) -> Result<()> {
     let inside: Vec<(&'a str, &'a str)> = files
         .iter()
@@ -62,7 +62,7 @@ fn choose<'a>(files: &'a [String], folder: &str, chosen: &mut Vec<&'a str>) -> R
     }
 }
 
-/// Returns the weights called `name` in one variant: a file, or an index with its shards.
+/// Returns the weights named `name` in one variant: a file, or an index with its shards.
 fn weight_files<'a>(inside: &[(&'a str, &'a str)], name: &str, variant: &str) -> Vec<&'a str> {
     let called = |wanted: String| inside.iter().find(|(_, name)| *name == wanted).map(|(file, _)| *file);
     if let Some(file) = called(format!("{name}{variant}.safetensors")) {

@@ -1,4 +1,4 @@
-//! The hub's client against a small HTTP server on this machine that misbehaves in the ways that networks do.
+//! The hub's client against a small local HTTP server that simulates network failures.
 
 mod server;
 
@@ -23,7 +23,7 @@ const CONFIG_ID: &str = "b30aa81ccc82b47814129cad030f305c1a88880c";
 const WEIGHTS_PATH: &str =
     "/org/tiny/resolve/0123456789abcdef0123456789abcdef01234567/diffusion_pytorch_model.safetensors";
 
-/// Returns a hub with one repository of two files, well behaved.
+/// Returns a hub with one repository of two files, without failures.
 fn good(request: &Request) -> Reply {
     let file = request.path.rsplit('/').next().unwrap_or("");
     match file {
@@ -92,7 +92,7 @@ impl Setup {
         assert!(self.incomplete().is_empty(), "{:?}", self.incomplete());
     }
 
-    /// Nothing lies under a final name that is not whole.
+    /// No file with a final name is incomplete.
     fn assert_nothing_half_written(&self) {
         let repository = HubCache::at(self.folder.path()).repository(&id());
         assert!(!repository.join("refs/main").exists());
@@ -134,7 +134,7 @@ fn a_model_comes_into_the_layout_of_the_cache() {
 }
 
 #[test]
-fn a_cut_connection_goes_on_where_it_ended() {
+fn interrupted_download_resumes() {
     let setup = setup(|request| {
         let cut = (is_weights_get(request) && request.before < 2).then_some(100_000);
         Reply { cut, ..good(request) }
@@ -145,7 +145,7 @@ fn a_cut_connection_goes_on_where_it_ended() {
 }
 
 #[test]
-fn a_later_run_goes_on_where_an_earlier_one_gave_up() {
+fn later_run_resumes_an_earlier_download() {
     let setup = setup(|request| match request.before {
         0..5 if is_weights_get(request) => Reply { cut: Some(10), ..good(request) },
         _ => good(request),
@@ -188,7 +188,7 @@ fn another_part_than_was_asked_for_is_not_taken() {
 }
 
 #[test]
-fn a_wrong_checksum_is_tried_again_and_then_told() {
+fn wrong_checksum_is_retried_and_then_reported() {
     let setup = setup(|request| {
         let mut reply = good(request);
         if is_weights_get(request) {
@@ -207,7 +207,7 @@ fn a_small_file_that_does_not_match_its_object_id_is_refused() {
     let setup = setup(|request| {
         let mut reply = good(request);
         if request.method == "GET" && request.path.ends_with("config.json") {
-            // As long as the announced content, so that only the object id tells the difference.
+            // As long as the announced content, so that only the object id differs.
             reply.body[2] ^= 1;
         }
         reply
@@ -294,7 +294,7 @@ fn a_failing_server_is_asked_again_but_not_for_ever() {
 }
 
 #[test]
-fn a_model_that_is_not_there_is_not_found_at_once() {
+fn missing_model_is_rejected_immediately() {
     for status in [404, 401, 403] {
         let setup = setup(move |_| Reply { status, ..Default::default() });
         let error = setup.fetch().unwrap_err();
@@ -372,7 +372,7 @@ fn an_etag_that_is_a_path_is_refused() {
 }
 
 #[test]
-fn offline_uses_the_cache_alone_and_says_so() {
+fn offline_mode_uses_the_cache_only() {
     let setup = setup(good);
     let offline = HubOptions { offline: true, ..setup.hub.options.clone() };
     let hub = Hub::new(offline).unwrap();

@@ -16,12 +16,12 @@ use super::format::{Head, Memory, PackedError, Purpose, Section, damaged};
 use super::secret::Secret;
 use crate::net::{AlignedBytes, Parallel, Sections};
 
-/// Bytes read at a time, and summed while they are in the cache.
+/// Bytes read at a time, and hashed while they are in the cache.
 const CHUNK: usize = 1 << 18;
-/// A temporary file that was not written to for this long belongs to a process that ended.
+/// The age at which a temporary file is assumed to be abandoned.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Reads all sections of a file made for `purpose` with `secret`, each memory into its final place.
+/// Reads all sections of a file made for `purpose` with `secret`, each memory directly into its destination.
 pub(super) fn read(
     bytes: &Bytes,
     secret: &Secret,
@@ -48,7 +48,7 @@ pub(super) fn sections(
             offset += memory.len;
         }
     }
-    // The largest first, so that no thread starts it when the others are done.
+    // The largest first, to balance the threads.
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(places[i].1.len));
     let memories: Vec<OnceLock<AlignedBytes>> = places.iter().map(|_| OnceLock::new()).collect();
@@ -96,11 +96,11 @@ fn read_memory(bytes: &Bytes, offset: u64, memory: Memory, key: &str) -> Result<
     if whole { Ok(read) } else { Err(damaged(format!("the digest of {key:?}"))) }
 }
 
-/// Writes `sections` to `path`, which has the old file or the new one at every moment, and on an error the old one.
+/// Writes `sections` to `path` atomically: on an error, the old file stays.
 ///
 /// # Errors
 ///
-/// What the file system says; `InvalidInput` for names longer than the format has room for; those of [`replace`].
+/// Errors of the file system; `InvalidInput` for names beyond the limits of the format; those of [`replace`].
 pub(super) fn write(
     path: &Path,
     secret: &Secret,
@@ -120,18 +120,18 @@ pub(super) fn write(
     })
 }
 
-/// Puts what `fill` writes at `path`: first into a file aside, which is gone again where that fails.
+/// Writes the output of `fill` to `path`: first to a temporary file, which is removed on an error.
 ///
 /// # Errors
 ///
-/// What the file system and `fill` say; `PermissionDenied` for a folder that is a symbolic link, or another user's.
+/// Errors of the file system and of `fill`; `PermissionDenied` for a folder that is a symbolic link, or another user's.
 fn replace(path: &Path, fill: &dyn Fn(&mut File) -> io::Result<()>) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     check_folder(folder)?;
-    // Processes in two containers may have the same number, and the folder in common.
+    // Processes in two containers may have the same id, and share the folder.
     let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let own = format!("{}-{moment}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let aside = folder.join(format!("{}.{own}{ASIDE}", name.to_string_lossy()));
@@ -146,18 +146,18 @@ fn replace(path: &Path, fill: &dyn Fn(&mut File) -> io::Result<()>) -> io::Resul
         fs::remove_file(&aside).ok();
         return Err(error);
     }
-    // So that the new name outlives a loss of power too; where folders cannot be opened, it waits for the system.
+    // So that the rename survives a loss of power; if folders cannot be opened, that depends on the system.
     File::open(folder).and_then(|folder| folder.sync_all()).ok();
     Ok(())
 }
 
-/// Refuses a folder that is a symbolic link: what it leads to is not this cache's to write to.
+/// Rejects a folder that is a symbolic link, whose target does not belong to this cache.
 pub(super) fn check_folder(folder: &Path) -> io::Result<()> {
     if fs::symlink_metadata(folder)?.is_dir() { Ok(()) } else { Err(denied("is a symbolic link or not a folder")) }
 }
 
-/// Refuses a folder that belongs to another user than `file`, which this process has just made in it: its owner may put
-/// anything in the place of what is written.
+/// Rejects a folder that belongs to another user than `file`, which this process has just created in it: its owner
+/// could replace the file.
 #[cfg(unix)]
 fn check_owner(folder: &Path, file: &File) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
@@ -175,7 +175,7 @@ fn denied(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("the folder {why}"))
 }
 
-/// Removes what processes left that ended while they wrote.
+/// Removes abandoned temporary files.
 fn sweep(folder: &Path) {
     for file in fs::read_dir(folder).into_iter().flatten().flatten() {
         let abandoned = || file.metadata().ok()?.modified().ok()?.elapsed().ok().map(|age| age > ABANDONED);

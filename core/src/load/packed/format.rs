@@ -7,10 +7,10 @@
 //! text:  bytes u16 | UTF-8
 //! ```
 //!
-//! Numbers are little-endian. After the head come the memories, one after the other in the order of the table, as the
-//! machine has them. Every byte is under a digest, and every length is checked against the file's before memory is taken for
-//! it. The code over the head is keyed with a secret of the user, so that a file that came with a
-//! downloaded model is distinguished from one that this user's programs wrote.
+//! Numbers are little-endian. After the header come the memories, in the order of the table, in the machine's
+//! representation. A digest covers every byte, and every length is checked against the file's before memory is
+//! allocated for it. The authentication code of the header is keyed with a secret of the user, which distinguishes
+//! files of this user's programs from those that came with a downloaded model.
 
 use std::io;
 
@@ -19,58 +19,58 @@ use super::super::header::Fingerprint;
 use super::secret::{MAC_LEN, Secret};
 use crate::net::PackedLayout;
 
-/// What each file begins with.
+/// The magic bytes.
 const MARK: [u8; 8] = *b"dfpacked";
-/// Changes with the layout of the head.
+/// The version of the header's layout.
 const FORMAT: u32 = 2;
-/// Written as the machine has it, so that another byte order reads another number.
+/// Written in the machine's byte order, so that another byte order is detected.
 const BYTE_ORDER: u32 = 0x0102_0304;
 /// Bytes before the table.
 const PREFIX: usize = 32;
-/// Longest table. The largest networks we know need 300 kB.
+/// Longest table. The largest known networks need 300 kB.
 const MAX_TABLE: u64 = 32 << 20;
-/// Most memories of a section: an enlarging convolution has eight.
+/// Maximum number of memories of a section: a phase convolution has eight.
 const MAX_MEMORIES: u32 = 64;
-/// The version of this crate; its packing may have changed with any.
+/// The version of this crate; its packing may change with each version.
 const CRATE: &str = env!("CARGO_PKG_VERSION");
 
 /// The SHA-256 of a memory.
 pub(super) type Digest = [u8; 32];
 
-/// Why a file of packed weights is not used.
+/// The reason for not using a file of packed weights.
 #[derive(Debug, thiserror::Error)]
 pub enum PackedError {
     /// It cannot be read.
     #[error("failed to read: {0}")]
     Read(#[from] io::Error),
-    /// It is something else.
+    /// It is another kind of file.
     #[error("not a file of packed weights")]
     Foreign,
     /// Another build wrote it.
     #[error("{what}: got {found}, expected {own}")]
     OtherVersion {
-        /// Of what.
+        /// The property that differs.
         what: &'static str,
-        /// What the file has.
+        /// The file's value.
         found: String,
-        /// What is needed.
+        /// The expected value.
         own: String,
     },
-    /// A machine of another kind wrote it.
+    /// A machine of another byte order wrote it.
     #[error("the byte order differs")]
     ByteOrder,
-    /// The file's length is not what it says.
+    /// The file's length is inconsistent.
     #[error("length: got {found} bytes, expected {needed}")]
     Length {
-        /// Bytes there are.
+        /// Actual bytes.
         found: u64,
-        /// Bytes there should be.
+        /// Expected bytes.
         needed: u64,
     },
-    /// Its head is not keyed with this user's secret.
+    /// Its header is not authenticated with this user's secret.
     #[error("not written by this user, or damaged")]
     Untrusted,
-    /// A digest is wrong, or the table makes no sense.
+    /// A digest is wrong, or the table is invalid.
     #[error("damaged: {0}")]
     Damaged(String),
     /// The weights have changed since.
@@ -95,7 +95,7 @@ pub(super) struct Section {
     pub(super) memories: Vec<Memory>,
 }
 
-/// What a file is made for, and of what.
+/// The build and the weights that a file is made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Purpose {
     /// Version of the crate.
@@ -105,12 +105,12 @@ pub(super) struct Purpose {
 }
 
 impl Purpose {
-    /// Returns what this build has to do with weights of this fingerprint.
+    /// Returns the purpose of files by this build for weights with this fingerprint.
     pub(super) fn new(layout: &PackedLayout, fingerprint: Fingerprint) -> Self {
         Self { version: CRATE.to_owned(), layout: layout.clone(), fingerprint }
     }
 
-    /// Refuses what another build wrote, and what was made of other weights.
+    /// Rejects files of another build, and files for other weights.
     pub(super) fn check(&self, wanted: &Self) -> Result<(), PackedError> {
         let other = |what, found: String, own: String| Err(PackedError::OtherVersion { what, found, own });
         let layout = |layout: &PackedLayout| format!("{} {}", layout.name, layout.version);
@@ -124,7 +124,7 @@ impl Purpose {
     }
 }
 
-/// The head of a file.
+/// The header of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) purpose: Purpose,
@@ -132,7 +132,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// As it is written with `secret`; `None` where a text or a count is longer than the format has room for.
+    /// Serializes the header with `secret`; `None` if a text or a count exceeds the limits of the format.
     pub(super) fn encode(&self, secret: &Secret) -> Option<Vec<u8>> {
         let mut table = Vec::new();
         put_text(&mut table, &self.purpose.version)?;
@@ -154,8 +154,8 @@ impl Head {
         seal(&table, data, secret)
     }
 
-    /// Reads the head of `bytes` and checks that `secret` was used for it; gives it with the place where the first memory
-    /// begins.
+    /// Reads the header of `bytes` and checks its authentication with `secret`; returns it with the offset of the first
+    /// memory.
     pub(super) fn read(bytes: &Bytes, secret: &Secret) -> Result<(Self, u64), PackedError> {
         let found = bytes.len();
         let mut prefix = [0; PREFIX];
@@ -198,7 +198,7 @@ impl Head {
         Ok((Self::parse(&head[PREFIX..], found - start)?, start))
     }
 
-    /// Takes a table apart; the memories must fill the `data` bytes after it.
+    /// Parses a table; the memories must fill the `data` bytes after it.
     fn parse(table: &[u8], data: u64) -> Result<Self, PackedError> {
         let mut fields = Reader(table);
         let version = fields.text()?;
@@ -236,7 +236,7 @@ impl Head {
     }
 }
 
-/// Puts prefix and checksum around a table, for a file with `data` bytes after its head.
+/// Adds prefix and checksum to a table, for a file with `data` bytes after its header.
 pub(super) fn seal(table: &[u8], data: u64, secret: &Secret) -> Option<Vec<u8>> {
     let len = table.len() as u64;
     let file = ((PREFIX + MAC_LEN) as u64).checked_add(len)?.checked_add(data)?;
@@ -261,7 +261,7 @@ fn put_text(table: &mut Vec<u8>, text: &str) -> Option<()> {
     Some(())
 }
 
-/// What is left of a table.
+/// The unparsed part of a table.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -318,7 +318,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_table_is_read_as_it_was_written(head in heads()) {
+        fn table_round_trips(head in heads()) {
             let data = head.sections.iter().flat_map(|section| &section.memories).map(|memory| memory.len).sum();
             let bytes = head.encode(&Secret::KNOWN).unwrap();
             prop_assert_eq!(Head::parse(&bytes[PREFIX..bytes.len() - MAC_LEN], data).unwrap(), head);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_longer_than_its_length_can_say_is_not_written() {
+    fn text_longer_than_its_length_field_is_not_written() {
         let purpose = Purpose::new(&PackedLayout { name: "x".repeat(70_000), version: 1 }, [0; 32]);
         assert_eq!(Head { purpose, sections: Vec::new() }.encode(&Secret::KNOWN), None);
     }

@@ -1,12 +1,12 @@
-//! Cache of packed weights, which a start would otherwise read, convert and pack again.
+//! Cache of packed weights, which otherwise have to be read, converted and packed at each start.
 //!
-//! A file is made for one build, one layout of packed forms and one set of weight files, and is used only where all
-//! three are the same, every digest is right and the whole is keyed with this user's secret (`secret.rs`); otherwise a
-//! notice reports it and it is written again. A file with another secret stays where it is as long as there is another place. Nothing is locked: a file is
-//! written under a temporary name and then renamed, so that of two processes at once each writes a complete file, and the
-//! last one is kept.
+//! A file is made for one build, one layout of packed forms and one set of weight files. It is used only if all three
+//! match, every digest is correct and it is authenticated with this user's secret (`secret.rs`). Otherwise a notice
+//! reports it and it is replaced. A file with another secret is not replaced if another location is available. There
+//! are no locks: a file is written under a temporary name and then renamed, so that of two concurrent processes each
+//! writes a complete file, and the last one is kept.
 //!
-//! Files are read, not mapped, for the reason given at `load::bytes`.
+//! Files are read, not mapped, for the reason given in `load::bytes`.
 
 mod file;
 mod format;
@@ -27,34 +27,34 @@ use super::header::Fingerprint;
 use super::random::RandomWeights;
 use crate::net::{PackedLayout, PackedStore, Parallel, Sections};
 
-/// The end of the name of a file that is being written.
+/// The suffix of temporary files.
 const ASIDE: &str = ".tmp";
-/// Packed forms of fewer bytes in all are made again sooner than a file is looked after.
+/// Packed forms of fewer bytes are not stored, since packing them is faster.
 const WORTH_A_FILE: usize = 32 << 20;
 
 /// The files of one network, one for each layout.
 #[derive(Debug)]
 pub(crate) struct PackedFiles {
-    /// Where they may lie, the best place first.
+    /// Their possible folders, in order of preference.
     folders: Vec<PathBuf>,
-    /// What their names begin with: `unet`.
+    /// The prefix of their names: `unet`.
     name: String,
     fingerprint: Fingerprint,
-    /// The folder of the secret; none where this user has no folder of their own.
+    /// The folder of the secret; `None` if this user has none.
     secret: Option<PathBuf>,
-    /// Fewer bytes are not kept.
+    /// Fewer bytes are not stored.
     least: usize,
 }
 
 impl PackedFiles {
-    /// Returns the files of a component; none where it does not lie on disk, or `cache` is off.
+    /// Returns the files of a component; `None` if it is not on disk, or `cache` is off.
     pub(crate) fn of_component(component: &Component, cache: &PackedCache) -> Option<Self> {
         let (model, name) = component.place.as_ref()?;
         let least = if matches!(cache, PackedCache::Folder(_)) { 0 } else { WORTH_A_FILE };
         Self::new(cache.folders(model), name, component.weights.fingerprint()?, cache.secret_folder(), least)
     }
 
-    /// Returns the files of random weights for the network `name` of `model`: only in a folder that is named.
+    /// Returns the files of random weights for the network `name` of `model`: only in an explicit folder.
     pub(crate) fn of_random(weights: &RandomWeights, model: &str, name: &str, cache: &PackedCache) -> Option<Self> {
         let PackedCache::Folder(folder) = cache else { return None };
         Self::new(vec![folder.join(model)], name, weights.fingerprint(), cache.secret_folder(), 0)
@@ -70,14 +70,14 @@ impl PackedFiles {
         (!folders.is_empty()).then(|| Self { folders, name: name.to_owned(), fingerprint, secret, least })
     }
 
-    /// Reads the file at `path`, if it can be believed.
+    /// Reads the file at `path`, if it is valid.
     fn read(&self, path: &Path, purpose: &Purpose, parallel: Parallel<'_>) -> Result<Sections, PackedError> {
         let secret = self.secret.as_deref().map(Secret::read).transpose()?.flatten();
         let bytes = Bytes::open(path).map_err(|error| io::Error::other(format!("{error:#}")))?;
         file::read(&bytes, &secret.ok_or(PackedError::Untrusted)?, purpose, parallel)
     }
 
-    /// Returns true if the file at `path` is one that another user wrote, as far as that can be determined.
+    /// Returns true if another user wrote the file at `path`, as far as that can be determined.
     fn is_foreign(path: &Path, secret: &Secret) -> bool {
         let head = |bytes| Head::read(&bytes, secret);
         Bytes::open(path).is_ok_and(|bytes| matches!(head(bytes), Err(PackedError::Untrusted)))
@@ -98,7 +98,7 @@ impl PackedStore for PackedFiles {
                 continue;
             }
             match self.read(&path, &purpose, parallel) {
-                // A good file makes up for a bad one elsewhere.
+                // A valid file makes notices of invalid ones elsewhere unnecessary.
                 Ok(sections) => {
                     tracing::debug!(path = %path.display(), "read packed weights");
                     return (sections, Vec::new());
@@ -127,7 +127,7 @@ impl PackedStore for PackedFiles {
         let mut failures = Vec::new();
         for (i, folder) in self.folders.iter().enumerate() {
             let path = self.path(folder, layout);
-            // Several users of one folder would otherwise write over each other's files at every start.
+            // Several users of one folder would otherwise replace each other's files at every start.
             if i + 1 < self.folders.len() && Self::is_foreign(&path, &secret) {
                 failures.push(format!("{}: not written by this user", path.display()));
                 continue;
@@ -144,11 +144,12 @@ impl PackedStore for PackedFiles {
     }
 }
 
-/// Reads a file of packed weights out of memory, whatever it was made for, keyed with zeros, and gives the bytes of all its sections.
+/// Parses a file of packed weights in memory, for any purpose, with a key of zeros, and returns the bytes of all its
+/// sections.
 ///
 /// # Errors
 ///
-/// Why no such file is used.
+/// The reason for not using such a file.
 #[doc(hidden)]
 pub fn check_bytes(bytes: Vec<u8>) -> Result<usize, PackedError> {
     let bytes = Bytes::Owned(bytes.into());
@@ -157,8 +158,8 @@ pub fn check_bytes(bytes: Vec<u8>) -> Result<usize, PackedError> {
     Ok(read.values().flatten().map(|memory| memory.len()).sum())
 }
 
-/// Returns a file with `table` in its head and `data` after it, sealed with the right lengths and a key of zeros, so
-/// that a fuzzer comes to what lies behind them.
+/// Returns a file with `table` in its header and `data` after it, with correct lengths and a key of zeros, so that a
+/// fuzzer reaches the parser of the table.
 #[doc(hidden)]
 pub fn sealed(table: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let mut file = format::seal(table, data.len() as u64, &Secret::KNOWN)?;

@@ -43,7 +43,7 @@ pub enum PackedCache {
 }
 
 impl From<&str> for PackedCache {
-    /// `beside` and `off` are the variants of these names; any other text is the path of a folder.
+    /// `beside` and `off` are the variants with these names; any other text is the path of a folder.
     fn from(text: &str) -> Self {
         match text {
             "beside" => Self::Beside,
@@ -57,12 +57,12 @@ impl From<&str> for PackedCache {
 const OWN: &str = ".dreamframe";
 
 impl PackedCache {
-    /// Returns the folders that may have the file of a model that lies in `model`, the best first.
+    /// Returns the possible folders for the file of `model`, in order of preference.
     pub(super) fn folders(&self, model: &Path) -> Vec<PathBuf> {
         self.folders_by(model, |name| std::env::var_os(name))
     }
 
-    /// Returns the folder of the secret that files are keyed with.
+    /// Returns the folder of the secret.
     pub(super) fn secret_folder(&self) -> Option<PathBuf> {
         match self {
             Self::Off => None,
@@ -92,7 +92,7 @@ fn is_in_hub_cache(model: &Path) -> bool {
     repository.is_some_and(|name| name.to_string_lossy().starts_with("models--"))
 }
 
-/// Returns a folder's name for a model: its own, and a hash of its path.
+/// Returns a folder's name for a model: the model's name, and a hash of its path.
 fn name_of(model: &Path) -> String {
     let whole = std::path::absolute(model).and_then(|path| path.canonicalize()).unwrap_or_else(|_| model.to_owned());
     let digest = Sha256::digest(whole.as_os_str().as_encoded_bytes());

@@ -9,24 +9,25 @@ use sha2::Sha256;
 
 /// Bytes of a secret.
 const LEN: usize = 32;
-/// Bytes of what is made with it.
+/// Bytes of an authentication code.
 pub(super) const MAC_LEN: usize = 32;
-/// The file that has it.
+/// The name of its file.
 pub(super) const FILE: &str = "packed.key";
 
-/// A secret key. Who knows it can write files of packed weights that are accepted.
+/// A secret key. Anyone who knows it can write files of packed weights that are accepted.
 #[derive(Clone)]
 pub(super) struct Secret([u8; LEN]);
 
 impl Secret {
-    /// One that everybody knows, for fuzzing and tests.
+    /// A publicly known one, for fuzzing and tests.
     pub(super) const KNOWN: Self = Self([0; LEN]);
 
     /// Reads the secret in `folder`; `None` if there is none yet.
     ///
     /// # Errors
     ///
-    /// What the file system says; `InvalidData` for another length, a symbolic link, and a file that every user may read
+    /// Errors of the file system; `InvalidData` for another length, a symbolic link, and a file that every user may
+    /// read
     /// or write.
     pub(super) fn read(folder: &Path) -> io::Result<Option<Self>> {
         let path = folder.join(FILE);
@@ -47,11 +48,11 @@ impl Secret {
         Ok(Some(Self(bytes)))
     }
 
-    /// Reads the secret in `folder`, or makes one.
+    /// Reads the secret in `folder`, or creates one.
     ///
     /// # Errors
     ///
-    /// Those of [`read`](Self::read); what the file system says.
+    /// Those of [`read`](Self::read); errors of the file system.
     pub(super) fn read_or_make(folder: &Path) -> io::Result<Self> {
         if let Some(secret) = Self::read(folder)? {
             return Ok(secret);
@@ -60,7 +61,7 @@ impl Secret {
         let mut bytes = [0; LEN];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         let aside = aside(folder, &bytes)?;
-        // Of several processes that do this at once, the first one's counts, where the file system has links.
+        // Of several concurrent processes, the first one's secret is kept, if the file system supports links.
         let path = folder.join(FILE);
         let linked = fs::hard_link(&aside, &path);
         let placed = match linked {
@@ -82,7 +83,7 @@ impl Secret {
     }
 
     fn hmac(&self, bytes: &[u8]) -> Hmac<Sha256> {
-        // Its own key type has the length of a block, to which HMAC fills up shorter keys with zeros.
+        // HMAC pads shorter keys with zeros to the length of a block, which is the crate's key type.
         let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
         key[..LEN].copy_from_slice(&self.0);
         let mut hmac = Hmac::new(&key);
@@ -123,7 +124,7 @@ fn is_open_to_all(meta: &fs::Metadata) -> bool {
 
 #[cfg(not(unix))]
 fn is_open_to_all(_: &fs::Metadata) -> bool {
-    // Folders of a user are closed to others by what they inherit.
+    // On this system, the permissions of a user's folders are inherited.
     false
 }
 
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_make_one_at_once_have_the_same() {
+    fn concurrent_threads_create_the_same_secret() {
         let folder = tempfile::tempdir().unwrap();
         let made = || Secret::read_or_make(folder.path()).unwrap().0;
         let all: Vec<_> = std::thread::scope(|scope| {
@@ -155,7 +156,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_secret_that_others_may_read_or_that_is_a_link_is_none() {
+    fn readable_or_linked_secret_is_rejected() {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
         let folder = tempfile::tempdir().unwrap();
         Secret::read_or_make(folder.path()).unwrap();
@@ -173,7 +174,7 @@ mod tests {
 
     /// Of the HMAC-SHA256 of `what do ya want for nothing?` under the key `Jefe` (RFC 4231, case 2).
     #[test]
-    fn codes_are_those_of_the_standard() {
+    fn exit_codes_match_the_standard() {
         let mut key = [0; LEN];
         key[..4].copy_from_slice(b"Jefe");
         let text = b"what do ya want for nothing?";

@@ -13,7 +13,7 @@ fn serial(count: usize, piece: &(dyn Fn(usize) + Sync)) {
     (0..count).for_each(piece);
 }
 
-/// A component of one weight in a folder of its own, and the cache in another.
+/// A component of one weight in a folder, and the cache in another.
 struct Setting {
     model: tempfile::TempDir,
     cache: tempfile::TempDir,
@@ -37,7 +37,7 @@ impl Setting {
         bytes.extend(header.bytes());
         bytes.extend(number.to_le_bytes());
         fs::write(self.weights(), bytes).unwrap();
-        // Whatever the clock's grain is, a file changed later has another time.
+        // Ensures another modification time, regardless of the clock's resolution.
         let file = fs::File::options().write(true).open(self.weights()).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(number.to_bits().into())).unwrap();
     }
@@ -106,7 +106,7 @@ fn a_fingerprint_follows_name_size_time_and_header() {
 }
 
 #[test]
-fn a_bad_file_is_told_with_its_path_and_why() {
+fn invalid_file_is_reported_with_path_and_reason() {
     let setting = Setting::new();
     save(&setting.files());
     let whole = fs::read(setting.path()).unwrap();
@@ -119,9 +119,9 @@ fn a_bad_file_is_told_with_its_path_and_why() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_gives_way_to_the_next() {
+fn unwritable_folder_falls_back_to_the_next() {
     let setting = Setting::new();
-    // A file where a folder must be made stops every user, where permissions would not stop root.
+    // A file in the place of a folder fails for every user; permissions would not stop root.
     let blocked = setting.cache.path().join("blocked");
     fs::write(&blocked, "").unwrap();
     let second = setting.cache.path().join("second");
@@ -134,7 +134,7 @@ fn a_folder_that_cannot_be_written_gives_way_to_the_next() {
     assert!(notices.len() == 1 && notices[0].starts_with("packed weights cannot be stored"), "{notices:?}");
 }
 
-/// As an archive does that brings `.dreamframe` with numbers of its own, for weights that it brings too.
+/// Like an archive that contains `.dreamframe` with manipulated values for its own weights.
 #[test]
 fn a_file_that_another_user_wrote_is_neither_believed_nor_overwritten() {
     let setting = Setting::new();
@@ -158,14 +158,14 @@ fn a_file_that_another_user_wrote_is_neither_believed_nor_overwritten() {
     assert_eq!(save(&own), [""; 0]);
     assert_eq!(&*own.load(&layout(), &serial).0["w"][0], [1, 2, 3, 4]);
     assert_eq!(&*foreign.load(&layout(), &serial).0["w"][0], [9, 9, 9, 9]);
-    // Where there is no other place, it gives way.
+    // If no other location is available, it is replaced.
     let only = files(vec![beside], setting.cache.path());
     assert_eq!(save(&only), [""; 0]);
     assert_eq!(&*only.load(&layout(), &serial).0["w"][0], [1, 2, 3, 4]);
 }
 
 #[test]
-fn without_a_folder_for_the_secret_nothing_is_kept_and_that_is_told() {
+fn without_a_folder_for_the_secret_nothing_is_stored_and_a_notice_reports_it() {
     let setting = Setting::new();
     let files = PackedFiles { secret: None, ..setting.files() };
     let notices = save(&files);
@@ -236,7 +236,7 @@ fn weights_in_memory_and_random_ones_elsewhere_are_not_kept() {
 fn what_a_fuzzer_makes_is_read_as_a_file() {
     let sealed = sealed(b"table", b"data").unwrap();
     assert!(matches!(check_bytes(sealed), Err(PackedError::Damaged(_))));
-    // Made by another program, by what the format says.
+    // Computed by another program, according to the format.
     let small = include_bytes!("../../../../fuzz/seeds/packed_weights/small.packed");
     let read = check_bytes(small.to_vec());
     assert!(if cfg!(target_endian = "little") { read.unwrap() == 96 } else { read.is_err() });

@@ -13,7 +13,7 @@ const LATENT_CHANNELS: usize = 4;
 /// What differs between the files of the families, and the diffusers configs that they correspond to.
 #[derive(Debug)]
 pub(super) struct FileLayout {
-    /// The side of the first pictures that it was trained on, in pixels.
+    /// The side of the pictures of its first training, in pixels.
     pub(super) picture_side: usize,
     pub(super) pipeline: &'static str,
     pub(super) scheduler: &'static str,
@@ -31,7 +31,7 @@ pub(super) struct FileLayout {
 pub(super) struct TextLayout {
     pub(super) component: &'static str,
     pub(super) tokenizer: &'static str,
-    /// What the names of its tensors begin with.
+    /// The prefix of its tensors' names.
     pub(super) prefix: &'static str,
     pub(super) format: TextFormat,
 }
@@ -112,7 +112,7 @@ const OTHER_INPUTS: [(usize, &str); 4] = [
     (9, "an inpainting model (9 channels)"),
 ];
 
-/// Files that people take for checkpoints, by what the name of a tensor begins with or contains.
+/// Files that are mistaken for checkpoints, by a prefix or a part of a tensor's name.
 const OTHER_FILES: [(&str, &str); 14] = [
     ("lora_unet_", "a LoRA"),
     ("lora_te", "a LoRA"),
@@ -134,7 +134,7 @@ const OTHER_FILES: [(&str, &str); 14] = [
 ///
 /// # Errors
 ///
-/// `Unsupported` naming what it is instead, `NotFound` where a text encoder is missing.
+/// `Unsupported` naming what it is instead, `NotFound` if a text encoder is missing.
 pub(super) fn family_of(tensors: &HashMap<String, Tensor>) -> Result<ModelFamily> {
     let under = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
     let unet = |name: &str| tensors.get(&format!("{UNET}{name}"));
@@ -164,7 +164,7 @@ pub(super) fn family_of(tensors: &HashMap<String, Tensor>) -> Result<ModelFamily
     }
 }
 
-/// Refuses what says of itself that it was trained in another way.
+/// Rejects a file whose metadata states another training objective.
 fn check_marks(tensors: &HashMap<String, Tensor>) -> Result<()> {
     for (mark, what) in [("v_pred", "velocity (v_prediction)"), ("edm_mean", "EDM")] {
         if tensors.contains_key(mark) {
@@ -183,7 +183,7 @@ fn other_file(tensors: &HashMap<String, Tensor>) -> &'static str {
     known.map_or("another safetensors file", |(_, what)| what)
 }
 
-/// Returns true if `name` begins with `part`, be it inside the usual wrapping of a UNet.
+/// Returns true if `name` begins with `part`, with or without the usual prefix of a UNet.
 fn begins(name: &str, part: &str) -> bool {
     name.strip_prefix(UNET).unwrap_or(name).starts_with(part)
 }

@@ -1,11 +1,11 @@
-//! Access to the tensors of one network in a file of several, and renaming them.
+//! Access to the tensors of one network in a file of several, and their renaming.
 
 use std::collections::HashMap;
 
 use super::super::header::Tensor;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The tensors whose names begin with one prefix, by what comes after it.
+/// The tensors whose names begin with a prefix, by the rest of their names.
 #[derive(Debug)]
 pub(super) struct Keys<'a> {
     prefix: &'static str,
@@ -45,7 +45,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// Returns the name that the file has for `name`.
+    /// Returns the file's name for `name`.
     pub(super) fn full(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -56,7 +56,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// What modules are called in the file and in diffusers. A module's tensors follow it.
+/// Names of modules in the file and in diffusers. They apply to all tensors of a module.
 #[derive(Debug, Default)]
 pub(super) struct Modules(HashMap<String, String>);
 
@@ -73,7 +73,7 @@ impl Modules {
         }
     }
 
-    /// Returns the new name of a tensor; `None` where no module of its name is known.
+    /// Returns the new name of a tensor; `None` if no module of its name is known.
     pub(super) fn rename(&self, name: &str) -> Option<String> {
         let mut ends = name.char_indices().rev().filter(|&(_, c)| c == '.').map(|(end, _)| end);
         ends.find_map(|end| {
@@ -82,7 +82,7 @@ impl Modules {
         })
     }
 
-    /// Returns all tensors of `keys` by their new names; what has none keeps that of the file.
+    /// Returns all tensors of `keys` by their new names; unknown ones keep their names.
     pub(super) fn rename_all(&self, keys: &Keys<'_>) -> HashMap<String, Tensor> {
         let renamed =
             |(name, tensor): (&str, &Tensor)| (self.rename(name).unwrap_or_else(|| keys.full(name)), tensor.clone());
@@ -98,7 +98,8 @@ pub(super) fn untold(text: String) -> Error {
 /// Groups of every group norm in these models.
 pub(super) const NORM_GROUPS: usize = 32;
 
-/// Refuses channels that are not a multiple of the usual groups: the file then has others, which it does not state.
+/// Rejects channels that are not a multiple of the usual number of groups: the file then has another number, which it
+/// does not state.
 pub(super) fn check_groups(network: &str, channels: &[usize]) -> Result<()> {
     match channels.iter().find(|&&channels| channels == 0 || channels % NORM_GROUPS != 0) {
         None => Ok(()),

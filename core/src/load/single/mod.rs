@@ -25,14 +25,14 @@ use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::families::ModelFamily;
 
-/// What the names of each network begin with.
+/// The prefix of each network's names.
 const UNET: &str = "model.diffusion_model.";
 const VAE: &str = "first_stage_model.";
 const CLIP: &str = "cond_stage_model.transformer.";
 const OPEN_CLIP: &str = "cond_stage_model.model.";
 const CLIP_XL: &str = "conditioner.embedders.0.transformer.";
 const OPEN_CLIP_XL: &str = "conditioner.embedders.1.model.";
-/// The ending of files that are read.
+/// The extension of supported files.
 const ENDING: &str = "safetensors";
 
 /// A checkpoint in one file.
@@ -87,7 +87,7 @@ impl SingleFile {
     pub(super) fn component(&self, name: &str) -> Option<Component> {
         let part = self.parts.get(name)?;
         let weights = WeightFiles::view(self.path.display().to_string(), self.bytes.clone(), part.tensors.clone());
-        // Several files in one folder keep what is made of them apart.
+        // Several files in one folder need separate derived files.
         let place = self.path.parent().map(|folder| (folder.to_owned(), format!("{}.{name}", self.stem())));
         let config = format!("{:#}\n", part.config);
         Some(Component { class: part.class.to_owned(), config, weights: Arc::new(weights), place })
@@ -141,7 +141,7 @@ impl SingleFile {
         self.path.with_file_name(format!("{}.{}", self.stem(), Calibration::FILE))
     }
 
-    /// Returns a notice of what is assumed, because no tensor determines it.
+    /// Returns a notice of assumed properties, which no tensor determines.
     pub(super) fn notice(&self) -> Option<String> {
         (!self.layout.has_prediction).then(|| {
             format!(
@@ -177,12 +177,12 @@ fn parts(family: ModelFamily, tensors: &HashMap<String, Tensor>) -> Result<BTree
     Ok(parts)
 }
 
-/// Returns the checkpoint in `path` that is one large file; `None` where it has the parts of a diffusers folder, or
+/// Returns the checkpoint in `path` that is one large file; `None` if it has the parts of a diffusers folder, or
 /// none.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` if there are several, `Unsupported` where there are pickled ones alone.
+/// `InvalidArgument` if there are several, `Unsupported` if there are pickled ones alone.
 pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
     if path.is_file() {
         return Ok(Some(path.to_owned()));
@@ -206,7 +206,7 @@ pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Returns true if `name` is one that the file has and diffusers does not know: nothing reads such a tensor.
+/// Returns true for a tensor that such files have and diffusers does not use.
 pub(super) fn is_unknown(name: &str) -> bool {
     [UNET, VAE, CLIP, OPEN_CLIP, CLIP_XL, OPEN_CLIP_XL].iter().any(|prefix| name.starts_with(prefix))
 }
@@ -217,12 +217,12 @@ pub(super) fn is_alone(path: &Path) -> bool {
     files(path, ENDING).len() == 1 && !folders().any(|path| path.is_dir() && !is_hidden(&path))
 }
 
-/// Returns true if `path` is a file, or a folder that holds checkpoints in files, be they pickled.
+/// Returns true if `path` is a file, or a folder that contains checkpoints in files, including pickled ones.
 pub(super) fn holds_any(path: &Path) -> bool {
     path.is_file() || [ENDING, "ckpt"].iter().any(|ending| !files(path, ending).is_empty())
 }
 
-/// Returns true if a folder's name begins with a dot, as that of the packed weights next to a model.
+/// Returns true if a folder's name begins with a dot, such as that of the packed weights of a model.
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }

@@ -12,7 +12,7 @@ const TABLES: [&str; 3] = [
     include_str!("../../../../tests/golden/single/sdxl.json"),
 ];
 
-/// Names and shapes of a tiny checkpoint in one file, where its tensors are as long as those of the folder.
+/// Names and shapes of a tiny checkpoint in one file, as long as the tensors of the folder.
 fn shapes(table: &str) -> BTreeMap<String, Vec<usize>> {
     let table: Value = serde_json::from_str(table).unwrap();
     let rows = table["tensors"].as_object().unwrap().values().flat_map(|part| part.as_object().unwrap());
@@ -58,7 +58,7 @@ fn layers_of_a_full_size_encoder_are_counted_as_the_unet_was_trained() {
         part.config["num_hidden_layers"].as_u64().unwrap()
     };
     assert_eq!(counted(1024, 24), 23);
-    // Written from a diffusers folder, which has only those that are looked at.
+    // Converted from a diffusers folder, which has only the layers that are used.
     assert_eq!(counted(1024, 23), 23);
     assert_eq!(counted(64, 4), 3);
 }

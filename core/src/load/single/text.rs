@@ -1,4 +1,4 @@
-//! The text encoders of a checkpoint in one file: CLIP as transformers writes it, and as OpenCLIP does.
+//! The text encoders of a single-file checkpoint: CLIP in the formats of transformers and of OpenCLIP.
 
 use std::collections::HashMap;
 
@@ -141,7 +141,7 @@ pub(super) fn open_clip(prefix: &'static str, projected: bool, all: &HashMap<Str
     facts.part(tensors)
 }
 
-/// Returns true if a tensor serves training alone, or what the UNet does not look at.
+/// Returns true for a tensor that only training uses, or that the UNet does not need.
 fn is_left_out(name: &str, layers: usize, projected: bool) -> bool {
     let layer = || name.strip_prefix("transformer.resblocks.")?.split('.').next()?.parse::<usize>().ok();
     name == "logit_scale"
@@ -150,7 +150,7 @@ fn is_left_out(name: &str, layers: usize, projected: bool) -> bool {
         || layer().is_some_and(|layer| layer >= layers)
 }
 
-/// Returns the three projections that OpenCLIP keeps in one tensor, one after the other.
+/// Returns the three projections that OpenCLIP stores in one tensor, concatenated.
 fn split(name: &str, tensor: &Tensor, width: usize) -> Result<Option<[(String, Tensor); 3]>> {
     let fused = |end: &str| name.strip_prefix("transformer.resblocks.")?.strip_suffix(end);
     let (layer, kind) = match (fused(".attn.in_proj_weight"), fused(".attn.in_proj_bias")) {

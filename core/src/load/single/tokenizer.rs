@@ -1,9 +1,9 @@
-//! CLIP's tokenizer, which files of weights do not have: built in with the feature `clip-tokenizer`.
+//! CLIP's tokenizer, which weight files do not contain: built in with the feature `clip-tokenizer`.
 
 use super::super::component::TokenizerFiles;
 use crate::error::Result;
 
-/// What ends a text.
+/// The end token.
 const END: &str = "<|endoftext|>";
 /// Padding of CLIP, and of OpenCLIP, which pads with the token of id 0.
 pub(super) const CLIP_PAD: &str = END;
@@ -27,7 +27,7 @@ mod built_in {
     use crate::error::{Error, ErrorKind};
     use crate::load::embedded;
 
-    /// What begins a text.
+    /// The start token.
     const START: &str = "<|startoftext|>";
 
     /// Returns the tokenizer that every encoder of these families was trained with; `pad` is its padding.
@@ -67,10 +67,10 @@ mod built_in {
         format!("{value:#}\n")
     }
 
-    /// Returns the vocabulary that `merges` make: a letter for every byte, the same at the end of a word, what each
-    /// merge makes, and the marks of start and end.
+    /// Returns the vocabulary of `merges`: a letter for every byte, the same at the end of a word, the result of each
+    /// merge, and the start and end tokens.
     fn vocabulary(merges: &str) -> String {
-        // The bytes that are printable stand for themselves; the others for letters that no text has.
+        // Printable bytes represent themselves; the others are mapped to unused letters.
         let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
         let plain = (0..256).filter(printable);
         let hidden = 256..256 + (0..256).filter(|byte| !printable(byte)).count() as u32;

@@ -31,7 +31,7 @@ struct Layout<'a> {
     keys: Keys<'a>,
     modules: Modules,
     down: Vec<Level>,
-    /// `None` without a middle; 0 for one without a transformer.
+    /// `None` without a middle block; 0 for one without a transformer.
     mid: Option<usize>,
     up: Vec<Level>,
     /// A transformer, by its name in the file.
@@ -104,7 +104,7 @@ impl Layout<'_> {
             let mut last = self.up.pop().unwrap_or_default();
             self.read_stage(&block, &format!("up_blocks.{level}"), &mut last)?;
             self.up.push(last);
-            // After the transformer where there is one.
+            // After the transformer if there is one.
             for place in [1, 2] {
                 if self.keys.has(&format!("{block}.{place}.conv.weight")) {
                     self.modules.add(format!("{block}.{place}.conv"), format!("up_blocks.{level}.upsamplers.0.conv"));
@@ -146,7 +146,7 @@ impl Layout<'_> {
         self.keys.has(&format!("{module}.in_layers.2.weight"))
     }
 
-    /// Returns whether the way up mirrors the way down, and each resolution has transformers after all resnets or
+    /// Returns true if the up blocks mirror the down blocks, and each resolution has transformers after all resnets or
     /// none.
     fn check(&self) -> Result<()> {
         let channels: Vec<usize> = self.down.iter().map(|level| level.channels).collect();
@@ -230,10 +230,11 @@ impl Layout<'_> {
         Ok(if fixed { HEADS.into() } else { self.down.iter().map(width).collect() })
     }
 
-    /// Returns the layers of the transformers on the way down, and those on the way up where they do not mirror it.
+    /// Returns the layers of the transformers in the down blocks, and those in the up blocks if they do not mirror
+    /// them.
     fn transformer_layers(&self) -> Result<(Value, Value)> {
         let last = self.down.len() - 1;
-        // Where there are none, the number counts for nothing, but for the middle, which takes the last.
+        // Without any, the number has no effect, except for the middle, which uses the last.
         let spare = |i: usize| if i == last { self.mid.filter(|&depth| depth > 0).unwrap_or(1) } else { 1 };
         let filled = |level: &Level, i: usize| -> Vec<usize> {
             let spare = spare(i);
@@ -267,7 +268,7 @@ impl Level {
     }
 }
 
-/// One number where all are the same.
+/// A single value if all are equal.
 fn one_or_all(numbers: &[usize]) -> Value {
     match numbers {
         [first, rest @ ..] if rest.iter().all(|number| number == first) => (*first).into(),

@@ -10,7 +10,7 @@ use super::keys::{Keys, Modules, NORM_GROUPS, check_groups, untold};
 use super::{Part, VAE};
 use crate::error::Result;
 
-/// A resnet's layer that is called otherwise.
+/// Names of a resnet's layers that differ.
 const RESNET: [(&str, &str); 1] = [("nin_shortcut", "conv_shortcut")];
 /// The middle's attention.
 const ATTENTION: [(&str, &str); 5] =
@@ -41,7 +41,7 @@ pub(super) fn part(layout: &FileLayout, all: &HashMap<String, Tensor>) -> Result
     let mut tensors = modules.rename_all(&keys);
     tensors.retain(|name, _| !name.starts_with(&keys.full("loss.")));
     for (name, tensor) in &mut tensors {
-        // Linear layers here, which were 1x1 convolutions there.
+        // Linear layers in diffusers, 1x1 convolutions in the file.
         if name.contains(".attentions.") && name.ends_with(".weight") && tensor.shape.ends_with(&[1, 1]) {
             tensor.shape.truncate(2);
         }
@@ -86,7 +86,7 @@ fn modules(levels: usize, resnets: usize) -> Modules {
         modules.add(same, same);
     }
     for level in 0..levels {
-        // The file counts from the finest level both ways; diffusers counts as the data goes.
+        // The file counts from the finest level in both halves; diffusers counts in the order of computation.
         for (half, old, new, count) in [
             ("encoder", "down", format!("down_blocks.{level}"), resnets),
             ("decoder", "up", format!("up_blocks.{}", levels - 1 - level), resnets + 1),

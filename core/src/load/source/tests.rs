@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 
-/// A folder that is a checkpoint, as far as finding goes.
+/// A folder that is recognized as a checkpoint.
 fn make_checkpoint(path: &Path) {
     fs::create_dir_all(path).unwrap();
     fs::write(path.join("model_index.json"), r#"{"unet": ["diffusers", "UNet2DConditionModel"]}"#).unwrap();
@@ -37,7 +37,7 @@ fn a_directory_of_models_is_looked_through_in_four_ways() {
 }
 
 #[test]
-fn a_checkpoint_is_the_base_model_whatever_the_id() {
+fn single_checkpoint_is_the_base_model_for_every_id() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("mine");
     make_checkpoint(&model);
@@ -65,7 +65,7 @@ fn an_id_names_nothing_outside_the_folder_or_file_of_a_single_model() {
 }
 
 #[test]
-fn what_is_not_there_says_where_was_looked() {
+fn missing_files_are_reported_with_searched_locations() {
     let folder = tempfile::tempdir().unwrap();
     let error = ModelSource::folder(folder.path()).base(&id("org/name")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);

@@ -84,7 +84,7 @@ fn a_missing_or_misshapen_weight_is_named() {
 }
 
 #[test]
-fn a_check_lists_what_is_missing_misshapen_and_left_over() {
+fn check_lists_missing_misshapen_and_unused_weights() {
     let weights = weights(&[
         ("a", &[2]),
         ("b", &[2]),

@@ -6,16 +6,16 @@ use super::derived::{Derived, dimensions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, WeightSource};
 
-/// Added to the variance in every norm.
+/// The epsilon added to the variance in every norm.
 const NORM_EPS: f32 = 1e-5;
-/// What stays of numbers below zero on the way down.
+/// The factor of negative values in the down blocks.
 const SLOPE: f32 = 0.2;
-/// Most sizes that are believed; the published network has eight.
+/// Maximum number of sizes; the published network has eight.
 const MOST_LEVELS: usize = 10;
 /// What names start with where a network was saved as it was trained.
 const TRAINED: &str = "module.";
 
-/// What a file's network looks like.
+/// The sizes of the network in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnimeConfig {
     /// Channels of each size, the finest first: 64, 128, 256 and five times 512 in the published network.
@@ -29,11 +29,11 @@ impl AnimeConfig {
     }
 }
 
-/// Reads off a file what its network looks like, and wraps it for [`anime_program`].
+/// Determines the sizes of the network in a file, and wraps the file for [`anime_program`].
 ///
 /// # Errors
 ///
-/// `BadModel` where it is not such a network.
+/// `BadModel` if it is not such a network.
 pub fn anime_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, AnimeConfig)> {
     let first = format!("{}.weight", down(0));
     let trained = file.shape(&format!("{TRAINED}{first}")).is_some();
@@ -74,12 +74,12 @@ pub fn anime_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, AnimeConfi
     Ok((weights, config))
 }
 
-/// Writes the network for an image of `h` x `w` pixels in -1..1, both a multiple of its [step](AnimeConfig::step); gives
+/// Builds the network for an image of `h` x `w` pixels in -1..1, both a multiple of its [step](AnimeConfig::step); gives
 /// for each pixel from -1, a line, to 1, paper.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn anime_program(config: &AnimeConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("anime lines");
     let b = &mut builder;
@@ -97,7 +97,7 @@ pub fn anime_program(config: &AnimeConfig, h: usize, w: usize) -> Result<Program
         passed.push(x);
     }
     for (level, &skip) in passed.iter().enumerate().rev() {
-        // What was seen on the way down stands before what comes up.
+        // Features of the down blocks precede those of the up blocks.
         x = if level + 1 < levels { b.concat(skip, x) } else { x };
         x = b.activate(x, Activation::Relu);
         let channels = if level == 0 { 1 } else { config.channels[level - 1] };
@@ -130,7 +130,7 @@ fn up(level: usize, levels: usize) -> String {
     format!("{}.{}", block(level), if level == 0 || level + 1 == levels { 3 } else { 5 })
 }
 
-/// Normalises each channel by itself.
+/// Normalizes each channel separately.
 fn norm(b: &mut ProgramBuilder, name: &str, x: ValueId) -> ValueId {
     let channels = b.shape(x).c;
     b.group_norm(&Derived::unlearned(name), x, channels, NORM_EPS)

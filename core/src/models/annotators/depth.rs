@@ -12,12 +12,12 @@ use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, Valu
 pub const PATCH: usize = 14;
 /// Width of a head of attention; a network narrower than that has one.
 const HEAD: usize = 64;
-/// Added to the variance in every layer norm.
+/// The epsilon added to the variance in every layer norm.
 const NORM_EPS: f32 = 1e-6;
-/// Most layers that are believed; the largest published network has 40.
+/// Maximum number of layers; the largest published network has 40.
 const MOST_LAYERS: usize = 64;
 
-/// What a file's network looks like.
+/// The sizes of the network in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DepthConfig {
     /// Channels of a token.
@@ -37,11 +37,11 @@ pub struct DepthConfig {
 }
 
 impl DepthConfig {
-    /// Reads it off the shapes of the weights.
+    /// Determines the sizes from the shapes of the weights.
     ///
     /// # Errors
     ///
-    /// `BadModel` where they are not those of such a network.
+    /// `BadModel` if they are not those of such a network.
     pub fn of(weights: &dyn WeightSource) -> Result<Self> {
         let bad = |text: String| Error::new(ErrorKind::BadModel, text);
         let hugging_face = weights.shape("backbone.embeddings.patch_embeddings.projection.weight").is_some();
@@ -80,12 +80,12 @@ impl DepthConfig {
     }
 }
 
-/// Writes the network for an image of `rows` x `columns` patches, normalised as ImageNet is; gives for each pixel how near
+/// Builds the network for an image of `rows` x `columns` patches, normalised as ImageNet is; outputs for each pixel how near
 /// it is.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn depth_program(config: &DepthConfig, rows: usize, columns: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("depth");
     let b = &mut builder;

@@ -10,7 +10,7 @@ use crate::net::{Program, WeightSource};
 /// The last part of the names of norms that are not learned.
 const UNLEARNED: &str = "unlearned";
 
-/// Makes the numbers of a weight of the given shape out of what a file has.
+/// Computes a weight of the given shape from the tensors of a file.
 type Rule = Box<dyn Fn(&dyn WeightSource, &[usize]) -> Result<Vec<f32>> + Send + Sync>;
 
 /// Weights of a file, some of them in another form. A weight is derived when it is read.
@@ -25,7 +25,7 @@ impl Derived {
         Self { base, rules: HashMap::new() }
     }
 
-    /// Returns what `make` makes under `name`.
+    /// Adds the weight `name` with the value of `make`.
     pub fn rule(
         &mut self,
         name: impl Into<String>,
@@ -34,7 +34,7 @@ impl Derived {
         self.rules.insert(name.into(), Box::new(make));
     }
 
-    /// Gives the weight that the file calls `other` under `name`.
+    /// Renames the weight `other` of the file to `name`.
     pub fn rename(&mut self, name: impl Into<String>, other: impl Into<String>) {
         let other = other.into();
         self.rule(name, move |file, shape| file.read(&other, shape));
@@ -57,7 +57,7 @@ impl Derived {
         }
     }
 
-    /// Gives the same number everywhere under `name`.
+    /// Adds a weight `name` that is filled with one value.
     pub fn constant(&mut self, name: impl Into<String>, number: f32) {
         self.rule(name, move |_, shape| Ok(vec![number; shape.iter().product()]));
     }
@@ -98,7 +98,7 @@ pub(super) fn unfolded(numbers: &[f32], [c_in, c_out, side]: [usize; 3]) -> Vec<
 ///
 /// # Errors
 ///
-/// `BadModel` where there is no such weight.
+/// `BadModel` if there is no such weight.
 pub(super) fn dimensions<const N: usize>(weights: &dyn WeightSource, name: &str) -> Result<[usize; N]> {
     let bad = |text: String| Error::new(ErrorKind::BadModel, text);
     let shape = weights.shape(name).ok_or_else(|| bad(format!("tensor {name:?}: missing")))?;

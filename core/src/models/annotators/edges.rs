@@ -6,11 +6,11 @@ use crate::net::{Activation, Program, ProgramBuilder, Rate, Shape, ValueId, Weig
 /// Largest number of a pixel in the pictures that both were trained on.
 const BYTE: f32 = 255.0;
 
-/// Writes TIN's two stages for an image of `h` x `w` pixels in 0..1; gives the logit of an edge for each pixel.
+/// Builds TIN's two stages for an image of `h` x `w` pixels in 0..1; outputs the logit of an edge for each pixel.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn tin_program(h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("edges");
     let b = &mut builder;
@@ -26,7 +26,7 @@ pub fn tin_program(h: usize, w: usize) -> Result<Program> {
     builder.finish()
 }
 
-/// Two convolutions, each seen by an [`enrichment`]; gives the score of both, and the second convolution.
+/// Two convolutions, each seen by an [`enrichment`]; outputs the score of both, and the second convolution.
 fn tin_stage(b: &mut ProgramBuilder, mut x: ValueId, stage: usize, channels: usize) -> (ValueId, ValueId) {
     let mut sum: Option<ValueId> = None;
     for layer in [1, 2] {
@@ -60,12 +60,12 @@ fn relu3x3(b: &mut ProgramBuilder, name: &str, x: ValueId, channels: usize) -> V
 /// Convolutions of HED's five blocks.
 const HED_CONVOLUTIONS: [usize; 5] = [2, 2, 3, 3, 3];
 
-/// Writes HED for an image of `h` x `w` pixels in 0..255 less [`hed_mean`]; gives the mean logit of its five blocks for
+/// Builds HED for an image of `h` x `w` pixels in 0..255 less [`hed_mean`]; outputs the mean logit of its five blocks for
 /// each pixel. `channels` are those of the blocks: 64, 128, 256, 512 and 512 in the published network.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn hed_program(channels: [usize; 5], h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("hed");
     let b = &mut builder;
@@ -93,7 +93,7 @@ pub fn hed_program(channels: [usize; 5], h: usize, w: usize) -> Result<Program> 
 ///
 /// # Errors
 ///
-/// `BadModel` where a file does not have them.
+/// `BadModel` if a file does not have them.
 pub fn hed_mean(weights: &dyn WeightSource) -> Result<([f32; 3], [usize; 5])> {
     let norm = weights.read("norm", &[1, 3, 1, 1])?;
     let mut channels = [0; 5];

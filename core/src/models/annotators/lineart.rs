@@ -6,19 +6,19 @@ use super::derived::{Derived, dimensions};
 use crate::error::Result;
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, WeightSource};
 
-/// Added to the variance in every norm.
+/// The epsilon added to the variance in every norm.
 const NORM_EPS: f32 = 1e-5;
 /// Residual blocks in the middle.
 const BLOCKS: usize = 3;
 /// Names of the two convolutions that enlarge.
 const ENLARGING: [&str; 2] = ["model3.0", "model3.3"];
 
-/// Writes the network for an image of `h` x `w` pixels in 0..1, both a multiple of 4 and at least 8; gives the logit of
+/// Builds the network for an image of `h` x `w` pixels in 0..1, both a multiple of 4 and at least 8; outputs the logit of
 /// paper for each pixel. `channels` are those of the outermost layers, 64 in the published network.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn lineart_program(channels: usize, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("lineart");
     let b = &mut builder;
@@ -56,7 +56,7 @@ fn mirrored(b: &mut ProgramBuilder, name: &str, x: ValueId, channels: usize, ker
     b.conv2d(name, x, channels, kernel, 1, Padding::all(0), false, true)
 }
 
-/// Normalises each channel by itself; scale and shift are [not learned](lineart_weights).
+/// Normalizes each channel separately; scale and shift are [not learned](lineart_weights).
 fn norm(b: &mut ProgramBuilder, x: ValueId, relu: bool) -> ValueId {
     let channels = b.shape(x).c;
     let name = unlearned(channels);
@@ -73,7 +73,7 @@ fn unlearned(channels: usize) -> String {
 ///
 /// # Errors
 ///
-/// `BadModel` where it has no first layer of that network.
+/// `BadModel` if it has no first layer of that network.
 pub fn lineart_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, usize)> {
     let [channels, ..] = dimensions::<4>(&*file, "model0.1.weight")?;
     let mut weights = Derived::new(file);

@@ -16,12 +16,12 @@ const PYRAMID: [(usize, usize, usize); 3] = [(3, 64, 32), (2, 32, 24), (1, 24, 2
 /// Channels inside a head.
 const HEAD: usize = 96;
 
-/// Writes the network for a picture in 0..1. Its outputs, over the grid: the logit of a person's middle, the logits of
+/// Builds the network for a picture in 0..1. Its outputs, over the grid: the logit of a person's middle, the logits of
 /// joints, where joints are from a person's middle (line, column each), and where they are from a place of the grid.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn movenet_program() -> Result<Program> {
     let mut builder = ProgramBuilder::new("pose");
     let b = &mut builder;

@@ -19,14 +19,14 @@ pub const RADIUS: usize = 3;
 pub const WINDOW: usize = 2 * RADIUS + 1;
 /// The number of correlation values of a position.
 pub const LIKENESS: usize = LEVELS * WINDOW * WINDOW;
-/// Added to the variance in every norm.
+/// The epsilon added to the variance in every norm.
 const NORM_EPS: f32 = 1e-5;
 /// Channels of a flow: rightwards and downwards.
 const FLOW: usize = 2;
 /// The part of a recurrent unit's names that all of them share.
 const UNIT: &str = "update_block.recurrent_block.convgru1";
 
-/// What a file's network looks like.
+/// The sizes of the network in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RaftConfig {
     /// Channels of the layers that see features; of a place in the end.
@@ -46,11 +46,11 @@ pub struct RaftConfig {
 }
 
 impl RaftConfig {
-    /// Reads it off the shapes of the weights.
+    /// Determines the sizes from the shapes of the weights.
     ///
     /// # Errors
     ///
-    /// `BadModel` where they are not those of such a network.
+    /// `BadModel` if they are not those of such a network.
     pub fn of(weights: &dyn WeightSource) -> Result<Self> {
         let bad = |text: String| Error::new(ErrorKind::BadModel, text);
         let sides = |name: &str| dimensions::<4>(weights, &format!("{name}.weight"));
@@ -91,12 +91,12 @@ impl RaftConfig {
     }
 }
 
-/// Writes what sees the features of an image of `h` x `w` pixels in -1..1, both a multiple of [`STEP`]; gives those of each
+/// Builds the feature encoder for an image of `h` x `w` pixels in -1..1, both a multiple of [`STEP`]; outputs those of each
 /// place.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn raft_features_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow features");
     let b = &mut builder;
@@ -106,11 +106,11 @@ pub fn raft_features_program(config: &RaftConfig, h: usize, w: usize) -> Result<
     builder.finish()
 }
 
-/// Writes what sees the surroundings in such an image: what is remembered at first, and what every round is given.
+/// Builds what sees the surroundings in such an image: what is remembered at first, and what every round is given.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn raft_context_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow context");
     let b = &mut builder;
@@ -125,12 +125,12 @@ pub fn raft_context_program(config: &RaftConfig, h: usize, w: usize) -> Result<P
     builder.finish()
 }
 
-/// Writes the first part of a round for `h` x `w` places. Takes what is remembered, the context, likeness and flow; gives
+/// Builds the first part of a round for `h` x `w` places. Takes what is remembered, the context, likeness and flow; gives
 /// the gates before their sigmoid, the one for what is new before the one for what was, and what the second part is given.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn raft_motion_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow motion");
     let b = &mut builder;
@@ -155,12 +155,12 @@ pub fn raft_motion_program(config: &RaftConfig, h: usize, w: usize) -> Result<Pr
     builder.finish()
 }
 
-/// Writes the second part of a round for `h` x `w` places: out of what of the past passed its gate, and of what the first
+/// Builds the second part of a round for `h` x `w` places: out of what of the past passed its gate, and of what the first
 /// part gives, what may be remembered.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn raft_candidate_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow candidate");
     let b = &mut builder;
@@ -173,11 +173,11 @@ pub fn raft_candidate_program(config: &RaftConfig, h: usize, w: usize) -> Result
     builder.finish()
 }
 
-/// Writes the last part of a round for `h` x `w` places: what is remembered becomes what the flow is moved on by.
+/// Builds the last part of a round for `h` x `w` places: what is remembered becomes what the flow is moved on by.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn raft_head_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow head");
     let b = &mut builder;
@@ -194,7 +194,7 @@ pub fn raft_head_program(config: &RaftConfig, h: usize, w: usize) -> Result<Prog
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn raft_weights(file: Arc<dyn WeightSource>, config: &RaftConfig) -> Result<Derived> {
     let mut weights = Derived::new(file);
     weights.unlearned_norms(&raft_features_program(config, STEP, STEP)?);

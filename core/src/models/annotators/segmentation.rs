@@ -5,7 +5,7 @@ use super::super::layers::mean;
 use crate::error::Result;
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
-/// What the network was trained to look at.
+/// The kind of pictures that the network was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum View {
     /// Any picture.
@@ -47,16 +47,16 @@ const BLOCKS: [Block; 8] = [
 ];
 /// From this block on activations are smooth.
 const SMOOTH: usize = 3;
-/// Blocks after which the size is halved, so that what they make is seen on the way back.
+/// Blocks after which the size is halved, whose outputs the decoder uses.
 const SEEN: [usize; 2] = [0, 2];
-/// Channels before the way back.
+/// Channels before the decoder.
 const TOP: usize = 128;
 
-/// Writes the network for a picture in 0..1; gives for each pixel the logit of a person.
+/// Builds the network for a picture in 0..1; outputs for each pixel the logit of a person.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn segmentation_program(view: View) -> Result<Program> {
     let (h, w) = view.size();
     let mut builder = ProgramBuilder::new("segmentation");

@@ -4,16 +4,16 @@ use super::derived::dimensions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, WeightSource};
 
-/// How much of each residual counts.
+/// The factor of each residual.
 const RESIDUAL: f32 = 0.2;
-/// What stays of numbers below zero.
+/// The factor of negative values.
 const SLOPE: f32 = 0.2;
-/// Most blocks that are believed; the published network has 23.
+/// Maximum number of blocks; the published network has 23.
 const MOST_BLOCKS: usize = 64;
 /// Channels of the picture: three colours of each two by two pixels.
 const FOLDED: usize = 12;
 
-/// What a file's network looks like.
+/// The sizes of the network in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpscalerConfig {
     /// Channels between blocks: 64 in the published network.
@@ -25,11 +25,11 @@ pub struct UpscalerConfig {
 }
 
 impl UpscalerConfig {
-    /// Reads it off the shapes of the weights.
+    /// Determines the sizes from the shapes of the weights.
     ///
     /// # Errors
     ///
-    /// `BadModel` where they are not those of such a network, `Unsupported` for one that enlarges another number of times.
+    /// `BadModel` if they are not those of such a network, `Unsupported` for one that enlarges another number of times.
     pub fn of(weights: &dyn WeightSource) -> Result<Self> {
         let [channels, folded, ..] = dimensions::<4>(weights, "conv_first.weight")?;
         if folded != FOLDED {
@@ -45,12 +45,12 @@ impl UpscalerConfig {
     }
 }
 
-/// Writes the network for a picture of twice `h` x `w` pixels in 0..1, each two by two of them folded into the channels
+/// Builds the network for a picture of twice `h` x `w` pixels in 0..1, each two by two of them folded into the channels
 /// of one (all of a colour side by side); gives the picture twice as large.
 ///
 /// # Errors
 ///
-/// `BadModel` where its shapes do not fit.
+/// `BadModel` if its shapes are inconsistent.
 pub fn upscaler_program(config: UpscalerConfig, h: usize, w: usize) -> Result<Program> {
     let UpscalerConfig { channels, growth, blocks } = config;
     let mut builder = ProgramBuilder::new("upscaler");

@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::{MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
 use crate::error::Result;
 
-/// What a tiny autoencoder looks like.
+/// The config of a tiny autoencoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TinyAutoencoderConfig {
     /// Channels of a latent.
@@ -15,13 +15,13 @@ pub struct TinyAutoencoderConfig {
     pub encoder: Vec<(usize, usize)>,
     /// The same of the decoder, coarsest first; each but the last doubles.
     pub decoder: Vec<(usize, usize)>,
-    /// By what the encoder's latents are multiplied.
+    /// The factor of the encoder's latents.
     pub scaling_factor: f32,
-    /// What is taken from the encoder's latents before that.
+    /// The shift that is subtracted from the encoder's latents before that.
     pub shift_factor: f32,
 }
 
-/// What a full autoencoder looks like.
+/// The config of a full autoencoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutoencoderKlConfig {
     /// Channels of a latent.
@@ -36,11 +36,11 @@ pub struct AutoencoderKlConfig {
     pub mid_attention: bool,
     /// Whether a 1x1 convolution follows the encoder.
     pub quant_conv: bool,
-    /// Whether a 1x1 convolution stands before the decoder.
+    /// Whether a 1x1 convolution precedes the decoder.
     pub post_quant_conv: bool,
-    /// By what the encoder's latents are multiplied.
+    /// The factor of the encoder's latents.
     pub scaling_factor: f32,
-    /// What is taken from the encoder's latents before that.
+    /// The shift that is subtracted from the encoder's latents before that.
     pub shift_factor: f32,
 }
 
@@ -61,8 +61,8 @@ impl TinyAutoencoderConfig {
     ///
     /// # Errors
     ///
-    /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for an option that is not
-    /// built here.
+    /// `BadModel` for an invalid config, or a value out of range; `Unsupported` for an option that is not
+    /// supported.
     pub fn from_json(text: &str) -> Result<Self> {
         let reader = Reader::new("tiny autoencoder", text)?;
         pictures_only(&reader)?;
@@ -97,8 +97,8 @@ impl AutoencoderKlConfig {
     ///
     /// # Errors
     ///
-    /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for an option that is not
-    /// built here.
+    /// `BadModel` for an invalid config, or a value out of range; `Unsupported` for an option that is not
+    /// supported.
     pub fn from_json(text: &str) -> Result<Self> {
         let reader = Reader::new("autoencoder", text)?;
         pictures_only(&reader)?;

@@ -7,10 +7,10 @@ use super::{MAX_LAYERS, MAX_WIDTH};
 use crate::error::Result;
 use crate::net::Activation;
 
-/// What a CLIP text encoder looks like.
+/// The config of a CLIP text encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipTextConfig {
-    /// Words it knows.
+    /// Size of the vocabulary.
     pub vocab_size: usize,
     /// Channels of a token.
     pub hidden_size: usize,
@@ -22,9 +22,9 @@ pub struct ClipTextConfig {
     pub heads: usize,
     /// Longest text in tokens.
     pub max_tokens: usize,
-    /// Between the feed-forward layers.
+    /// The activation between the feed-forward layers.
     pub activation: Activation,
-    /// Added to the variance in the layer norms.
+    /// The epsilon added to the variance in the layer norms.
     pub layer_norm_eps: f32,
     /// The token that ends a text. 2 in old files, where it means "the largest id".
     pub eos_token_id: u32,
@@ -40,8 +40,8 @@ impl ClipTextConfig {
     ///
     /// # Errors
     ///
-    /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for an option that is not
-    /// built here.
+    /// `BadModel` for an invalid config, or a value out of range; `Unsupported` for an option that is not
+    /// supported.
     pub fn from_json(text: &str) -> Result<Self> {
         let reader = Reader::new("text encoder", text)?;
         reader.only("model_type", &[json!("clip_text_model")])?;
@@ -73,7 +73,7 @@ impl ClipTextConfig {
         })
     }
 
-    /// Returns the position in `ids` whose state stands for the whole text: the first end token, or, where the config
+    /// Returns the position in `ids` whose state represents the whole text: the first end token, or, if the config
     /// has the old `eos_token_id` 2, the first of the largest id.
     pub fn eos_index(&self, ids: &[u32]) -> usize {
         const OLD: u32 = 2;
@@ -82,7 +82,7 @@ impl ClipTextConfig {
     }
 }
 
-/// Between the feed-forward layers of a CLIP encoder.
+/// The activation between the feed-forward layers of a CLIP encoder.
 pub(super) fn activation(reader: &Reader) -> Result<Activation> {
     match reader.value("hidden_act").map(Value::as_str) {
         None | Some(Some("quick_gelu")) => Ok(Activation::QuickGelu),

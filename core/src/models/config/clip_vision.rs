@@ -8,7 +8,7 @@ use super::{MAX_LAYERS, MAX_WIDTH};
 use crate::error::Result;
 use crate::net::Activation;
 
-/// What a CLIP image encoder looks like.
+/// The config of a CLIP image encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipVisionConfig {
     /// Channels of a token.
@@ -23,29 +23,29 @@ pub struct ClipVisionConfig {
     pub image_size: usize,
     /// Side of the square that becomes one token, in pixels.
     pub patch_size: usize,
-    /// Between the feed-forward layers.
+    /// The activation between the feed-forward layers.
     pub activation: Activation,
-    /// Added to the variance in the layer norms.
+    /// The epsilon added to the variance in the layer norms.
     pub layer_norm_eps: f32,
-    /// Width of the vector that stands for the whole picture.
+    /// Width of the vector that represents the whole picture.
     pub projection_dim: usize,
 }
 
 /// Largest picture; published encoders take up to 448.
 const MAX_SIDE: usize = 1024;
-/// Most patches of a picture.
+/// Maximum number of patches of a picture.
 const MAX_PATCHES: usize = 4096;
 
 impl ClipVisionConfig {
-    /// Numbers of a pixel.
+    /// Channels of a pixel.
     pub const CHANNELS: usize = 3;
 
     /// Reads an image encoder's `config.json`.
     ///
     /// # Errors
     ///
-    /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for an option that is not
-    /// built here.
+    /// `BadModel` for an invalid config, or a value out of range; `Unsupported` for an option that is not
+    /// supported.
     pub fn from_json(text: &str) -> Result<Self> {
         const CLASS: &str = "CLIPVisionModelWithProjection";
         let reader = Reader::new("image encoder", text)?;
@@ -85,7 +85,7 @@ impl ClipVisionConfig {
         1 + side * side
     }
 
-    /// Numbers of a patch.
+    /// Elements of a patch.
     pub fn patch_len(&self) -> usize {
         self.patch_size * self.patch_size * Self::CHANNELS
     }

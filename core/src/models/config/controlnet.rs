@@ -7,18 +7,18 @@ use super::{BlockConfig, MAX_BLOCKS, MAX_CHANNELS, UnetConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::WeightSource;
 
-/// What a ControlNet looks like: the first half of a UNet, and what brings a control image to its size.
+/// The config of a ControlNet: the first half of a UNet, and what brings a control image to its size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlNetModelConfig {
     /// The half that it shares with the UNet it was copied from; without a way up.
     pub half: UnetConfig,
-    /// Channels of the control image, where the file says: 3, or 6 for a pair of images.
+    /// Channels of the control image, if the file has the value: 3, or 6 for a pair of images.
     pub conditioning_channels: Option<usize>,
     /// Channels of the layers that shrink the control image; each but the first halves its sides.
     pub embedding_channels: Vec<usize>,
 }
 
-/// Channels of a control image, where neither file nor user says.
+/// Default number of channels of a control image.
 const CONDITIONING_CHANNELS: usize = 3;
 const EMBEDDING_CHANNELS: [usize; 4] = [16, 32, 96, 256];
 
@@ -27,7 +27,7 @@ impl ControlNetModelConfig {
     ///
     /// # Errors
     ///
-    /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for another class or an option
+    /// `BadModel` for an invalid config, or a value out of range; `Unsupported` for another class or an option
     /// that is not built here.
     pub fn from_json(text: &str) -> Result<Self> {
         let reader = Reader::new("ControlNet", text)?;
@@ -46,12 +46,12 @@ impl ControlNetModelConfig {
         })
     }
 
-    /// Determines the config of a ControlNet that has none, from the shapes of its tensors: the half of `unet` that it must be a
-    /// copy of to be of any use, and what is its own.
+    /// Determines the config of a ControlNet without one, from the shapes of its tensors: it must be a copy of the first half
+    /// of `unet`; its own layers are measured.
     ///
     /// # Errors
     ///
-    /// `BadModel` where the tensors are no ControlNet's.
+    /// `BadModel` if the tensors are no ControlNet's.
     pub fn of_weights(unet: &UnetConfig, weights: &dyn WeightSource) -> Result<Self> {
         let shape = |layer: &str| match weights.shape(&format!("controlnet_cond_embedding.{layer}.weight")).as_deref() {
             Some(&[c_out, c_in, ..]) => Some((c_out, c_in)),
@@ -83,7 +83,7 @@ impl ControlNetModelConfig {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where file and `given` differ, naming both.
+    /// `InvalidArgument` if file and `given` differ, naming both.
     pub fn channels(&self, given: Option<usize>) -> Result<usize> {
         match (self.conditioning_channels, given) {
             (Some(own), Some(given)) if own != given => {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_as_in_the_first_published_networks() {
+    fn defaults_match_the_first_published_networks() {
         let config = config(SD15);
         assert_eq!((config.scale(), config.half.down.len(), config.half.up.len()), (8, 4, 0));
         assert_eq!(config.channels(None).unwrap(), 3);

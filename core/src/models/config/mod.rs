@@ -16,13 +16,13 @@ pub use clip_vision::ClipVisionConfig;
 pub use controlnet::ControlNetModelConfig;
 pub use unet::{AddedConfig, AttentionConfig, BlockConfig, TimeConfig, UnetConfig};
 
-/// Most channels a layer may have; published UNets stay below 2,048.
+/// Maximum number of channels a layer may have; published UNets stay below 2,048.
 const MAX_CHANNELS: usize = 8192;
-/// Most resolutions a network may have.
+/// Maximum number of resolutions a network may have.
 const MAX_BLOCKS: usize = 8;
-/// Most resnets or residual blocks of one resolution.
+/// Maximum number of resnets or residual blocks of one resolution.
 const MAX_RESNETS: usize = 16;
-/// Most layers of a transformer; published ones have up to 32.
+/// Maximum number of layers of a transformer; published ones have up to 32.
 const MAX_LAYERS: usize = 64;
 /// Widest text or vector a network may be conditioned on.
 const MAX_WIDTH: usize = 16384;

@@ -30,7 +30,7 @@ impl Reader {
         self.fields.get(field).filter(|value| !value.is_null())
     }
 
-    /// Returns true if `field` is there, be it `null`.
+    /// Returns true if `field` is present, including `null`.
     pub(super) fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
     }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn non_objects_are_rejected() {
         for text in ["", "[1]", "{\"a\": 1", "3"] {
             assert_eq!(Reader::new("test", text).unwrap_err().kind(), ErrorKind::BadModel, "{text}");
         }

@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::{MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS, MAX_WIDTH};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a UNet looks like.
+/// The config of a UNet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnetConfig {
     /// Channels of the sample: 4 unless it was trained to paint into holes.
@@ -21,7 +21,7 @@ pub struct UnetConfig {
     pub conv_out_kernel: usize,
     /// Blocks from the finest resolution to the coarsest; all but the last halve the resolution.
     pub down: Vec<BlockConfig>,
-    /// The block at the coarsest resolution, if there is one; its attention stands between its resnets.
+    /// The block at the coarsest resolution, if there is one; its attention is between its resnets.
     pub mid: Option<BlockConfig>,
     /// Blocks from the coarsest resolution to the finest; all but the last double the resolution. A ControlNet has none.
     pub up: Vec<BlockConfig>,
@@ -29,7 +29,7 @@ pub struct UnetConfig {
     pub downsample_padding: usize,
     /// Groups of the group norms; divides every block's channels.
     pub norm_groups: usize,
-    /// Added to the variance in the group norms outside transformers.
+    /// The epsilon added to the variance in the group norms outside transformers.
     pub norm_eps: f32,
     /// Whether transformers are entered and left by linear layers, not by 1x1 convolutions.
     pub linear_projection: bool,
@@ -101,8 +101,8 @@ impl UnetConfig {
     ///
     /// # Errors
     ///
-    /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for an option that is not
-    /// built here.
+    /// `BadModel` for an invalid config, or a value out of range; `Unsupported` for an option that is not
+    /// supported.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::read(&Reader::new("UNet", text)?, true)
     }
@@ -145,7 +145,7 @@ impl UnetConfig {
         })
     }
 
-    /// By how much the network shrinks the latent on the way in; a latent's sides are multiples of it.
+    /// Returns the factor by which the network reduces the latent; a latent's sides are multiples of it.
     pub fn latent_multiple(&self) -> usize {
         1 << (self.down.len() - 1)
     }
@@ -219,7 +219,7 @@ fn added(reader: &Reader) -> Result<AddedConfig> {
 
 type Blocks = (Vec<BlockConfig>, Option<BlockConfig>, Vec<BlockConfig>);
 
-/// Returns the blocks on the way down, in the middle and, if there is one, on the way up.
+/// Returns the blocks in the down blocks, in the middle and, if there is one, in the up blocks.
 fn blocks(reader: &Reader, channels: &[usize], way_up: bool) -> Result<Blocks> {
     let count = channels.len();
     let resnets = reader.sizes("layers_per_block", 2, count, 1..=MAX_RESNETS)?;
@@ -289,7 +289,7 @@ fn has_attention(
     Ok(names.iter().map(|&name| name == with).collect())
 }
 
-/// How many layers the transformers have: by block and resnet on the way down, in the middle, and on the way up.
+/// How many layers the transformers have: by block and resnet in the down blocks, in the middle, and in the up blocks.
 struct TransformerLayers {
     down: Vec<Vec<usize>>,
     mid: usize,

@@ -38,7 +38,7 @@ pub(super) struct Resampler {
     pub(super) inner: usize,
 }
 
-/// What an IP-Adapter looks like.
+/// The sizes of an IP-Adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdapterConfig {
     /// What it reads of an image.
@@ -58,13 +58,13 @@ pub struct AdapterConfig {
 const LATENTS: &str = "image_proj.latents";
 /// Width of a resampler's heads.
 const HEAD: usize = 64;
-/// Most tokens of an image; published adapters have up to 257.
+/// Maximum number of tokens of an image; published adapters have up to 257.
 const MAX_TOKENS: usize = 1024;
-/// Most layers of a resampler.
+/// Maximum number of layers of a resampler.
 const MAX_DEPTH: usize = 64;
 
 impl AdapterConfig {
-    /// Reads what an adapter is out of the names and shapes of its tensors.
+    /// Determines the kind and the sizes of an adapter from the names and shapes of its tensors.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl AdapterConfig {
     ///
     /// # Errors
     ///
-    /// `BadModel` where the adapter was made for another UNet, naming what differs.
+    /// `BadModel` if the adapter was made for another UNet, naming what differs.
     pub fn fit(&self, unet: &UnetConfig) -> Result<Vec<usize>> {
         let bad = |text: String| Err(Error::new(ErrorKind::BadModel, text));
         if self.text_dim != unet.text_dim {
@@ -221,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn the_published_kinds_are_told_by_their_tensors() {
+    fn published_adapters_are_recognized_by_their_tensors() {
         let sd15 = unet("sd15");
         let regular = tensors(&sd15, &[("proj.weight", &[4 * 768, 1024]), ("norm.weight", &[768])]);
         let config = read(&regular).unwrap();
         assert_eq!((config.kind, config.tokens, config.feature_dim), (AdapterKind::Regular, 4, 1024));
         let numbers = config.fit(&sd15).unwrap();
-        // The middle comes last in the file, and before the way up in the program.
+        // The middle comes last in the file, and before the up half in the program.
         assert_eq!(numbers, [1, 3, 5, 7, 9, 11, 31, 13, 15, 17, 19, 21, 23, 25, 27, 29]);
 
         let face = tensors(
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_adapter_or_another_models_is_refused_by_name() {
+    fn incompatible_adapters_are_rejected_by_name() {
         let sd15 = unet("sd15");
         let regular: [(&str, &[usize]); 2] = [("proj.weight", &[4 * 768, 1024]), ("norm.weight", &[768])];
         let refused = |image_proj: &[(&str, &[usize])], part: &str| {

@@ -4,12 +4,12 @@ use super::checkpoint::{AdapterConfig, Projection, Resampler};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
-/// Added to the variance in the layer norms.
+/// The epsilon added to the variance in the layer norms.
 const EPS: f32 = 1e-5;
-/// Most features of an image.
+/// Maximum number of features of an image.
 const MAX_FEATURES: usize = 4097;
 
-/// Writes the network that turns the features of one image into tokens.
+/// Builds the network that turns the features of one image into tokens.
 ///
 /// Inputs, at frame rate: `features`, `[1, count, 1, feature_dim]`, and for [`AdapterKind::Plus`](super::AdapterKind::Plus)
 /// `latents`, the tensor `image_proj.latents`, `[1, tokens, 1, width]`. Output: `tokens`, `tokens * text_dim` numbers,
@@ -17,7 +17,7 @@ const MAX_FEATURES: usize = 4097;
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a number of features that the adapter does not read; `BadModel` for a config that does not fit.
+/// `InvalidArgument` for a number of features that the adapter does not read; `BadModel` for an inconsistent config.
 pub fn tokens_program(config: &AdapterConfig, count: usize) -> Result<Program> {
     let resampler = match config.projection {
         Projection::Resampler(resampler) => Some(resampler),
@@ -74,7 +74,7 @@ fn resample(
     let x = b.linear("proj_in", features, sizes.width, true);
     for i in 0..sizes.depth {
         b.scope(format!("layers.{i}"), |b| {
-            let seen = b.scope("0", |b| look(b, sizes, x, latents));
+            let seen = b.scope("0", |b| attend(b, sizes, x, latents));
             latents = b.add(seen, latents);
             let h = b.layer_norm("1.0", latents, EPS);
             let h = b.linear("1.1", h, sizes.width * 4, false);
@@ -88,7 +88,7 @@ fn resample(
 }
 
 /// Attention of `latents` over `x` and `latents` themselves.
-fn look(b: &mut ProgramBuilder, sizes: Resampler, x: ValueId, latents: ValueId) -> ValueId {
+fn attend(b: &mut ProgramBuilder, sizes: Resampler, x: ValueId, latents: ValueId) -> ValueId {
     let x = b.layer_norm("norm1", x, EPS);
     let latents = b.layer_norm("norm2", latents, EPS);
     let q = b.linear("to_q", latents, sizes.inner, false);
@@ -103,13 +103,13 @@ fn look(b: &mut ProgramBuilder, sizes: Resampler, x: ValueId, latents: ValueId) 
     b.linear("to_out", seen, sizes.width, false)
 }
 
-/// Writes the network that makes keys and values of an image's tokens: input `tokens`, `[1, tokens, 1, text_dim]`, at frame
+/// Builds the network that makes keys and values of an image's tokens: input `tokens`, `[1, tokens, 1, text_dim]`, at frame
 /// rate; outputs the keys and then the values with each of `numbers` in turn (see [`AdapterConfig::fit`]),
 /// `[1, tokens, 1, channels]`.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a number that the adapter does not have, or none; `BadModel` for a config that does not fit.
+/// `InvalidArgument` for a number that the adapter does not have, or none; `BadModel` for an inconsistent config.
 pub fn keys_program(config: &AdapterConfig, numbers: &[usize]) -> Result<Program> {
     let refuse = |text: String| Error::new(ErrorKind::InvalidArgument, text);
     if numbers.is_empty() {

@@ -6,11 +6,11 @@ use crate::models::config::BlockConfig;
 /// A block of a UNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// On the way down, from the finest resolution on.
+    /// On the down half, from the finest resolution on.
     Down(usize),
     /// In the middle.
     Mid,
-    /// On the way up, from the coarsest resolution on.
+    /// On the up half, from the coarsest resolution on.
     Up(usize),
 }
 

@@ -102,9 +102,9 @@ pub fn stage_weight(kind: WeightType, stage: usize, stages: usize) -> f32 {
 /// The blocks that the parts lie in.
 struct Parts {
     family: ModelFamily,
-    /// The coarsest block that attends to the text on the way down.
+    /// The coarsest block that attends to the text in the down blocks.
     composition: Option<Place>,
-    /// The coarsest one on the way up.
+    /// The coarsest one in the up blocks.
     first_up: Option<Place>,
 }
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn no_type_switches_sdxl_off_and_style_is_its_first_block_on_the_way_up() {
+    fn no_weight_type_disables_sdxl_and_its_style_is_the_first_up_block() {
         let (family, sites) = sites("sdxl-turbo");
         let style = layer_weights(family, &sites, WeightType::StyleTransfer);
         let composition = layer_weights(family, &sites, WeightType::Composition);

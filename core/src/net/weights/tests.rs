@@ -69,7 +69,7 @@ fn serial(count: usize, piece: &(dyn Fn(usize) + Sync)) {
     (0..count).for_each(piece);
 }
 
-/// Asks for the form of each key, and says how many were read from the source.
+/// Requests the form of each key, and returns how many were read from the source.
 fn ask(shelf: &Shelf, version: u32, keys: &[&str]) -> (usize, Vec<String>) {
     let source = Arc::new(Counting::default());
     let weights = stored(source.clone(), shelf);
@@ -85,14 +85,14 @@ fn ask(shelf: &Shelf, version: u32, keys: &[&str]) -> (usize, Vec<String>) {
 }
 
 #[test]
-fn what_was_saved_is_not_read_from_the_source_again() {
+fn saved_forms_are_not_read_from_the_source_again() {
     let shelf = Shelf::default();
     assert_eq!(ask(&shelf, 1, &["a", "b"]), (2, vec!["nothing there".into(), "saved".into()]));
     assert_eq!(ask(&shelf, 1, &["b", "a"]), (0, vec![]));
 }
 
 #[test]
-fn another_layout_version_is_packed_anew() {
+fn another_layout_version_is_packed_again() {
     let shelf = Shelf::default();
     ask(&shelf, 1, &["a"]);
     assert_eq!(ask(&shelf, 2, &["a"]).0, 1);
@@ -107,7 +107,7 @@ fn a_new_form_joins_those_that_are_kept_even_if_nothing_asked_for_them() {
 }
 
 #[test]
-fn memories_that_do_not_fit_are_made_anew_and_saved() {
+fn mismatched_memories_are_packed_again_and_saved() {
     let shelf = Shelf::default();
     shelf.0.lock().unwrap().insert(layout(1), vec![("a#form".into(), vec![1, 2, 3])]);
     assert_eq!(ask(&shelf, 1, &["a"]), (1, vec!["saved".into()]));
@@ -134,12 +134,12 @@ fn form(weights: &Weights, names: &[&str]) -> Arc<Form> {
 }
 
 #[test]
-fn what_two_engines_make_of_the_same_weights_at_once_is_one_form() {
+fn concurrent_engines_share_one_packed_form() {
     let forms = Arc::new(Forms::new(Arc::<Counting>::default(), None));
     let (one, two) = (Weights::over(forms.clone()), Weights::over(forms));
     let mut inner = None;
     let make = || {
-        // As if another engine were quicker.
+        // Simulates another engine that is faster.
         inner = Some(form(&two, &["a"]));
         Ok(Form(vec![9]))
     };

@@ -95,7 +95,7 @@ fn build(pyramid: &mut Vec<Image>, resizer: &mut Resizer, image: &Image, colours
     }
 }
 
-/// A flow brought to another size, and as much longer or shorter.
+/// A flow resized, with its vectors scaled accordingly.
 pub(super) fn scaled(resizer: &mut Resizer, from: &Image, size: (usize, usize), to: &mut Image) {
     resizer.resize(Interpolation::Bilinear, from, size, to);
     let scale = [size.0 as f32 / from.width().max(1) as f32, size.1 as f32 / from.height().max(1) as f32];
@@ -107,7 +107,7 @@ pub(super) fn scaled(resizer: &mut Resizer, from: &Image, size: (usize, usize), 
 /// Returns the channels of `image` between pixels; outside of it, those of the nearest one.
 pub(super) fn sample<const N: usize>(image: &Image, x: f32, y: f32) -> [f32; N] {
     let (width, height) = (image.width(), image.height());
-    // What is not a number becomes 0.
+    // NaN becomes 0.
     let place = |x: f32, size: usize| x.max(0.0).min(size.saturating_sub(1) as f32);
     let (x, y) = (place(x, width), place(y, height));
     let (left, top) = (x as usize, y as usize);
@@ -176,7 +176,7 @@ fn average_line(pixels: &mut [[f32; TERMS]], line: &mut [[f32; TERMS]], first: u
     }
 }
 
-/// Makes the flow of each pixel what explains the changes around it best and is near the flow around it.
+/// Sets the flow of each pixel to the value that best explains the changes around it and is close to the flow around it.
 fn step(products: &Image, flow: &mut Image) {
     let flow = flow.pixels_mut().as_chunks_mut::<2>().0;
     for ([u, v], &[xx, xy, yy, xt, yt, around_u, around_v]) in

@@ -23,7 +23,7 @@ pub(super) trait FlowSource: Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// What kept it from working.
+    /// The error of the processor.
     fn flow(&mut self, previous: &Image, current: &Image, flow: &mut Image) -> Result<()>;
 
     /// Returns how often networks ran for it.
@@ -32,7 +32,7 @@ pub(super) trait FlowSource: Send + fmt::Debug {
     }
 }
 
-/// Starts processors that show flow: by a network where there is one.
+/// Starts processors that show flow: by a network if there is one.
 #[derive(Debug)]
 pub(super) struct FlowFactory {
     pub(super) raft: Option<Raft>,
@@ -69,7 +69,7 @@ impl TemporalNet {
         Self { source, settings, last: None, resizers, small, flow, shown, resized }
     }
 
-    /// What a frame without one before it becomes: itself, and no flow.
+    /// The output of the first frame: itself, and no flow.
     fn first(&self, input: &Image, output: &mut Image) {
         match self.settings.output_format {
             FlowOutput::Concat => {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_standing_picture_has_white_flow_and_so_has_no_strength() {
+    fn still_picture_and_zero_strength_have_white_flow() {
         for (strength, shift) in [(1.0, 0.0), (0.0, 2.0)] {
             let settings = serde_json::json!({"width": 64, "height": 48, "flow_strength": strength});
             let mut flow = processor(settings);

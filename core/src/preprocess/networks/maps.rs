@@ -15,9 +15,9 @@ use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::resize::{Interpolation, Resizer};
 use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
 
-/// The shorter side at which HED looks at most.
+/// Maximum shorter side of the input of HED.
 const HED_SIDE: usize = 512;
-/// The shorter side at which TIN looks at most: it was trained at 256, and its cost grows with the pixels.
+/// Maximum shorter side of the input of TIN: it was trained at 256, and its cost grows with the pixels.
 #[cfg(feature = "edges")]
 const TIN_SIDE: usize = 384;
 /// What ImageNet's pictures have on average, and by how much they differ.
@@ -34,12 +34,12 @@ pub(super) struct Maps {
     loaded: Arc<Loaded>,
     /// Width and height at which the network looks.
     size: (usize, usize),
-    /// What red, green and blue are multiplied by, and what is then added.
+    /// Factor and offset of red, green and blue.
     input: [[f32; 3]; 2],
     shown: Shown,
 }
 
-/// What a number becomes.
+/// Conversion of an output value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Shown {
     /// A logit: the more probable, the brighter.
@@ -207,7 +207,7 @@ impl Preprocessor for MapProcessor {
 impl Shown {
     /// Returns what [`Range`](Self::Range) multiplies numbers by and then adds.
     fn range(self, map: &[f32]) -> (f32, f32) {
-        /// What counts as no difference.
+        /// The tolerance.
         const LEAST: f32 = 1e-6;
         if self != Self::Range {
             return (1.0, 0.0);

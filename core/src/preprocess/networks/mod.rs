@@ -57,7 +57,7 @@ pub struct ModelNetworks {
     loaded: Mutex<HashMap<Key, Weak<dyn Factory>>>,
 }
 
-/// What a factory is made for.
+/// The options of a factory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     network: Network,
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_another_network_than_anime_are_refused_with_what_is_wrong() {
+    fn anime_lines_with_another_network_are_rejected_with_the_reason() {
         type Tensors<'a> = &'a [(&'a str, &'a [usize])];
         let first: (&str, &[usize]) = ("module.model.model.0.weight", &[2, 3, 4, 4]);
         let second: (&str, &[usize]) = ("module.model.model.1.model.1.weight", &[2, 2, 4, 4]);

@@ -13,7 +13,7 @@ use crate::preprocess::{Image, rgb};
 /// The classes that are no harm: drawing and neutral.
 const HARMLESS: [usize; 2] = [0, 2];
 
-/// Where a pixel of a scaled line comes from.
+/// The source of a pixel of a scaled line.
 type Place = (usize, f32);
 
 /// Scores pictures for safety.
@@ -35,11 +35,11 @@ impl NsfwClassifier {
         Ok(Self { running: Running::ready(Arc::new(loaded))?, square: vec![0.0; NSFW_SIDE * NSFW_SIDE * 3] })
     }
 
-    /// How probable each of the [`NSFW_CLASSES`] is for `image`, `[height, width, 3]` in 0..1.
+    /// Returns the probabilities of the [`NSFW_CLASSES`] for `image`, `[height, width, 3]` in 0..1.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what is no picture, and what the executor reports.
+    /// `InvalidArgument` for an invalid picture, and errors of the executor.
     pub fn probabilities(&mut self, image: &Image) -> Result<[f32; NSFW_CLASSES.len()]> {
         rgb(image)?;
         scale(image, &mut self.square);
@@ -53,11 +53,11 @@ impl NsfwClassifier {
         Ok(shares.map(|share| share / sum))
     }
 
-    /// How unsafe `image` is, in 0..1: how probable it is that it is none of the harmless classes.
+    /// Returns the score of `image`, in 0..1: the probability of all classes except the harmless ones.
     ///
     /// # Errors
     ///
-    /// As [`probabilities`](Self::probabilities).
+    /// Like [`probabilities`](Self::probabilities).
     pub fn score(&mut self, image: &Image) -> Result<f32> {
         let probabilities = self.probabilities(image)?;
         let harmless: f32 = HARMLESS.iter().filter_map(|&class| probabilities.get(class)).sum();

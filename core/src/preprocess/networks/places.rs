@@ -22,11 +22,11 @@ impl Places {
         Self { source }
     }
 
-    /// Opens the first of `places` that is there; `None` where none is.
+    /// Opens the first existing one of `places`; `None` if none exists.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what is no model id, `Unsupported` for a pickled file, `BadModel` for a broken one.
+    /// `InvalidArgument` for an invalid model id, `Unsupported` for a pickled file, `BadModel` for a broken one.
     pub(super) fn find(&self, places: &[Place<'_>]) -> Result<Option<Arc<WeightFiles>>> {
         for (id, file) in places {
             match self.source.weights(&id.parse()?, file) {
@@ -38,11 +38,11 @@ impl Places {
         Ok(None)
     }
 
-    /// Opens the first of `places` that is there.
+    /// Opens the first existing one of `places`.
     ///
     /// # Errors
     ///
-    /// As [`find`](Self::find), and `NotFound` naming all of them and where was looked for the first.
+    /// Like [`find`](Self::find), and `NotFound` naming all of them and where was looked for the first.
     pub(super) fn require(&self, places: &[Place<'_>]) -> Result<Arc<WeightFiles>> {
         if let Some(found) = self.find(places)? {
             return Ok(found);

@@ -37,7 +37,7 @@ fn largest(value: impl Fn(usize, usize) -> f32) -> (usize, usize) {
     best.1
 }
 
-/// Finds the joints in the network's outputs: the person nearest to the middle says where each joint should be, the joint's
+/// Finds the joints in the network's outputs: the person nearest to the centre determines the expected position of each joint, the joint's
 /// own map where it is near there, and a last map how far from the place of the grid.
 pub(super) fn decode(outputs: &[Vec<f32>]) -> Joints {
     let at = |map: usize, y: usize, x: usize, channel: usize, channels: usize| {
@@ -68,7 +68,7 @@ mod tests {
     const PLACES: usize = POSE_GRID * POSE_GRID;
 
     #[test]
-    fn a_joint_is_where_its_map_says_near_where_the_person_expects_it() {
+    fn joint_is_the_map_maximum_near_its_expected_position() {
         let mut maps = vec![vec![-9.0; PLACES], vec![-9.0; PLACES * JOINTS], vec![0.0; PLACES * 2 * JOINTS]];
         maps.push(vec![0.0; PLACES * 2 * JOINTS]);
         let place = |y: usize, x: usize| y * POSE_GRID + x;

@@ -63,7 +63,7 @@ impl Canvas {
         });
     }
 
-    /// Makes all numbers `times` as large.
+    /// Scales all coordinates by `times`.
     pub(super) fn dim(&mut self, times: f32) {
         self.pixels.iter_mut().for_each(|pixel| *pixel = pixel.map(|x| x * times));
     }
@@ -73,7 +73,7 @@ impl Canvas {
         let colour = colour.map(f32::from);
         let range = |axis: usize, size: usize| {
             let (first, last) = (least[axis] - 1.0, largest[axis] + 1.0);
-            // Casts clamp, and what is not a number becomes 0.
+            // Casts clamp, and NaN becomes 0.
             (first.max(0.0) as usize).min(size)..((last.max(0.0) as usize).saturating_add(1)).min(size)
         };
         for y in range(1, self.height) {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_as_wide_as_it_says_with_smooth_edges_and_round_ends() {
+    fn line_has_its_width_smooth_edges_and_round_ends() {
         let canvas = drawn(|canvas| canvas.line([5.0, 5.0], [15.0, 5.0], 2.0, [200, 0, 0]));
         let column: Vec<f32> = (0..10).map(|y| at(&canvas, 10, y)).collect();
         assert_eq!(column, [0.0, 0.0, 0.0, 200.0, 200.0, 200.0, 200.0, 0.0, 0.0, 0.0]);

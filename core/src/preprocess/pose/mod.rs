@@ -22,7 +22,7 @@ use crate::params::{MediapipePoseSettings, OpenposeSettings, PoseTensorrtSetting
 /// From which score on `openpose`, which has no setting for it, draws a joint.
 const OPENPOSE_THRESHOLD: f32 = 0.3;
 
-/// As whose pose is drawn.
+/// The drawing style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum PoseStyle {
     /// OpenPose's colours, as `openpose`.
@@ -50,7 +50,7 @@ impl PoseFactory {
     ///
     /// # Errors
     ///
-    /// `Unsupported` where it is not built in, and those of the executor.
+    /// `Unsupported` if it is not built in, and those of the executor.
     #[cfg(feature = "pose")]
     pub(super) fn load(executor: &dyn Executor, style: PoseStyle) -> Result<Self> {
         use crate::load::WeightFiles;
@@ -101,7 +101,7 @@ struct Settings {
     joint: f32,
     /// The score that the best joint of a person must have: where none was found before, and where one was.
     person: [f32; 2],
-    /// How much a new frame counts.
+    /// The weight of a new frame.
     smoothing: f32,
 }
 
@@ -147,7 +147,7 @@ struct Pose {
     last: Option<Joints>,
     resizer: Resizer,
     resized: Image,
-    /// What the network sees: the frame in the middle of a black square.
+    /// The input of the network: the frame, centred in a black square.
     square: Vec<f32>,
     canvas: Canvas,
 }

@@ -3,7 +3,7 @@
 use super::decode::{Joint, Joints};
 use super::draw::{Canvas, Point};
 
-/// How OpenPose's limbs are drawn.
+/// OpenPose's drawing of limbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limbs {
     /// Ellipses from joint to joint.

@@ -1,8 +1,8 @@
-//! A model check: the files in which threads meet, compiled a second time with shuttle's primitives, under schedules that
+//! Model check: the files that synchronize threads, compiled again with shuttle's primitives, under schedules that
 //! shuttle chooses.
 //!
-//! shuttle and not loom: it runs crossbeam's queues and the parameter code as they are, so that what is checked is the
-//! code itself and not a copy made for the check.
+//! shuttle is used instead of loom because it runs crossbeam's queues and the parameter code unmodified, so the code
+//! itself is checked and not a copy made for the check.
 
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "not every part of these files has a place in the model")]
 #![allow(clippy::duplicate_mod, reason = "the second compilation is what the model is")]

@@ -1,4 +1,4 @@
-//! The order of updates: whatever the threads do, what is applied is what was accepted, and later values win.
+//! The order of updates: for all schedules, exactly the accepted updates are applied, and later values win.
 
 use std::sync::Arc;
 
@@ -103,7 +103,7 @@ impl Preparer for Model {
     }
 }
 
-/// The session's thread without frames: what is in use, and its place in the order.
+/// The session's thread without frames: the update in use, and its sequence number.
 struct Session {
     active: Option<Arc<Pipeline>>,
     applied: u64,
@@ -140,7 +140,7 @@ impl Session {
     }
 }
 
-/// What a host asks for.
+/// An action of a host.
 #[derive(Clone, Copy)]
 enum Ask {
     Edit(fn(&mut Params)),
@@ -167,7 +167,7 @@ fn ask(queue: &UpdateQueue<Model>, ask: Ask) -> Result<Ticket> {
     }
 }
 
-/// Lets hosts make `updates`, each list on a thread of its own, and gives how each ended and what is in use then.
+/// Makes `updates`, each list on a separate thread, and returns how each ended and the parameters in use at the end.
 fn play(updates: Vec<Vec<fn(&mut Params)>>) -> (Vec<End>, Params) {
     play_all(updates.into_iter().map(|host| host.into_iter().map(Ask::Edit).collect()).collect())
 }
@@ -212,7 +212,7 @@ fn play_all(asks: Vec<Vec<Ask>>) -> (Vec<End>, Params) {
     let end = |version| event_log.news.wait_until(None, || event_log.end(version).unwrap()).unwrap();
     let ends = (1..=accepted as u64).map(end).collect();
     let desired = queue.desired().1;
-    // All steps are taken.
+    // All steps are done.
     queue.channel.work.wait_until(None, || queue.progress().is_none().then_some(()));
     queue.close();
     queue.channel.wake.notify();
@@ -228,7 +228,7 @@ fn add(params: &mut Params, name: &str) {
 }
 
 #[test]
-fn a_slider_and_a_load_both_count_in_the_end_and_the_later_value_wins() {
+fn slider_and_load_are_both_applied_and_the_later_value_wins() {
     check_random(
         || {
             let load: fn(&mut Params) = |params| {
@@ -244,7 +244,7 @@ fn a_slider_and_a_load_both_count_in_the_end_and_the_later_value_wins() {
 }
 
 #[test]
-fn what_cannot_be_made_or_applied_leaves_no_trace() {
+fn failed_updates_have_no_effect() {
     check_random(
         || {
             let updates: Vec<fn(&mut Params)> =
@@ -261,7 +261,7 @@ fn what_cannot_be_made_or_applied_leaves_no_trace() {
 }
 
 #[test]
-fn an_item_and_what_is_inside_it_arrive_in_order() {
+fn item_and_its_fields_are_applied_in_order() {
     check_random(
         || {
             let updates: Vec<fn(&mut Params)> = vec![
@@ -279,7 +279,7 @@ fn an_item_and_what_is_inside_it_arrive_in_order() {
 }
 
 #[test]
-fn a_model_without_room_comes_while_two_hosts_move_sliders() {
+fn model_that_needs_release_loads_during_updates_of_two_hosts() {
     check_pct(
         || {
             let one: Vec<fn(&mut Params)> = vec![|params| params.model_id = "huge".into(), |params| params.delta = 0.9];

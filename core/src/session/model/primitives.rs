@@ -8,7 +8,7 @@ pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 use shuttle::thread::yield_now;
 
-/// A thread that can be woken. It never wakes by itself, so that a wake-up which is lost is a deadlock that shuttle sees.
+/// A thread that can be woken. It has no spurious wake-ups, so that a lost wake-up is a deadlock that shuttle detects.
 #[derive(Debug, Clone)]
 pub(crate) struct Thread(Arc<(Mutex<bool>, Condvar)>);
 
@@ -40,12 +40,12 @@ pub(crate) fn park() {
     *woken = false;
 }
 
-/// There is no time here.
+/// Timeouts never expire.
 pub(crate) fn park_timeout(_: Duration) {
     park();
 }
 
-/// crossbeam's queue, whose calls are one step each: their own insides are crossbeam's to show.
+/// crossbeam's queue, whose calls are one step each: its internals are checked by crossbeam.
 #[derive(Debug)]
 pub(crate) struct ArrayQueue<T>(crossbeam::queue::ArrayQueue<T>);
 
@@ -75,7 +75,7 @@ impl<T> ArrayQueue<T> {
     }
 }
 
-/// As [`ArrayQueue`], without a bound.
+/// Like [`ArrayQueue`], without a bound.
 #[derive(Debug)]
 pub(crate) struct SegQueue<T>(crossbeam::queue::SegQueue<T>);
 

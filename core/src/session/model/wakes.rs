@@ -7,7 +7,7 @@ use super::notifier::Notifier;
 use super::primitives::{AtomicU64, Ordering};
 use shuttle::thread;
 
-/// The most schedules that are tried; the small models have fewer.
+/// Maximum number of schedules; the small models have fewer.
 const SCHEDULES: usize = 20_000;
 
 #[test]
@@ -39,7 +39,7 @@ fn the_newest_frame_always_arrives_and_none_arrives_twice() {
 }
 
 #[test]
-fn everybody_who_waits_hears_of_what_happened() {
+fn all_waiting_threads_are_notified() {
     shuttle::check_random(
         || {
             let (notifier, count) = (Arc::new(Notifier::new()), Arc::new(AtomicU64::new(0)));

@@ -43,7 +43,7 @@ fn the_newest_frame_wins_and_the_others_are_counted() {
 }
 
 #[test]
-fn failed_frames_repeat_the_last_picture_and_the_third_is_told() {
+fn failed_frames_repeat_the_last_picture_and_the_third_is_reported() {
     let running = start();
     assert_eq!(running.next_picture().kind, PictureKind::New);
     for expected in 1..=3 {
@@ -79,7 +79,7 @@ fn a_failed_frame_may_give_no_picture_at_all() {
 }
 
 #[test]
-fn a_panic_of_the_engine_ends_the_session_and_says_so() {
+fn panic_of_the_engine_ends_the_session_with_an_event() {
     let running = start();
     running.submit(PANICS).unwrap();
     let stopped = running.event(|event| matches!(event, Event::Stopped { .. }));
@@ -93,7 +93,7 @@ fn a_panic_of_the_engine_ends_the_session_and_says_so() {
 }
 
 #[test]
-fn a_panic_of_the_callback_is_told_once_and_pictures_go_on() {
+fn panic_of_the_callback_is_reported_once_and_pictures_continue() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let (toy, script) = Toy::new();

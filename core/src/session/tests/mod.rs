@@ -1,4 +1,4 @@
-//! The session with a machine that has no networks.
+//! Sessions with a frame processor that has no networks.
 
 mod frames;
 mod parts;
@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::frame::{Frame, FrameId, PixelFormat};
 use crate::params::{ParamsPatch, StreamDiffusionParams};
 
-/// How long anything may take before the test fails.
+/// The timeout of every wait.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running toy.

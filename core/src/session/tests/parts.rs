@@ -1,4 +1,4 @@
-//! The parts in which threads meet, each by itself. (Their files have no tests of their own, as the model compiles them too.)
+//! Unit tests of the synchronized parts. (Their files have no tests of their own, as the model compiles them too.)
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use super::super::latest_slot::LatestSlot;
 use super::super::notifier::Notifier;
 
 #[test]
-fn the_newest_value_is_taken_and_the_replaced_one_comes_back() {
+fn newest_value_is_taken_and_the_replaced_one_returned() {
     let slot = LatestSlot::new();
     assert_eq!((slot.put(1), slot.put(2)), (None, Some(1)));
     assert_eq!((slot.take(), slot.take()), (Some(2), None));
@@ -18,7 +18,7 @@ fn the_newest_value_is_taken_and_the_replaced_one_comes_back() {
 }
 
 #[test]
-fn who_waits_past_the_deadline_gets_nothing() {
+fn waiting_past_the_deadline_returns_none() {
     assert_eq!(Notifier::new().wait_until(Some(Instant::now()), || None::<()>), None);
     let soon = Instant::now() + Duration::from_millis(1);
     assert_eq!(Notifier::new().wait_until(Some(soon), || None::<()>), None);
@@ -34,7 +34,7 @@ fn every_waiting_thread_is_woken() {
             notifier.wait_until(Some(deadline), || (count.load(Ordering::Acquire) >= target).then_some(target))
         })
     };
-    // More than there are names.
+    // More than there are slots.
     let waiting: Vec<_> = (1..=80).map(wait).collect();
     for _ in 0..80 {
         count.fetch_add(1, Ordering::Release);
@@ -60,7 +60,7 @@ fn ends_are_remembered_until_as_many_have_ended_since() {
 }
 
 #[test]
-fn the_oldest_event_makes_room_and_is_counted() {
+fn oldest_event_is_dropped_and_counted() {
     let event_log = EventLog::new();
     (0..EVENTS as u64 + 3).for_each(|version| event_log.record(Event::UpdateSuperseded { version }));
     assert_eq!(event_log.lost_events(), 3);

@@ -1,4 +1,4 @@
-//! Frames, updates and failures in random order, and an end at any moment.
+//! Frames, updates and failures in random order, and a stop at a random time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -7,7 +7,7 @@ use super::super::event_log::End;
 use super::toy::{FAILS, UNFIT};
 use super::{Running, start};
 
-/// Numbers without a pattern, the same every time.
+/// Deterministic pseudorandom numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -49,7 +49,7 @@ fn feed(running: &Running, done: &AtomicBool) {
 }
 
 #[test]
-fn random_updates_end_each_once_and_leave_what_was_desired() {
+fn random_updates_each_end_once_with_the_desired_parameters() {
     let running = start();
     let done = AtomicBool::new(false);
     let (mut accepted, mut refused) = (Vec::new(), 0);

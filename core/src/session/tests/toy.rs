@@ -1,4 +1,5 @@
-//! A machine without networks: its pictures show its parameters, and names and pixels make it wait, fail or panic.
+//! A frame processor without networks: its pictures show its parameters, and names and pixels make it wait, fail or
+//! panic.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,18 +13,18 @@ use crate::frame::{Frame, FrameId, FramePool, PixelFormat};
 use crate::params::{Notice, StreamDiffusionParams};
 use crate::telemetry::Timings;
 
-/// Values of a frame's first pixel that mean something.
+/// Special values of a frame's first pixel.
 pub(super) const FAILS: u8 = 13;
 pub(super) const PANICS: u8 = 66;
 pub(super) const WAITS: u8 = 7;
 /// A `delta` that cannot be applied.
 pub(super) const UNFIT: f64 = 9.0;
-/// A prompt that only goes with a ControlNet.
+/// A prompt that requires a ControlNet.
 pub(super) const NEEDS_NET: &str = "needs a net";
 /// A prompt whose transition fails.
 pub(super) const HAS_NO_WAY: &str = "has no way";
 
-/// Doors that are closed until a test opens them, and what was built.
+/// Gates that are closed until a test opens them, and a record of what was built.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     open: Mutex<BTreeSet<String>>,
@@ -34,25 +35,25 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// Opens `door`, for good.
-    pub(super) fn open(&self, door: &str) {
-        self.open.lock().unwrap().insert(door.to_owned());
+    /// Opens `gate` permanently.
+    pub(super) fn open(&self, gate: &str) {
+        self.open.lock().unwrap().insert(gate.to_owned());
         self.opened.notify_all();
     }
 
-    /// Waits until a thread waits at `door`.
-    pub(super) fn wait_for(&self, door: &str) {
+    /// Waits until a thread waits at `gate`.
+    pub(super) fn wait_for(&self, gate: &str) {
         let reached = self.reached.lock().unwrap();
         let (_reached, late) =
-            self.arrived.wait_timeout_while(reached, LIMIT, |reached| !reached.contains(door)).unwrap();
-        assert!(!late.timed_out(), "no thread came to {door}");
+            self.arrived.wait_timeout_while(reached, LIMIT, |reached| !reached.contains(gate)).unwrap();
+        assert!(!late.timed_out(), "no thread came to {gate}");
     }
 
-    fn pass(&self, door: &str) {
-        self.reached.lock().unwrap().insert(door.to_owned());
+    fn pass(&self, gate: &str) {
+        self.reached.lock().unwrap().insert(gate.to_owned());
         self.arrived.notify_all();
         let open = self.open.lock().unwrap();
-        drop(self.opened.wait_while(open, |open| !open.contains(door)).unwrap_or_else(PoisonError::into_inner));
+        drop(self.opened.wait_while(open, |open| !open.contains(gate)).unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -60,7 +61,7 @@ impl Script {
 pub(super) struct Pipeline {
     pub(super) params: StreamDiffusionParams,
     pieces: BTreeSet<String>,
-    /// Steps of a transition: taken, of.
+    /// Steps of a transition: done, total.
     way: Option<(u32, u32)>,
 }
 
@@ -144,7 +145,7 @@ fn on_its_way(pipeline: Arc<Pipeline>, way: Option<(u32, u32)>, base: &Arc<Pipel
     ToyPrepared { pipeline: Arc::new(Pipeline { params, pieces, way }), base: Some(base.clone()) }
 }
 
-/// What is in use, or what was before it went.
+/// The pipeline in use, or the last one after a release.
 #[derive(Debug)]
 enum Active {
     Ready(Arc<Pipeline>),
@@ -169,7 +170,7 @@ impl Toy {
         (Self { script: script.clone(), active, version: 0, last: None, pool: FramePool::new(4) }, script)
     }
 
-    /// Shows the scale of guidance and `delta`, both times ten, and the step of a transition.
+    /// Shows the guidance scale and `delta`, both times ten, and the step of a transition.
     fn picture(&self, id: FrameId, source_id: FrameId, kind: PictureKind) -> Result<Picture> {
         let mut frame = self.pool.frame(PixelFormat::Rgba8, 1, 1)?;
         let params = self.params();

@@ -1,4 +1,4 @@
-//! Transitions of the prompt in a session: a step for each frame, and nothing that waits for one.
+//! Transitions of the prompt in a session: a step for each frame, without waiting.
 
 use super::super::event_log::End;
 use super::super::events::Event;
@@ -28,7 +28,7 @@ fn each_picture_takes_a_step_at_most_and_the_last_one_is_the_targets() {
     let ticket = running.transition("snow", 4).unwrap();
     assert_eq!((ticket.version, ticket.cost, ticket.changes.len()), (1, Some(Cost::Recompute), 1));
     assert_eq!(running.end(&ticket), End::Applied);
-    // Also without a frame for a while: steps are for pictures.
+    // Steps do not advance without frames.
     assert_eq!(running.threads.queue.progress(), Some((1, 4)));
     let mut shown = vec![running.step()];
     while shown.last() != Some(&0) {
@@ -42,7 +42,7 @@ fn each_picture_takes_a_step_at_most_and_the_last_one_is_the_targets() {
 }
 
 #[test]
-fn few_steps_are_a_change_at_once() {
+fn transition_of_few_steps_is_an_immediate_change() {
     let running = start();
     for (steps, prompt) in [(0, "snow"), (1, "fog")] {
         running.begin(prompt, steps);
@@ -51,7 +51,7 @@ fn few_steps_are_a_change_at_once() {
 }
 
 #[test]
-fn a_slider_leaves_it_on_its_way_and_another_prompt_ends_it() {
+fn slider_keeps_a_transition_and_another_prompt_ends_it() {
     let running = start();
     running.begin("snow", 200);
     let before = running.step();
@@ -64,7 +64,7 @@ fn a_slider_leaves_it_on_its_way_and_another_prompt_ends_it() {
 }
 
 #[test]
-fn a_transition_to_what_is_desired_already_takes_its_steps() {
+fn transition_to_the_desired_prompt_takes_its_steps() {
     let running = start();
     running.apply(r#"{"prompt": "snow"}"#);
     let ticket = running.transition("snow", 3).unwrap();
@@ -108,7 +108,7 @@ fn a_prompt_that_came_later_is_not_undone_by_a_transition_that_waited() {
 }
 
 #[test]
-fn a_step_that_cannot_be_made_is_told_and_the_picture_goes_on() {
+fn failing_transition_step_is_reported_and_pictures_continue() {
     let running = start();
     running.begin(HAS_NO_WAY, 5);
     assert_eq!(running.step(), 1);

@@ -1,4 +1,4 @@
-//! Updates of a session: when they count, in which order, and what is left of those that fail.
+//! Updates of a session: when they are applied, in which order, and the effect of failures.
 
 use super::super::event_log::End;
 use super::super::events::Event;
@@ -8,7 +8,7 @@ use crate::engine::PictureKind;
 use crate::error::ErrorKind;
 use crate::params::Cost;
 
-/// Returns a patch that brings the ControlNet `name`.
+/// Returns a patch that adds the ControlNet `name`.
 fn net(name: &str) -> String {
     format!(r#"{{"controlnets": [{{"model_id": "{name}"}}]}}"#)
 }
@@ -41,7 +41,8 @@ fn a_slider_moves_while_a_model_loads_and_stays_when_it_has_come() {
     let running = start();
     let load = running.update(r#"{"model_id": "slow/model", "delta": 0.2}"#).unwrap();
     assert_eq!(load.cost, Some(Cost::Rebuild));
-    // Not what the load changes, and what it changes as well: the later one counts at once and for good.
+    // A field that the load does not change, and one that it changes as well: the later update takes effect immediately
+    // and stays.
     running.apply(r#"{"guidance_scale": 1.7}"#);
     running.apply(r#"{"delta": 0.9}"#);
     assert_eq!(running.next_picture().frame.pixels()[..2], [17, 9]);
@@ -73,7 +74,7 @@ fn what_needs_an_item_that_is_still_loading_waits_for_it() {
 }
 
 #[test]
-fn a_failed_update_is_taken_back_and_what_came_later_stays() {
+fn failed_update_is_reverted_and_later_ones_stay() {
     let running = start();
     let before = running.desired();
     let first = running.update(&net("slow/a")).unwrap();
@@ -122,7 +123,7 @@ fn an_update_that_later_ones_cover_is_left_out() {
 }
 
 #[test]
-fn what_cannot_be_applied_is_taken_back_and_the_next_is_made_anew() {
+fn update_that_cannot_be_applied_is_reverted_and_the_next_prepared_again() {
     let running = start();
     let events = running.events();
     for round in 0..20 {
@@ -148,7 +149,7 @@ fn with_too_little_memory_for_two_the_first_goes_first() {
 }
 
 #[test]
-fn while_the_first_is_gone_frames_repeat_and_a_failure_brings_it_back() {
+fn during_a_release_frames_repeat_and_a_failure_restores_the_pipeline() {
     let running = start();
     let before = running.desired();
     running.next_picture();
@@ -160,7 +161,7 @@ fn while_the_first_is_gone_frames_repeat_and_a_failure_brings_it_back() {
     running.script.wait_for("slow/net");
     let repeated = running.next_picture();
     assert!(repeated.kind == PictureKind::Repeated && repeated.source_id < repeated.id);
-    // Nothing can be applied now; it is not lost.
+    // Nothing can be applied now; the update is kept.
     let slider = running.update(r#"{"delta": 0.9}"#).unwrap();
     running.script.open("slow/net");
     assert_eq!((running.end(&slow), running.end(&slider)), (End::Applied, End::Applied));

@@ -10,7 +10,7 @@ use crate::params::{Cost, StreamDiffusionParams, covers, rebase_where, touched};
 /// The worker of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Updates that loaded networks suffice for.
+    /// Updates that need only loaded networks.
     Quick,
     /// Updates that load networks, and those that wait for them.
     Load,
@@ -22,7 +22,7 @@ pub(crate) struct Job {
     pub(crate) version: u64,
     pub(crate) lane: Lane,
     pub(crate) places: BTreeSet<String>,
-    /// The transition to the prompt, unless it changes at once.
+    /// The transition to the prompt, unless it changes immediately.
     transition: Option<Transition>,
     before: Arc<StreamDiffusionParams>,
     pub(crate) after: Arc<StreamDiffusionParams>,
@@ -47,7 +47,7 @@ impl Job {
     }
 
     /// Returns the transition that leads to `params`; `None` if a later update has set another prompt.
-    pub(crate) fn way_to(&self, params: &StreamDiffusionParams) -> Option<&Transition> {
+    pub(crate) fn transition_to(&self, params: &StreamDiffusionParams) -> Option<&Transition> {
         self.transition.as_ref().filter(|transition| transition.target_prompts == params.prompt)
     }
 
@@ -66,7 +66,7 @@ impl Job {
         })
     }
 
-    /// As [`onto`](Self::onto); `None` if an item does not exist.
+    /// Like [`onto`](Self::onto); `None` if an item does not exist.
     pub(crate) fn put(
         &self,
         params: &StreamDiffusionParams,

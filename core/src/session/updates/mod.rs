@@ -1,11 +1,10 @@
-//! Updates of a running session: accepted at once, prepared on two worker threads, sent to the session's thread in
+//! Updates of a running session: accepted immediately, prepared on two worker threads, sent to the session's thread in
 //! order.
 //!
-//! Parameters exist three times. *Desired* is what was accepted. *Planned* is what was sent to the session's thread
-//! last.
-//! *Active* is what that thread has applied. A [`Job`](job::Job) is a change, not a set of parameters: a worker puts it
-//! onto the planned parameters when it is ready, so that a slider which moves while a model loads neither waits for the
-//! model nor is undone by it.
+//! There are three sets of parameters. *Desired* is what was accepted. *Planned* is what was sent to the session's
+//! thread last. *Active* is what that thread has applied. A [`Job`](job::Job) is a change, not a set of parameters: a
+//! worker applies it to the planned parameters when it is ready. So a slider that moves while a model loads neither
+//! waits for the model nor is undone by it.
 
 pub(crate) mod channel;
 pub(crate) mod job;
@@ -28,6 +27,6 @@ pub struct Ticket {
     pub cost: Option<Cost>,
     /// The changes of the desired parameters.
     pub changes: Vec<Change>,
-    /// Values that were accepted with another meaning, and parameters that were changed along.
+    /// Values that are interpreted differently, and parameters that change as a consequence.
     pub notices: Vec<Notice>,
 }

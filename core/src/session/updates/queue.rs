@@ -191,7 +191,7 @@ impl<B: Preparer> UpdateQueue<B> {
         // Needed by older jobs that are pending only.
         let oldest = state.quick.pending().chain(state.load.pending()).map(|job| job.version).min();
         versions.retain(|_, version| oldest.is_some_and(|oldest| oldest < *version));
-        if job.way_to(&params).is_some() {
+        if job.transition_to(&params).is_some() {
             state.stepped = state.last_seq + 1;
         }
         self.send(&mut state, Some(job.clone()), (params, versions), prepared);

@@ -67,7 +67,7 @@ impl<B: Preparer> UpdateQueue<B> {
             Err(error) => {
                 state.stepped = u64::MAX;
                 drop(state);
-                tracing::warn!(%error, "a transition of the prompt stays where it is");
+                tracing::warn!(%error, "a transition of the prompt has stopped");
                 self.event_log.record(Event::TransitionFailed { error: Arc::new(error) });
             }
         }

@@ -55,7 +55,7 @@ fn make<B: Preparer>(
     base: Option<&B::Snapshot>,
     others: &[&B::Snapshot],
 ) -> Result<B::Prepared> {
-    match (job.way_to(params), base) {
+    match (job.transition_to(params), base) {
         (Some(transition), Some(base)) => guarded(|| preparer.transition(base, transition)),
         _ => prepare(preparer, params, base, others),
     }

@@ -1,4 +1,4 @@
-//! What a change of parameters does to the rows in flight.
+//! The effect of parameter changes on the rows in flight.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ fn assert_noised(row: &[f32], latent: &[f32], config: &StreamConfig, stage: usiz
 }
 
 #[test]
-fn a_longer_list_lets_rows_in_flight_go_on_and_fills_the_rest_from_the_newest_frame() {
+fn longer_list_keeps_rows_in_flight_and_fills_others_from_the_newest_frame() {
     for cfg_type in CfgType::ALL {
         for had in 1..LIST.len() {
             let (short, long) = (stages(cfg_type, &LIST[..had]), stages(cfg_type, &LIST));
@@ -56,7 +56,7 @@ fn a_longer_list_lets_rows_in_flight_go_on_and_fills_the_rest_from_the_newest_fr
                 let (_, source) = step(&mut stream, 6 + new, ROW);
                 assert_eq!(source, 5, "{cfg_type}, {had}: the newest frame at the time of the change");
             }
-            // From here on, every frame has gone through every stage.
+            // From here on, every frame has ended through every stage.
             for number in 6 - had + 1..9 {
                 let now = number + LIST.len() - 1;
                 assert_eq!(step(&mut stream, now, ROW), alone(&long, number), "{cfg_type}, {had}: frame {number}");
@@ -66,7 +66,7 @@ fn a_longer_list_lets_rows_in_flight_go_on_and_fills_the_rest_from_the_newest_fr
 }
 
 #[test]
-fn a_new_stage_goes_on_with_the_prediction_for_the_newest_frame() {
+fn new_stage_continues_with_the_prediction_for_the_newest_frame() {
     // From one stage to two, the new row is what it would have been, had there been two from the start.
     for cfg_type in CfgType::ALL {
         for do_add_noise in [true, false] {
@@ -111,7 +111,7 @@ fn shorter_and_longer_again_never_shows_an_empty_row() {
 }
 
 #[test]
-fn a_list_of_the_same_length_counts_at_once_and_keeps_the_rows() {
+fn list_of_equal_length_takes_effect_immediately_and_keeps_rows() {
     let old = stages(CfgType::None, &[12, 20]);
     let new = stages(CfgType::None, &[12, 40]);
     let mut stream = filled(&old, 4);
@@ -137,7 +137,7 @@ fn new_noise_counts_for_rows_that_enter_a_stage() {
 }
 
 #[test]
-fn guidance_and_delta_count_at_once() {
+fn guidance_and_delta_take_effect_immediately() {
     let with =
         |guidance_scale, delta| StreamConfig { guidance_scale, delta, ..stages(CfgType::SelfNegative, &LIST[..1]) };
     let mut stream = filled(&with(1.4, 0.5), 3);

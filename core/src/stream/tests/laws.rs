@@ -1,4 +1,4 @@
-//! What holds for every configuration that stays as it is.
+//! Properties of every constant configuration.
 
 use proptest::prelude::*;
 
@@ -104,7 +104,7 @@ fn a_picture_names_the_frame_it_was_made_from() {
 }
 
 #[test]
-fn a_reset_stream_begins_anew() {
+fn reset_stream_restarts() {
     let config = config(&[12, 20, 32], &noise(3, ROW));
     let mut stream = new_stream(ROW, config.clone()).unwrap();
     (0..4).for_each(|number| drop(step(&mut stream, number, ROW)));
@@ -132,7 +132,7 @@ fn a_hook_sees_the_noised_latent_and_what_it_writes_counts() {
 }
 
 #[test]
-fn what_is_no_number_leaves_with_its_frame() {
+fn nan_does_not_persist_after_its_frame() {
     for cfg_type in CfgType::ALL {
         let mut stream = new_stream(ROW, StreamConfig { cfg_type, ..config(&[12, 20, 32], &noise(3, ROW)) }).unwrap();
         let mut healthy = |number: usize| step(&mut stream, number, ROW).0.iter().all(|x| x.is_finite());

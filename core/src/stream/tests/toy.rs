@@ -21,7 +21,7 @@ pub(super) struct Toy {
 }
 
 impl Toy {
-    /// Makes the networks that `stream` needs.
+    /// Creates the networks that `stream` needs.
     pub(super) fn of(stream: &StreamBatch) -> Self {
         let StreamConfig { table, cfg_type, guidance_scale, .. } = stream.config();
         let active = cfg_type.active(*guidance_scale);

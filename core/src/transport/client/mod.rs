@@ -47,7 +47,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// The bearer token, for the server whose address is given and for no other. Default: none.
+    /// The bearer token, which is sent to the given server only. Default: none.
     pub token: Option<String>,
     /// How connections reach the network, and the longest time for establishing one.
     pub peer: PeerOptions,
@@ -103,7 +103,7 @@ impl fmt::Debug for ClientOptions {
     }
 }
 
-/// Publishes the pictures of `source`, of a session or of the host, to the WHIP server at `url`. Returns at once; the
+/// Publishes the pictures of `source`, of a session or of the host, to the WHIP server at `url`. Returns immediately; the
 /// connection is made on the client's own thread.
 ///
 /// ```no_run
@@ -113,7 +113,7 @@ impl fmt::Debug for ClientOptions {
 /// let egress = Egress::new(Default::default());
 /// let publisher = publish("https://server.example/whip/key", ClientOptions::default(), egress.clone())?;
 /// publisher.wait_for(PeerState::Connected, Duration::from_secs(10))?;
-/// // egress.show(&frame) as often as there is something to show
+/// // egress.show(&frame) for each picture
 /// publisher.stop();
 /// # Ok::<(), dreamframe::Error>(())
 /// ```
@@ -127,7 +127,7 @@ pub fn publish(url: &str, options: ClientOptions, source: Egress) -> Result<Clie
     Client::start(url, options, media)
 }
 
-/// Plays from the WHEP server at `url`: decoded pictures are passed to `sink`. Returns at once; the connection is made on
+/// Plays from the WHEP server at `url`: decoded pictures are passed to `sink`. Returns immediately; the connection is made on
 /// the client's own thread.
 ///
 /// ```no_run
@@ -183,13 +183,13 @@ impl Client {
         let thread = std::thread::Builder::new().name("dreamframe-client".into()).spawn(move || {
             let _end = end;
             runtime.block_on(worker.run());
-            // A request that hangs is not waited for.
+            // Does not wait for a request that hangs.
             runtime.shutdown_background();
         });
         Ok(Self { shared, stop, thread: Mutex::new(Some(thread.map_err(no_thread)?)) })
     }
 
-    /// Returns how far the client is.
+    /// Returns the state of the client.
     pub fn state(&self) -> PeerState {
         self.shared.state()
     }
@@ -224,7 +224,7 @@ impl Client {
     }
 
     /// Ends the session on the server (`DELETE`) and the connection, and waits until both have ended, for some seconds at
-    /// most. Stopping once more does nothing. Must not be called from callbacks of the client, such as its sink.
+    /// most. Stopping has no effect if repeated. Must not be called from callbacks of the client, such as its sink.
     pub fn stop(&self) {
         self.stop.send_replace(true);
         // Concurrent callers wait, too.

@@ -1,4 +1,4 @@
-//! The life of a client: attempts, sessions, and pauses between them.
+//! Control loop of a client: attempts, sessions, and pauses between them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,13 +36,13 @@ pub(super) struct Worker {
     own_ice_servers: usize,
 }
 
-/// How a session, or the attempt to have one, has ended.
+/// How a session, or the attempt to establish one, has ended.
 enum Ended {
     /// The client was stopped.
     Stopped,
-    /// The connection was up, and was lost.
+    /// The connection was established, and was lost.
     Lost(Error),
-    /// The connection never was up.
+    /// The connection was never established.
     Failed(Failure),
 }
 
@@ -68,7 +68,7 @@ impl Worker {
             let (error, after) = match ended {
                 Ended::Stopped => break PeerState::Closed,
                 Ended::Failed(Failure::Final(error)) => {
-                    self.shared.tell_trouble(error, None);
+                    self.shared.report_failure(error, None);
                     break PeerState::Failed;
                 }
                 Ended::Lost(error) => {
@@ -81,12 +81,12 @@ impl Worker {
                 }
             };
             if self.options.attempts.is_some_and(|most| failures >= most.get()) {
-                self.shared.tell_trouble(error, None);
+                self.shared.report_failure(error, None);
                 break PeerState::Failed;
             }
             let pause = self.pause(failures).max(after.unwrap_or_default()).min(LONGEST_PAUSE);
             tracing::info!(error = format!("{error:#}"), ?pause, "no connection; trying again");
-            self.shared.tell_trouble(error, Some(pause));
+            self.shared.report_failure(error, Some(pause));
             if timeout(pause, stop(&mut self.stopped)).await.is_ok() {
                 break PeerState::Closed;
             }
@@ -99,7 +99,7 @@ impl Worker {
         self.options.pause.saturating_mul(1 << failures.saturating_sub(1).min(16))
     }
 
-    /// Makes one session and stays with it until it has ended.
+    /// Establishes one session and waits until it has ended.
     async fn session(&mut self) -> Ended {
         let (media, options) = (self.media.clone(), self.options.peer.clone());
         let offered = tokio::select! {
@@ -207,7 +207,7 @@ impl Worker {
         known.len() > before
     }
 
-    /// Ends a session on the server, as far as it listens.
+    /// Ends a session on the server, if the server responds.
     async fn delete(&self, resource: Option<String>) {
         let Some(resource) = resource else { return };
         let wire = self.wire.clone();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_name_ice_servers_beside_those_of_the_host() {
+    fn ice_servers_of_a_server_are_added_to_those_of_the_host() {
         let mut options = ClientOptions::default();
         options.peer.ice_servers = vec![server("turn:own", "secret")];
         let wire = Wire::new("http://127.0.0.1/", None, Duration::from_secs(1)).unwrap();

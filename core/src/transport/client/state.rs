@@ -9,22 +9,22 @@ use serde::Serialize;
 use crate::transport::peer::{Peer, PeerState};
 use crate::{Error, ErrorKind, Result};
 
-/// The most events that wait to be fetched.
+/// The maximum number of events that wait to be fetched.
 const EVENTS: usize = 64;
 
-/// Something that happened to a client. Serialised, `type` names what: `attempt_failed`.
+/// An event of a client. Serialized, its name is `type`: `attempt_failed`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// It is in another state.
+    /// The state has changed.
     State {
-        /// The new one.
+        /// The new state.
         state: PeerState,
     },
     /// An attempt to connect failed, or a connection was lost.
     AttemptFailed {
-        /// Why.
+        /// The reason.
         error: Arc<Error>,
         /// The milliseconds until the next attempt; `None` if there is none.
         retry_ms: Option<u64>,
@@ -120,17 +120,17 @@ impl Shared {
         self.change(|inner| {
             if inner.state != state {
                 inner.state = state;
-                inner.tell(ClientEvent::State { state });
+                inner.push_event(ClientEvent::State { state });
             }
         });
     }
 
-    pub(super) fn tell_trouble(&self, error: Error, retry: Option<Duration>) {
+    pub(super) fn report_failure(&self, error: Error, retry: Option<Duration>) {
         let error = Arc::new(error);
         let retry_ms = retry.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
         self.change(|inner| {
             inner.trouble = Some(error.clone());
-            inner.tell(ClientEvent::AttemptFailed { error, retry_ms });
+            inner.push_event(ClientEvent::AttemptFailed { error, retry_ms });
         });
     }
 
@@ -171,7 +171,7 @@ impl Shared {
 }
 
 impl Inner {
-    fn tell(&mut self, event: ClientEvent) {
+    fn push_event(&mut self, event: ClientEvent) {
         if self.events.len() == EVENTS {
             self.events.pop_front();
         }

@@ -14,7 +14,7 @@ use crate::transport::peer::IceServer;
 use crate::web::{Origin, is_this_machine, resolve};
 use crate::{Error, ErrorKind, Result};
 
-/// Most redirects of one request.
+/// Maximum number of redirects of one request.
 const MAX_REDIRECTS: usize = 5;
 /// The most characters of a server's error text that are reported.
 const MOST_SAID: usize = 300;
@@ -103,7 +103,7 @@ impl Wire {
         })
     }
 
-    /// Ends a session; one that has ended is none that must be ended.
+    /// Ends a session; not an error if it has already ended.
     pub(super) fn delete(&self, url: &str) -> Result<(), Failure> {
         let (mut response, url) = self.follow(&Method::DELETE, url, "")?;
         let status = response.status();

@@ -1,4 +1,4 @@
-//! Colour spaces of coded video.
+//! Colour spaces of encoded video.
 //!
 //! Encoded video is BT.601 in limited range at every size: decoders that read the description find it there, and those
 //! that do not, such as browsers over WebRTC, assume it. The primaries and the transfer are those of BT.709, which are
@@ -12,8 +12,8 @@ use crate::transport::rtp::sps::SequenceSet;
 /// The colour space of sent pictures, and of received ones without a description.
 pub(super) const COLOR: ColorSpace = ColorSpace { matrix: YuvMatrix::Bt601, range: YuvRange::Limited };
 
-/// The same, for the encoder's description.
-pub(super) fn said() -> VuiConfig {
+/// The same, for the encoder's options.
+pub(super) fn vui_config() -> VuiConfig {
     VuiConfig::new()
         .color_primaries(ColorPrimaries::Bt709)
         .transfer_characteristics(TransferCharacteristics::Bt709)
@@ -43,31 +43,31 @@ mod tests {
         bits.chunks(8).map(|byte| byte.iter().enumerate().fold(0, |sum, (at, bit)| sum | bit << (7 - at))).collect()
     }
 
-    fn said_by(set: &str) -> Option<ColorSpace> {
+    fn color_of(set: &str) -> Option<ColorSpace> {
         SequenceSet::parse(&[&[0x67][..], &bytes(set)].concat()).as_ref().map(color)
     }
 
-    /// Baseline, 16x16, without cropping, up to the flag of the usability information.
+    /// Baseline, 16x16, without cropping, up to the flag of the VUI parameters.
     const BASELINE: &str = "01000010 11000000 00011110 1 1 1 1 010 0 1 1 1 1 0";
 
     #[test]
-    fn a_set_that_does_not_say_means_what_browsers_send() {
-        assert_eq!(said_by(&format!("{BASELINE} 0 1")), Some(COLOR));
-        assert_eq!(said_by(&format!("{BASELINE} 1 0 0 0 1")), Some(COLOR));
+    fn parameter_set_without_a_colour_space_means_that_of_browsers() {
+        assert_eq!(color_of(&format!("{BASELINE} 0 1")), Some(COLOR));
+        assert_eq!(color_of(&format!("{BASELINE} 1 0 0 0 1")), Some(COLOR));
     }
 
     #[test]
-    fn what_a_set_says_is_found_behind_everything_before_it() {
+    fn colour_space_is_found_after_all_preceding_fields() {
         let full = ColorSpace { matrix: YuvMatrix::Bt709, range: YuvRange::Full };
         let signal = "1 101 1 1 00000001 00000001 00000001";
         // An aspect ratio written out, and an overscan, before it.
         let set = format!("{BASELINE} 1 1 11111111 {:016b} {:016b} 1 0 {signal}", 4, 3);
-        assert_eq!(said_by(&set), Some(full));
-        // High profile, with a scaling list; order by a list; interlaced; cropped.
+        assert_eq!(color_of(&set), Some(full));
+        // High profile, with a scaling list; picture order by a list; interlaced; cropped.
         let high = "01100100 00000000 00011110 1 010 1 1 0 1 0 1 00100 00101 00110 00100 00101 00110 00100 00101 00110 \
                     00100 00101 00110 00100 00101 00110 1 000000";
         let rest = "1 010 0 1 1 011 1 1 010 0 1 1 0 0 1 1 1 1 1 1";
         let set = format!("{high} {rest} 1 0 0 {signal}");
-        assert_eq!(said_by(&set), Some(full));
+        assert_eq!(color_of(&set), Some(full));
     }
 }

@@ -25,7 +25,7 @@ const LONGEST: (u32, u32) = (2160, 3840);
 const WEIGHT: f32 = 0.1;
 const TOLERANCE: f32 = 0.2;
 
-/// Decodes whole access units; pictures are returned at once, because senders of live video do not reorder them.
+/// Decodes whole access units; pictures are returned without delay, because senders of live video do not reorder them.
 pub(super) struct Decoder {
     inner: decoder::Decoder,
     color: ColorSpace,
@@ -69,7 +69,7 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// Codes constrained baseline, with the parameter sets before each key frame.
+/// Encodes constrained baseline, with the parameter sets before each key frame.
 #[derive(Debug)]
 pub(super) struct Encoder {
     rates: Rates,
@@ -77,11 +77,11 @@ pub(super) struct Encoder {
     running: Option<Running>,
 }
 
-/// An encoder that is made for a size.
+/// An encoder for one size.
 struct Running {
     inner: encoder::Encoder,
     size: (u32, u32),
-    /// The bits and pictures in a second that the encoder knows of.
+    /// The bit rate and frame rate that the encoder is set to.
     told: (u32, f32),
     /// The mean time between pictures, in seconds.
     interval: f32,
@@ -95,7 +95,7 @@ impl Encoder {
         Self { rates, bitrate: rates.within(rates.bitrate), running: None }
     }
 
-    /// The ceiling is what openh264 is made with, since it can be lowered but not raised later.
+    /// The maximum is set on creation, since it can be lowered but not raised later.
     fn start(&self, size: (u32, u32), at: Timestamp) -> Result<Running> {
         let (width, height) = size;
         let (shorter, longer) = (width.min(height), width.max(height));
@@ -107,8 +107,8 @@ impl Encoder {
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let (ceiling, frames) = (self.rates.most(), self.rates.frames);
-        // Key frames come when they are asked for, and never of themselves. Without skipping openh264 keeps to no bitrate,
-        // and says so on standard error.
+        // Key frames are made on request only. Without frame skipping, openh264 does not keep the bit rate, and prints
+        // a warning to standard error.
         let config = EncoderConfig::new()
             .profile(Profile::Baseline)
             .usage_type(UsageType::CameraVideoRealTime)
@@ -120,7 +120,7 @@ impl Encoder {
             .num_threads(1)
             .scene_change_detect(false)
             .background_detection(false)
-            .vui(colors::said());
+            .vui(colors::vui_config());
         let inner = encoder::Encoder::with_api_config(OpenH264API::from_source(), config).map_err(|error| {
             Error::new(ErrorKind::OutOfMemory, "failed to create an H.264 encoder").with_source(error)
         })?;
@@ -191,7 +191,7 @@ impl Running {
         }
         self.told = (bitrate, frames);
         if !tune(&mut self.inner, bitrate, frames) {
-            tracing::debug!(bitrate, frames, "openh264 rejected a change of the bitrate");
+            tracing::debug!(bitrate, frames, "openh264 rejected a change of the bit rate");
         }
     }
 }

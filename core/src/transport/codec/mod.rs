@@ -1,4 +1,4 @@
-//! Video codecs: coded pictures to frames, and frames to coded pictures.
+//! Video codecs: encoded pictures to frames, and frames to encoded pictures.
 
 mod colors;
 mod h264;
@@ -19,9 +19,9 @@ use crate::{Error, ErrorKind};
 
 pub(super) use self::picture::Converter;
 
-/// Makes frames of coded pictures.
+/// Decodes encoded pictures to frames.
 pub(super) trait Decoder: Send + fmt::Debug {
-    /// Decodes the next picture and lends it to `show`, unless the decoder has none to show yet.
+    /// Decodes the next picture and passes it to `show`, unless the decoder has none to output yet.
     ///
     /// # Errors
     ///
@@ -45,33 +45,33 @@ pub(super) trait Encoder: Send + fmt::Debug {
     fn set_bitrate(&mut self, bits_per_second: u32);
 }
 
-/// What an encoder is made with.
+/// Initial settings of an encoder.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rates {
-    /// Bits in a second at the start.
+    /// Bits per second at the start.
     pub(super) bitrate: u32,
     /// The highest bit rate that can be set later, in bit/s.
     pub(super) ceiling: u32,
-    /// Pictures in a second, at the start.
+    /// Pictures per second, at the start.
     pub(super) frames: f32,
 }
 
-/// The fewest bits in a second that are worth a try.
+/// The lowest useful bit rate, in bit/s.
 const LEAST: u32 = 30_000;
 
 impl Rates {
-    /// The most bits in a second that an encoder is made for.
+    /// The highest bit rate of an encoder, in bit/s.
     fn most(self) -> u32 {
         self.ceiling.max(LEAST)
     }
 
-    /// The bit rate that is asked for, within the limits of the encoder.
+    /// Clamps a requested bit rate to the encoder's limits.
     fn within(self, bits_per_second: u32) -> u32 {
         bits_per_second.clamp(LEAST, self.most())
     }
 }
 
-/// Makes a decoder of pictures of up to `max_side` pixels a side.
+/// Creates a decoder of pictures of up to `max_side` pixels a side.
 ///
 /// # Errors
 ///
@@ -86,7 +86,7 @@ pub(super) fn decoder(codec: VideoCodec, max_side: u32) -> Result<Box<dyn Decode
     }
 }
 
-/// Makes an encoder.
+/// Creates an encoder.
 ///
 /// # Errors
 ///

@@ -6,8 +6,8 @@ use super::colors::COLOR;
 use crate::frame::{Frame, FrameCopier, FrameView, FrameViewMut, Origin, PixelFormat};
 use crate::{Error, ErrorKind, Result};
 
-/// Makes I420 of pictures, top row first, of even size and in the colours that are sent. An odd last column or row is cut
-/// off. It keeps its scratch memory from call to call.
+/// Converts pictures to I420, top row first, of even size and in the colours that are sent. An odd last column or row
+/// is cropped. Keeps its scratch memory between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Converter {
     planes: Vec<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct Converter {
     copier: FrameCopier,
 }
 
-/// The library's conversion of one order of colours.
+/// The library's conversion of one channel order.
 type ToPlanes =
     fn(&mut YuvPlanarImageMut<'_, u8>, &[u8], u32, YuvRange, YuvStandardMatrix, YuvConversionMode) -> Converted;
 type Converted = std::result::Result<(), yuv::YuvError>;
@@ -98,7 +98,7 @@ impl Converter {
         }
     }
 
-    /// Takes the pairs of NV12 apart.
+    /// Separates the interleaved chroma of NV12.
     fn split(&mut self, picture: &Frame) {
         let view = picture.view();
         let width = picture.width() as usize / 2;
@@ -130,7 +130,7 @@ fn copy_rows<'a>(to: &mut [u8], width: usize, rows: impl Iterator<Item = &'a [u8
     }
 }
 
-/// Puts the last row first.
+/// Reverses the order of rows.
 fn turn(plane: &mut [u8], width: usize) {
     let mut rows = plane.chunks_exact_mut(width);
     while let (Some(top), Some(bottom)) = (rows.next(), rows.next_back()) {

@@ -1,4 +1,4 @@
-//! What is coded is recognised after decoding, in every format, size and colour.
+//! Numbered pictures are recognised after encoding and decoding, in every format, size and colour space.
 
 use super::{Converter, Rates, decoder, encoder};
 use crate::ErrorKind;
@@ -8,7 +8,7 @@ use crate::transport::rtp::limits::MAX_SIDE;
 use crate::transport::rtp::parameter_sets::nals;
 use crate::transport::testing::{SENT, converted, number, numbered, sequence_set};
 
-/// All that are built in.
+/// All built-in codecs.
 const CODECS: &[VideoCodec] = &[
     VideoCodec::H264,
     #[cfg(feature = "vp8")]
@@ -17,12 +17,12 @@ const CODECS: &[VideoCodec] = &[
 
 const RATES: Rates = Rates { bitrate: 2_000_000, ceiling: 3_000_000, frames: 30.0 };
 
-/// When picture `number` of 30 in a second is taken.
+/// The time of picture `number` at 30 per second.
 fn at(number: u32) -> Timestamp {
     Timestamp(u64::from(number) * 33_333_333)
 }
 
-/// Codes pictures, the first as a key frame.
+/// Encodes pictures, the first as a key frame.
 fn coded(codec: VideoCodec, pictures: &[Frame], rates: Rates) -> Vec<AccessUnit> {
     let (mut converter, mut encoder) = (Converter::default(), encoder(codec, rates).unwrap());
     let unit = |(place, picture): (u32, &Frame)| {
@@ -59,7 +59,7 @@ fn every_format_origin_and_colour_is_recognised() {
 }
 
 #[test]
-fn colours_come_back_as_they_were() {
+fn colours_round_trip() {
     let colours = [[200, 30, 40], [20, 180, 60], [40, 50, 220], [128, 128, 128], [250, 240, 20]];
     for (&codec, rgb) in CODECS.iter().flat_map(|codec| colours.map(|rgb| (codec, rgb))) {
         let pixels: Vec<u8> = (0..64 * 64).flat_map(|_| rgb).collect();
@@ -103,7 +103,7 @@ fn key_frames_come_first_when_asked_for_and_with_a_new_size() {
     }
 }
 
-/// Bytes of each picture at a bitrate that changes after `change` pictures.
+/// The size in bytes of each picture, at a bit rate that changes after `change` pictures.
 fn sizes(codec: VideoCodec, first: u32, second: u32, change: u32, count: u32) -> Vec<usize> {
     let rates = Rates { bitrate: first, ..RATES };
     let (mut converter, mut encoder) = (Converter::default(), encoder(codec, rates).unwrap());
@@ -111,7 +111,7 @@ fn sizes(codec: VideoCodec, first: u32, second: u32, change: u32, count: u32) ->
         if place == change {
             encoder.set_bitrate(second);
         }
-        // A ground that never comes again, so that there is always too much to code.
+        // A background that never repeats, so that there is always too much to encode.
         let mut picture = numbered(place, 256, 256);
         let noise = picture.pixels_mut().iter_mut().zip((place..).map(|i| i.wrapping_mul(2_654_435_761) >> 24));
         noise.for_each(|(byte, noise)| *byte = byte.wrapping_add(noise as u8 / 4));
@@ -122,7 +122,7 @@ fn sizes(codec: VideoCodec, first: u32, second: u32, change: u32, count: u32) ->
 }
 
 #[test]
-fn a_bitrate_takes_hold_downwards_and_upwards_but_not_past_the_ceiling() {
+fn bit_rate_can_be_lowered_and_raised_up_to_its_maximum() {
     let rate = |sizes: &[usize]| sizes.iter().sum::<usize>() as f64 * 8.0 * 30.0 / sizes.len() as f64;
     for &codec in CODECS {
         let lowered = sizes(codec, 2_000_000, 300_000, 60, 150);
@@ -150,7 +150,7 @@ fn sizes_that_cannot_be_coded_are_refused_by_name() {
 }
 
 #[test]
-fn what_is_no_video_is_refused_and_a_key_frame_goes_on() {
+fn invalid_video_is_rejected_and_a_key_frame_continues() {
     for &codec in CODECS {
         let units = coded(codec, &[numbered(1, 64, 64), numbered(2, 64, 64)], RATES);
         let mut decoder = decoder(codec, MAX_SIDE).unwrap();
@@ -166,7 +166,7 @@ fn what_is_no_video_is_refused_and_a_key_frame_goes_on() {
     }
 }
 
-/// The units of a coded picture, with another sequence parameter set.
+/// Replaces the sequence parameter set of an encoded picture.
 fn with_set(unit: &AccessUnit, set: &[u8]) -> Vec<u8> {
     let kept = nals(&unit.data).filter(|nal| nal[0] & 0x1f != 7);
     std::iter::once(set).chain(kept).flat_map(|nal| [&[0, 0, 0, 1], nal].concat()).collect()
@@ -179,7 +179,7 @@ fn h264_that_announces_more_than_is_decoded_is_refused_by_name() {
         (0x67, (256, 144), 1, ["4096x2304", "1920x1920"]),
         (0x67, (121, 16), 1, ["1936x256", "1920x1920"]),
         (0x67, (120, 120), 16, ["16 reference frames", "1920x1920"]),
-        // A subset's, which openh264 takes as well.
+        // A subset's parameter set, which openh264 also reads.
         (0x6f, (256, 144), 1, ["4096x2304", "1920x1920"]),
     ] {
         let mut decoder = decoder(VideoCodec::H264, MAX_SIDE).unwrap();
@@ -188,13 +188,13 @@ fn h264_that_announces_more_than_is_decoded_is_refused_by_name() {
         let refused = decoder.decode(&bomb, &mut |_| panic!("nothing is shown")).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
         assert!(named.iter().all(|named| refused.to_string().contains(named)), "{refused}");
-        // The set did not reach the decoder: the stream goes on.
+        // The set did not reach the decoder: the stream continues.
         decoder.decode(&unit.data, &mut |_| {}).unwrap();
     }
 }
 
 #[test]
-fn h264_of_a_usual_size_is_decoded_whatever_its_reference_frames() {
+fn h264_of_a_usual_size_is_decoded_with_any_number_of_reference_frames() {
     for (size, references) in [((120, 68), 16), ((120, 120), 4), ((80, 45), 16), ((68, 120), 3)] {
         let unit = [&[0, 0, 0, 1][..], &sequence_set(0x67, size, references)].concat();
         decoder(VideoCodec::H264, MAX_SIDE).unwrap().decode(&unit, &mut |_| {}).unwrap();
@@ -204,7 +204,7 @@ fn h264_of_a_usual_size_is_decoded_whatever_its_reference_frames() {
 #[test]
 fn h264_with_bytes_that_decoders_read_in_two_ways_is_refused() {
     let unit = &coded(VideoCodec::H264, &[numbered(1, 64, 64)], RATES)[0];
-    // After `00 00 03` a byte above 3 cannot stand; openh264 leaves out the zeros before it, others do not.
+    // A byte above 3 is invalid after `00 00 03`; openh264 skips the zeros before it, other decoders do not.
     for set in [&[0x67, 66, 0, 0, 3, 51, 0x80][..], &[0x67, 66, 0, 0, 2, 51, 0x80], &[0x67, 66, 0xc0, 51, 0, 0, 0, 5]] {
         let bomb = with_set(unit, set);
         let refused = decoder(VideoCodec::H264, MAX_SIDE).unwrap().decode(&bomb, &mut |_| {}).unwrap_err();
@@ -212,10 +212,10 @@ fn h264_with_bytes_that_decoders_read_in_two_ways_is_refused() {
     }
 }
 
-/// Whatever is in a set, the decoder reads no larger size than was checked.
+/// For any parameter set, the decoder's size does not exceed the checked one.
 #[test]
 fn h264_that_is_changed_anywhere_shows_nothing_larger_than_allowed() {
-    // The second is larger than is allowed below.
+    // The second is larger than allowed below.
     let units = coded(VideoCodec::H264, &[numbered(1, 64, 64), numbered(2, 96, 96)], RATES);
     let mut random = 1_u32;
     let mut next = |below: usize| {

@@ -13,40 +13,40 @@ use crate::telemetry::Meter;
 use crate::transport::fanout::Fanout;
 use crate::transport::media::{AccessUnit, VideoCodec, now};
 
-/// The units that a slow viewer may be behind.
+/// Capacity of a slow viewer's queue, in units.
 const ROOM: usize = 8;
 
 /// The shortest interval of copies without viewers, in nanoseconds.
 const KEEP_INTERVAL: u64 = 1_000_000_000;
 
-/// Pictures that are copied, wait, are encoded, and are kept for viewers that come later.
+/// Number of pooled pictures: being copied, waiting, being encoded, and kept for later viewers.
 const POOLED: usize = 4;
 
-/// What an egress, its subscriptions and its threads have in common.
+/// State shared by an egress, its subscriptions and its threads.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: EgressOptions,
     pub(super) bitrate: AtomicU32,
     pub(super) outputs: [CodecOutput; 2],
     pub(super) counters: Counters,
-    pub(super) kept: Kept,
+    pub(super) kept: RecentPicture,
 }
 
-/// A picture of the last second without viewers, for a viewer that connects when no more are shown.
+/// A recent picture without viewers, for a viewer that connects when no more are shown.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct RecentPicture {
     picture: LatestSlot<Frame>,
     /// When the next one may be copied.
     due: AtomicU64,
     pool: FramePool,
 }
 
-impl Kept {
+impl RecentPicture {
     fn new() -> Self {
         Self { picture: LatestSlot::new(), due: AtomicU64::new(0), pool: FramePool::new(2) }
     }
 
-    /// Keeps a copy of a picture shown at `now` without viewers, at most once a second.
+    /// Keeps a copy of a picture shown at `now` without viewers, at most once per second.
     pub(super) fn keep(&self, picture: &FrameView<'_>, now: Timestamp) {
         let is_due = |due: u64| (due <= now.0).then_some(now.0.saturating_add(KEEP_INTERVAL));
         if self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
@@ -55,12 +55,12 @@ impl Kept {
         }
     }
 
-    /// Keeps the last picture that was encoded.
+    /// Stores the last picture that was encoded.
     pub(super) fn put(&self, picture: Frame) {
         self.picture.put(picture);
     }
 
-    /// Shows it to the first viewer; it stays for the next.
+    /// Passes it to the first viewer; it stays stored.
     fn show(&self, run: &EncoderSession, counters: &Counters) {
         if let Some(picture) = self.picture.take() {
             run.show(&picture.view(), counters);
@@ -76,7 +76,7 @@ impl Shared {
             bitrate: AtomicU32::new(options.bitrate.min(options.max_bitrate)),
             outputs: [CodecOutput::default(), CodecOutput::default()],
             counters: Counters::new(),
-            kept: Kept::new(),
+            kept: RecentPicture::new(),
         }
     }
 
@@ -150,11 +150,11 @@ impl CodecOutput {
         lock(&self.run).clone()
     }
 
-    /// One more viewer; the first starts the encoder, by `start`.
+    /// Adds a viewer; the first starts the encoder with `start`.
     ///
     /// # Errors
     ///
-    /// Those of `start`.
+    /// Errors of `start`.
     pub(super) fn enter(
         shared: &Shared,
         codec: VideoCodec,
@@ -176,7 +176,7 @@ impl CodecOutput {
         Ok(run)
     }
 
-    /// One viewer less; the last ends the encoder.
+    /// Removes a viewer; the last ends the encoder.
     pub(super) fn leave(&self) {
         let _entrance = lock(&self.entrance);
         if self.viewers.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -198,7 +198,7 @@ impl CodecOutput {
 pub(super) struct EncoderSession {
     pub(super) codec: VideoCodec,
     pub(super) units: Arc<Fanout<AccessUnit>>,
-    /// Rung for the thread that encodes.
+    /// Notified for the encoding thread.
     pub(super) notifier: Notifier,
     pub(super) pictures: LatestSlot<Frame>,
     pool: FramePool,
@@ -234,7 +234,7 @@ impl EncoderSession {
         self.notifier.notify();
     }
 
-    /// Asks for a key frame.
+    /// Requests a key frame.
     pub(super) fn want_key(&self) {
         self.key_wanted.store(true, Ordering::Release);
         self.notifier.notify();
@@ -244,8 +244,8 @@ impl EncoderSession {
         self.key_wanted.load(Ordering::Acquire)
     }
 
-    /// The encoder handles the request.
-    pub(super) fn take_wish(&self) -> bool {
+    /// Resets the request, and returns whether there was one.
+    pub(super) fn take_key_request(&self) -> bool {
         self.key_wanted.swap(false, Ordering::AcqRel)
     }
 
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn of_pictures_without_viewers_one_a_second_is_kept() {
         const MS: u64 = 1_000_000;
-        let kept = Kept::new();
+        let kept = RecentPicture::new();
         for (ms, expected) in [(5, 5), (6, 5), (1004, 5), (1005, 1005), (2004, 1005), (9000, 9000)] {
             kept.keep(&at(numbered(1, 128, 96), ms).view(), Timestamp(ms * MS));
             let picture = kept.picture.take().unwrap();

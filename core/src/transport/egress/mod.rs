@@ -57,7 +57,7 @@ impl Default for EgressOptions {
 
 /// Shows pictures to all viewers.
 ///
-/// Clones are the same; subscriptions end when the last is dropped. An encoder runs, on a thread of its own, while a
+/// Clones share it; subscriptions end when the last is dropped. An encoder runs, on a thread of its own, while a
 /// viewer watches in its codec.
 ///
 /// ```
@@ -77,7 +77,7 @@ impl Default for EgressOptions {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Egress {
-    hold: Arc<Hold>,
+    hold: Arc<HandleGuard>,
 }
 
 /// Statistics of an [`Egress`], for all codecs together.
@@ -104,13 +104,13 @@ pub struct EgressStats {
     pub bitrate: u32,
     /// The mean time of converting and encoding the last pictures, in milliseconds.
     pub encode_ms: f64,
-    /// The last coded picture's width in pixels; 0 before the first.
+    /// The last encoded picture's width in pixels; 0 before the first.
     pub width: u32,
-    /// The last coded picture's height in pixels; 0 before the first.
+    /// The last encoded picture's height in pixels; 0 before the first.
     pub height: u32,
 }
 
-/// The coded pictures of one viewer, until this is dropped.
+/// The encoded pictures of one viewer, until this is dropped.
 #[derive(Debug)]
 pub struct Subscription {
     cursor: Cursor<AccessUnit>,
@@ -119,16 +119,16 @@ pub struct Subscription {
 }
 
 impl Egress {
-    /// Makes an egress without viewers.
+    /// Creates an egress without viewers.
     pub fn new(options: EgressOptions) -> Self {
-        Self { hold: Arc::new(Hold { shared: Arc::new(Shared::new(options)) }) }
+        Self { hold: Arc::new(HandleGuard { shared: Arc::new(Shared::new(options)) }) }
     }
 
     fn shared(&self) -> &Arc<Shared> {
         &self.hold.shared
     }
 
-    /// Shows a picture: copies it if there are viewers, and never waits. One that was not encoded yet is replaced. Without
+    /// Shows a picture: copies it if there are viewers, without waiting. It replaces one that is not encoded yet. Without
     /// viewers, one is copied every second, for a viewer that connects when no more are shown.
     ///
     /// Its timestamp is on the clock of [`now`](super::now), or 0 if it is unknown.
@@ -217,7 +217,7 @@ impl Subscription {
         self.cursor.next(is_key, || self.run.want_key()).await
     }
 
-    /// As [`next`](Self::next), on a thread that may wait; `None` after `timeout` too.
+    /// Like [`next`](Self::next), for threads that may block; `None` after `timeout` too.
     pub fn next_within(&mut self, timeout: Duration) -> Option<AccessUnit> {
         self.cursor.next_within(timeout, is_key, || self.run.want_key())
     }
@@ -235,11 +235,11 @@ fn is_key(unit: &AccessUnit) -> bool {
 
 /// Ends the subscriptions with the last handle.
 #[derive(Debug)]
-struct Hold {
+struct HandleGuard {
     shared: Arc<Shared>,
 }
 
-impl Drop for Hold {
+impl Drop for HandleGuard {
     fn drop(&mut self) {
         self.shared.outputs.iter().for_each(CodecOutput::end);
     }

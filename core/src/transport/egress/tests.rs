@@ -11,7 +11,7 @@ use crate::transport::media::now;
 use crate::transport::rtp::limits::MAX_SIDE;
 use crate::transport::testing::{at, number, numbered};
 
-/// For what must not happen to take that long.
+/// Timeout that no test reaches.
 const SOON: Duration = Duration::from_secs(30);
 
 fn egress() -> Egress {
@@ -51,7 +51,7 @@ fn show(egress: &Egress, number: u32) {
     egress.show(&picture(number).view());
 }
 
-/// Waits until it is gone.
+/// Waits until it has ended.
 fn ended(run: &Weak<EncoderSession>) -> bool {
     let start = Instant::now();
     while run.strong_count() > 0 && start.elapsed() < SOON {
@@ -80,7 +80,7 @@ fn viewers_see_every_picture_from_a_key_frame_on_and_one_encoder_is_enough() {
 }
 
 #[test]
-fn a_late_viewer_gets_the_last_picture_though_no_new_one_comes() {
+fn late_viewer_gets_the_last_picture() {
     let egress = egress();
     let mut early = Viewer::new(&egress);
     for number in 0..12 {
@@ -97,7 +97,7 @@ fn a_late_viewer_gets_the_last_picture_though_no_new_one_comes() {
 }
 
 #[test]
-fn a_picture_that_stays_comes_again_for_who_has_lost_it() {
+fn unchanged_picture_is_repeated_for_viewers_that_lost_it() {
     let egress = egress();
     let mut viewer = Viewer::new(&egress);
     show(&egress, 1);
@@ -120,7 +120,7 @@ fn units_are_never_at_one_time_nor_in_the_future() {
 }
 
 #[test]
-fn a_viewer_that_lags_goes_on_with_a_key_frame_that_it_asks_for() {
+fn slow_viewer_requests_a_key_frame_and_continues() {
     let egress = egress();
     let (mut slow, mut quick) = (Viewer::new(&egress), Viewer::new(&egress));
     for number in 0..20 {
@@ -133,13 +133,13 @@ fn a_viewer_that_lags_goes_on_with_a_key_frame_that_it_asks_for() {
 }
 
 #[test]
-fn a_key_frame_that_is_asked_for_comes_though_no_new_picture_does() {
+fn requested_key_frame_is_made_without_a_new_picture() {
     let egress = egress();
     let mut viewer = Viewer::new(&egress);
     show(&egress, 1);
     assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, true)));
     egress.request_key_frame(VideoCodec::H264);
-    // Where this thread is slow, the picture is repeated before.
+    // If this thread is slow, the picture is repeated earlier.
     assert!((0..10).any(|_| viewer.next().unwrap().2));
 }
 
@@ -160,7 +160,7 @@ fn the_thread_ends_with_the_last_viewer_and_a_new_one_starts_another() {
 }
 
 #[test]
-fn who_comes_when_no_more_is_shown_sees_a_picture_of_the_last_second() {
+fn late_viewer_sees_a_picture_of_the_last_second() {
     let egress = egress();
     show(&egress, 1);
     for _ in 0..2 {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The least time from a key frame to a requested one: key frames are large, and many viewers may request one at once.
+/// The minimum time from a key frame to a requested one: key frames are large, and many viewers may request one at once.
 const KEY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The time without a new picture after which the last one is repeated, so that a viewer that lost it requests a key
@@ -59,7 +59,7 @@ mod tests {
         (Timing::new(Duration::from_secs(10)), Instant::now())
     }
 
-    /// The milliseconds at which key frames come in 21 seconds of 25 pictures a second.
+    /// The milliseconds at which key frames come in 21 seconds of 25 pictures per second.
     fn keys(is_wanted: impl Fn(u32) -> bool) -> Vec<u32> {
         let (mut timing, start) = timing();
         (0..21_000).step_by(40).filter(|ms| timing.begin(is_wanted(*ms), start + MS * *ms)).collect()
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn many_requests_give_one_key_frame_in_half_a_second() {
-        // The first picture at least half a second after the one before.
+        // The first picture at least half a second after the previous key frame.
         assert_eq!(keys(|_| true), (0..21_000).step_by(520).collect::<Vec<_>>());
     }
 

@@ -12,13 +12,13 @@ use crate::transport::codec::{self, Converter, Encoder, Rates};
 use crate::transport::media::{AccessUnit, now};
 use crate::{Error, ErrorKind, Result};
 
-/// What units are apart at least, since two with one timestamp would be taken for one.
+/// The minimum interval between units, since two with the same timestamp would be merged.
 const STEP: u64 = 1_000_000;
 
-/// What part the last picture has in the mean time it takes.
+/// The weight of the last picture in the mean time.
 const WEIGHT: f64 = 0.05;
 
-/// The frame rates that an encoder can plan with.
+/// The range of frame rates that an encoder is planned with.
 const FRAME_RATES: (f32, f32) = (1.0, 120.0);
 
 #[derive(Debug)]
@@ -27,16 +27,16 @@ pub(super) struct Worker {
     run: Arc<EncoderSession>,
     encoder: Box<dyn Encoder>,
     converter: Converter,
-    /// When the last unit's picture was taken, and when it was encoded.
+    /// The capture time of the last unit's picture, and the time at which it was encoded.
     last: Option<(Timestamp, Instant)>,
     timing: Timing,
 }
 
-/// The work of an encoder.
+/// The next action of the encoder.
 enum Next {
     /// Encode a new picture.
     Picture(Frame),
-    /// See when the last picture may be encoded once more.
+    /// Check when the last picture may be encoded again.
     Look,
     End,
 }
@@ -110,9 +110,9 @@ impl Worker {
         let start = Instant::now();
         let key = self.timing.begin(self.run.is_key_wanted(), start);
         if key {
-            self.run.take_wish();
+            self.run.take_key_request();
         }
-        // Nothing was taken in the future, and no two at once.
+        // No capture time is in the future, and no two are equal.
         let earliest = self.last.map_or(0, |(last, _)| last.0 + STEP);
         let at = Timestamp(at.min(now()).0.max(earliest));
         let coded = self.code(picture, key, at);
@@ -127,7 +127,7 @@ impl Worker {
             Ok(Some(unit)) => {
                 if unit.key {
                     // Requests during the encoding are answered as well.
-                    self.run.take_wish();
+                    self.run.take_key_request();
                     self.timing.made_key(start);
                     add(&counters.key_frames, 1);
                 }

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 
 use super::cors::add_cors;
 
-/// Makes an answer without a body.
+/// Creates an answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
@@ -14,28 +14,28 @@ pub(super) fn empty(status: StatusCode) -> Response<Bytes> {
     response
 }
 
-/// Makes an error response with one sentence of plain text.
+/// Creates an error response with one sentence of plain text.
 pub fn refusal(status: StatusCode, sentence: &str) -> Response<Bytes> {
     let mut response = empty(status).with(CONTENT_TYPE, "text/plain; charset=utf-8");
     *response.body_mut() = Bytes::copy_from_slice(sentence.as_bytes());
     response
 }
 
-/// Refuses for now.
+/// Returns a temporary refusal.
 pub(super) fn later(status: StatusCode, seconds: u32, sentence: &str) -> Response<Bytes> {
     let mut response = refusal(status, sentence);
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
 }
 
-/// Refuses a method where only `allowed` ones are known.
+/// Returns a refusal of a method, with the `allowed` ones.
 pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {
     refusal(StatusCode::METHOD_NOT_ALLOWED, "method not allowed; see the Allow header").with(ALLOW, allowed)
 }
 
-/// Sets headers as an answer is made.
+/// Sets headers in method chains.
 pub(super) trait With {
-    /// Sets a header to a text that is known to be one.
+    /// Sets a header to a value that is known to be valid.
     fn with(self, name: HeaderName, value: &'static str) -> Self;
 }
 

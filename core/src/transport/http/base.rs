@@ -34,7 +34,8 @@ fn known_scheme(name: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Returns whether a text can be a host with a port: no path, no user, nothing to break out of a header or a page with.
+/// Returns whether a text is a valid host with an optional port: no path, no user, no characters that could be used for
+/// injection.
 fn is_host(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     (1..=255).contains(&text.len()) && text.bytes().all(fits)
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_address_is_not_believed() {
+    fn invalid_host_headers_are_ignored() {
         for host in ["a/b", "user@host", "a b", "", "<script>", "a?b"] {
             assert_eq!(base(&[("host", host)]), "http://127.0.0.1:8000", "{host}");
         }

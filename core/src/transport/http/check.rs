@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH};
 
 use super::BODY_LIMIT;
 
-/// Why a body is not taken: the status and a sentence.
+/// The reason for rejecting a body: the status and a sentence.
 pub(super) type Refused = (StatusCode, String);
 
 /// Returns the body as text of the media type `wanted`. Parameters of the type are ignored.

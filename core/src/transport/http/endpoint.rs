@@ -1,4 +1,4 @@
-//! What WHIP and WHEP have in common: an endpoint that answers offers, and its sessions.
+//! Common part of WHIP and WHEP: an endpoint that answers offers, and its sessions.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use super::{End, FRAGMENT, Limits, Links, SDP, SessionEvent};
 use crate::transport::ChannelHandler;
 use crate::transport::peer::{Media, Peer, PeerOptions};
 
-/// Says what may be posted (RFC 9725).
+/// The header with the media types accepted in `POST` (RFC 9725).
 pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-/// Lists the media types that sessions accept in `PATCH` (RFC 5789).
+/// The header with the media types accepted by sessions in `PATCH` (RFC 5789).
 pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// The protocol of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transport) enum Role {
-    /// WHIP: one publisher, and a new one takes its place.
+    /// WHIP: one publisher, which a new one replaces.
     Whip,
     /// WHEP: many viewers.
     Whep,
@@ -35,7 +35,7 @@ pub(in crate::transport) struct Endpoint {
     pub(super) peers: PeerOptions,
     pub(super) limits: Limits,
     pub(super) sessions: Sessions,
-    /// Goes with the endpoint, which its sessions see.
+    /// Dropped with the endpoint, which is visible to its sessions.
     pub(super) alive: watch::Sender<()>,
 }
 
@@ -98,13 +98,13 @@ impl Endpoint {
         self.sessions.len()
     }
 
-    /// Ends all sessions and waits until they have; `for_good` refuses others from now on.
+    /// Ends all sessions and waits until they have ended; `for_good` also rejects new ones.
     pub(in crate::transport) async fn end_all(&self, for_good: bool) {
         close_all(self.sessions.end_all(End::Disconnected, for_good)).await;
     }
 }
 
-/// Closes connections side by side.
+/// Closes connections concurrently.
 pub(super) async fn close_all(peers: Vec<Peer>) {
     let mut closing = tokio::task::JoinSet::new();
     for peer in peers {

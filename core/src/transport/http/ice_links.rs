@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderValue, LINK};
 
 use crate::transport::peer::IceServer;
 
-/// Adds one header for each address of `servers`. What no header can hold is left out.
+/// Adds one header for each address of `servers`. Values that are invalid in a header are skipped.
 pub(super) fn write_ice_links(servers: &[IceServer], headers: &mut HeaderMap) {
     for server in servers {
         for url in &server.urls {
@@ -26,7 +26,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The most servers that are read.
+/// The maximum number of servers that are read.
 const MOST: usize = 16;
 
 /// Parses the ICE servers of a response; other and malformed links are skipped.
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn links_round_trip() {
         let stun = IceServer { urls: vec!["stun:stun.example".into()], ..IceServer::default() };
         let mut headers = HeaderMap::new();
         write_ice_links(&[stun.clone(), turn()], &mut headers);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn several_links_may_stand_in_one_header() {
+    fn one_header_may_have_several_links() {
         let mut headers = HeaderMap::new();
         let value = "<stun:a>; rel=ice-server, </style>;rel=\"preload\";crossorigin, <stun:b>;rel=\"ice-server\"";
         headers.insert(LINK, HeaderValue::from_static(value));
@@ -122,7 +122,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_that_a_server_says_is_too_much(value in "[ -~]{0,200}|(<stun:a>; ?rel=\"?ice-server\"?[,; \"]?){0,40}") {
+        fn any_link_header_of_a_server_is_bounded(value in "[ -~]{0,200}|(<stun:a>; ?rel=\"?ice-server\"?[,; \"]?){0,40}") {
             let mut headers = HeaderMap::new();
             headers.insert(LINK, HeaderValue::try_from(value).unwrap());
             proptest::prop_assert!(read_ice_links(&headers).len() <= MOST);

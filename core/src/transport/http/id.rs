@@ -2,7 +2,7 @@
 
 use crate::{Error, ErrorKind, Result};
 
-/// Makes a name: 128 random bits as hexadecimal digits.
+/// Creates a name: 128 random bits as hexadecimal digits.
 pub(super) fn new() -> Result<String> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)

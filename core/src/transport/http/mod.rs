@@ -31,16 +31,16 @@ pub(super) use self::ice_links::read_ice_links;
 pub use self::origins::{AllowedOrigins, OriginRefused};
 use crate::setters::setters;
 
-/// The most bytes that the body of a request, or of an answer, may have.
+/// The maximum number of bytes that the body of a request, or of an answer, may have.
 pub const BODY_LIMIT: usize = 64 * 1024;
 /// The media type of session descriptions.
 pub(super) const SDP: &str = "application/sdp";
 /// The media type of trickled candidates.
 pub(super) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-/// Names the address at which a publisher's pictures are watched, in the answer to its offer.
+/// The header with the address at which a publisher's pictures can be watched, in the answer to its offer.
 pub(super) const PLAYBACK_URL: &str = "livepeer-playback-url";
 
-/// The addresses that answers name: absolute, without a query.
+/// The addresses in responses: absolute, without a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Links {
     /// The endpoint's own, without a slash at the end: sessions are one segment below it.
@@ -49,7 +49,7 @@ pub struct Links {
     pub playback: Option<String>,
 }
 
-/// What an endpoint bears.
+/// Limits of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -77,7 +77,7 @@ impl Default for Limits {
     }
 }
 
-/// What happens to a session of an endpoint.
+/// An event of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEvent {
@@ -96,16 +96,16 @@ pub enum SessionEvent {
         /// The session.
         id: String,
     },
-    /// The session is over. Comes exactly once for each that started.
+    /// The session has ended. Sent exactly once for each that started.
     Ended {
         /// The session.
         id: String,
-        /// Why.
+        /// The reason.
         reason: End,
     },
 }
 
-/// Why a session is over.
+/// The reason for which a session has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {

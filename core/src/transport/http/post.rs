@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use super::answer::{With as _, empty, later, refusal};
 use super::endpoint::{ACCEPT_PATCH, ACCEPT_POST, close_all};
 use super::ice_links::write_ice_links;
-use super::sessions::{Full, Room};
+use super::sessions::{Full, Reservation};
 use super::{End, Endpoint, FRAGMENT, Links, PLAYBACK_URL, Role, SDP, check, id};
 use crate::Result;
 use crate::transport::ChannelHandler;
@@ -37,9 +37,9 @@ impl Endpoint {
                 return refusal(StatusCode::INTERNAL_SERVER_ERROR, "failed to make a session id");
             }
         };
-        let room = match self.room() {
+        let room = match self.reserve() {
             Ok(room) => room,
-            Err(full) => return no_room(full),
+            Err(full) => return limit_reached(full),
         };
         let mut media = self.media.clone();
         media.channel = channel.or(media.channel);
@@ -50,16 +50,16 @@ impl Endpoint {
         let response = self.created(&peer, answer, named);
         match room.take(id.clone(), peer.clone(), (self.role == Role::Whip).then_some(End::Replaced)) {
             Ok(replaced) => tokio::spawn(close_all(replaced)),
-            Err(full) => return no_room(full),
+            Err(full) => return limit_reached(full),
         };
         tokio::spawn(self.watch(id, peer));
         response
     }
 
-    fn room(&self) -> Result<Room<'_>, Full> {
+    fn reserve(&self) -> Result<Reservation<'_>, Full> {
         match self.role {
-            Role::Whip => self.sessions.room_instead(&self.limits),
-            Role::Whep => self.sessions.room(&self.limits),
+            Role::Whip => self.sessions.reserve_replacing(&self.limits),
+            Role::Whep => self.sessions.reserve(&self.limits),
         }
     }
 
@@ -102,7 +102,7 @@ impl Endpoint {
     }
 }
 
-/// The addresses of a session to be, as headers.
+/// The addresses of a new session, as headers.
 struct Named {
     location: HeaderValue,
     playback: Option<HeaderValue>,
@@ -127,7 +127,7 @@ pub(super) fn entity_tag(peer: &Peer) -> String {
     format!("\"{}\"", peer.ice_tag())
 }
 
-fn no_room(full: Full) -> Response<Bytes> {
+fn limit_reached(full: Full) -> Response<Bytes> {
     match full {
         Full::Viewers => later(StatusCode::TOO_MANY_REQUESTS, RETRY_SECONDS, "viewer limit reached"),
         Full::Connecting => {

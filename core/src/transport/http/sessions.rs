@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use super::{End, Limits, SessionEvent};
 use crate::transport::peer::{Peer, PeerState};
 
-/// The most events that wait for a slow receiver.
+/// The maximum number of events that wait for a slow receiver.
 const EVENTS: usize = 64;
 
 /// The reason why a session is refused.
@@ -16,7 +16,7 @@ const EVENTS: usize = 64;
 pub(super) enum Full {
     /// The limit of sessions is reached.
     Viewers,
-    /// As many as may be about to connect are about to.
+    /// The limit of connecting sessions is reached.
     Connecting,
     /// The endpoint is closed.
     Closed,
@@ -39,7 +39,7 @@ struct Table {
 
 /// A reservation for one session, from before its offer is answered; released if no session is made.
 #[derive(Debug)]
-pub(super) struct Room<'a> {
+pub(super) struct Reservation<'a> {
     sessions: &'a Sessions,
 }
 
@@ -53,8 +53,8 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds room for one more of many.
-    pub(super) fn room(&self, limits: &Limits) -> Result<Room<'_>, Full> {
+    /// Reserves capacity for one more session.
+    pub(super) fn reserve(&self, limits: &Limits) -> Result<Reservation<'_>, Full> {
         let mut table = self.lock();
         let connecting = table.peers.values().filter(|peer| *peer.states().borrow() == PeerState::Connecting).count();
         if table.closed {
@@ -67,11 +67,11 @@ impl Sessions {
             return Err(Full::Connecting);
         }
         table.answering += 1;
-        Ok(Room { sessions: self })
+        Ok(Reservation { sessions: self })
     }
 
     /// Reserves a session that replaces the current one.
-    pub(super) fn room_instead(&self, limits: &Limits) -> Result<Room<'_>, Full> {
+    pub(super) fn reserve_replacing(&self, limits: &Limits) -> Result<Reservation<'_>, Full> {
         let mut table = self.lock();
         if table.closed {
             return Err(Full::Closed);
@@ -80,7 +80,7 @@ impl Sessions {
             return Err(Full::Connecting);
         }
         table.answering += 1;
-        Ok(Room { sessions: self })
+        Ok(Reservation { sessions: self })
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Peer> {
@@ -100,11 +100,11 @@ impl Sessions {
     pub(super) fn end(&self, id: &str, reason: End) -> Option<Peer> {
         let mut table = self.lock();
         let peer = table.peers.remove(id)?;
-        self.tell(SessionEvent::Ended { id: id.to_owned(), reason });
+        self.send(SessionEvent::Ended { id: id.to_owned(), reason });
         Some(peer)
     }
 
-    /// Takes all sessions out; `for_good` leaves no room for others.
+    /// Removes all sessions; `for_good` rejects further ones.
     pub(super) fn end_all(&self, reason: End, for_good: bool) -> Vec<Peer> {
         let mut table = self.lock();
         table.closed |= for_good;
@@ -113,22 +113,22 @@ impl Sessions {
 
     fn drain(&self, table: &mut Table, reason: End) -> Vec<Peer> {
         let ended = table.peers.drain().map(|(id, peer)| {
-            self.tell(SessionEvent::Ended { id, reason });
+            self.send(SessionEvent::Ended { id, reason });
             peer
         });
         ended.collect()
     }
 
     /// Sends an event of a session, unless it has ended.
-    pub(super) fn tell_of(&self, id: &str, event: fn(String) -> SessionEvent) {
+    pub(super) fn send_event(&self, id: &str, event: fn(String) -> SessionEvent) {
         let table = self.lock();
         if table.peers.contains_key(id) {
-            self.tell(event(id.to_owned()));
+            self.send(event(id.to_owned()));
         }
     }
 
     /// Called with the table locked, so that events are in the order of the changes.
-    fn tell(&self, event: SessionEvent) {
+    fn send(&self, event: SessionEvent) {
         tracing::debug!(?event, "session");
         // An error means that there are no receivers.
         let _ = self.events.send(event);
@@ -139,21 +139,21 @@ impl Sessions {
     }
 }
 
-impl Room<'_> {
-    /// Puts a session in, in the place of all others where `instead` is set, and gives those that had to go.
+impl Reservation<'_> {
+    /// Adds a session, replacing all others if `instead` is set, and returns the replaced ones.
     pub(super) fn take(self, id: String, peer: Peer, instead: Option<End>) -> Result<Vec<Peer>, Full> {
         let mut table = self.sessions.lock();
         if table.closed {
             return Err(Full::Closed);
         }
         let gone = instead.map(|reason| self.sessions.drain(&mut table, reason)).unwrap_or_default();
-        self.sessions.tell(SessionEvent::Started { id: id.clone() });
+        self.sessions.send(SessionEvent::Started { id: id.clone() });
         table.peers.insert(id, peer);
         Ok(gone)
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.sessions.lock().answering -= 1;
     }

@@ -10,11 +10,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::{End, Endpoint, Limits, Role, SessionEvent};
 use crate::transport::peer::{Peer, PeerState};
 
-/// How often a publisher is looked after.
+/// The interval at which a publisher is checked.
 const LOOK: Duration = Duration::from_millis(500);
 
 impl Endpoint {
-    /// Makes the task that watches a session until it has ended.
+    /// Creates the task that watches a session until it has ended.
     pub(super) fn watch(self: &Arc<Self>, id: String, peer: Peer) -> impl Future<Output = ()> + Send + use<> {
         let silence = (self.role == Role::Whip).then(|| Silence::new(self.limits));
         let watcher = Watcher { endpoint: Arc::downgrade(self), alive: self.alive.subscribe(), id, peer, silence };
@@ -42,9 +42,9 @@ impl Watcher {
                 PeerState::Connecting => {}
                 PeerState::Connected => {
                     was_connected = true;
-                    self.tell(|id| SessionEvent::Connected { id });
+                    self.send_event(|id| SessionEvent::Connected { id });
                 }
-                PeerState::Disconnected => self.tell(|id| SessionEvent::Disconnected { id }),
+                PeerState::Disconnected => self.send_event(|id| SessionEvent::Disconnected { id }),
                 PeerState::Failed if was_connected => break End::Lost,
                 PeerState::Failed => break End::NeverConnected,
                 PeerState::Closed => break End::Closed,
@@ -80,9 +80,9 @@ impl Watcher {
         }
     }
 
-    fn tell(&self, event: fn(String) -> SessionEvent) {
+    fn send_event(&self, event: fn(String) -> SessionEvent) {
         if let Some(endpoint) = self.endpoint.upgrade() {
-            endpoint.sessions.tell_of(&self.id, event);
+            endpoint.sessions.send_event(&self.id, event);
         }
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         let (mut silence, start) = (Silence::new(limits), Instant::now());
         let mut is_too_long = |packets, ms| silence.is_too_long(packets, start + Duration::from_millis(ms));
         assert!(!is_too_long(0, 0) && !is_too_long(0, 19_999));
-        // Its first packets come at the last moment.
+        // Its first packets arrive just before the timeout.
         assert!(!is_too_long(1, 20_000) && !is_too_long(2, 26_000));
         assert!(!is_too_long(2, 30_999) && is_too_long(2, 31_000));
         assert!(!is_too_long(3, 31_500));

@@ -1,17 +1,17 @@
-//! The queue between the receiver and the decoder: coded pictures in order, and whether a key frame is needed first.
+//! The queue between the receiver and the decoder: encoded pictures in order, and whether a key frame is needed first.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::transport::media::AccessUnit;
 
-/// The most coded pictures that wait: a second, far more than a decoder that keeps up leaves.
+/// The maximum number of waiting pictures: a second, far more than a decoder that keeps up has.
 const MOST: usize = 30;
 
-/// The most bytes that they have together: a second of far more than publishers send.
+/// The maximum number of bytes of waiting pictures: more than a second of any usual publisher.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Coded pictures that wait to be decoded. Locks are held only while one is moved.
+/// Encoded pictures that wait to be decoded. Locks are held only while one is moved.
 #[derive(Debug)]
 pub(super) struct Backlog {
     queue: Mutex<Queue>,
@@ -42,7 +42,7 @@ impl Queue {
 }
 
 impl Backlog {
-    /// An empty one, which begins with a key frame.
+    /// Creates an empty queue, which starts with a key frame.
     pub(super) fn new() -> Self {
         let queue = Queue { units: VecDeque::with_capacity(MOST), bytes: 0, needs_key: true, closed: false };
         Self { queue: Mutex::new(queue), news: Condvar::new() }
@@ -63,7 +63,7 @@ impl Backlog {
             return false;
         }
         if is_full {
-            // Pictures before a key frame are not needed, and the newest count.
+            // Pictures before a key frame are not needed, and the newest take precedence.
             queue.clear();
         }
         queue.needs_key = false;
@@ -74,12 +74,12 @@ impl Backlog {
         true
     }
 
-    /// Something is missing after the last picture.
+    /// Records that a picture after the last one was lost.
     pub(super) fn lost(&self) {
         self.lock().needs_key = true;
     }
 
-    /// The last picture that was taken out could not be decoded: what needs it is left out.
+    /// Records that the last picture could not be decoded: pictures that depend on it are dropped.
     pub(super) fn failed(&self) {
         let mut queue = self.lock();
         let useless = queue.units.iter().position(|unit| unit.key);
@@ -92,12 +92,12 @@ impl Backlog {
         }
     }
 
-    /// Whether only a key frame can be decoded next.
+    /// Returns true if only a key frame can be decoded next.
     pub(super) fn needs_key(&self) -> bool {
         self.lock().needs_key
     }
 
-    /// Whether none waits.
+    /// Returns true if no picture waits.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().units.is_empty()
     }
@@ -116,7 +116,7 @@ impl Backlog {
         }
     }
 
-    /// Drops what waits, and wakes the decoder.
+    /// Drops the waiting pictures, and wakes the decoder.
     pub(super) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_goes_on_with_the_key_frame_that_waits_already() {
+    fn after_a_failure_decoding_continues_with_a_waiting_key_frame() {
         let backlog = Backlog::new();
         assert_eq!(
             [(1, true), (2, false), (3, true), (4, false)].map(|(at, key)| backlog.put(unit(at, key))),
@@ -182,7 +182,7 @@ mod tests {
         assert!(backlog.put(unit(8, true)) && backlog.put(unit(9, false)));
         let taken: Vec<_> = (0..2).filter_map(|_| backlog.take()).map(|unit| unit.at.0).collect();
         assert_eq!((taken, backlog.is_empty()), (vec![8, 9], true));
-        // A picture that was removed frees its bytes.
+        // Removing a picture frees its bytes.
         assert_eq!((10..14).filter(|&at| backlog.put(unit(at, false))).count(), 4);
     }
 

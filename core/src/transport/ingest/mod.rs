@@ -1,4 +1,4 @@
-//! Video of one publisher, to frames.
+//! Decodes the video of one publisher to frames.
 
 mod backlog;
 mod receiver;
@@ -26,10 +26,10 @@ use crate::{Error, ErrorKind, Result};
 
 /// Receives the video of one publisher and passes frames to a sink, decoded on a thread of its own.
 ///
-/// Clones are the same; the thread ends when the last is dropped.
+/// Clones share it; the thread ends when the last is dropped.
 #[derive(Debug, Clone)]
 pub struct Ingest {
-    hold: Arc<Hold>,
+    hold: Arc<HandleGuard>,
 }
 
 /// Options of an [`Ingest`].
@@ -66,15 +66,15 @@ pub struct IngestStats {
     pub packets: Rate,
     /// Packets lost, or too late.
     pub lost: u64,
-    /// Coded pictures passed to the decoder.
+    /// Encoded pictures passed to the decoder.
     pub units: u64,
     /// Frames that were decoded.
     pub frames: Rate,
     /// Frames that were decoded but dropped, because newer ones waited.
     pub skipped: u64,
-    /// Coded pictures that could not be decoded.
+    /// Encoded pictures that could not be decoded.
     pub failed: u64,
-    /// How often a key frame was asked for.
+    /// Number of key frame requests.
     pub key_frame_requests: u64,
     /// The jitter of the packets, in milliseconds, as RFC 3550 defines it.
     pub jitter_ms: f64,
@@ -121,20 +121,20 @@ impl Ingest {
         let thread = Builder::new().name("dreamframe-decode".to_owned()).spawn(move || worker.run());
         thread
             .map_err(|error| Error::new(ErrorKind::Device, "failed to start the decoder thread").with_source(error))?;
-        Ok(Self { hold: Arc::new(Hold { shared }) })
+        Ok(Self { hold: Arc::new(HandleGuard { shared }) })
     }
 
     fn shared(&self) -> &Shared {
         &self.hold.shared
     }
 
-    /// Takes a packet, in any order. Never waits.
+    /// Takes a packet, in any order. Does not wait.
     pub fn packet(&self, packet: RtpPacket) {
         self.shared().counters.packets.mark(Instant::now());
         self.receive(|receiver, now| receiver.packet(packet, now));
     }
 
-    /// Gives up on packets that do not come. To be called every 10 to 20 ms.
+    /// Gives up on packets that do not arrive. To be called every 10 to 20 ms.
     pub fn tick(&self) {
         self.receive(Receiver::advance);
     }
@@ -150,14 +150,14 @@ impl Ingest {
         }
     }
 
-    /// Takes a complete coded picture, from a source without packets.
+    /// Takes a complete encoded picture, from a source without packets.
     pub fn access_unit(&self, unit: AccessUnit) {
         if self.shared().backlog.put(unit) {
             self.shared().counters.units.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether the publisher shall be asked for a key frame now; true at most every 300 ms, and until one has come.
+    /// Returns whether to request a key frame from the publisher now; true at most every 300 ms, until one has arrived.
     pub fn wants_key_frame(&self) -> bool {
         let wants = self.shared().backlog.needs_key() && self.shared().receiver().asks(now());
         if wants {
@@ -193,11 +193,11 @@ impl Ingest {
 
 /// Closes the backlog, and so ends the thread, with the last handle. It is not waited for.
 #[derive(Debug)]
-struct Hold {
+struct HandleGuard {
     shared: Arc<Shared>,
 }
 
-impl Drop for Hold {
+impl Drop for HandleGuard {
     fn drop(&mut self) {
         self.shared.backlog.close();
     }
@@ -206,7 +206,7 @@ impl Drop for Hold {
 /// The state that the receiving task and the decoding thread share.
 #[derive(Debug)]
 struct Shared {
-    /// One task receives and asks; the lock is for callers that do not keep to that.
+    /// Used by one receiving task; the lock makes concurrent calls safe.
     receiver: Mutex<Receiver>,
     backlog: Backlog,
     counters: Counters,
@@ -272,7 +272,7 @@ impl Worker {
         let shared = self.shared.clone();
         let Shared { backlog, counters, .. } = &*shared;
         while let Some(unit) = backlog.take() {
-            // Every picture is decoded, since others need it; only the newest is worth showing.
+            // Every picture is decoded, since others depend on it; only the newest is shown.
             let stamp = Stamp { timestamp: unit.at, tag: 0 };
             let decoded = self.decoder.decode(&unit.data, &mut |frame| {
                 counters.frame(frame);
@@ -286,13 +286,13 @@ impl Worker {
                 tracing::debug!(%error, key = unit.key, "a coded picture could not be decoded");
                 counters.failed.fetch_add(1, Ordering::Relaxed);
                 backlog.failed();
-                self.tell(&error, Instant::now());
+                self.notify_refused(&error, Instant::now());
             }
         }
     }
 
     /// Notifies the sink of video that will not be decoded, at a bounded rate.
-    fn tell(&mut self, error: &Error, now: Instant) {
+    fn notify_refused(&mut self, error: &Error, now: Instant) {
         if error.kind() == ErrorKind::Unsupported && self.refusals.take(now).is_ok() {
             self.sink.refused(error);
         }

@@ -1,4 +1,4 @@
-//! The receiving half: packets in, coded pictures out; times are arguments.
+//! The receiving half: packets in, encoded pictures out; times are arguments.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use crate::transport::media::VideoCodec;
 use crate::transport::rtp::reorder::{HOLD, Next, Reorder};
 use crate::transport::rtp::{self, Assemble, Assembled, RtpPacket};
 
-/// The shortest interval of key frame requests: the time of an answer.
+/// The shortest interval of key frame requests: about one round trip.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Units of the packets' clock in a second.
+/// Units of the packets' clock per second.
 const CLOCK: u64 = 90_000;
 
-/// Puts the packets of one stream together.
+/// Assembles the packets of one stream.
 #[derive(Debug)]
 pub(super) struct Receiver {
     reorder: Reorder,
@@ -62,7 +62,7 @@ impl Receiver {
         self.assembled.pop_front()
     }
 
-    /// Whether a key frame that is needed shall be asked for now.
+    /// Returns whether a required key frame is to be requested now.
     pub(super) fn asks(&mut self, now: Timestamp) -> bool {
         let asks = self.asked.is_none_or(|asked| now.since(asked) >= REQUEST_INTERVAL);
         if asks {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jitter_is_none_for_packets_as_far_apart_as_their_timestamps() {
+    fn jitter_is_zero_for_evenly_delayed_packets() {
         let mut jitter = Jitter::default();
         (0..100).for_each(|i: u32| {
             jitter.packet(u32::MAX.wrapping_add(i * 3000), Timestamp(u64::from(i) * 1_000_000_000 / 30));

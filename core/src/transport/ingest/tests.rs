@@ -1,4 +1,4 @@
-//! Coded pictures over a link, through the decoder, to a sink.
+//! Encoded pictures over a simulated link, through the decoder, to a sink.
 
 use std::sync::mpsc::{Receiver as Channel, Sender, channel};
 use std::sync::{Arc, LazyLock};
@@ -13,13 +13,13 @@ use crate::transport::codec::{Converter, Rates, decoder, encoder};
 use crate::transport::rtp::limits::MAX_SIDE;
 use crate::transport::testing::{Packetiser, number, numbered};
 
-/// For what must not happen to take that long.
+/// Timeout that no test reaches.
 const SOON: Duration = Duration::from_secs(30);
 
-/// The number, time and width of a frame; none once the sink is let go.
+/// The number, time and width of a frame; `None` once the sink is dropped.
 type Told = Option<(u32, Timestamp, u32)>;
 
-/// Tells of each frame, and of its own end.
+/// Reports each frame, and its own end.
 #[derive(Debug)]
 struct Sink {
     told: Sender<Told>,
@@ -42,7 +42,7 @@ fn ingest() -> (Ingest, Channel<Told>) {
     (Ingest::start(VideoCodec::H264, Arc::new(Sink { told })).unwrap(), frames)
 }
 
-/// Codes numbered pictures of these sides, as key frames where asked for.
+/// Encodes numbered pictures of these sizes, as key frames on request.
 fn units(pictures: impl IntoIterator<Item = (u32, bool)>) -> Vec<AccessUnit> {
     let rates = Rates { bitrate: 2_000_000, ceiling: 2_000_000, frames: 30.0 };
     let (mut converter, mut encoder) = (Converter::default(), encoder(VideoCodec::H264, rates).unwrap());
@@ -55,7 +55,7 @@ fn units(pictures: impl IntoIterator<Item = (u32, bool)>) -> Vec<AccessUnit> {
 }
 
 #[test]
-fn frames_come_in_order_at_the_time_of_their_first_packet_whatever_the_link_swaps() {
+fn frames_are_in_order_with_the_time_of_their_first_packet_on_a_reordering_link() {
     let (ingest, frames) = ingest();
     let mut packetiser = Packetiser { sequence: 65_520, timestamp: 7 };
     let units = units((0..12).map(|place| (if place < 6 { 128 } else { 96 }, false)));
@@ -91,7 +91,7 @@ fn the_thread_ends_with_the_last_handle() {
 }
 
 #[test]
-fn a_key_frame_is_asked_for_until_one_comes_and_again_after_what_cannot_be_decoded() {
+fn key_frames_are_requested_until_one_arrives_and_after_decoding_errors() {
     let (ingest, frames) = ingest();
     let units = units([(64, false), (64, false), (64, true)]);
     assert!(ingest.wants_key_frame() && !ingest.wants_key_frame());
@@ -113,7 +113,7 @@ fn a_key_frame_is_asked_for_until_one_comes_and_again_after_what_cannot_be_decod
     assert_eq!(ingest.stats().key_frame_requests, 1);
 }
 
-/// Hands on the numbers of frames, and what is refused.
+/// Forwards the numbers of frames, and refusals.
 #[derive(Debug)]
 struct Refusals {
     told: Sender<Result<u32>>,
@@ -130,7 +130,7 @@ impl FrameSink for Refusals {
 }
 
 #[test]
-fn video_above_the_largest_side_is_told_and_the_next_that_fits_goes_on() {
+fn too_large_video_is_reported_and_smaller_video_continues() {
     let (told, heard) = channel();
     let options = IngestOptions { max_side: 64 };
     let ingest = Ingest::start_with(VideoCodec::H264, Arc::new(Refusals { told }), options).unwrap();
@@ -163,7 +163,7 @@ fn the_sink_is_notified_of_refused_video_once_a_second_and_of_other_failures_nev
     };
     let start = Instant::now();
     let mut notified = |kind, ms| {
-        worker.tell(&Error::new(kind, "a picture"), start + Duration::from_millis(ms));
+        worker.notify_refused(&Error::new(kind, "a picture"), start + Duration::from_millis(ms));
         heard.try_iter().count()
     };
     for (ms, expected) in [(0, 1), (1, 0), (999, 0), (1001, 1), (2000, 0), (60_000, 1)] {
@@ -172,8 +172,8 @@ fn the_sink_is_notified_of_refused_video_once_a_second_and_of_other_failures_nev
     assert_eq!(notified(ErrorKind::InvalidArgument, 90_000), 0);
 }
 
-/// What a link that loses every packet of which `is_lost` says so leaves: the numbers that are decoded, how many were
-/// lost, and when key frames were asked for, in milliseconds.
+/// Sends pictures over a link that loses the packets selected by `is_lost`. Returns the numbers that are decoded, the
+/// number of lost packets, and the times of key frame requests in milliseconds.
 fn over_a_link(units: &[AccessUnit], is_lost: impl Fn(usize) -> bool) -> (Vec<u32>, u64, Vec<u64>) {
     let (mut packetiser, mut receiver) = (Packetiser::default(), Receiver::new(VideoCodec::H264));
     let (backlog, mut decoder) = (Backlog::new(), decoder(VideoCodec::H264, MAX_SIDE).unwrap());
@@ -214,13 +214,13 @@ fn after_a_loss_nothing_is_shown_before_the_next_key_frame() {
     let (shown, lost, asked) = over_a_link(&units, |place| place == first_of_tenth);
     let expected: Vec<_> = (0..10).chain(25..40).collect();
     assert_eq!((shown, lost), (expected, 1));
-    // The gap is held for 120 ms from the packet behind it on; and then it is asked until the key frame comes.
+    // The gap is held for 120 ms from the packet behind it on; then a key frame is requested until it arrives.
     assert!((330 + 120..=330 + 33 + 132).contains(&asked[0]), "{asked:?}");
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= 300), "{asked:?}");
 }
 
 #[test]
-fn nothing_is_decoded_wrongly_on_a_link_that_loses_every_so_many() {
+fn no_damaged_picture_is_decoded_on_a_lossy_link() {
     let units = units((0..90).map(|place| (128, place % 15 == 0)));
     for every in [7, 13, 29] {
         let (shown, lost, _) = over_a_link(&units, |place| place % every == every - 1);
@@ -230,13 +230,13 @@ fn nothing_is_decoded_wrongly_on_a_link_that_loses_every_so_many() {
     assert_eq!((shown.len(), lost, asked), (90, 0, vec![]));
 }
 
-/// What a link does to a packet.
+/// The effect of a link on a packet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     Passes,
     Lost,
     Doubled,
-    /// Comes after so many others.
+    /// Arrives after this many others.
     Late(usize),
 }
 
@@ -245,8 +245,8 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![150 => Just(Fate::Passes), 2 => Just(Fate::Lost), 2 => Just(Fate::Doubled), 2 => late]
 }
 
-/// Sends packets of the pictures over a link; gives them in the order in which they come, by the picture that was being
-/// sent, and tells of each picture whether none of its packets was lost or late.
+/// Sends packets of the pictures over a link. Returns them in order of arrival, grouped by the picture being sent, and
+/// for each picture whether none of its packets was lost or late.
 fn sent(units: &[AccessUnit], first: u16, mut fates: impl Iterator<Item = Fate>) -> (Vec<Vec<RtpPacket>>, Vec<bool>) {
     let mut packetiser = Packetiser { sequence: first, timestamp: u32::from(first) << 16 };
     let (mut sent, mut is_whole) = (Vec::new(), vec![true; units.len()]);
@@ -277,7 +277,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn whatever_a_link_does_nothing_broken_is_shown_and_what_came_whole_is(
+    fn on_any_link_complete_pictures_are_shown_and_damaged_ones_are_not(
         first in any::<u16>(),
         fates in prop::collection::vec(fate(), 1..300),
     ) {

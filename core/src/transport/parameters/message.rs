@@ -6,7 +6,7 @@ use crate::params::FIELDS;
 
 /// The key under which parameters may be, as in the body of the server's PATCH.
 const BODY: &str = "params";
-/// Another key of such a body, which changes nothing.
+/// Another key of such a body, without effect.
 const PIPELINE: &str = "pipeline";
 /// The parameter whose `null` has a meaning: no LoRAs.
 const NULLABLE: &str = "lora_dict";

@@ -22,7 +22,7 @@ use crate::params::{Cost, Notice, join_values};
 
 /// The target of a data channel's messages, such as a session.
 pub trait ParameterTarget: Send + Sync + fmt::Debug {
-    /// Makes the changes that `message` names: all of them or none. Called on a network task: must not wait for long.
+    /// Applies the changes in `message`: all of them or none. Called on a network task: must not wait for long.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ pub enum ParameterMessage {
     ParametersApplied(AppliedParameters),
     /// The answer to a message that changed nothing; or, as a notice, a failure of the stream.
     Error(ParameterError),
-    /// Unasked, after a change.
+    /// A notice after a change.
     ParametersUpdated {
         /// Parameters with their values now: at least those that changed. A style image that is not a web address is
         /// replaced by its digest ([`hide_style_image`]).
@@ -63,7 +63,7 @@ pub enum ParameterMessage {
         #[serde(skip_serializing_if = "Option::is_none")]
         version: Option<u64>,
     },
-    /// Unasked: no further picture will be made.
+    /// A notice: no further picture will be made.
     StreamStopped {
         /// The reason, unless the stream was ended on request.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +74,7 @@ pub enum ParameterMessage {
 /// The effect of a message.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AppliedParameters {
-    /// What the message named, with its values now.
+    /// The parameters named in the message, with their values now.
     pub parameters: Map<String, Value>,
     /// Keys of the message without a meaning here.
     pub ignored: Vec<String>,
@@ -103,20 +103,20 @@ pub struct ParameterError {
 pub struct InvalidField {
     /// The path of the value, such as `controlnets[1].conditioning_scale`.
     pub path: String,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: String,
 }
 
 impl ParameterMessage {
     /// Returns the message as JSON.
     pub fn to_json(&self) -> String {
-        // Text and numbers under names: nothing that JSON cannot hold.
+        // Text and numbers with names can always be represented in JSON.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
 impl ParameterError {
-    /// Makes an error without a value at fault.
+    /// Creates an error without a value at fault.
     pub fn new(error: impl Into<String>) -> Self {
         Self { error: error.into(), fields: Vec::new() }
     }

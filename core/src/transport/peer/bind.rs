@@ -1,4 +1,4 @@
-//! The addresses and ports that a connection receives at.
+//! The local addresses and ports of a connection.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use super::options::PeerOptions;
 use crate::{Error, ErrorKind, Result};
 
-/// Chooses an address with a port for each that `options` name, the most useful first.
+/// Selects an address with a port for each address of `options`, in order of preference.
 ///
 /// With a range of ports each is tried by binding it. It is free again on return, so callers do this one at a time until
 /// the connection has bound it.
@@ -41,7 +41,7 @@ pub(super) fn addresses(options: &PeerOptions) -> Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-/// Adds the addresses of every interface of the family of `wildcard`, but for loopback and those of one link only.
+/// Adds the addresses of all interfaces of the family of `wildcard`, except loopback and link-local ones.
 fn interfaces(wildcard: IpAddr, ips: &mut Vec<IpAddr>) -> Result<()> {
     let all = rtc::shared::ifaces::ifaces().map_err(|e| failed(wildcard, e))?;
     for ip in all.into_iter().filter_map(|i| i.addr).map(|a| a.ip()) {

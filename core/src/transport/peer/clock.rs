@@ -11,7 +11,7 @@ use crate::transport::now;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
-/// The least time between two pictures' time stamps: they must differ even where one picture is shown again.
+/// The minimum difference of two timestamps: they must differ even if a picture is repeated.
 const LEAST_STEP: Duration = Duration::from_millis(1);
 
 /// The clock of one stream.
@@ -21,7 +21,7 @@ pub(super) struct StreamClock {
     rate: u32,
     /// The RTP time of the start of [`now`]'s clock, or the offset to a publisher's own.
     base: u32,
-    /// The last time that was stamped, and its stamp.
+    /// The last time and its timestamp.
     last: Option<(Timestamp, u32)>,
     reported: Option<Timestamp>,
     packets: u32,
@@ -30,18 +30,18 @@ pub(super) struct StreamClock {
 
 impl StreamClock {
     pub(super) fn new(rate: u32) -> Self {
-        // Only against guessing; any start will do.
+        // Random only to prevent guessing.
         let base = getrandom::u32().unwrap_or(0);
         Self { rate, base, last: None, reported: None, packets: 0, bytes: 0 }
     }
 
     fn ticks(&self, time: Duration) -> u32 {
         let ticks = time.as_nanos() * u128::from(self.rate) / 1_000_000_000;
-        // Time stamps wrap.
+        // Timestamps wrap.
         (ticks & u128::from(u32::MAX)) as u32
     }
 
-    /// Stamps a picture taken `at`; always later than the one before.
+    /// Returns the timestamp of a picture taken `at`; always later than the previous one.
     pub(super) fn picture(&mut self, at: Timestamp) -> u32 {
         let least = self.last.map_or(0, |(last, _)| last.0.saturating_add(LEAST_STEP.as_nanos() as u64));
         let at = Timestamp(at.0.max(least));
@@ -64,7 +64,7 @@ impl StreamClock {
         self.bytes = self.bytes.wrapping_add(bytes as u32);
     }
 
-    /// Makes the sender report, if one is due.
+    /// Creates the sender report, if one is due.
     pub(super) fn report(&mut self, ssrc: u32) -> Option<SenderReport> {
         let (at, stamp) = self.last?;
         let now = now();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_says_what_the_stream_clock_shows_now() {
+    fn sender_report_has_the_current_stream_time() {
         let mut clock = StreamClock::new(90_000);
         assert!(clock.report(1).is_none(), "nothing was stamped yet");
         let stamp = clock.picture(now());

@@ -3,9 +3,9 @@
 use crate::transport::VideoCodec;
 use crate::transport::sdp::Codec;
 
-/// Ticks per second of video's RTP time stamps.
+/// Ticks per second of video timestamps.
 pub(super) const VIDEO_CLOCK: u32 = 90_000;
-/// Ticks per second of sound's.
+/// Ticks per second of audio timestamps.
 pub(super) const AUDIO_CLOCK: u32 = 48_000;
 
 /// The built-in video codecs, most preferred first.
@@ -15,10 +15,10 @@ const VIDEO: &[VideoCodec] = &[
     VideoCodec::Vp8,
 ];
 
-/// A codec that both sides have.
+/// A codec that both sides support.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Choice {
-    /// How it is known here; `None` for sound.
+    /// The video codec; `None` for audio.
     pub(super) video: Option<VideoCodec>,
     /// The peer's entry, whose payload type marks the packets.
     pub(super) entry: Codec,
@@ -78,7 +78,7 @@ pub(super) fn name(codec: VideoCodec) -> &'static str {
     }
 }
 
-/// The entries of an offer of video, each followed by that of its retransmissions.
+/// The entries of a video offer, each followed by that of its retransmissions.
 pub(super) fn video_offer() -> Vec<Codec> {
     let h264 = |profile: &str| format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}");
     let mut entries = Vec::new();
@@ -112,7 +112,7 @@ pub(super) fn video_offer() -> Vec<Codec> {
     entries
 }
 
-/// The entry of an offer of sound.
+/// The entry of an audio offer.
 pub(super) fn audio_offer() -> Codec {
     Codec {
         payload_type: 111,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_not_chosen() {
+    fn undecodable_codecs_are_not_chosen() {
         let all = [
             h264(1, "packetization-mode=1;profile-level-id=f4001f"),
             h264(2, "packetization-mode=2;profile-level-id=42e01f"),

@@ -35,30 +35,30 @@ use crate::transport::sdp::{Codec, Setup};
 const DISCONNECTED: Duration = Duration::from_secs(4);
 /// The further time after which the connection has failed.
 const FAILED: Duration = Duration::from_secs(6);
-/// How often a sign is given.
+/// The interval of keep-alive checks.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// How often missing packets are asked for: often enough to come in time for a picture that is waited for.
+/// The interval of requests for missing packets: short enough for a picture that is waiting for them.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
-/// How often one packet is asked for.
+/// How often one packet is requested.
 const NACKS_PER_PACKET: u16 = 10;
-/// The position of our interceptor: behind all others, so that they have seen what it drops.
+/// The position of our interceptor: after all others, so that they have seen the packets that it drops.
 const LAST_SLOT: usize = 14_000;
 
 /// An event of the crate's connection.
 pub(super) enum Event {
-    /// How far it is.
+    /// The state has changed.
     State(RTCPeerConnectionState),
-    /// Every candidate is found.
+    /// All candidates are gathered.
     Gathered,
     /// The first packet of a track arrived.
     Track(Arc<dyn TrackRemote>),
     /// The peer opened a data channel, or this side did.
     Channel(Arc<dyn DataChannel>),
-    /// Both descriptions are known.
+    /// Both descriptions are set.
     Negotiated,
 }
 
-/// The requirements of a connection.
+/// The required capabilities of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Abilities {
     /// Video codecs, with those of retransmissions.
@@ -72,26 +72,26 @@ pub(super) struct Abilities {
 }
 
 /// Forwards events of the crate. Its methods run on the connection's own task and must not wait.
-struct Teller(mpsc::UnboundedSender<Event>);
+struct EventForwarder(mpsc::UnboundedSender<Event>);
 
 type Done<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-impl Teller {
-    fn tell<'a>(&self, event: Event) -> Done<'a> {
+impl EventForwarder {
+    fn forward<'a>(&self, event: Event) -> Done<'a> {
         // An error means that the connection is being closed.
         let _ = self.0.send(event);
         Box::pin(std::future::ready(()))
     }
 }
 
-impl PeerConnectionEventHandler for Teller {
+impl PeerConnectionEventHandler for EventForwarder {
     fn on_ice_gathering_state_change<'s, 'a>(&'s self, state: RTCIceGatheringState) -> Done<'a>
     where
         's: 'a,
         Self: 'a,
     {
         if state == RTCIceGatheringState::Complete {
-            self.tell(Event::Gathered)
+            self.forward(Event::Gathered)
         } else {
             Box::pin(std::future::ready(()))
         }
@@ -102,7 +102,7 @@ impl PeerConnectionEventHandler for Teller {
         's: 'a,
         Self: 'a,
     {
-        self.tell(Event::State(state))
+        self.forward(Event::State(state))
     }
 
     fn on_data_channel<'s, 'a>(&'s self, channel: Arc<dyn DataChannel>) -> Done<'a>
@@ -110,7 +110,7 @@ impl PeerConnectionEventHandler for Teller {
         's: 'a,
         Self: 'a,
     {
-        self.tell(Event::Channel(channel))
+        self.forward(Event::Channel(channel))
     }
 
     fn on_track<'s, 'a>(&'s self, track: Arc<dyn TrackRemote>) -> Done<'a>
@@ -118,7 +118,7 @@ impl PeerConnectionEventHandler for Teller {
         's: 'a,
         Self: 'a,
     {
-        self.tell(Event::Track(track))
+        self.forward(Event::Track(track))
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn build(
         .with_media_engine(engine)
         .with_interceptor_registry(registry)
         .with_setting_engine(settings.build())
-        .with_handler(Arc::new(Teller(events)));
+        .with_handler(Arc::new(EventForwarder(events)));
     // A free port must be bound before the next connection looks for one.
     let _one = PORTS.lock().await;
     let connection = builder.with_udp_addrs(bind::addresses(options)?).build().await;

@@ -10,7 +10,7 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelState};
 use super::pace::{Allowance, Pace};
 use crate::transport::ChannelHandler;
 
-/// Serves the channel that is read: messages to the handler and answers back, notices once it is open.
+/// Serves the channel that is read: passes messages to the handler and sends answers, and notices once it is open.
 pub(super) async fn serve(
     channel: Arc<dyn DataChannel>,
     handler: Arc<dyn ChannelHandler>,
@@ -64,7 +64,7 @@ async fn send_all(channel: &dyn DataChannel, texts: Vec<String>) -> bool {
     true
 }
 
-/// Waits until `due`, and for ever where nothing is.
+/// Waits until `due`, or forever without one.
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -72,19 +72,19 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Waits for the next notice, without end if there are none; `None` when the sender is dropped.
+/// Waits for the next notice, or forever if there are none; `None` when the sender is dropped.
 async fn next(notices: &mut Option<broadcast::Receiver<String>>) -> Option<String> {
     let Some(notices) = notices else { return std::future::pending().await };
     loop {
         match notices.recv().await {
             Ok(notice) => return Some(notice),
-            Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "notices were too many for a data channel"),
+            Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "a data channel lost notices"),
             Err(RecvError::Closed) => return None,
         }
     }
 }
 
-/// Empties a channel that is not read, so that it holds up no other.
+/// Reads and discards messages, so that the channel does not block others.
 pub(super) async fn ignore(channel: Arc<dyn DataChannel>) {
     while channel.poll().await.is_some() {}
 }

@@ -10,7 +10,7 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
-/// Returns whether a packet asks for a key frame.
+/// Returns whether a packet requests a key frame.
 pub(super) fn is_key_request(packet: &dyn rtcp::Packet) -> bool {
     let any = packet.as_any();
     any.is::<PictureLossIndication>() || any.is::<FullIntraRequest>()

@@ -40,7 +40,7 @@ use super::sdp::{Description, Fragment};
 use crate::{Error, ErrorKind, Result};
 use shared::{Shared, lock};
 
-/// The most candidates that a peer may send after its description.
+/// The maximum number of candidates that a peer may send after its description.
 const MAX_TRICKLED: usize = 256;
 
 /// A WebRTC connection. Closes when its last clone is dropped.
@@ -79,14 +79,14 @@ impl Peer {
         negotiate::answer(offer, media, options).await
     }
 
-    /// Makes an offer, with all candidates. [`set_answer`](Self::set_answer) takes the answer.
+    /// Creates an offer, with all candidates. [`set_answer`](Self::set_answer) takes the answer.
     ///
-    /// Video and sound are offered the way that `media` has them. With a `channel`, the data channel
+    /// Video and audio are offered in the directions of `media`. With a `channel`, the data channel
     /// [`CHANNEL_LABEL`](super::CHANNEL_LABEL) is opened.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where `media` or [`PeerOptions::bind`] is empty, `Io` where no address or port can be had.
+    /// `InvalidArgument` if `media` or [`PeerOptions::bind`] is empty, `Io` if no address or port is available.
     pub async fn offer(media: Media, options: &PeerOptions) -> Result<(Self, String)> {
         negotiate::offer(media, options).await
     }
@@ -95,7 +95,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where the text is no answer to this offer, `Unsupported` where the peer takes nothing of
+    /// `InvalidArgument` if the text is not an answer to this offer, `Unsupported` if the peer accepts nothing of
     /// it, `Closed` once the connection is over.
     pub async fn set_answer(&self, answer: &str) -> Result<()> {
         negotiate::set_answer(&self.link.shared, answer).await
@@ -137,22 +137,22 @@ impl Peer {
     }
 
     /// Restarts ICE with the peer's new credentials, and returns the fragment that answers: this side's new credentials
-    /// and its best candidate. `None` where it is not possible: on the side that made the offer, or without
+    /// and its best candidate. `None` if it is not possible: on the side that made the offer, or without
     /// credentials.
     ///
     /// # Errors
     ///
-    /// `Closed` once the connection is over, `Internal` where the crate refuses.
+    /// `Closed` once the connection is over, `Internal` if the crate fails.
     pub async fn restart(&self, fragment: &Fragment) -> Result<Option<String>> {
         restart::restart(&self.link.shared, fragment).await
     }
 
-    /// Names the ICE session: changes with an ICE restart, and with nothing else.
+    /// Returns the id of the ICE session, which changes only with an ICE restart.
     pub fn ice_tag(&self) -> String {
         lock(&self.link.shared.descriptions).local_ufrag.clone()
     }
 
-    /// Watches how far the connection is. In a last state, everything that it held is free.
+    /// Returns a receiver of the connection's state. In a final state, all its resources are free.
     pub fn states(&self) -> watch::Receiver<PeerState> {
         self.link.shared.states.subscribe()
     }

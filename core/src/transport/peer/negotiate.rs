@@ -31,10 +31,10 @@ const GATHER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The name of the stream that all tracks of this side belong to.
 const STREAM: &str = "dreamframe";
 
-/// Makes a connection and starts its task, even if the caller is dropped meanwhile.
+/// Creates a connection and starts its task, even if the caller is dropped meanwhile.
 async fn start(abilities: Abilities, media: Media, options: &PeerOptions) -> Result<Peer> {
     let options = options.clone();
-    // In a task of its own: a caller that gives up while the connection is built would leave it open for ever.
+    // In a separate task: a caller that is dropped while the connection is built would leave it open forever.
     let starting = tokio::spawn(async move {
         let (events, receiver) = mpsc::unbounded_channel();
         let connection = build(&abilities, &options, events.clone()).await?;
@@ -96,7 +96,7 @@ pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> R
     Ok((peer, answer))
 }
 
-/// Returns the crate the peer's offer and returns its answer, with every candidate.
+/// Passes the peer's offer to the crate and returns its answer, with every candidate.
 pub(super) async fn exchange(shared: &Shared, offer: &Description, plan: &Plan) -> Result<String> {
     let mut negotiation = shared.negotiation.lock().await;
     negotiation.taken += 1;
@@ -117,7 +117,7 @@ async fn local_description(shared: &Shared) -> Result<String> {
     description.map(|d| d.sdp).ok_or_else(|| Error::new(ErrorKind::Closed, "the connection is closed"))
 }
 
-/// What flows which way by a plan.
+/// Returns the flows of media for a plan.
 fn flows(of: &Description, plan: &Plan) -> Flows {
     let mut flows = Flows::default();
     if let Some((direction, choice)) = plan.flowing(of, &Kind::Video) {
@@ -174,7 +174,7 @@ async fn add_outgoing(shared: &Shared, kind: &Kind, codec: &Codec, direction: Di
     Ok(())
 }
 
-/// Makes an offer.
+/// Creates an offer.
 pub(super) async fn offer(media: Media, options: &PeerOptions) -> Result<(Peer, String)> {
     let video = Direction::of(media.video_out.is_some(), media.video_in.is_some());
     let audio = Direction::of(media.audio_out.is_some(), media.audio_in.is_some());
@@ -247,7 +247,7 @@ pub(super) async fn set_answer(shared: &Shared, text: &str) -> Result<()> {
     let normal = RTCSessionDescription::answer(sdp_normalize::write(&answer, &plan, 1, shared.public_only))
         .map_err(|e| failed("read an answer", e))?;
     {
-        // Before the crate has it: the first packets may come at once.
+        // Before the crate has it: the first packets may arrive immediately.
         let mut descriptions = lock(&shared.descriptions);
         descriptions.flows = flows(&answer, &plan);
         descriptions.remote = Some(answer);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::setters::setters;
 use crate::transport::IngestOptions;
 
-/// How connections reach the network.
+/// Options of network connections.
 ///
 /// ```
 /// use dreamframe::transport::peer::{IceServer, PeerOptions};
@@ -25,7 +25,7 @@ use crate::transport::IngestOptions;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerOptions {
-    /// The addresses to receive at. An unspecified address means every interface except loopback.
+    /// The addresses to bind. An unspecified address means every interface except loopback.
     /// Default: every IPv4 interface and 127.0.0.1.
     pub bind: Vec<IpAddr>,
     /// The UDP ports to use, one for each address of each connection; with `None` the system chooses.
@@ -77,7 +77,7 @@ pub struct IceServer {
     /// The password, for TURN. It is sent to publishers with the answer to their offer, but not to viewers.
     pub credential: Option<String>,
     /// In place of both, a secret that this side shares with the TURN server (coturn's `static-auth-secret`): publishers,
-    /// viewers and this side itself each get a user name and a password that are made with it and hold for an hour.
+    /// viewers and this side itself each get a user name and a password that are derived from it and are valid for an hour.
     pub secret: Option<String>,
 }
 

@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::transport::{ChannelHandler, Pacing, TokenBucket};
 
-/// Messages that the channels of a connection may send a second, and at once.
+/// The rate per second, and the burst, of messages on the channels of a connection.
 const MESSAGES_PER_SECOND: u32 = 60;
-/// Bytes of messages that wait.
+/// The maximum number of bytes of waiting messages.
 const MOST_WAITING: usize = 1 << 20;
 
-/// The rate limit of all data channels of one connection together. Clones are the same.
+/// The rate limit of all data channels of one connection together. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Allowance(Arc<Mutex<TokenBucket>>);
 
@@ -28,7 +28,7 @@ impl Allowance {
     }
 }
 
-/// How fast the messages of one data channel come.
+/// The rate limiter of one data channel.
 #[derive(Debug)]
 pub(super) struct Pace {
     allowance: Allowance,
@@ -39,7 +39,7 @@ pub(super) struct Pace {
 #[derive(Debug)]
 struct Waiting {
     message: Map<String, Value>,
-    /// Of the messages that it is made of.
+    /// The number of messages that were merged.
     bytes: usize,
     due: Instant,
 }
@@ -49,7 +49,7 @@ impl Pace {
         Self { allowance, waiting: None }
     }
 
-    /// Takes a message that arrived at `now`; returns it if it may be handled at once.
+    /// Takes a message that arrived at `now`; returns it if it may be handled now.
     pub(super) fn arrived<'a>(&mut self, handler: &dyn ChannelHandler, text: &'a str, now: Instant) -> Option<&'a str> {
         let Some(pacing) = handler.pacing() else { return Some(text) };
         if let Some(waiting) = &mut self.waiting {
@@ -59,7 +59,7 @@ impl Pace {
         let full = self.allowance.take(now).err();
         let message = match (object(text), full) {
             (Some(message), _) => message,
-            // The handler answers what is wrong with it.
+            // The handler reports what is wrong with it.
             (None, None) => return Some(text),
             (None, Some(_)) => return None,
         };
@@ -71,7 +71,7 @@ impl Pace {
         None
     }
 
-    /// When [`ready`](Self::ready) is to be asked.
+    /// The time at which [`ready`](Self::ready) is to be called.
     pub(super) fn due(&self) -> Option<Instant> {
         self.waiting.as_ref().map(|waiting| waiting.due)
     }
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// Merges by key; messages with the key `dear` wait for the given milliseconds.
+    /// Merges by key; messages with the key `costly` wait for the given number of milliseconds.
     #[derive(Debug, Default)]
     struct Fake(AtomicU64);
 
@@ -135,7 +135,7 @@ mod tests {
 
     impl Pacing for Fake {
         fn wait(&self, message: &Map<String, Value>, _: Instant) -> Duration {
-            let ms = if message.contains_key("dear") { self.0.load(Ordering::Relaxed) } else { 0 };
+            let ms = if message.contains_key("costly") { self.0.load(Ordering::Relaxed) } else { 0 };
             Duration::from_millis(ms)
         }
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_s_messages_are_taken_at_once_and_the_rest_as_one() {
+    fn messages_of_one_second_pass_and_the_rest_are_merged() {
         let (handler, mut pace, start) = (Fake::default(), Pace::new(Allowance::default()), Instant::now());
         let taken = (0..1000).filter(|at| pace.arrived(&handler, &format!("{{\"a\": {at}}}"), start).is_some()).count();
         assert_eq!(taken, 60);
@@ -169,22 +169,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dear_waits_with_all_that_comes_after_it() {
+    fn costly_message_delays_all_later_ones() {
         let (handler, mut pace, start) = (Fake(500.into()), Pace::new(Allowance::default()), Instant::now());
         assert_eq!(pace.arrived(&handler, r#"{"a": 1}"#, start), Some(r#"{"a": 1}"#));
-        assert_eq!(pace.arrived(&handler, r#"{"dear": 1}"#, start), None);
+        assert_eq!(pace.arrived(&handler, r#"{"costly": 1}"#, start), None);
         assert_eq!(pace.arrived(&handler, r#"{"a": 2}"#, start), None);
         assert_eq!(pace.due(), Some(start + Duration::from_millis(500)));
-        // Still too early, as the handler sees it.
+        // Still too early, according to the handler.
         assert_eq!(pace.ready(&handler, start + Duration::from_millis(500)), None);
         handler.0.store(0, Ordering::Relaxed);
-        assert_eq!(pace.ready(&handler, start + Duration::from_secs(1)).as_deref(), Some(r#"{"dear":1,"a":2}"#));
+        assert_eq!(pace.ready(&handler, start + Duration::from_secs(1)).as_deref(), Some(r#"{"costly":1,"a":2}"#));
     }
 
     #[test]
     fn what_waits_is_bounded() {
         let (handler, mut pace, start) = (Fake(500.into()), Pace::new(Allowance::default()), Instant::now());
-        assert_eq!(pace.arrived(&handler, r#"{"dear": 1}"#, start), None);
+        assert_eq!(pace.arrived(&handler, r#"{"costly": 1}"#, start), None);
         for at in 0..64 {
             let long = format!("{{\"a{at}\": \"{}\"}}", "x".repeat(60_000));
             assert_eq!(pace.arrived(&handler, &long, start), None);

@@ -13,7 +13,7 @@ pub(super) enum Use {
     Flows(Direction, Choice),
     /// Data channels.
     Data,
-    /// It stays, for the bundle's sake, but nothing flows.
+    /// It stays for the bundle, but nothing flows.
     Idle,
     /// It is rejected.
     Rejected,
@@ -73,12 +73,12 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Without declared sources, packets of two sections cannot be told apart: video has precedence over audio.
+    /// Without declared sources, packets of two sections cannot be distinguished: video has precedence over audio.
     fn part_sources(&mut self, offer: &Description) {
         let undeclared = |(section, used): (&Section, &Use)| section.sources.is_empty() && receives(used);
         let flowing = self.uses.iter().filter(|u| matches!(u, Use::Flows(..))).count();
         if flowing > 1 && offer.sections.iter().zip(&self.uses).any(undeclared) {
-            tracing::debug!("sound is left out: the offer does not declare the sources of its media");
+            tracing::debug!("audio is disabled: the offer does not declare the sources of its media");
             for (section, used) in offer.sections.iter().zip(&mut self.uses) {
                 if section.kind == Kind::Audio && matches!(used, Use::Flows(..)) {
                     *used = Use::Idle;

@@ -49,7 +49,7 @@ pub(super) async fn video(track: Arc<dyn TrackRemote>, payload_type: u8, ingest:
     }
 }
 
-/// Receives sound until the track ends, and passes it on as it is.
+/// Receives audio until the track ends, and forwards it unchanged.
 pub(super) async fn audio(track: Arc<dyn TrackRemote>, payload_type: u8, hub: AudioHub, counters: Arc<Counters>) {
     while let Some(event) = track.poll().await {
         if let TrackRemoteEvent::OnRtpPacket(packet) = event {

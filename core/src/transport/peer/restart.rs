@@ -31,7 +31,7 @@ pub(super) async fn restart(shared: &Shared, fragment: &Fragment) -> Result<Opti
     Ok(Some(answer.to_string()))
 }
 
-/// Makes the fragment of a description: credentials and the one best candidate, since some clients join several wrongly.
+/// Creates the fragment of a description: credentials and the one best candidate, since some clients join several incorrectly.
 fn fragment_of(written: &str) -> Result<Fragment> {
     let lost = || Error::new(ErrorKind::Internal, "failed to read the local description");
     let description = Description::parse(written).map_err(|_| lost())?;

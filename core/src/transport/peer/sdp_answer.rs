@@ -1,4 +1,4 @@
-//! Makes the SDP answer from the crate's: each section of the offer in its place, candidates in order of preference.
+//! Creates the SDP answer from the crate's: each section of the offer in its place, candidates in order of preference.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ pub(super) const MAX_ANSWER: usize = 8192;
 /// The most candidates of an answer.
 const MAX_CANDIDATES: usize = 16;
 
-/// A description's text, taken apart.
+/// The parts of a description.
 struct Blocks<'a> {
     session: Vec<&'a str>,
     media: Vec<Vec<&'a str>>,
@@ -98,7 +98,7 @@ fn written_section(section: &Section, block: &[&str]) -> Vec<String> {
     lines
 }
 
-/// A section that stays in the bundle while nothing flows.
+/// Writes a section that stays in the bundle while nothing flows.
 fn idle_section(section: &Section, blocks: &Blocks<'_>) -> Vec<String> {
     let fallback = Codec { name: "opus".to_owned(), clock: 48_000, channels: 2, ..Codec::default() };
     let named = section.codecs.iter().find(|c| !c.name.is_empty() && c.clock > 0);
@@ -134,7 +134,7 @@ fn rejected_section(section: &Section) -> Vec<String> {
     ]
 }
 
-/// The candidates of a description that the crate wrote, the best first: some peers try no other.
+/// The candidates of a description that the crate wrote, the best first, since some peers try only that.
 ///
 /// `public_ip` precedes the host candidates, if there is one.
 fn candidates(written: &str, public_ip: Option<IpAddr>) -> Vec<String> {

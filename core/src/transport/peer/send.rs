@@ -1,4 +1,4 @@
-//! Sends coded pictures and audio to a peer.
+//! Sends encoded pictures and audio to a peer.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Packets {
     /// Sends the report by which the peer sets the stream's clock, when it is due.
     async fn report(&self, clock: &mut StreamClock) {
         if let Some(report) = clock.report(self.outgoing.ssrc) {
-            // One that is lost is followed by the next.
+            // A lost report is followed by the next.
             let _ = self.outgoing.track.write_rtcp(vec![Box::new(report)]).await;
         }
     }
@@ -74,7 +74,7 @@ pub(super) async fn video(
     let mut pictures = match egress.subscribe(codec) {
         Ok(pictures) => pictures,
         Err(error) => {
-            tracing::warn!(%error, "a viewer gets no video");
+            tracing::warn!(%error, "a viewer cannot be sent video");
             return;
         }
     };

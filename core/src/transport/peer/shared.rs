@@ -14,7 +14,7 @@ use super::state::{PeerState, PeerStats};
 use crate::transport::sdp::Description;
 use crate::transport::{Ingest, IngestStats};
 
-/// What flows which way, once both descriptions are known.
+/// The flows of media, once both descriptions are known.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flows {
     pub(super) video_in: Option<Choice>,
@@ -42,7 +42,7 @@ pub(super) struct Descriptions {
     pub(super) local_ufrag: String,
     /// The peer's description.
     pub(super) remote: Option<Description>,
-    /// The offer that this side answered, and how, where it did.
+    /// The offer that this side answered, and its plan.
     pub(super) answered: Option<(Description, Plan)>,
     pub(super) flows: Flows,
 }
@@ -74,7 +74,7 @@ pub(super) struct OutgoingTracks {
     pub(super) audio: Option<Outgoing>,
 }
 
-/// How far descriptions are exchanged.
+/// The progress of the exchange of descriptions.
 #[derive(Debug, Default)]
 pub(super) struct Negotiation {
     /// The number of the peer's descriptions that were accepted.

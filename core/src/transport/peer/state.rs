@@ -13,11 +13,11 @@ use crate::{Error, ErrorKind};
 /// The media of a connection; absent ones do not flow.
 #[derive(Debug, Clone, Default)]
 pub struct Media {
-    /// Takes the peer's video, decoded.
+    /// Receives the peer's decoded video.
     pub video_in: Option<Arc<dyn FrameSink>>,
-    /// Gives the video that the peer sees.
+    /// The video to send to the peer.
     pub video_out: Option<Egress>,
-    /// Takes the peer's Opus packets.
+    /// Receives the peer's Opus packets.
     pub audio_in: Option<AudioHub>,
     /// The Opus packets to send to the peer.
     pub audio_out: Option<AudioHub>,
@@ -25,24 +25,24 @@ pub struct Media {
     pub channel: Option<Arc<dyn ChannelHandler>>,
 }
 
-/// How far a connection is. Serialised and displayed as its [`name`](Self::name).
+/// The state of a connection. Serialized and displayed as its [`name`](Self::name).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PeerState {
-    /// Being made.
+    /// Being established.
     Connecting,
-    /// Up.
+    /// Established.
     Connected,
-    /// No packets of the peer arrived for some seconds; it may come back.
+    /// No packets of the peer arrived for some seconds; it may recover.
     Disconnected,
-    /// It did not come about or was lost, and is closed.
+    /// It could not be established or was lost, and is closed.
     Failed,
     /// Closed, by either side.
     Closed,
 }
 
 impl PeerState {
-    /// Returns whether nothing more will come of it.
+    /// Returns whether it is a final state.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Failed | Self::Closed)
     }
@@ -71,7 +71,7 @@ impl Serialize for PeerState {
     }
 }
 
-/// Why an offer is not answered.
+/// The reason for rejecting an offer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -84,7 +84,7 @@ pub enum Refusal {
     /// More media sections than one of video, one of audio and one for data.
     #[error("too many tracks: {0}")]
     TooManyTracks(String),
-    /// It could not be done on this side.
+    /// An error on this side.
     #[error("{0}")]
     Failed(#[source] Error),
 }
@@ -115,14 +115,14 @@ pub struct PeerStats {
     pub packets_out: u64,
     /// Key frames that the peer asked for.
     pub key_frames_asked: u64,
-    /// The time there and back, once measured.
+    /// The round-trip time, once measured.
     #[serde(rename = "round_trip_ms", serialize_with = "millis")]
     pub round_trip: Option<Duration>,
     /// The statistics of the peer's video, if any is received.
     pub video_in: Option<IngestStats>,
-    /// How the peer's video is coded, once known.
+    /// The codec of the peer's video, once known.
     pub codec_in: Option<VideoCodec>,
-    /// How the peer is sent video, once known.
+    /// The codec of the video sent to the peer, once known.
     pub codec_out: Option<VideoCodec>,
 }
 

@@ -60,12 +60,12 @@ pub(super) struct Supervisor {
     pub(super) media: Media,
     pub(super) connect_timeout: Duration,
     ingest: IngestOptions,
-    /// What to send unasked on the first data channel that is read.
+    /// The notices for the first data channel that is read.
     notices: Option<broadcast::Receiver<String>>,
     tasks: JoinSet<()>,
     channels: usize,
     allowance: Allowance,
-    /// When it has failed unless it was connected before.
+    /// The time at which it has failed unless it was connected before.
     deadline: Option<tokio::time::Instant>,
     sending: bool,
 }
@@ -130,7 +130,7 @@ impl Supervisor {
         self.shared.end_video();
         match timeout(CLOSE_TIMEOUT, self.shared.connection.close()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "a connection did not close well"),
+            Ok(Err(error)) => tracing::debug!(%error, "a connection reported an error while closing"),
             Err(_) => tracing::debug!("closing a connection took too long"),
         }
         self.shared.states.send_replace(last);
@@ -166,7 +166,7 @@ impl Supervisor {
         } else if state == RTCPeerConnectionState::Closed {
             return Some(PeerState::Closed);
         } else {
-            // On the way to one of the above, at the start or in an ICE restart.
+            // Transitional states, at the start or in an ICE restart.
             return None;
         };
         self.shared.states.send_if_modified(|state| std::mem::replace(state, next) != next);

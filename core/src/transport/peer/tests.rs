@@ -1,4 +1,4 @@
-//! Two of our own ends against each other, over loopback.
+//! Two connections with each other, over loopback.
 
 mod lifetime;
 mod media;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::transport::ChannelHandler;
 
-/// Far longer than anything here takes, so that a failure ends in time.
+/// Timeout that no test reaches.
 const LONG: Duration = Duration::from_secs(30);
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -37,7 +37,7 @@ async fn connect(offering: Media, answering: Media) -> (Peer, Peer) {
     connect_by(offering, answering, |text| text).await
 }
 
-/// As [`connect`], with something done to the offer on its way.
+/// Like [`connect`], with a change of the offer.
 async fn connect_by(offering: Media, answering: Media, change: impl FnOnce(String) -> String) -> (Peer, Peer) {
     let (client, offer) = Peer::offer(offering, &loopback()).await.expect("an offer");
     let (server, answer) = Peer::answer(&change(offer), answering, &loopback()).await.expect("an answer");
@@ -47,7 +47,7 @@ async fn connect_by(offering: Media, answering: Media, change: impl FnOnce(Strin
     (client, server)
 }
 
-/// Answers each message with itself in upper case, and keeps what came.
+/// Answers each message with itself in upper case, and records the messages.
 #[derive(Debug)]
 struct Shouter {
     heard: Mutex<Vec<String>>,

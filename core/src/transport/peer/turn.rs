@@ -41,7 +41,7 @@ impl IceServer {
 /// The password of `username` at a TURN server with `secret`
 /// (draft-uberti-behave-turn-rest-00, `static-auth-secret` of coturn).
 fn credential(secret: &str, username: &str) -> Option<String> {
-    // A key of any length does.
+    // HMAC accepts keys of any length.
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).ok()?;
     mac.update(username.as_bytes());
     Some(BASE64_STANDARD.encode(mac.finalize().into_bytes()))
@@ -55,7 +55,7 @@ mod tests {
         IceServer { urls: vec!["turn:relay.example:3478".into()], ..IceServer::default() }
     }
 
-    /// What Python's `hmac` makes of the same.
+    /// Reference values by Python's `hmac`.
     #[test]
     fn credentials_are_the_ones_that_a_turn_server_expects() {
         let server = IceServer { secret: Some("north".into()), ..turn() };

@@ -1,4 +1,4 @@
-//! What assembling has in common for all codecs: where pictures begin and end, and which packets are of no use.
+//! Common part of the assemblers: boundaries of pictures, and packets that are skipped.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Assemble, Assembled, RtpPacket};
 use crate::frame::Timestamp;
 
-/// A codec's payload format: how payloads become a coded picture.
+/// A codec's payload format: how payloads become an encoded picture.
 pub trait Depacketizer: Default + Send + fmt::Debug {
     /// A picture that is being assembled.
     type Picture: Send + fmt::Debug;
@@ -14,10 +14,10 @@ pub trait Depacketizer: Default + Send + fmt::Debug {
     /// Begins a picture whose first packet arrived at `at`.
     fn begin(&mut self, at: Timestamp) -> Self::Picture;
 
-    /// Adds the payload of a packet to its picture. Returns `None` where the picture cannot be completed any more.
+    /// Adds the payload of a packet to its picture. Returns `None` if the picture cannot be completed any more.
     fn add(&mut self, picture: &mut Self::Picture, payload: &[u8]) -> Option<()>;
 
-    /// Ends a picture. Returns `None` where its packets had no picture, such as parameter sets alone.
+    /// Ends a picture. Returns `None` if its packets had no picture, such as parameter sets alone.
     fn finish(&mut self, picture: Self::Picture) -> Option<Assembled>;
 }
 
@@ -38,8 +38,8 @@ impl<D: Depacketizer> Default for Assembler<D> {
 }
 
 impl<D: Depacketizer> Assembler<D> {
-    /// Returns true for a packet of no use: of a picture that cannot be completed, which ends with its marker or with
-    /// another timestamp, or an empty one, as peers send to keep a path alive, with any timestamp.
+    /// Returns true for a packet to skip: of a picture that cannot be completed, which ends with its marker or with
+    /// another timestamp, or an empty one, which peers send as keep-alive with any timestamp.
     fn is_of_no_use(&mut self, packet: &RtpPacket) -> bool {
         if packet.payload.is_empty() {
             return true;

@@ -1,4 +1,4 @@
-//! Reads the bits of an H.264 NAL unit, without the bytes that keep start codes out of it.
+//! Reads the bits of an H.264 NAL unit, without emulation prevention bytes.
 
 /// Reads bits, from the highest of the first byte on; `None` past the end.
 #[derive(Debug, Clone)]
@@ -73,8 +73,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_golomb_numbers_are_read_as_the_standard_lists_them() {
-        // 1, 010, 011, 00100, 00101, then three bits of filling.
+    fn exp_golomb_numbers_match_the_standard() {
+        // 1, 010, 011, 00100, 00101, then three padding bits.
         let bytes = [0b1010_0110, 0b0100_0010, 0b1000_0000];
         let mut bits = Bits::new(&bytes);
         let numbers: Vec<_> = (0..5).map_while(|_| bits.exp()).collect();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_never_ends_is_none() {
+    fn unterminated_number_is_invalid() {
         assert_eq!(Bits::new(&[0; 12]).exp(), None);
         assert_eq!(Bits::new(&[]).exp(), None);
     }

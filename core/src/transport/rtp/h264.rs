@@ -177,7 +177,7 @@ impl Picture {
         };
         match header & 0x1f {
             kind @ (SLICE | IDR) => {
-                // The first slice of a picture has its first macroblock; where it does not, the first slice was lost.
+                // The first slice of a picture has its first macroblock; otherwise the first slice was lost.
                 self.damaged |= !self.has_slice && Bits::new(payload).exp() != Some(0);
                 self.has_slice = true;
                 self.is_key |= kind == IDR;

@@ -1,4 +1,4 @@
-//! H.264's packets, whole, broken and lost.
+//! H.264 packets: complete, damaged and lost.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ fn annex_b(nals: &[&[u8]]) -> Vec<u8> {
     nals.iter().flat_map(|nal| [&[0, 0, 0, 1][..], nal].concat()).collect()
 }
 
-/// What comes of packets of a timestamp, a marker and a payload.
+/// Assembles packets given by timestamp, marker and payload.
 fn units(packets: &[(u32, bool, &[u8])]) -> Vec<Option<(Vec<u8>, bool)>> {
     assembled(&mut Assembler::<H264>::default(), packets)
 }
@@ -72,7 +72,7 @@ fn a_fragment_without_its_beginning_or_its_end_drops_the_picture() {
     assert_eq!(units(&[(1, false, &start), (1, false, &middle), (1, true, &end)]), [whole]);
     assert_eq!(units(&[(1, false, &middle), (1, true, &end)]), [None]);
     assert_eq!(units(&[(1, false, &start), (1, true, &middle)]), [None]);
-    // Nothing of the first is glued to the second.
+    // Nothing of the first is appended to the second.
     assert_eq!(units(&[(1, false, &start), (1, false, &start), (1, true, &end)]), [None]);
     assert_eq!(units(&[(1, false, &start), (1, false, INTER), (1, true, &end)]), [None]);
     assert_eq!(units(&[(1, false, &start), (1, true, &[0x7c, 0x45, 8])]), [None]);
@@ -86,7 +86,7 @@ fn a_picture_without_its_first_slice_is_damaged() {
 }
 
 #[test]
-fn what_is_cut_short_or_of_another_mode_is_refused() {
+fn truncated_packets_and_other_modes_are_rejected() {
     for payload in [
         &[0x78, 0, 2, 0x67, 0x42, 0][..],
         &[0x78, 0, 9, 0x67],
@@ -118,7 +118,7 @@ fn a_picture_of_more_bytes_than_any_has_is_dropped() {
     assert_eq!(units(&packets), [None, Some((annex_b(&[INTER]), false))]);
 }
 
-/// A stream of pictures of one to three slices, whose bytes hold no start code.
+/// A stream of pictures of one to three slices, whose bytes contain no start code.
 fn pictures() -> impl Strategy<Value = Vec<AccessUnit>> {
     let slice = prop::collection::vec(1_u8..=255, 1..900);
     let picture = (prop::bool::weighted(0.2), prop::collection::vec(slice, 1..4));
@@ -137,7 +137,7 @@ fn pictures() -> impl Strategy<Value = Vec<AccessUnit>> {
     })
 }
 
-/// Sends pictures over a link, and gives what comes out.
+/// Sends pictures over a link, and returns the assembled ones.
 fn over(pictures: &[AccessUnit], first: u16, link: impl Fn(Vec<RtpPacket>) -> Vec<RtpPacket>) -> Vec<AccessUnit> {
     let mut packetiser = Packetiser { sequence: first, timestamp: u32::MAX - 5000 };
     let packets = pictures.iter().flat_map(|unit| packetiser.packets(unit)).collect();
@@ -190,7 +190,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_lost_what_comes_was_sent_and_in_order(
+    fn with_any_loss_received_units_are_intact_and_in_order(
         pictures in pictures(),
         first in any::<u16>(),
         lost in prop::collection::vec(any::<prop::sample::Index>(), 1..20),

@@ -4,10 +4,10 @@ use super::parameter_sets::{SEQUENCE, nals};
 use super::sps::{SUBSET, SequenceSet};
 use crate::{Error, ErrorKind, Result};
 
-/// The default of the longest side of decoded video, in pixels.
+/// The default maximum side of decoded video, in pixels.
 pub const MAX_SIDE: u32 = 1920;
 
-/// The number of reference frames that is allowed at any size; encoders for live video use no more.
+/// The number of reference frames allowed at any size; encoders for live video use no more.
 const USUAL_REFERENCES: u32 = 4;
 
 /// The most bytes of 4:2:0 that the pictures of a stream with more reference frames have, with the one that is decoded.
@@ -19,11 +19,11 @@ const MOST_PICTURE_BYTES: u64 = 64 << 20;
 /// The most NAL units of a picture: openh264 keeps some kilobytes for each slice.
 const MOST_UNITS: usize = 4096;
 
-/// Checks a coded picture in Annex B form. Returns its first sequence parameter set, if there is one.
+/// Checks an encoded picture in Annex B form. Returns its first sequence parameter set, if there is one.
 ///
 /// # Errors
 ///
-/// `Unsupported` where a set announces a side above `max_side` pixels or too many reference frames, or there are more than
+/// `Unsupported` if a set announces a side above `max_side` pixels or too many reference frames, or there are more than
 /// 4096 units; `InvalidArgument` for a set that cannot be read.
 pub fn check_h264(unit: &[u8], max_side: u32) -> Result<Option<SequenceSet>> {
     let (mut first, mut units) = (None, 0);
@@ -94,7 +94,7 @@ mod tests {
         let refused = check((120, 120), 12).unwrap_err().to_string();
         assert_eq!(refused, "video: got 12 reference frames of 1920x1920, expected at most 11");
         assert!(check((40, 40), 40_000_000).is_err());
-        // With a larger side allowed, the usual number still is.
+        // With a larger side, the usual number is still allowed.
         assert!(check_set(&sequence_set(0x67, (256, 144), 4), 4096).is_ok());
         assert!(check_set(&sequence_set(0x67, (256, 144), 5), 4096).is_err());
     }

@@ -1,4 +1,4 @@
-//! RTP packets of video to coded pictures. Pure: times are arguments, and no input causes a panic.
+//! Assembles encoded pictures from RTP packets. Pure: times are arguments, and no input causes a panic.
 //!
 //! A [`Reorder`](reorder::Reorder) puts packets in order and reports where some are missing; an [`Assemble`] of the
 //! codec makes pictures of the rest. No decoder is involved: pictures continue after a loss, and the decoder waits for
@@ -26,12 +26,12 @@ use self::vp8::Vp8;
 use super::media::{AccessUnit, VideoCodec};
 use crate::frame::Timestamp;
 
-/// One packet of a stream of video, without what encryption and transport add.
+/// One packet of a video stream, without encryption and transport headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RtpPacket {
     /// Its number, which wraps.
     pub sequence: u16,
-    /// When its picture was taken, in units of 1/90000 s, which wrap.
+    /// The capture time of its picture, in units of 1/90000 s, which wrap.
     pub timestamp: u32,
     /// Whether it is the last of its picture.
     pub marker: bool,
@@ -48,7 +48,7 @@ pub enum Assembled {
     Damaged,
 }
 
-/// Makes pictures of packets that come in order.
+/// Assembles pictures from packets in order.
 pub trait Assemble: Send + fmt::Debug {
     /// Takes the next packet, which arrived at `at`. A picture ends with its marker, or when the timestamp changes.
     fn push(&mut self, packet: &RtpPacket, at: Timestamp, out: &mut VecDeque<Assembled>);
@@ -57,10 +57,10 @@ pub trait Assemble: Send + fmt::Debug {
     fn lost(&mut self, out: &mut VecDeque<Assembled>);
 }
 
-/// The most bytes one picture may have; more is a mistake or an attack.
+/// The maximum number of bytes of a picture.
 pub(crate) const MAX_UNIT: usize = 4 << 20;
 
-/// Makes an assembler of the codec's packets.
+/// Creates an assembler of the codec's packets.
 pub fn assembler(codec: VideoCodec) -> Box<dyn Assemble> {
     match codec {
         VideoCodec::H264 => Box::new(Assembler::<H264>::default()),

@@ -1,4 +1,4 @@
-//! H.264's parameter sets, kept so that every key frame can have them before it.
+//! H.264 parameter sets, stored so that every key frame can be preceded by them.
 
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ pub const PICTURE: u8 = 8;
 pub(crate) const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// Limits of the sets: their number, the bytes of each, and of all together; far more than senders use. Every key frame
-/// may get all of them.
+/// may be preceded by all of them.
 const MOST: usize = 32;
 const LONGEST: usize = 4096;
 const MOST_BYTES: usize = 16 << 10;
@@ -86,7 +86,7 @@ pub fn nals(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = after_start_code(from);
         let length = from.len() - rest.map_or(0, |rest| rest.len() + 3);
         let nal = from.get(..length)?;
-        // The zero of a start code of four bytes, and those that may fill up.
+        // The zero of a start code of four bytes, and trailing zeros.
         let end = nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         nal.get(..end)
     })
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_set_is_not_kept() {
+    fn other_units_are_not_kept_as_parameter_sets() {
         let mut sets = ParameterSets::default();
         assert!(!sets.keep(&[]) && !sets.keep(&[0x67]) && !sets.keep(&[0x67, 1, 2, 3, 0]) && !sets.keep(&[0x65, 0x80]));
         let number = |id: u8| [0x67, 66, 0, 31, 1, id, 0x80];

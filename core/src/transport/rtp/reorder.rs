@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::RtpPacket;
 use crate::frame::Timestamp;
 
-/// The time for which a gap is held open: long enough for a retransmission.
+/// The time to wait for a missing packet: long enough for a retransmission.
 pub const HOLD: Duration = Duration::from_millis(120);
 
-/// The most packets that wait behind a gap: a second of 10 Mbit/s.
+/// The maximum number of packets that wait behind a gap: a second of 10 Mbit/s.
 const MOST_HELD: usize = 1024;
 
 /// The largest difference of a number from the expected one; beyond it, the sender has restarted.
@@ -26,15 +26,15 @@ pub enum Next {
 
 /// Puts packets back in order.
 ///
-/// Numbers are taken as 64 bits inside, so that the wrap of 16 bits is none. A packet that is missing is waited for until
-/// those behind it have waited for as long as a gap is held; then it is given up.
+/// Numbers are extended to 64 bits, so that the wrap of 16 bits has no effect. A missing packet is given up when those
+/// behind it have waited for the hold time.
 #[derive(Debug)]
 pub struct Reorder {
     hold: Duration,
     held: BTreeMap<u64, (RtpPacket, Timestamp)>,
     /// The number of the next packet; `None` before the first.
     next: Option<u64>,
-    /// The number of the next packet if the last one, which was far off, was the first after a restart.
+    /// The expected number, if the last packet was far off and is the first after a restart.
     restart: Option<u16>,
     /// Whether a restart has to be reported.
     restarted: bool,
@@ -42,7 +42,7 @@ pub struct Reorder {
 }
 
 impl Reorder {
-    /// Makes one that holds gaps for `hold`.
+    /// Creates one that holds gaps for `hold`.
     pub fn new(hold: Duration) -> Self {
         Self { hold, held: BTreeMap::new(), next: None, restart: None, restarted: false, late: 0 }
     }
@@ -63,7 +63,7 @@ impl Reorder {
         self.held.entry(next.saturating_add_signed(ahead)).or_insert((packet, at));
     }
 
-    /// One packet that is far off may be a mistake; two in a row are a new start.
+    /// Handles a packet that is far off: a single one may be an error, two in a row are a restart.
     fn far(&mut self, packet: RtpPacket, at: Timestamp) {
         let expected = self.restart.replace(packet.sequence.wrapping_add(1));
         if expected != Some(packet.sequence) {
@@ -96,7 +96,7 @@ impl Reorder {
         Some(Next::Lost(first - next))
     }
 
-    /// Whether what lies behind the gap has waited for long enough.
+    /// Whether the packets behind the gap have waited long enough.
     fn gives_up(&self, now: Timestamp) -> bool {
         let oldest = self.held.values().map(|(_, at)| *at).min();
         self.held.len() > MOST_HELD || oldest.is_some_and(|at| now.since(at) >= self.hold)
@@ -108,7 +108,7 @@ impl Reorder {
     }
 }
 
-/// Above zero by more than anything may be behind.
+/// An offset larger than any lag.
 const FIRST: u64 = 1 << 32;
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
         Timestamp(millis * 1_000_000)
     }
 
-    /// The numbers that come out, and how many are given up before each.
+    /// The numbers that are returned, and the number given up before each.
     fn drain(reorder: &mut Reorder, now: Timestamp) -> Vec<Result<u16, u64>> {
         let next = || reorder.pop(now);
         std::iter::from_fn(next)
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wrap_of_numbers_is_none() {
+    fn sequence_numbers_wrap_transparently() {
         let mut reorder = Reorder::new(HOLD);
         for sequence in [65_533, 65_535, 65_534, 1, 0] {
             reorder.push(packet(sequence), at(0));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_is_filled_in_time_is_none() {
+    fn gap_filled_in_time_is_not_reported() {
         let mut reorder = Reorder::new(HOLD);
         [1, 3, 4].into_iter().for_each(|sequence| reorder.push(packet(sequence), at(0)));
         assert_eq!(drain(&mut reorder, at(60)), [Ok(1)]);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_starts_anew_is_followed_and_a_single_stray_is_not() {
+    fn restarted_sender_is_followed_and_a_single_stray_packet_is_not() {
         let mut reorder = Reorder::new(HOLD);
         reorder.push(packet(100), at(0));
         reorder.push(packet(30_000), at(0));
@@ -196,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_leaves_in_order_once_and_is_given_up_otherwise(
+        fn packets_leave_in_order_once_or_are_given_up(
             first in any::<u16>(),
             sends in prop::collection::vec((0_u16..64, 0_u64..40), 1..200),
         ) {

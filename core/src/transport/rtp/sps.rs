@@ -26,7 +26,7 @@ pub struct SequenceSet {
     pub reference_frames: u32,
     /// 1 is 4:2:0.
     pub chroma_format_idc: u32,
-    /// The higher of the bits of brightness and colour.
+    /// The larger of the bit depths of luma and chroma.
     pub bit_depth: u32,
     /// Whether pictures may be coded as two fields.
     pub interlaced: bool,
@@ -46,11 +46,11 @@ pub struct VideoSignal {
 impl SequenceSet {
     /// Reads a parameter set with its one-byte NAL header.
     ///
-    /// `None` where it is cut off, makes no sense, or has bytes that no encoder writes and decoders read in different
+    /// `None` if it is cut off, makes no sense, or has bytes that no encoder writes and decoders read in different
     /// ways: what is read here must be what the decoder reads.
     pub fn parse(nal: &[u8]) -> Option<Self> {
         let (header, payload) = nal.split_first()?;
-        if ![SEQUENCE, SUBSET].contains(&(header & 0x1f)) || !is_escaped_as_it_should(payload) {
+        if ![SEQUENCE, SUBSET].contains(&(header & 0x1f)) || !is_correctly_escaped(payload) {
             return None;
         }
         let bits = &mut Bits::new(payload);
@@ -128,8 +128,8 @@ impl Chroma {
     }
 }
 
-/// Whether `00 00` is only followed by what may follow it: 3, and after that at most 3.
-fn is_escaped_as_it_should(payload: &[u8]) -> bool {
+/// Returns whether the bytes are correctly escaped: `00 00` is followed by 3, and that by at most 3.
+fn is_correctly_escaped(payload: &[u8]) -> bool {
     let end = payload.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let payload = payload.get(..end).unwrap_or_default();
     payload.windows(3).enumerate().all(|(at, bytes)| match *bytes {
@@ -175,7 +175,7 @@ fn skip_picture_order(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// Matrix and range out of the usability information, as far as they are named; `None` without any.
+/// Matrix and range of the VUI parameters, if present.
 fn signal(bits: &mut Bits<'_>) -> Option<VideoSignal> {
     if !bits.flag()? {
         return None;
@@ -249,7 +249,7 @@ mod tests {
             (&[1, 0, 0, 0, 5], false),
             (&[1, 0, 0, 1, 5], false),
         ] {
-            assert_eq!(is_escaped_as_it_should(payload), escaped, "{payload:?}");
+            assert_eq!(is_correctly_escaped(payload), escaped, "{payload:?}");
         }
     }
 

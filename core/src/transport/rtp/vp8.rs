@@ -15,7 +15,7 @@ pub struct Vp8;
 #[derive(Debug)]
 pub struct Picture {
     at: Timestamp,
-    /// Whether the packet with which the frame starts has come.
+    /// Whether the first packet of the frame has arrived.
     is_started: bool,
     data: Vec<u8>,
 }
@@ -30,7 +30,7 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// Reads it; `None` where the packet is too short for it.
+    /// Reads it; `None` if the packet is too short for it.
     pub fn read(payload: &[u8]) -> Option<Self> {
         let &first = payload.first()?;
         let mut length = 1;
@@ -58,7 +58,7 @@ impl Depacketizer for Vp8 {
     fn add(&mut self, picture: &mut Picture, payload: &[u8]) -> Option<()> {
         let descriptor = Descriptor::read(payload)?;
         let bytes = payload.get(descriptor.length..)?;
-        // A frame starts with its first packet, and with no other.
+        // A frame starts with its first packet only.
         if descriptor.starts_frame == picture.is_started || picture.data.len() + bytes.len() > MAX_UNIT {
             return None;
         }

@@ -11,7 +11,7 @@ pub struct Candidate {
     pub text: String,
     /// The section's `mid`, if known.
     pub mid: Option<String>,
-    /// The section's place among the sections, if known.
+    /// The section's index, if known.
     pub line: Option<u16>,
 }
 
@@ -29,7 +29,7 @@ impl Candidate {
         self.read().filter(|(address, _)| !public_only || is_public(*address)).map(|(_, text)| text)
     }
 
-    /// The candidate's address, and its one form.
+    /// Returns the candidate's address, and its normalized form.
     fn read(&self) -> Option<(IpAddr, String)> {
         let text = self.text.strip_prefix("a=").unwrap_or(&self.text);
         let text = text.strip_prefix("candidate:").unwrap_or(text);

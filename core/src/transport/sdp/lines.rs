@@ -11,7 +11,7 @@ pub(super) struct Line<'a> {
     pub(super) value: &'a str,
 }
 
-/// Reads the lines; CRLF and LF end them, and empty ones count for nothing.
+/// Reads the lines, which end with CRLF or LF; empty ones are skipped.
 pub(super) fn read(text: &str) -> Result<Vec<Line<'_>>, Malformed> {
     if text.len() > MAX_BYTES {
         return Err(Malformed::new(format!("length: got {} bytes, expected at most {MAX_BYTES}", text.len())));
@@ -38,7 +38,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Line<'_>>, Malformed> {
     Ok(lines)
 }
 
-/// Parts an attribute into its name and its value, which is empty for a flag.
+/// Splits an attribute into its name and its value, which is empty for a flag.
 pub(super) fn attribute(text: &str) -> (&str, &str) {
     let (name, value) = text.split_once(':').unwrap_or((text, ""));
     (name.trim(), value.trim())

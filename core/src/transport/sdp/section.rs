@@ -5,19 +5,19 @@ use std::fmt;
 use super::candidate::Candidate;
 use super::{Malformed, lines};
 
-/// The most codecs, candidates, streams and header extensions that are kept of one section, each.
+/// The maximum number of codecs, candidates, streams and header extensions of a section, each.
 const MAX_ITEMS: usize = 128;
 
 /// The media of a section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// Sound.
+    /// Audio.
     Audio,
-    /// Pictures.
+    /// Video.
     Video,
     /// Data channels.
     Data,
-    /// Something that WebRTC does not have.
+    /// A kind that WebRTC does not have.
     Other(String),
     /// Attributes of the whole session, before any section.
     #[default]
@@ -36,7 +36,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Which way media flows, as the description's sender sees it.
+/// The direction of media, as seen by the sender of the description.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Direction {
     /// Both ways.
@@ -46,12 +46,12 @@ pub enum Direction {
     SendOnly,
     /// To the sender only.
     RecvOnly,
-    /// Not at all, for now.
+    /// None, for now.
     Inactive,
 }
 
 impl Direction {
-    /// Makes a direction of sending and receiving.
+    /// Returns the direction of sending and receiving.
     pub fn of(sends: bool, receives: bool) -> Self {
         match (sends, receives) {
             (true, true) => Self::SendRecv,
@@ -113,7 +113,7 @@ impl Setup {
 pub struct Fingerprint {
     /// The hash, such as `sha-256`.
     pub algorithm: String,
-    /// Its bytes in hexadecimal, parted by colons.
+    /// Its bytes in hexadecimal, separated by colons.
     pub value: String,
 }
 
@@ -151,7 +151,7 @@ pub struct Section {
     pub kind: Kind,
     /// The port, which has little meaning: with ICE, candidates have the addresses.
     pub port: u16,
-    /// Whether nothing is to come of it: its port is 0, and it is in no bundle.
+    /// Whether the section is unused: its port is 0, and it is in no bundle.
     pub rejected: bool,
     /// Its protocol, such as `UDP/TLS/RTP/SAVPF`.
     pub protocol: String,
@@ -286,7 +286,7 @@ impl Section {
             "sha-256" => 32,
             "sha-384" => 48,
             "sha-512" => 64,
-            // Weaker hashes are no proof; a stronger one may be present as well.
+            // Weaker hashes are not sufficient; a stronger one may be present as well.
             _ => return Ok(()),
         };
         let pairs = hash.split(':').filter(|b| b.len() == 2 && b.bytes().all(|b| b.is_ascii_hexdigit())).count();

@@ -1,4 +1,4 @@
-//! Descriptions and fragments, whole, odd, broken and random.
+//! Descriptions and fragments: complete, unusual, malformed and random.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn fingerprint() -> String {
     format!("a=fingerprint:sha-256 {}\r\n", ["0F"; 32].join(":"))
 }
 
-/// An offer of sound and pictures, with credentials in each section.
+/// An offer of audio and video, with credentials in each section.
 fn offer() -> String {
     format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
@@ -50,7 +50,7 @@ fn an_offer_is_read_whole() {
 }
 
 #[test]
-fn what_is_said_for_the_session_holds_for_sections_that_say_nothing() {
+fn session_attributes_apply_to_sections_without_their_own() {
     let text = format!(
         "v=0\na=ice-ufrag:abcd\na=ice-pwd:abcdefghijklmnopqrstuvwx\n{}a=setup:passive\na=recvonly\nm=video 9 X 96\na=mid:v\n",
         fingerprint()
@@ -79,7 +79,7 @@ fn a_rejected_section_needs_nothing_but_its_name() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_words() {
+fn malformed_descriptions_are_rejected_with_the_reason() {
     let many = "m=audio 0 X 0\r\n".repeat(MAX_SECTIONS + 1);
     for (text, says) in [
         (String::new(), "got no lines"),

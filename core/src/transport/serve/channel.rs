@@ -15,7 +15,7 @@ use crate::transport::parameters::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// The most notices that wait for a slow peer; it loses the oldest of more.
+/// The maximum number of notices that wait for a slow peer; it loses the oldest of more.
 const NOTICES: usize = 64;
 /// How often the thread that forwards events checks whether the channel still exists.
 const CHECK: Duration = Duration::from_millis(200);
@@ -28,7 +28,7 @@ const REBUILDS_AT_ONCE: u32 = 4;
 ///
 /// Every client of the channel may change all parameters; [`serve`](super::serve) gives it to publishers and viewers
 /// alike. A connection may send 60 messages per second. All channels of a session together may load or rebuild networks
-/// twice per second, and four times at once. Messages beyond that are merged with those that wait: the newest values
+/// twice per second, in bursts of four. Messages beyond that are merged with those that wait: the newest values
 /// count, and one answer is sent for all.
 #[derive(Debug)]
 pub struct SessionChannel {
@@ -38,7 +38,7 @@ pub struct SessionChannel {
 }
 
 impl SessionChannel {
-    /// Makes the channel of a session; for connections that [`serve`](super::serve) has not made.
+    /// Creates the channel of a session; for connections that [`serve`](super::serve) has not made.
     pub fn new(session: SessionHandle) -> Self {
         let rebuilds = Mutex::new(TokenBucket::new(REBUILDS_PER_SECOND, REBUILDS_AT_ONCE));
         Self { session, notices: broadcast::Sender::new(NOTICES), rebuilds }

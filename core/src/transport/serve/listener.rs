@@ -13,11 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// The most connections at once; further ones wait.
+/// Maximum number of connections; further ones wait.
 const CONNECTIONS: usize = 256;
-/// The longest time of a connection. Each carries one short request.
+/// The maximum duration of a connection, which carries one short request.
 const LIFE: Duration = Duration::from_secs(20);
-/// The pause if the system has no resources for another connection.
+/// The pause when the system has no resources for another connection.
 const NO_ROOM: Duration = Duration::from_millis(200);
 
 /// A listener that limits connections.
@@ -26,8 +26,8 @@ pub(super) struct ConnectionLimiter {
     room: Arc<Semaphore>,
 }
 
-/// A connection with an end.
-pub(super) struct Guest {
+/// A connection with a deadline.
+pub(super) struct LimitedConnection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
     _room: Option<OwnedSemaphorePermit>,
@@ -40,17 +40,17 @@ impl ConnectionLimiter {
 }
 
 impl Listener for ConnectionLimiter {
-    type Io = Guest;
+    type Io = LimitedConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Guest, SocketAddr) {
+    async fn accept(&mut self) -> (LimitedConnection, SocketAddr) {
         // The semaphore is never closed.
         let room = self.room.clone().acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
                 Ok((stream, addr)) => {
                     let _ = stream.set_nodelay(true);
-                    return (Guest { stream, end: Box::pin(sleep(LIFE)), _room: room }, addr);
+                    return (LimitedConnection { stream, end: Box::pin(sleep(LIFE)), _room: room }, addr);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a connection could not be accepted");
@@ -65,8 +65,8 @@ impl Listener for ConnectionLimiter {
     }
 }
 
-impl Guest {
-    /// Fails once the connection has lasted too long.
+impl LimitedConnection {
+    /// Fails after the connection's deadline.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.end.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::TimedOut, "the connection has lasted too long")),
@@ -75,14 +75,14 @@ impl Guest {
     }
 }
 
-impl AsyncRead for Guest {
+impl AsyncRead for LimitedConnection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(context)?;
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Guest {
+impl AsyncWrite for LimitedConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)

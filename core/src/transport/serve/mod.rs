@@ -34,7 +34,7 @@ use crate::{Error, ErrorKind, Result};
 /// The longest time for requests in progress when the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How bright the picture is that viewers see before the first.
+/// The brightness of the placeholder before the first picture.
 const GREY: u8 = 32;
 
 /// Options of a [`Server`].
@@ -155,7 +155,7 @@ pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
     serve_shown(session.handle(), egress, &options, session)
 }
 
-/// As [`serve`], for a session that its host has started and ends: one whose pictures `egress` shows, by
+/// Like [`serve`], for a session that its host has started and ends: one whose pictures `egress` shows, by
 /// [`picture_callback`](Egress::picture_callback).
 ///
 /// # Errors

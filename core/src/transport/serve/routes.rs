@@ -41,7 +41,7 @@ pub(super) fn allowed_origins(options: &ServeOptions) -> Result<AllowedOrigins> 
     options.allow_origins.iter().try_fold(origins, |origins, origin| origins.with(origin))
 }
 
-/// The address that clients know a server by.
+/// The address of a server for clients.
 #[derive(Debug)]
 pub(super) struct Base {
     /// The configured URL, without a slash at the end.
@@ -87,7 +87,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
 }
 
 async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response<Body> {
-    // Not decoded: names of sessions need no escapes, and a path with escapes names none.
+    // Not decoded: names of sessions need no escapes, and a path with escapes does not name any.
     let path = request.uri().path().to_owned();
     let session = path.trim_start_matches('/').split_once('/').map(|(_, session)| session);
     let asked = request.headers().clone();
@@ -117,7 +117,7 @@ fn is_too_long(headers: &HeaderMap) -> bool {
 }
 
 impl Site {
-    /// Makes an answer the connection's last, so that connections need not last.
+    /// Closes the connection after the response, so that connections stay short.
     fn sent(&self, asked: &HeaderMap, mut response: Response<Bytes>) -> Response<Body> {
         self.origins.add_cors(asked, response.headers_mut());
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -125,7 +125,7 @@ impl Site {
     }
 
     async fn answer(&self, request: Request, session: Option<&str>) -> Response<Bytes> {
-        if request.method() != Method::OPTIONS && !self.lets_in(request.headers()) {
+        if request.method() != Method::OPTIONS && !self.is_authorized(request.headers()) {
             let mut response = refusal(StatusCode::UNAUTHORIZED, "bearer token: missing or wrong");
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
@@ -151,7 +151,7 @@ impl Site {
     }
 
     /// Returns true for a request with the token, after the word `Bearer` or, as some players send it, alone.
-    fn lets_in(&self, headers: &HeaderMap) -> bool {
+    fn is_authorized(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let said = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
         let bare = said.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));

@@ -1,4 +1,4 @@
-//! One picture file in, one restyled picture file out.
+//! Restyles one picture file.
 //!
 //! ```sh
 //! cargo run --release -p dreamframe-examples --bin hello -- in.png out.png "van gogh painting"

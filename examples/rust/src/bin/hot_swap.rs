@@ -1,4 +1,4 @@
-//! Parameters that change while frames go on: each picture is written with the prompt that was asked for last.
+//! Changes parameters while frames are processed: each picture is written with the latest prompt.
 //!
 //! ```sh
 //! cargo run --release -p dreamframe-examples --bin hot_swap -- in.png out-folder
@@ -25,9 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         r#"{"t_index_list": [36, 41, 46], "seed": 5}"#,
     ];
     for (index, patch) in patches.iter().enumerate() {
-        // Bad values are refused as a whole, with every violation, and the stream goes on as it was.
+        // Invalid values are rejected as a whole, with every violation, and the stream continues unchanged.
         let update = engine.update(&ParamsPatch::from_json(patch)?)?;
-        // A picture is made from the frame `delay` calls ago, so this many calls show the new parameters fully.
+        // A picture is made from the frame `delay` calls ago, so after this many calls pictures fully reflect the
+        // parameters.
         for _ in 0..engine.delay() {
             engine.process(&frame)?;
         }

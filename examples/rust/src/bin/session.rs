@@ -1,5 +1,5 @@
-//! An engine on its own thread: a moving pattern goes in at 30 frames a second while the prompt changes; what comes out is
-//! written as one sheet, frames above their pictures.
+//! Runs an engine on its own thread: a moving pattern is submitted at 30 frames per second while the prompt changes.
+//! The result is written as one sheet, with frames above their pictures.
 //!
 //! ```sh
 //! cargo run --release -p dreamframe-examples --bin session -- sheet.png
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let prompts = ["moonlit night", "golden sunset", "blueprint", "van gogh painting"];
     let mut sheet = RgbaImage::new(SIDE * prompts.len() as u32, SIDE * 2);
     for (column, prompt) in (0..).zip(prompts) {
-        // Checked now, prepared beside the frames, applied between two of them.
+        // Validated now, prepared in the background, applied between two frames.
         let ticket = handle.update(&ParamsPatch::from_json(&format!(r#"{{"prompt": "{prompt}"}}"#))?)?;
         let mut picture = None;
         for index in 0..frames {
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Submits a frame, and gives the newest picture once it is time for the next frame.
+/// Submits a frame, and returns the newest picture when the next frame is due.
 fn feed(handle: &SessionHandle, frame: &RgbaImage) -> Result<Option<Picture>, dreamframe::Error> {
     let next = Instant::now() + Duration::from_secs(1) / 30;
     handle.submit(&FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, frame)?)?;
@@ -69,7 +69,7 @@ fn feed(handle: &SessionHandle, frame: &RgbaImage) -> Result<Option<Picture>, dr
     Ok(handle.poll())
 }
 
-/// A disc that goes round on a gradient.
+/// Draws a disc that moves in a circle on a gradient.
 fn pattern(index: u32) -> RgbaImage {
     let (y, x) = (index as f32 * 0.05).sin_cos();
     let centre = [x, y].map(|part| SIDE as f32 * (0.5 + 0.3 * part));

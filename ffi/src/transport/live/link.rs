@@ -1,4 +1,4 @@
-//! A publisher's or a player's way to its server.
+//! The connection of a publisher or a player to its server.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use dreamframe::{Error, ErrorKind, Result};
 
 use crate::transport::state::dreamframe_peer_state_t as State;
 
-/// A publisher's or a player's way to its server.
+/// The connection of a publisher or a player to its server.
 pub(crate) struct Link(pub(super) Client);
 
 impl Link {
@@ -18,7 +18,7 @@ impl Link {
             PeerState::Disconnected => State::DREAMFRAME_PEER_STATE_DISCONNECTED,
             PeerState::Failed => State::DREAMFRAME_PEER_STATE_FAILED,
             PeerState::Closed => State::DREAMFRAME_PEER_STATE_CLOSED,
-            // One that this header has no number for yet is on its way to one that it has.
+            // A state without a number in this header is a transition to one that has.
             PeerState::Connecting | _ => State::DREAMFRAME_PEER_STATE_CONNECTING,
         }
     }
@@ -34,7 +34,7 @@ impl Link {
         self.0.wait_for(state, timeout)
     }
 
-    /// The oldest event as JSON.
+    /// Returns the oldest event as JSON.
     pub(crate) fn next_event(&self, timeout: Duration) -> Result<Option<String>> {
         let events = self.0.events();
         let event = if timeout.is_zero() { events.try_next() } else { events.next_within(timeout) };
@@ -42,18 +42,18 @@ impl Link {
         told.map_err(|error| Error::new(ErrorKind::Internal, "no JSON form").with_source(error))
     }
 
-    /// What the connection has carried; nothing where there is none.
+    /// Returns statistics of the connection; zeros while disconnected.
     pub(super) fn stats(&self) -> PeerStats {
         self.0.stats().unwrap_or_default()
     }
 
-    /// Whether nothing more will come.
+    /// Returns true if the client was stopped or has given up.
     pub(super) fn is_over(&self) -> bool {
         self.0.state().is_over()
     }
 }
 
-/// Microseconds.
+/// Converts a duration to microseconds.
 pub(super) fn micros(time: Option<Duration>) -> u64 {
     time.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }

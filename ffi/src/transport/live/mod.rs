@@ -1,4 +1,4 @@
-//! What stands behind the handles in a library with the feature `transport`.
+//! The objects of handles in a library with the feature `transport`.
 
 mod link;
 mod options;

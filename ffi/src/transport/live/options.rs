@@ -1,4 +1,4 @@
-//! What hosts choose, as the library has it.
+//! Converts options of the host to those of the library.
 
 use std::ffi::c_char;
 use std::net::IpAddr;
@@ -17,11 +17,11 @@ use crate::transport::server::dreamframe_server_options_t;
 
 /// # Safety
 ///
-/// Texts and structs are the host's, as the header says.
+/// Texts and structs are valid as documented in the header.
 pub(super) unsafe fn serve_options(options: &dreamframe_server_options_t) -> Result<ServeOptions> {
     let mut serve = ServeOptions::default();
     serve.egress = egress_options(options.bitrate, options.frame_rate, options.key_frame_interval_ms)?;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's guarantee.
     serve.peer = unsafe { peer_options(options.network) }?;
     // SAFETY: likewise.
     serve.token = unsafe { text::optional(options.token, "token") }?.map(str::to_owned);
@@ -30,7 +30,7 @@ pub(super) unsafe fn serve_options(options: &dreamframe_server_options_t) -> Res
     // SAFETY: likewise.
     if let Some(address) = unsafe { text::optional(options.address, "address") }? {
         let what = || format!("address: got {address:?}, expected an IP address and a port, such as 127.0.0.1:8080");
-        serve.addr = address.parse().map_err(|_| wrong(what()))?;
+        serve.addr = address.parse().map_err(|_| invalid_argument(what()))?;
     }
     // SAFETY: likewise.
     if let Some(origins) = unsafe { text::optional(options.allow_origins, "allow_origins") }? {
@@ -42,7 +42,7 @@ pub(super) unsafe fn serve_options(options: &dreamframe_server_options_t) -> Res
     Ok(serve)
 }
 
-/// What publishers and players have in common.
+/// The common options of publishers and players.
 pub(super) struct Common {
     pub(super) token: *const c_char,
     pub(super) network: *const dreamframe_network_options_t,
@@ -54,10 +54,10 @@ pub(super) struct Common {
 impl Common {
     /// # Safety
     ///
-    /// Texts and structs are the host's, as the header says.
+    /// Texts and structs are valid as documented in the header.
     pub(super) unsafe fn client_options(self) -> Result<ClientOptions> {
         let mut options = ClientOptions::default().with_attempts(NonZeroU32::new(self.attempts));
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's guarantee.
         options.token = unsafe { text::optional(self.token, "token") }?.map(str::to_owned);
         // SAFETY: likewise.
         options.peer = unsafe { peer_options(self.network) }?;
@@ -70,7 +70,7 @@ impl Common {
 pub(super) fn egress_options(bitrate: u32, frame_rate: f32, key_frame_interval_ms: u32) -> Result<EgressOptions> {
     let mut options = EgressOptions::default();
     if !(0.0..f32::INFINITY).contains(&frame_rate) {
-        return Err(wrong(format!("frame_rate: got {frame_rate}, expected a finite number of at least 0")));
+        return Err(invalid_argument(format!("frame_rate: got {frame_rate}, expected a finite number of at least 0")));
     }
     if frame_rate > 0.0 {
         options.frame_rate = frame_rate;
@@ -85,13 +85,13 @@ pub(super) fn egress_options(bitrate: u32, frame_rate: f32, key_frame_interval_m
 
 /// # Safety
 ///
-/// `network` is NULL or the host's, as the header says.
+/// `network` is NULL or valid as documented in the header.
 unsafe fn peer_options(network: *const dreamframe_network_options_t) -> Result<PeerOptions> {
     let mut options = PeerOptions::default();
     if network.is_null() {
         return Ok(options);
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's guarantee.
     let network = unsafe { pointer::read(network) }?;
     // SAFETY: likewise.
     let (bind, public_ip, ice_servers) = unsafe {
@@ -114,36 +114,36 @@ unsafe fn peer_options(network: *const dreamframe_network_options_t) -> Result<P
     };
     if options.ports.as_ref().is_some_and(|ports| ports.is_empty()) {
         let (first, last) = (network.first_port, network.last_port);
-        return Err(wrong(format!("last_port: got {last}, expected at least first_port ({first})")));
+        return Err(invalid_argument(format!("last_port: got {last}, expected at least first_port ({first})")));
     }
     time(network.connect_timeout_ms, &mut options.connect_timeout);
     Ok(options)
 }
 
 fn ip(name: &str, text: &str) -> Result<IpAddr> {
-    text.trim().parse().map_err(|_| wrong(format!("{name}: got {text:?}, expected an IP address")))
+    text.trim().parse().map_err(|_| invalid_argument(format!("{name}: got {text:?}, expected an IP address")))
 }
 
 fn port(name: &str, number: u32) -> Result<u16> {
     let found = u16::try_from(number).ok().filter(|port| *port > 0);
-    found.ok_or_else(|| wrong(format!("{name}: got {number}, expected 1 to 65535")))
+    found.ok_or_else(|| invalid_argument(format!("{name}: got {number}, expected 1 to 65535")))
 }
 
-/// Sets `place` to this many milliseconds; 0 leaves it as it is.
+/// Sets `place` to a number of milliseconds; 0 leaves it unchanged.
 fn time(millis: u32, place: &mut Duration) {
     if millis > 0 {
         *place = Duration::from_millis(millis.into());
     }
 }
 
-/// A STUN or TURN server as browsers have it.
+/// A STUN or TURN server in the format of browsers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IceServerText {
     urls: Urls,
     username: Option<String>,
     credential: Option<String>,
-    /// Not browsers': see `IceServer::secret`.
+    /// Not in browsers: see `IceServer::secret`.
     secret: Option<String>,
 }
 
@@ -155,9 +155,9 @@ enum Urls {
 }
 
 fn ice_servers_of(text: &str) -> Result<Vec<IceServer>> {
-    // The reader's own words may have the password in them.
+    // The parser's message may contain the password.
     let servers: Vec<IceServerText> = serde_json::from_str(text)
-        .map_err(|_| wrong("ice_servers_json: expected a list of servers with urls".into()))?;
+        .map_err(|_| invalid_argument("ice_servers_json: expected a list of servers with urls".into()))?;
     let server = |server: IceServerText| {
         let urls = match server.urls {
             Urls::One(url) => vec![url],
@@ -169,6 +169,6 @@ fn ice_servers_of(text: &str) -> Result<Vec<IceServer>> {
     Ok(servers.into_iter().map(server).collect())
 }
 
-fn wrong(text: String) -> Error {
+fn invalid_argument(text: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, text)
 }

@@ -1,4 +1,4 @@
-//! What stands behind a player's handle.
+//! The object of a player's handle.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::transport::client::Client;
 use crate::transport::player::dreamframe_player_options_t;
 use crate::transport::state::dreamframe_connection_stats_t;
 
-/// What stands behind a player's handle.
+/// The object of a player's handle.
 pub(crate) struct PlayerCell {
     link: Link,
-    /// None where pictures go to a session.
+    /// `None` if pictures go to a session.
     newest: Option<Arc<LatestFrame>>,
     copier: Mutex<FrameCopier>,
 }
@@ -28,10 +28,10 @@ pub(crate) struct PlayerCell {
 impl PlayerCell {
     /// # Safety
     ///
-    /// Texts and structs are the host's, as the header says.
+    /// Texts and structs are valid as documented in the header.
     pub(crate) unsafe fn start(url: &str, options: &dreamframe_player_options_t) -> Result<Self> {
         let &dreamframe_player_options_t { token, network, attempts, pause_ms, request_timeout_ms, .. } = options;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's guarantee.
         let client = unsafe { Common { token, network, attempts, pause_ms, request_timeout_ms }.client_options() }?;
         let newest = options.session.is_null().then(|| Arc::new(LatestFrame::new()));
         let sink: Arc<dyn FrameSink> = match &newest {
@@ -50,27 +50,27 @@ impl PlayerCell {
         Ok(self.newest()?.size())
     }
 
-    /// Copies the newest picture into the host's memory; where that cannot be, it waits for the next time.
+    /// Copies the newest picture into the host's memory; on failure, it is kept for the next call.
     ///
     /// # Safety
     ///
-    /// `room` is the host's, as the header says.
+    /// `target` is valid as documented in the header.
     pub(crate) unsafe fn give(
         &self,
         timeout: Duration,
-        room: &dreamframe_frame_t,
+        target: &dreamframe_frame_t,
         out: Option<Out<u64>>,
     ) -> Result<Done> {
         let newest = self.newest()?;
-        // An ended one may still have a last picture; waiting for another is pointless.
+        // A stopped player may still have a last picture, but no further one will come.
         let is_over = self.link.is_over();
         let Some(frame) = newest.take_within(if is_over { Duration::ZERO } else { timeout }) else {
             let text = "the player has ended and has no further picture";
             return if self.link.is_over() { Err(Error::new(ErrorKind::Closed, text)) } else { Ok(Done::NotReady) };
         };
         let id = frame.id();
-        // SAFETY: the caller's promise.
-        if let Err(error) = unsafe { copy_out(&self.copier, &frame.view(), room) } {
+        // SAFETY: the caller's guarantee.
+        if let Err(error) = unsafe { copy_out(&self.copier, &frame.view(), target) } {
             newest.put_back(frame);
             return Err(error);
         }
@@ -108,7 +108,7 @@ impl Client for PlayerCell {
 
     fn stop(&self) {
         self.link.0.stop();
-        // Who is woken finds a player that has ended.
+        // Threads that are woken must see a stopped player.
         if let Some(newest) = &self.newest {
             newest.close();
         }

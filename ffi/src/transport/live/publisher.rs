@@ -1,4 +1,4 @@
-//! What stands behind a publisher's handle.
+//! The object of a publisher's handle.
 
 use dreamframe::transport::{Egress, publish};
 use dreamframe::{FrameView, Result, Stamp, Timestamp};
@@ -9,7 +9,7 @@ use crate::transport::client::Client;
 use crate::transport::publisher::dreamframe_publisher_options_t;
 use crate::transport::state::dreamframe_connection_stats_t;
 
-/// What stands behind a publisher's handle.
+/// The object of a publisher's handle.
 pub(crate) struct PublisherCell {
     link: Link,
     egress: Egress,
@@ -18,17 +18,17 @@ pub(crate) struct PublisherCell {
 impl PublisherCell {
     /// # Safety
     ///
-    /// Texts and structs are the host's, as the header says.
+    /// Texts and structs are valid as documented in the header.
     pub(crate) unsafe fn start(url: &str, options: &dreamframe_publisher_options_t) -> Result<Self> {
         let &dreamframe_publisher_options_t { token, network, attempts, pause_ms, request_timeout_ms, .. } = options;
         let egress = egress_options(options.bitrate, options.frame_rate, options.key_frame_interval_ms)?;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's guarantee.
         let client = unsafe { Common { token, network, attempts, pause_ms, request_timeout_ms }.client_options() }?;
         let egress = Egress::new(egress);
         Ok(Self { link: Link(publish(url, client, egress.clone())?), egress })
     }
 
-    /// Shows a picture, whose time is on a clock of the host that is unknown here.
+    /// Sends a picture. Its timestamp is ignored, since the host's clock is unknown.
     pub(crate) fn show(&self, picture: &FrameView<'_>) {
         let stamp = Stamp { timestamp: Timestamp::default(), ..picture.stamp() };
         self.egress.show(&picture.with_stamp(stamp));

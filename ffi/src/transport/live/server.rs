@@ -1,4 +1,4 @@
-//! What stands behind a server's handle.
+//! The object of a server's handle.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::engine_cell::EngineCell;
 use crate::session::SessionCell;
 use crate::transport::server::dreamframe_server_options_t;
 
-/// How long a session without a publisher may take to end.
+/// Timeout for ending a session when starting the server fails.
 const END: Duration = Duration::from_secs(10);
 
-/// What stands behind a server's handle.
+/// The object of a server's handle.
 pub(crate) struct ServerCell {
-    /// None once it was stopped.
+    /// `None` once it was stopped.
     server: Mutex<Option<Server<()>>>,
     session: Arc<SessionCell>,
     whip_url: String,
@@ -27,9 +27,9 @@ pub(crate) struct ServerCell {
 impl ServerCell {
     /// # Safety
     ///
-    /// Texts and structs are the host's, as the header says.
+    /// Texts and structs are valid as documented in the header.
     pub(crate) unsafe fn start(engine: Arc<EngineCell>, options: &dreamframe_server_options_t) -> Result<Self> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's guarantee.
         let options = unsafe { serve_options(options) }?;
         let egress = Egress::new(options.egress);
         let viewers = egress.clone();
@@ -38,7 +38,7 @@ impl ServerCell {
         let server = match served {
             Ok(server) => server,
             Err(error) => {
-                // The engine comes back: what went wrong is the server's.
+                // The engine is returned: only the server failed.
                 let _ = session.end_within(END);
                 return Err(error);
             }

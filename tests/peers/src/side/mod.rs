@@ -1,7 +1,7 @@
-//! A side of a comparison: keeps a network warm, and times it when it is told to.
+//! A side of a comparison: keeps a network warm, and times it on request.
 //!
 //! After a first pass it writes [`Ready`] as one line of JSON; then for each line `run N` that it reads, it writes the
-//! [`Times`] of N passes. It ends with its input. `side.py` speaks the same.
+//! [`Times`] of N passes. It ends with its input. `side.py` uses the same protocol.
 
 #[cfg(feature = "candle")]
 mod candle;
@@ -18,7 +18,7 @@ use crate::{Result, system};
 /// Numbers of the output that are shown.
 const PROBES: usize = 512;
 
-/// What a side says once it is warm.
+/// The message of a side once it is warm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ready {
     /// The library, and what it uses of this machine.
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_side_answers_with_the_times_of_as_many_passes_as_it_is_told() {
+    fn side_returns_the_times_of_the_requested_passes() {
         let (done, answers, runs) = serve_lines("run 2\nrun 1\n");
         done.unwrap();
         let ready: Ready = serde_json::from_str(&answers[0]).unwrap();

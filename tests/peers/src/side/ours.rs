@@ -43,7 +43,7 @@ struct Stage {
 ///
 /// For a number format that it does not compute in, and what [`CpuExecutor::new`] reports.
 pub(crate) fn executor(case: &Case) -> Result<CpuExecutor> {
-    // By its name: the library says which ones it knows.
+    // By name: the library lists the known ones.
     let dtype = case.dtype.to_string().parse()?;
     let executor = CpuExecutor::new(CpuOptions { threads: Some(case.threads), dtype, ..Default::default() })?;
     if executor.dtype() == dtype {
@@ -107,7 +107,7 @@ impl Stage {
         let source: Arc<dyn WeightSource> = Arc::new(weights(&program));
         let mut weights = Weights::new(source.clone());
         if executor.dtype() == Dtype::Int8 {
-            // One pass tells the range of every layer's input, as frames of a user's would.
+            // One pass determines the range of every layer's input, like a user's frames.
             let scales = byte_scales(executor, &program, &source, &slices(&constant), &slices(&frame))?;
             weights = weights.with_byte_scales(scales);
         }

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn processors_go_on_with_their_own_settings_first() {
+    fn processors_with_equal_settings_continue_first() {
         use ProcessorName::{Canny, SoftEdge};
         let old = [made(Canny, 50), made(Canny, 60), None];
         assert_eq!(goes_on(&old, &[made(Canny, 60), made(Canny, 70)]), [Some(1), Some(0)]);

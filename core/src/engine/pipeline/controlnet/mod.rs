@@ -141,7 +141,7 @@ impl<'a> LoadedControlNets<'a> {
     ///
     /// # Errors
     ///
-    /// `OutOfMemory`, `Unsupported` for a preprocessor that is not there, `NotFound` for its weights; each names the
+    /// `OutOfMemory`, `Unsupported` for an unavailable preprocessor, `NotFound` for its weights; each names the
     /// ControlNet.
     pub(super) fn assemble(self, inputs: &ControlNetInputs<'_>) -> Result<ControlNets> {
         let Self { build, nets } = self;
@@ -202,7 +202,7 @@ impl ControlNetBuild<'_> {
             text: inputs.text.clone(),
             table: inputs.table.clone(),
         };
-        // Constants are valid for one set of networks alone, and pipelines with equal keys may have different ones.
+        // Constants are valid for one set of networks only, and pipelines with equal keys may have different ones.
         let same = kept().filter(|control| Arc::ptr_eq(control.networks.get(), networks.get()));
         let constants = Cached::reuse(same.map(|control| &control.constants), key, |_| {
             networks.get().constants(net.get(), self.call_rows, inputs, size).map(Arc::new)

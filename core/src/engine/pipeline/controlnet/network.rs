@@ -74,8 +74,8 @@ impl ControlNetModel {
         Ok(Self { config, channels, weights: context.weights(&component) })
     }
 
-    /// One of full size with random weights, whatever it is called: what a frame costs does not depend on what the
-    /// weights say.
+    /// A network of full size with random weights, regardless of its name: the time of a frame does not depend on the
+    /// values of the weights.
     fn random(key: &ControlNetKey, models: &Models) -> Result<Self> {
         let config = ControlNetModelConfig::like(&models.unet);
         let channels = config.channels(key.channels.map(|channels| channels as usize))?;

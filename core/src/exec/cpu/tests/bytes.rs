@@ -1,5 +1,5 @@
-//! Layers in eight bits, against the definitions with inputs and weights rounded to bytes beforehand: what is left is the
-//! rounding of the result.
+//! int8 layers, compared with the definitions on inputs and weights that are quantized beforehand: the remaining
+//! difference is the rounding of the result.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::{bits, executor, frame, inputs, run};
 use crate::error::Result;
 use crate::exec::cpu::choice::Choice;
 use crate::exec::cpu::pool::Pool;
-use crate::exec::cpu::step::Rooms;
+use crate::exec::cpu::step::CpuLayout;
 use crate::exec::cpu::{CpuExecutor, Executor};
 use crate::net::bytes::{ByteScale, ByteScales, weight_bytes};
 use crate::net::plan::Plan;
 use crate::net::steps::StepKind;
 use crate::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
 
-/// Weights that were bytes once; biases as they are.
+/// Weights that are exactly representable as bytes; biases are unchanged.
 struct Rounded;
 
 impl WeightSource for Rounded {
@@ -38,7 +38,7 @@ impl WeightSource for Rounded {
     }
 }
 
-/// The executors for bytes that this machine has, with how far their results are off, as a share of the largest.
+/// The int8 executors of this machine, with the relative error of their results.
 fn executors(threads: usize) -> Vec<(CpuExecutor, f64)> {
     let pool = Arc::new(Pool::new(threads, false).unwrap());
     let mut found = vec![(CpuExecutor { kernels: &plain_bytes::KERNELS, winograd: Choice::Measured, pool }, 1e-6)];
@@ -58,7 +58,7 @@ fn check(shape: Shape, scale: ByteScale, op: impl FnOnce(&mut ProgramBuilder, Va
     let program = Arc::new(builder.finish().unwrap());
     let given = inputs(&program, Rate::Frame);
     for (i, (executor, bound)) in executors(1).into_iter().enumerate() {
-        // What is rounded to bytes was rounded to bf16 before, where values are stored so.
+        // With bf16 storage, values are rounded to bf16 before they are quantized.
         let stored = |x: f32| if i == 0 { x } else { half::bf16::from_f32(x).to_f32() };
         let rounded: Vec<f32> = given[0].iter().map(|&x| scale.number(scale.byte(stored(x)))).collect();
         let expected = naive::run_with(&program, &Rounded, &[], &[rounded], 0.0);
@@ -74,7 +74,7 @@ fn weights(scale: ByteScale) -> Weights {
     Weights::new(Arc::new(Made)).with_byte_scales(ByteScales::from_iter([("layer.weight".to_owned(), scale)]))
 }
 
-/// For inputs from -2 to 2, and one that cuts some of them off.
+/// For inputs from -2 to 2, and for a range that clips some of them.
 fn scales() -> [ByteScale; 3] {
     [(4.0 / 255.0, 128), (4.0 / 255.0, 100), (0.02, 0)].map(|(scale, zero)| ByteScale::new(scale, zero).unwrap())
 }
@@ -111,7 +111,7 @@ fn convolutions_in_bytes_are_right_at_every_edge() {
 
 #[test]
 fn enlarging_convolutions_in_bytes_are_right_at_every_seam() {
-    // Four kernels of sums of weights, each rounded by itself: near what the definition says, not the same.
+    // Four kernels of sums of weights, each rounded separately: close to the definition, not equal.
     for (h, w, c_in, c_out) in [(1, 1, 4, 9), (3, 100, 8, 33), (7, 13, 640, 64), (5, 96, 16, 3)] {
         let mut builder = ProgramBuilder::new("one");
         let x = frame(&mut builder, Shape::new(2, h, w, c_in));
@@ -128,7 +128,7 @@ fn enlarging_convolutions_in_bytes_are_right_at_every_seam() {
             assert!(error < 0.02, "{:?} {h}x{w} {c_in}->{c_out}: {error}", executor.isa());
         }
     }
-    // Enlarged by another kernel, nothing is summed beforehand.
+    // Upsampled by another kernel, no weights are summed beforehand.
     for kernel in [1, 2] {
         check(Shape::new(2, 5, 7, 12), scales()[1], |b, x| {
             b.conv2d("layer", x, 20, kernel, 1, Padding::all(0), true, true)
@@ -165,7 +165,7 @@ fn what_follows_a_layer_in_bytes_is_done_in_its_store() {
 
 #[test]
 fn the_largest_sums_do_not_overflow() {
-    // All weights and inputs at the end of their range.
+    // All weights and inputs at the ends of their ranges.
     struct Ones;
     impl WeightSource for Ones {
         fn shape(&self, _: &str) -> Option<Vec<usize>> {
@@ -240,7 +240,7 @@ fn layers_that_read_the_same_share_its_bytes_and_others_do_not() {
         let scales = [("layer.weight".to_owned(), scales()[0]), ("other.weight".to_owned(), second)];
         let weights = Weights::new(Arc::new(Made)).with_byte_scales(ByteScales::from_iter(scales));
         let (kernels, winograd) = (&plain_bytes::KERNELS, Choice::Never);
-        let plan = Plan::new(&program, &Rooms { kernels, winograd, program: &program, weights: Some(&weights) });
+        let plan = Plan::new(&program, &CpuLayout { kernels, winograd, program: &program, weights: Some(&weights) });
         let steps = plan.frame.iter().filter(|planned| matches!(planned.step.kind, StepKind::ToBytes { .. }));
         assert_eq!(steps.count(), if shared { 1 } else { 2 });
         for (executor, _) in executors(1) {

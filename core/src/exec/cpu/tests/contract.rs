@@ -1,4 +1,4 @@
-//! What a network refuses, and what it does once only.
+//! Invalid arguments of networks, and work that is done only once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Operations that see pixels around each other, channel by channel or further apart.
+//! Operations on neighbourhoods of pixels, per channel.
 
 use super::check_one;
 use crate::net::{Activation, Padding, Shape};

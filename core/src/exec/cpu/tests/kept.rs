@@ -1,4 +1,4 @@
-//! Packed forms that an earlier process left: they are taken as they are, where they fit.
+//! Packed forms of an earlier process: they are used if they match.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,7 +41,7 @@ impl PackedStore for Shelf {
     }
 }
 
-/// Weights of which not one may be read.
+/// Weights that must not be read.
 struct Forbidden;
 
 impl WeightSource for Forbidden {
@@ -54,7 +54,7 @@ impl WeightSource for Forbidden {
     }
 }
 
-/// One product of every form, both norms and both kinds of table.
+/// One product of every form, both norms and both kinds of tables.
 fn program() -> Arc<Program> {
     let mut builder = ProgramBuilder::new("forms");
     let x = frame(&mut builder, Shape::new(1, 6, 6, 16));
@@ -94,7 +94,7 @@ fn kept_forms_give_the_same_bits_and_the_source_is_not_read() {
 }
 
 #[test]
-fn memories_of_a_wrong_length_or_number_are_packed_anew() {
+fn memories_of_a_wrong_length_or_number_are_packed_again() {
     let program = program();
     let isa = Isa::Portable;
     let shelf = Shelf::default();
@@ -119,7 +119,7 @@ fn memories_of_a_wrong_length_or_number_are_packed_anew() {
 }
 
 #[test]
-fn a_weight_that_cannot_be_read_is_told_though_threads_pack() {
+fn unreadable_weight_is_reported_when_packing_on_threads() {
     let refused = executor(Isa::Portable, 2).compile(&program(), &Weights::new(Arc::new(Forbidden))).unwrap_err();
     assert!(refused.to_string().contains("was read"), "{refused}");
 }

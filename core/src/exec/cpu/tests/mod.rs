@@ -19,9 +19,9 @@ use crate::exec::arena::Arena;
 use crate::exec::{Dtype, Executor, Network, Scratch};
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, Weights};
 
-/// How far sums in `f32` are off, as a share of the largest number.
+/// The relative error of sums in `f32`.
 const ROUNDING: f64 = 5e-7;
-/// How far a number is off after it was stored as bf16: half of its last bit; and the weights it is made of are, too.
+/// The relative error of a value stored as bf16: half of its last bit; weights have it, too.
 const BF16_ROUNDING: f64 = 2.0 / 512.0;
 
 pub(super) fn executor(isa: Isa, threads: usize) -> CpuExecutor {
@@ -35,7 +35,7 @@ pub(super) fn executor(isa: Isa, threads: usize) -> CpuExecutor {
     .unwrap()
 }
 
-/// Numbers for the inputs of one rate. Those that name things (`ids3`: below 3) are whole.
+/// Random inputs of one rate. Inputs with indices (`ids3`: below 3) are integers.
 fn inputs(program: &Program, rate: Rate) -> Vec<Vec<f32>> {
     let of = |(i, input): (usize, &crate::net::Input)| {
         let numbers = noise(i as u64 + 1, program.shape(input.value).len());
@@ -51,14 +51,14 @@ fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
     numbers.iter().map(Vec::as_slice).collect()
 }
 
-/// Scratch memory that holds no number.
+/// Scratch memory filled with NaN.
 fn dirty_scratch(network: &dyn Network) -> Scratch {
     let mut arena = Arena::with_room(network.scratch_bytes() / size_of::<f32>()).unwrap();
     arena.numbers().fill(f32::NAN);
     Scratch::of(arena)
 }
 
-/// Runs twice over one dirty arena, so that nothing may depend on what lay there.
+/// Runs twice over the same scratch memory without clearing it, so that the result must not depend on old contents.
 pub(super) fn run(network: &dyn Network) -> Vec<Vec<f32>> {
     let program = network.program();
     let (constant, frame) = (inputs(program, Rate::Constant), inputs(program, Rate::Frame));
@@ -80,20 +80,21 @@ fn bits(outputs: &[Vec<f32>]) -> Vec<Vec<u32>> {
     outputs.iter().map(|output| output.iter().map(|x| x.to_bits()).collect()).collect()
 }
 
-/// The largest difference, over the largest number (or one).
+/// The largest difference, relative to the largest value (or one).
 fn error(expected: &[f64], found: impl Iterator<Item = f64>) -> f64 {
     let size = expected.iter().fold(1.0_f64, |size, x| size.max(x.abs()));
-    // Not a number counts as infinitely wrong.
+    // NaN counts as an infinite error.
     let worse = |worst: f64, by: f64| if by <= worst { worst } else { if by.is_nan() { f64::INFINITY } else { by } };
     expected.iter().zip(found).map(|(expected, found)| (expected - found).abs() / size).fold(0.0, worse)
 }
 
-/// Checks that every instruction set gives what the definitions say, and that threads do not change a bit.
+/// Checks that every instruction set gives the results of the definitions, and that the number of threads does not
+/// change them.
 fn check(builder: ProgramBuilder) {
     let program = Arc::new(builder.finish().unwrap());
     let (constant, frame) = (inputs(&program, Rate::Constant), inputs(&program, Rate::Frame));
     let expected = naive::run(&program, &constant, &frame, 0.0);
-    // Norms of numbers that hardly differ, and differences of large ones, make much of the last bit.
+    // Norms of nearly equal values, and differences of large ones, amplify rounding errors.
     let disturbed = |by| naive::run(&program, &constant, &frame, by);
     let (disturbed, disturbed_bf16) = (disturbed(ROUNDING), disturbed(BF16_ROUNDING));
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
@@ -249,7 +250,7 @@ fn summands_are_repeated_over_rows_and_pixels() {
 }
 
 #[test]
-fn geglu_is_right_beside_its_layer_and_alone() {
+fn geglu_is_correct_fused_and_alone() {
     for c in [2, 6, 30, 32, 64, 66, 150] {
         check_one(Shape::tokens(2, 11, 9), |b, x| {
             let y = b.linear("proj", x, c, true);

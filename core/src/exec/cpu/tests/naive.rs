@@ -1,4 +1,4 @@
-//! Every operation as its definition says, one number at a time, in `f64`.
+//! Every operation by its definition, one element at a time, in `f64`.
 
 pub(super) use dreamframe_kernels::definitions::noise;
 use dreamframe_kernels::definitions::{dot, erfc};
@@ -17,7 +17,7 @@ impl WeightSource for Made {
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let seed = name.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
         let len: usize = shape.iter().product();
-        // About as large as trained ones, so that sums stay near one.
+        // About as large as trained ones, so that results stay close to one.
         let size = 2.0 / (len as f32 / shape[0] as f32).sqrt().max(1.0);
         Ok(noise(seed, len).into_iter().map(|x| x * size).collect())
     }
@@ -25,8 +25,8 @@ impl WeightSource for Made {
 
 /// Runs `program` on inputs of both rates and returns its outputs.
 ///
-/// Each input and each result is moved by up to `disturb` times the largest number of its value: what becomes of that
-/// shows how much a program makes of errors as small.
+/// Each input and each result is disturbed by up to `disturb` times the largest element of its value, which shows how
+/// much a program amplifies errors of that size.
 pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>], disturb: f64) -> Vec<Vec<f64>> {
     run_with(program, &Made, constants, frames, disturb)
 }
@@ -91,7 +91,7 @@ impl Value<'_> {
     }
 }
 
-/// Every number of a shape by its place, in order.
+/// All indices of a shape, in order.
 fn each(shape: Shape, f: impl Fn(usize, usize, usize, usize) -> f64) -> Vec<f64> {
     let mut out = Vec::new();
     for n in 0..shape.n {
@@ -244,7 +244,7 @@ fn image(a: Value<'_>, op: ImageOp, out: Shape) -> Vec<f64> {
             seen.map(|(y, x)| a.at(n, y, x, c)).fold(f64::NEG_INFINITY, f64::max)
         }),
         ImageOp::Resize { align_corners } => {
-            // A pixel counts by how near it is.
+            // A pixel is weighted by its distance.
             let weight = |at: usize, from: usize, to: usize, seen: usize| {
                 let (at, from, to) = (at as f64, from as f64, to as f64);
                 let place = match align_corners {
@@ -275,7 +275,7 @@ fn image(a: Value<'_>, op: ImageOp, out: Shape) -> Vec<f64> {
     }
 }
 
-/// What a norm subtracts, and what it then divides by.
+/// Mean and divisor of a norm.
 struct Norm {
     mean: f64,
     deviation: f64,
@@ -303,7 +303,7 @@ fn attention(
     kv_row: &[usize],
 ) -> Vec<f64> {
     let (width, value_width) = (q.shape.c / heads, v.shape.c / heads);
-    // How much each key that a token sees counts for each head, in the order of rows, tokens and heads.
+    // The weight of each key that a token attends to, for each head, in the order of rows, tokens and heads.
     let weights = |n: usize, token: usize, head: usize| {
         let seen = if causal { token + 1 } else { k.shape.pixels() };
         let query = q.channels(n, token, head * width, width);

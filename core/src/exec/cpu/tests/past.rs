@@ -1,4 +1,4 @@
-//! Attention that looks back, against keys and values put one after the other.
+//! Cached attention, compared with attention over concatenated keys and values.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::exec::reference::ReferenceExecutor;
 use crate::exec::{Dtype, Executor, FrameKeys, Network, Past, RunArgs, Scratch};
 use crate::net::{Program, ProgramBuilder, Rate, Shape, Weights};
 
-/// Two layers that look back, the second at what the first made; `width` channels a head.
+/// Two layers with cached attention, the second on the output of the first; `width` channels per head.
 fn program(shape: Shape, heads: usize) -> Arc<Program> {
     let mut builder = ProgramBuilder::new("past");
     let b = &mut builder;
@@ -33,7 +33,7 @@ fn keys(network: &dyn Network, count: usize) -> Vec<FrameKeys> {
     (0..count).map(|_| network.frame_keys().unwrap()).collect()
 }
 
-/// Runs frame number `number` over one dirty arena.
+/// Runs frame `number` over uncleared scratch memory.
 fn frame(network: &dyn Network, number: u64, past: &mut Past<'_>) -> Result<Vec<f32>> {
     let shape = network.program().shape(network.program().inputs()[0].value);
     let constants = network.constants(&[]).unwrap();
@@ -45,7 +45,7 @@ fn frame(network: &dyn Network, number: u64, past: &mut Past<'_>) -> Result<Vec<
     Ok(output)
 }
 
-/// Six frames of a ring of `room` places.
+/// Six frames with a ring of `room` slots.
 fn film(network: &dyn Network, room: usize) -> Vec<Vec<f32>> {
     let mut frames = keys(network, room);
     let run = |number: usize| {
@@ -77,7 +77,7 @@ fn each_row_attends_to_what_it_kept() {
 }
 
 #[test]
-fn what_is_kept_counts_and_what_is_not_filled_does_not() {
+fn filled_cache_slots_are_used_and_empty_ones_are_not() {
     let program = program(Shape::new(2, 9, 1, 8), 2);
     let executors = Isa::ALL.into_iter().filter(|isa| isa.available()).map(|isa| Box::new(executor(isa, 2)) as _);
     for executor in executors.chain([Box::new(ReferenceExecutor) as Box<dyn Executor>]) {
@@ -88,7 +88,7 @@ fn what_is_kept_counts_and_what_is_not_filled_does_not() {
         let plain = run(1, 0, None);
         assert_eq!(plain, run(1, 0, Some(0)));
         let with_itself = run(1, 1, Some(1));
-        // The same keys twice weigh as once.
+        // Duplicated keys have the same effect as single ones.
         let apart = plain.iter().zip(&with_itself).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 2e-2, "{apart}");
         let other = run(2, 0, None);

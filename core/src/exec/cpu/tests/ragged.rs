@@ -1,4 +1,4 @@
-//! Every family of kernels on random shapes, most of which fill no vector and no tile.
+//! All kernels on random shapes, most of which are not multiples of vectors and tiles.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn channels() -> impl Strategy<Value = usize> {
     prop_oneof![1_usize..9, 13_usize..20, 30_usize..36, 61_usize..68, 125_usize..132]
 }
 
-/// Zeros around an image.
+/// Padding of an image.
 fn padding() -> impl Strategy<Value = Padding> {
     (0_usize..3, 0_usize..3, 0_usize..3, 0_usize..3).prop_map(|(top, left, bottom, right)| Padding {
         top,

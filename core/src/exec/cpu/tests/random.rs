@@ -1,4 +1,4 @@
-//! Random programs: whatever is fused, placed or overwritten, the numbers are those of the definitions.
+//! Random programs: fusion, placement and memory reuse do not change the results.
 
 use proptest::prelude::*;
 

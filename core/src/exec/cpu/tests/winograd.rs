@@ -1,4 +1,4 @@
-//! Winograd's form of convolutions against their definition, and against the plain form.
+//! Winograd's algorithm compared with the definition, and with direct convolution.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::exec::cpu::{CpuExecutor, CpuOptions, Isa, WinogradForm};
 use crate::exec::{Dtype, Executor};
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, Weights};
 
-/// Every instruction set with every side that its values stand, and some blocks.
+/// Every instruction set with every tile side that its format supports, and some block sizes.
 fn forms() -> impl Iterator<Item = (Isa, WinogradForm)> {
     let sides = |isa: Isa| if Dtype::of(isa) == Dtype::F32 { &[2, 4][..] } else { &[2] };
     let blocks = [(1, false), (5, true), (48, false), (1000, true)];
@@ -24,7 +24,7 @@ fn compiled(executor: &CpuExecutor, program: &Arc<Program>) -> Vec<Vec<f32>> {
     run(&*executor.compile(program, &Weights::new(Arc::new(Made))).unwrap())
 }
 
-/// Checks that every form gives what the definition says, and that neither threads nor blocks change a bit.
+/// Checks every form against the definition, and that threads and blocks do not change the result.
 fn check(builder: ProgramBuilder) {
     let program = Arc::new(builder.finish().unwrap());
     let frame = inputs(&program, Rate::Frame);
@@ -102,7 +102,7 @@ proptest! {
     }
 }
 
-/// The root of the mean square of the error, over that of the numbers.
+/// The root mean square of the error, relative to that of the values.
 fn rms(expected: &[f64], found: &[f32]) -> f64 {
     let error = expected.iter().zip(found).map(|(a, &b)| (a - f64::from(b)).powi(2)).sum::<f64>();
     (error / expected.iter().map(|a| a * a).sum::<f64>()).sqrt()

@@ -1,4 +1,4 @@
-//! A small HTTP server that answers as a test says, and breaks off where it says.
+//! A small HTTP server with responses and failures defined by a test.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -6,14 +6,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// Most requests that a server answers; more would be a client that never gives up.
+/// Maximum number of requests, so that a client that never gives up is detected.
 const MAX_REQUESTS: usize = 100;
 
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) headers: HashMap<String, String>,
-    /// How many requests of this method and path came before.
+    /// Number of earlier requests of this method and path.
     pub(super) before: usize,
 }
 
@@ -78,7 +78,7 @@ impl Drop for Server {
     }
 }
 
-/// Answers one request; `false` where none came.
+/// Answers one request; `false` if none came.
 fn answer(stream: TcpStream, log: &Log, handler: &Handler) -> bool {
     let mut lines = BufReader::new(&stream).lines().map_while(|line| line.ok()).take_while(|line| !line.is_empty());
     let Some(first) = lines.next() else { return false };

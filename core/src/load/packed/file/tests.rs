@@ -11,7 +11,7 @@ fn serial(count: usize, piece: &(dyn Fn(usize) + Sync)) {
     (0..count).for_each(piece);
 }
 
-/// On threads, as the pool does it.
+/// Runs on threads, as the pool does.
 fn threaded(count: usize, piece: &(dyn Fn(usize) + Sync)) {
     std::thread::scope(|scope| {
         for first in 0..3 {
@@ -40,7 +40,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read_back(
+    fn frames_round_trip_through_writers(
         sections in prop::collection::btree_map(
             ".{0,9}",
             prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..5),
@@ -104,7 +104,7 @@ fn a_file_with_another_secret_is_refused() {
 #[test]
 fn a_folder_of_another_user_is_not_written_to() {
     let folder = tempfile::tempdir().unwrap();
-    // Only root may give a folder away; any other user may not write to one of root's.
+    // Only root may change the owner of a folder; other users may not write to one of root's.
     let (place, is_root) = match std::os::unix::fs::chown(folder.path(), Some(65_534), None) {
         Ok(()) => (folder.path(), true),
         Err(_) => (Path::new("/"), false),
@@ -116,14 +116,14 @@ fn a_folder_of_another_user_is_not_written_to() {
 }
 
 #[test]
-fn foreign_files_are_told_as_such() {
+fn other_file_types_are_recognized() {
     for foreign in [&b""[..], b"PK\x03\x04 and more than thirty-two bytes of it", &[0; 100]] {
         assert!(matches!(read_back(foreign.to_vec(), &serial), Err(PackedError::Foreign)), "{foreign:?}");
     }
 }
 
 #[test]
-fn another_format_version_layout_or_source_is_told_as_such() {
+fn other_format_version_layout_or_source_is_reported_specifically() {
     let mut format = sample();
     format[8] += 1;
     let refused = read_back(format, &serial).unwrap_err().to_string();
@@ -155,7 +155,7 @@ fn lengths_past_the_file_take_no_memory() {
         let head = Head { purpose: purpose(), sections: vec![section("a")] };
         let refused = head.encode(&Secret::KNOWN).map(|bytes| read_back(bytes, &serial).unwrap_err());
         assert!(refused.is_none_or(|error| matches!(error, PackedError::Length { .. })));
-        // With a table as long as that, in a file that says its own length rightly.
+        // With a table of this length, in a file with a matching length field.
         let mut bytes = sample();
         bytes[16..24].copy_from_slice(&len.to_le_bytes());
         assert!(matches!(read_back(bytes, &serial), Err(PackedError::Damaged(_))));
@@ -163,7 +163,7 @@ fn lengths_past_the_file_take_no_memory() {
 }
 
 #[test]
-fn a_write_that_fails_leaves_the_old_file_and_nothing_beside_it() {
+fn failed_write_keeps_the_old_file_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     replace(&path, &|file| file.write_all(b"old")).unwrap();
@@ -177,7 +177,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_beside_it() {
 }
 
 #[test]
-fn writers_and_readers_at_once_see_whole_files_only() {
+fn concurrent_readers_and_writers_see_complete_files_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let write = |number: u8| write(&path, &Secret::KNOWN, &purpose(), &[("a", vec![&vec![number; 40_000]])]).unwrap();

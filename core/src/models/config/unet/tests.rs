@@ -59,7 +59,7 @@ fn what_does_not_fit_is_refused_with_its_name() {
 }
 
 #[test]
-fn the_width_of_added_conditions_must_leave_room_for_a_pooled_text() {
+fn added_conditions_must_be_wide_enough_for_a_pooled_text() {
     let text = |width: usize| {
         format!(
             r#"{{"addition_embed_type": "text_time", "addition_time_embed_dim": 8,

@@ -22,7 +22,7 @@ pub(super) struct CorrelationVolume {
     older: Vec<f32>,
     /// The newer picture, each level half the one before.
     levels: Vec<Level>,
-    /// For each place of the older picture, what was looked at at each level.
+    /// For each position of the older picture, the window at each level.
     windows: Vec<[Window; RAFT_LEVELS]>,
 }
 
@@ -81,7 +81,7 @@ impl CorrelationVolume {
     }
 
     /// Fills `numbers`, for each place of the older picture those of all levels: from the left of where `flow` leads to
-    /// the right, and in each step from above to below. What lies outside is not alike.
+    /// the right, and in each step from above to below. Outside the image, the correlation is 0.
     pub(super) fn look_up(&mut self, flow: &[f32], numbers: &mut [f32]) {
         let scale = 1.0 / (self.channels as f32).sqrt();
         let places = self.older.chunks_exact(self.channels).zip(&mut self.windows);
@@ -102,7 +102,7 @@ impl CorrelationVolume {
 impl Window {
     /// Looks around the place `[x, y]`, unless it did already.
     fn look(&mut self, level: &Level, features: &[f32], [x, y]: [f32; 2], scale: f32) {
-        /// Farther than any picture is wide; what is no number becomes 0.
+        /// Clamps to beyond any picture's width; NaN becomes 0.
         const FAR: f32 = 1e6;
         let corner = [x, y].map(|x| x.clamp(-FAR, FAR) as i32);
         if self.corner == Some(corner) {
@@ -135,7 +135,7 @@ impl Window {
     }
 }
 
-/// Makes the mean of each two by two places one place.
+/// Halves the resolution: the mean of each 2x2 positions becomes one.
 fn halve(finer: &Level, coarser: &mut Level, channels: usize) {
     let line = finer.width * channels;
     for (to, from) in coarser

@@ -17,7 +17,7 @@ use crate::preprocess::Image;
 use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::resize::{Interpolation, Resizer};
 
-/// How often a flow is moved on.
+/// Number of iterations of a flow.
 const ROUNDS: usize = 12;
 /// The shortest side of pictures: coarser places would not be places any more.
 const SHORTEST: usize = 128;
@@ -79,7 +79,7 @@ pub(super) struct RaftFlow {
     candidate: Running,
     head: Running,
     size: (usize, usize),
-    /// What is remembered of a place.
+    /// The hidden state of a position.
     channels: usize,
     resizer: Resizer,
     /// Both pictures at this size, in -1..1.
@@ -90,7 +90,7 @@ pub(super) struct RaftFlow {
     correlation: CorrelationVolume,
     numbers: Vec<f32>,
     hidden: Vec<f32>,
-    /// What of `hidden` passes its gate.
+    /// The gated part of `hidden`.
     passed: Vec<f32>,
     surroundings: Vec<f32>,
     /// The flow of each place, in places.
@@ -130,7 +130,7 @@ impl RaftFlow {
         if self.last != *previous {
             set(&mut self.last_features, first(self.features.run(previous.pixels())?));
         }
-        // Where this fails, no features are those of a picture.
+        // If this fails, the cached features are invalid.
         self.last.resize(0, 0, 0);
         let new = first(self.features.run(current.pixels())?);
         self.correlation.compare(&self.last_features, new);
@@ -171,7 +171,7 @@ impl RaftFlow {
         Ok(())
     }
 
-    /// Makes the flow of pixels, in pixels, out of that of places.
+    /// Computes the flow of pixels, in pixels, from that of positions.
     fn enlarge(&mut self) {
         let (width, height) = self.size;
         let (w, h) = (width / RAFT_STEP, height / RAFT_STEP);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_the_last_frame_changes_nothing() {
+    fn frame_equal_to_the_last_is_always_skipped() {
         let (mut known, ([a, b], _)) = (raft(), golden());
         let [mut first, mut second, mut new] = [Image::new(), Image::new(), Image::new()];
         known.flow(&a, &b, &mut first).unwrap();

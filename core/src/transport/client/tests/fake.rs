@@ -1,4 +1,4 @@
-//! A server that answers as a test says, and keeps what it was asked.
+//! A server with responses defined by a test, which records its requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use axum::extract::Request;
 use http::{Response, StatusCode};
 use tokio::runtime::Runtime;
 
-/// What was asked.
+/// A recorded request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Asked {
     pub(in super::super) line: String,
@@ -26,7 +26,7 @@ pub(in super::super) struct Fake {
 }
 
 impl Fake {
-    /// Starts a server that answers with `reply`, which is told the request and how many came before.
+    /// Starts a server that responds with `reply`, which receives the request and the number of earlier ones.
     pub(in super::super) fn start(reply: impl Fn(&Asked, usize) -> Response<String> + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -57,7 +57,7 @@ impl Fake {
         self.asked.lock().unwrap().clone()
     }
 
-    /// The first lines of what was asked.
+    /// The first lines of the requests.
     pub(in super::super) fn lines(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.line).collect()
     }

@@ -1,4 +1,4 @@
-//! A client's life where no connection comes about.
+//! Clients that cannot connect.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::num::NonZeroU32;
@@ -21,7 +21,7 @@ fn publisher(url: &str, options: ClientOptions) -> Client {
     publish(url, options, Egress::new(EgressOptions::default())).unwrap()
 }
 
-/// What went wrong with each attempt, and the pauses that followed in milliseconds.
+/// The error of each attempt, and the pause that followed in milliseconds.
 fn troubles(client: &Client) -> Vec<(String, Option<u64>)> {
     let mut troubles = Vec::new();
     while let Some(event) = client.events().next_within(LONG) {
@@ -49,7 +49,7 @@ fn what_passes_is_tried_again_and_what_does_not_is_the_end() {
 }
 
 #[test]
-fn a_client_gives_up_when_it_was_told_to() {
+fn client_gives_up_after_the_given_number_of_attempts() {
     let server = Fake::start(|_, _| answer(503, &[], "full"));
     let attempts = NonZeroU32::new(2);
     let client = publisher(&server.url("/whip"), ClientOptions { attempts, ..options() });
@@ -69,7 +69,7 @@ fn ice_servers_that_cannot_be_used_do_not_keep_a_client_from_its_next_attempt() 
 }
 
 #[test]
-fn the_server_may_say_how_long_to_wait() {
+fn retry_after_of_the_server_is_respected() {
     let server = Fake::start(|_, _| answer(503, &[("retry-after", "9")], "full"));
     let client = publisher(&server.url("/whip"), options());
     let waits = std::iter::from_fn(|| client.events().next_within(LONG)).find_map(|event| match event {
@@ -82,8 +82,8 @@ fn the_server_may_say_how_long_to_wait() {
 }
 
 #[test]
-fn a_stopped_client_says_goodbye_to_a_session_that_never_connected() {
-    // The answer is no answer to the offer, so that the client ends the session that the server believes in.
+fn stopped_client_deletes_a_session_that_never_connected() {
+    // The answer does not match the offer, so the client ends the session on the server.
     let server = Fake::start(|asked, _| {
         if asked.line.starts_with("POST") {
             answer(201, &[("location", "/session")], "v=0\r\n")
@@ -101,7 +101,7 @@ fn a_stopped_client_says_goodbye_to_a_session_that_never_connected() {
 }
 
 #[test]
-fn a_server_that_says_nothing_does_not_hold_up_the_end() {
+fn silent_server_does_not_delay_shutdown() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = publisher(&format!("http://{}/whip", silent.local_addr().unwrap()), options());
     let asked = silent.accept().unwrap();

@@ -1,4 +1,4 @@
-//! Clients against servers that answer as a test says; `serve/tests` has them against the real one.
+//! Clients against servers with responses defined by a test; `serve/tests` has them against the real server.
 
 mod fake;
 mod life;

@@ -49,7 +49,7 @@ fn redirects_keep_method_body_and_token() {
     let url = server.url("/a");
     let wire = wire(&url, Some("secret"));
     let created = wire.post(&url, "v=0\r\n").unwrap();
-    // Relative to where the answer came from.
+    // Relative to the URL of the redirect.
     let resource = created.resource.unwrap();
     assert_eq!(resource, server.url("/d/session"));
     wire.delete(&resource).unwrap();
@@ -61,7 +61,7 @@ fn redirects_keep_method_body_and_token() {
 }
 
 #[test]
-fn another_host_is_not_told_the_token() {
+fn token_is_not_sent_to_another_host() {
     let other = Fake::start(|_, _| created("/session"));
     let target = format!("http://localhost:{}/x", other.addr.port());
     let server = Fake::start(move |_, _| answer(307, &[("location", &target)], ""));
@@ -72,7 +72,7 @@ fn another_host_is_not_told_the_token() {
 }
 
 #[test]
-fn a_session_that_is_named_without_encryption_is_not_told_the_token() {
+fn unencrypted_session_url_is_not_sent_the_token() {
     let server = Fake::start(|_, _| answer(200, &[], ""));
     let wire = wire(&server.url("/whip").replace("http://", "https://"), Some("secret"));
     wire.delete(&server.url("/session")).unwrap();
@@ -100,7 +100,7 @@ fn redirects_that_change_the_request_are_refused() {
 }
 
 #[test]
-fn statuses_say_whether_to_try_again() {
+fn statuses_determine_whether_to_retry() {
     let passing = [404, 408, 409, 425, 429, 500, 502, 503, 504];
     let last = [400, 401, 403, 405, 406, 410, 415, 422];
     for status in passing.into_iter().chain(last) {
@@ -111,7 +111,7 @@ fn statuses_say_whether_to_try_again() {
                 assert!(passing.contains(&status), "{status}");
                 assert_eq!(after, Some(Duration::from_secs(7)));
                 assert!(error.to_string().ends_with(&format!("{status}: becauseof that")), "{error}");
-                // The key is in the path, and may not be in logs.
+                // The key is in the path, and must not be logged.
                 assert!(!error.to_string().contains("key"), "{error}");
             }
             Failure::Final(error) => assert!(last.contains(&status), "{error}"),
@@ -120,7 +120,7 @@ fn statuses_say_whether_to_try_again() {
 }
 
 #[test]
-fn answers_that_are_none_are_refused() {
+fn invalid_responses_are_rejected() {
     let server = Fake::start(|_, before| match before {
         0 => answer(200, &[], "<html>"),
         1 => answer(201, &[], &"v=0\r\n".repeat(20_000)),
@@ -144,7 +144,7 @@ fn a_session_that_has_ended_need_not_be() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_refused_at_once() {
+fn invalid_urls_and_tokens_are_rejected_immediately() {
     for url in ["", "nowhere", "ftp://host/x", "/whip", "http://", "file:///etc/passwd"] {
         let refused = Wire::new(url, None, TIMEOUT).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidArgument, "{url}");

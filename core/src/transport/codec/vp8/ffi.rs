@@ -14,7 +14,7 @@ struct Planes {
     height: u32,
 }
 
-/// A coded picture.
+/// An encoded picture.
 #[repr(C)]
 struct Coded {
     data: *const u8,
@@ -43,9 +43,9 @@ unsafe extern "C" {
 pub(super) enum Outcome<T> {
     /// There is a picture.
     Made(T),
-    /// There is none, and no fault.
+    /// There is none, without an error.
     None,
-    /// libvpx refuses the input.
+    /// libvpx rejects the input.
     Failed,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Decoder(NonNull<c_void>);
 unsafe impl Send for Decoder {}
 
 impl Decoder {
-    /// Makes a decoder; `None` without memory for it.
+    /// Creates a decoder; `None` without memory for it.
     pub(super) fn new() -> Option<Self> {
         // SAFETY: there are no preconditions.
         NonNull::new(unsafe { dreamframe_vp8_decoder() }).map(Self)
@@ -124,14 +124,14 @@ pub(super) struct Encoder {
 unsafe impl Send for Encoder {}
 
 impl Encoder {
-    /// Makes an encoder; `None` if libvpx refuses the size, or without memory.
+    /// Creates an encoder; `None` if libvpx refuses the size, or without memory.
     pub(super) fn new(size: (u32, u32), kilobits: u32) -> Option<Self> {
         // SAFETY: it takes numbers only.
         NonNull::new(unsafe { dreamframe_vp8_encoder(size.0, size.1, kilobits) }).map(|inner| Self { inner, size })
     }
 
-    /// Codes a picture of the encoder's size, shown `ticks` long from `at` on, both in 90,000ths of a second; gives its
-    /// bytes, which last until the next call, and whether it is a key frame.
+    /// Encodes a picture of the encoder's size, displayed for `ticks` from `at` on, both in units of 1/90000 s. Returns
+    /// its bytes, which are valid until the next call, and whether it is a key frame.
     pub(super) fn encode(&mut self, picture: &Picture<'_>, at: i64, ticks: u32, key: bool) -> Outcome<(&[u8], bool)> {
         let fits = |(&(pixels, stride), (rows, bytes)): (&Plane<'_>, (usize, usize))| {
             stride >= bytes && rows > 0 && pixels.len() >= stride * (rows - 1) + bytes

@@ -14,17 +14,17 @@ use crate::transport::media::AccessUnit;
 use crate::transport::rtp::limits::too_large;
 use crate::{Error, ErrorKind, Result};
 
-/// The sides that are coded.
+/// Range of width and height.
 const CODED: std::ops::RangeInclusive<u32> = 16..=4096;
-/// The shortest and the longest that a picture is shown for all that the encoder knows, in 90,000ths of a second.
+/// Range of the display time of a picture for the encoder, in units of 1/90000 s.
 const SHOWN: (u64, u64) = (900, 90_000);
 
 /// Decodes pictures one by one.
 pub(super) struct Decoder {
     inner: ffi::Decoder,
-    /// The longest side that is decoded: a key frame of ten bytes may announce 16383, for which libvpx would take memory.
+    /// The longest side that is decoded: a key frame of ten bytes may announce 16383, for which libvpx would allocate memory.
     max_side: u32,
-    /// Whether there was a key frame since the last fault.
+    /// Whether there was a key frame since the last error.
     begun: bool,
 }
 
@@ -65,7 +65,7 @@ impl super::Decoder for Decoder {
                 return Err(fault());
             }
         };
-        // Only key frames have a size, and each was checked. If libvpx reads it otherwise, nothing is shown.
+        // Only key frames have a size, and each was checked. If libvpx reads another size, nothing is shown.
         if picture.width.max(picture.height) > self.max_side {
             self.begun = false;
             return Err(too_large(picture.width, picture.height, self.max_side));
@@ -84,13 +84,13 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// The header of a coded picture (RFC 6386, 9.1).
+/// The header of an encoded picture (RFC 6386, 9.1).
 enum Start {
     /// A key frame of this size.
     Key(u32, u32),
     /// Any other picture.
     Other,
-    /// Nothing that makes sense.
+    /// An invalid header.
     Broken,
 }
 
@@ -105,7 +105,7 @@ fn begins_with(unit: &[u8]) -> Start {
     }
 }
 
-/// Codes pictures; key frames come when they are asked for, and with a new size.
+/// Encodes pictures; key frames are made on request, and on a change of size.
 #[derive(Debug)]
 pub(super) struct Encoder {
     rates: Rates,
@@ -113,7 +113,7 @@ pub(super) struct Encoder {
     running: Option<Running>,
 }
 
-/// An encoder that is made for a size.
+/// An encoder for one size.
 struct Running {
     inner: ffi::Encoder,
     size: (u32, u32),
@@ -150,7 +150,7 @@ impl super::Encoder for Encoder {
         if running.told != self.bitrate {
             running.told = self.bitrate;
             if !running.inner.tune(self.bitrate / 1000) {
-                tracing::debug!(bitrate = self.bitrate, "libvpx rejected a change of the bitrate");
+                tracing::debug!(bitrate = self.bitrate, "libvpx rejected a change of the bit rate");
             }
         }
         let unit = running.encode(picture, key, at, usual)?;

@@ -1,4 +1,4 @@
-//! Every status and header of the contract, without a network but for the loopback sockets of connections.
+//! Every status and header of the contract, without a network except for the loopback sockets of connections.
 
 mod proptests;
 mod sessions;
@@ -21,10 +21,10 @@ use crate::frame::FrameView;
 use crate::transport::peer::{Media, Peer, PeerOptions};
 use crate::transport::{Egress, EgressOptions, FrameSink, WhepEndpoint, WhipEndpoint};
 
-/// Longer than anything here takes, on the busiest machine.
+/// Timeout that no test reaches, even on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Takes frames and does nothing with them.
+/// Discards frames.
 #[derive(Debug)]
 struct Nowhere;
 
@@ -83,13 +83,13 @@ fn header<'a>(response: &'a Response<Bytes>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-/// The session that an answer made.
+/// The session that was created by a response.
 fn session(response: &Response<Bytes>) -> String {
     assert_eq!(response.status(), 201, "{:?}", response.body());
     header(response, LOCATION.as_str()).rsplit_once('/').unwrap().1.to_owned()
 }
 
-/// What every answer has for pages of other origins.
+/// Checks the headers that every response has for pages of other origins.
 fn assert_cors(response: &Response<Bytes>) {
     assert_eq!(header(response, ACCESS_CONTROL_ALLOW_ORIGIN.as_str()), "*");
     assert!(header(response, ACCESS_CONTROL_ALLOW_METHODS.as_str()).contains("PATCH"));

@@ -1,4 +1,4 @@
-//! What holds for every request.
+//! Properties of every request.
 
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ fn headers() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
     prop::collection::vec((name.prop_map(str::to_owned), value), 0..4)
 }
 
-/// Descriptions that are right in parts, so that more is read of them.
+/// Descriptions that are partly valid, so that more of them is parsed.
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
         Just("v=0".to_owned()),

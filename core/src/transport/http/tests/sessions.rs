@@ -1,4 +1,4 @@
-//! Who is there, who must go, and what the owner is told.
+//! Sessions: limits, replacement, timeouts and events.
 
 use super::super::End;
 use super::*;
@@ -23,7 +23,7 @@ async fn a_new_publisher_takes_the_place_of_the_one_before() {
     let (_first, one) = publish(&endpoint).await;
     assert_eq!(next(&mut events).await, SessionEvent::Started { id: one.clone() });
     assert_eq!(next(&mut events).await, SessionEvent::Connected { id: one.clone() });
-    // One that cannot be answered takes no place.
+    // An offer that cannot be answered does not replace the publisher.
     assert_eq!(endpoint.handle(sdp("v=0"), None, &links()).await.status(), 400);
     let (_second, two) = publish(&endpoint).await;
     assert_eq!(next(&mut events).await, SessionEvent::Ended { id: one.clone(), reason: End::Replaced });
@@ -73,7 +73,7 @@ async fn a_publisher_that_sends_nothing_has_ended_its_session() {
 }
 
 #[tokio::test]
-async fn sessions_that_never_connect_go_away() {
+async fn sessions_that_never_connect_are_removed() {
     let options = PeerOptions { connect_timeout: Duration::from_millis(200), ..loopback() };
     let endpoint = WhepEndpoint::new(publishes(), options, Limits::default());
     let mut events = endpoint.events();
@@ -86,7 +86,7 @@ async fn sessions_that_never_connect_go_away() {
 }
 
 #[tokio::test]
-async fn there_is_room_for_so_many_viewers_and_no_more() {
+async fn viewers_are_limited() {
     let endpoint = whep(Limits { viewers: 2, ..Limits::default() });
     let first = session(&watch(&endpoint).await);
     assert_eq!(watch(&endpoint).await.status(), 201);
@@ -98,7 +98,7 @@ async fn there_is_room_for_so_many_viewers_and_no_more() {
 }
 
 #[tokio::test]
-async fn there_is_room_for_so_many_half_open_sessions_and_no_more() {
+async fn connecting_sessions_are_limited() {
     let endpoint = whep(Limits { connecting: 1, ..Limits::default() });
     assert_eq!(watch(&endpoint).await.status(), 201);
     let refused = watch(&endpoint).await;

@@ -5,7 +5,7 @@ use crate::transport::peer::IceServer;
 
 const SDP: (&str, &str) = ("content-type", "application/sdp");
 
-/// Method, headers, body; status, and headers that must be there.
+/// Method, headers, body; status, and required headers.
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a [(&'a str, &'a str)]);
 
 const ENDPOINT: &[Row<'_>] = &[
@@ -73,7 +73,7 @@ async fn a_body_that_is_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn a_publisher_is_told_all_that_it_needs() {
+async fn response_to_a_publisher_has_all_headers() {
     let servers = vec![
         IceServer { urls: vec!["stun:127.0.0.1:9".into()], ..IceServer::default() },
         IceServer {
@@ -86,7 +86,7 @@ async fn a_publisher_is_told_all_that_it_needs() {
     let options = PeerOptions { ice_servers: servers, ..loopback() };
     let endpoint = WhipEndpoint::new(watches(), options, Limits::default());
     let (_client, offer) = offer(publishes()).await;
-    // The query of the request, and a key that nobody asked for, do not matter.
+    // The query of the request, and an unnecessary key, have no effect.
     let mut ask = request("POST", &[SDP, ("authorization", "Bearer any")], offer);
     *ask.uri_mut() = "/whip/key?pipeline=a&params=%7B%7D".parse().unwrap();
     let response = endpoint.handle(ask, None, &links()).await;
@@ -107,7 +107,7 @@ async fn a_publisher_is_told_all_that_it_needs() {
 }
 
 #[tokio::test]
-async fn a_viewer_is_not_told_the_password_of_a_turn_server() {
+async fn viewer_does_not_get_the_password_of_a_turn_server() {
     let stun = IceServer { urls: vec!["stun:127.0.0.1:9".into()], ..IceServer::default() };
     let turn = IceServer {
         urls: vec!["turn:127.0.0.1:9".into()],
@@ -124,16 +124,16 @@ async fn a_viewer_is_not_told_the_password_of_a_turn_server() {
     session(&response);
     let links: Vec<_> = response.headers().get_all("link").iter().map(|link| link.to_str().unwrap()).collect();
     assert_eq!((links.len(), links[0]), (2, "<stun:127.0.0.1:9>; rel=\"ice-server\""));
-    // Made for this answer, in place of what stays.
+    // Created for this response, instead of the permanent ones.
     assert!(links[1].starts_with("<turn:127.0.0.1:7>; rel=\"ice-server\"; username=\""), "{links:?}");
     assert!(links[1].contains(":dreamframe\"; credential=") && !links[1].contains("shared"), "{links:?}");
 }
 
 #[tokio::test]
-async fn a_viewer_may_come_before_anybody_publishes() {
+async fn viewer_can_connect_before_a_publisher() {
     let endpoint = whep(Limits::default());
     let (_client, offer) = offer(watches()).await;
-    // Some players send the key without a scheme.
+    // Some players send the token without a scheme.
     let ask = request("POST", &[SDP, ("authorization", "key")], offer);
     let links = Links { playback: None, ..links() };
     let response = endpoint.handle(ask, None, &links).await;
@@ -160,7 +160,7 @@ async fn offers_without_a_common_codec_are_refused_as_each_kind_of_client_expect
 }
 
 #[tokio::test]
-async fn addresses_that_no_header_can_hold_are_no_panic() {
+async fn addresses_invalid_in_headers_do_not_panic() {
     let links = Links { resource: "https://sd.example/\n".into(), playback: None };
     assert_eq!(whip(Limits::default()).handle(sdp("v=0"), None, &links).await.status(), 500);
 }

@@ -1,4 +1,4 @@
-//! What can be done with a session.
+//! Requests to a session.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn published() -> (WhipEndpoint, Peer, String, String) {
 }
 
 #[tokio::test]
-async fn candidates_are_taken_whatever_way_the_session_is_named() {
+async fn candidates_are_accepted_for_every_way_to_name_the_session() {
     let (endpoint, _client, id, tag) = published().await;
     let bare = tag.trim_matches('"').to_owned();
     let ways: [&[(&str, &str)]; 7] = [
@@ -36,7 +36,7 @@ async fn candidates_are_taken_whatever_way_the_session_is_named() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_is_refused() {
+async fn invalid_patches_are_rejected() {
     let (endpoint, _client, id, tag) = published().await;
     for other in ["\"other\"", &format!("W/{tag}"), "\u{e9}"] {
         let response = endpoint.handle(fragment(&[("if-match", other)], CANDIDATE), Some(&id), &links()).await;
@@ -66,7 +66,7 @@ async fn new_credentials_are_an_ice_restart() {
     let body = String::from_utf8(response.body().to_vec()).unwrap();
     assert_eq!(body.matches("a=candidate:").count(), 1, "{body}");
     assert!(body.contains("a=ice-ufrag:") && body.contains("a=ice-pwd:"), "{body}");
-    // The tag from before names nothing now; the same credentials again are mere candidates.
+    // The old tag is invalid now; the same credentials again are only candidates.
     assert_eq!(endpoint.handle(fragment(&[("if-match", &tag)], new.clone()), Some(&id), &links()).await.status(), 412);
     assert_eq!(endpoint.handle(fragment(&[("if-match", &new_tag)], new), Some(&id), &links()).await.status(), 204);
 }

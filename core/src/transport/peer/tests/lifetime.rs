@@ -1,4 +1,4 @@
-//! How connections end, and what they leave.
+//! How connections end.
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn a_peer_that_vanishes_is_disconnected_and_then_failed() {
         ours.set_answer(&answer).await.expect("the answer fits");
         let connected = tokio::task::spawn_blocking(move || {
             runtime.block_on(reaches(&peer, PeerState::Connected));
-            // As if the process was killed: its sockets go, and nobody says so.
+            // As if the process was killed: its sockets are closed without notice.
             runtime.shutdown_background();
             drop(peer);
         });
@@ -62,7 +62,7 @@ fn a_connection_that_does_not_come_about_fails_in_time() {
         let (client, offer) = Peer::offer(talking(&handler), &loopback()).await.expect("an offer");
         let options = PeerOptions { connect_timeout: Duration::from_millis(200), ..loopback() };
         let (server, _) = Peer::answer(&offer, talking(&handler), &options).await.expect("an answer");
-        // Nobody hands the answer over.
+        // The answer is never set.
         reaches(&server, PeerState::Failed).await;
         drop(client);
     });
@@ -109,7 +109,7 @@ fn twenty_connections_leave_no_descriptor_and_no_thread() {
             ours.close().await;
             theirs.close().await;
             drop((ours, theirs));
-            // The first makes what all share.
+            // The first creates what all share.
             before.get_or_insert_with(counts);
         }
         assert_eq!(Some(counts()), before);

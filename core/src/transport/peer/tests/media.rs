@@ -1,4 +1,4 @@
-//! Pictures and sound over a connection.
+//! Video and audio over a connection.
 
 use bytes::Bytes;
 use rtc::peer_connection::configuration::RTCOfferOptions;
@@ -37,7 +37,7 @@ impl Screen {
     }
 }
 
-/// Shows pictures that grow brighter, 30 in a second, as long as it is not dropped.
+/// Shows pictures of increasing brightness, 30 per second, until it is dropped.
 struct Film {
     task: tokio::task::JoinHandle<()>,
 }
@@ -89,7 +89,7 @@ fn a_publishers_pictures_become_frames() {
 }
 
 #[test]
-fn two_viewers_see_one_egress_and_a_late_one_starts_at_once() {
+fn two_viewers_share_an_egress_and_a_late_one_starts_immediately() {
     run(async {
         let egress = Egress::new(EgressOptions::default());
         let _film = film(&egress);
@@ -99,7 +99,7 @@ fn two_viewers_see_one_egress_and_a_late_one_starts_at_once() {
         let (viewer, server) = connect(sees(&second), shows(&egress)).await;
         second.shows(10).await;
         assert_eq!(egress.viewers(), 2);
-        // Without a data channel, too, each side sees that the other closes.
+        // Without a data channel, each side also notices that the other closes.
         viewer.close().await;
         reaches(&server, PeerState::Closed).await;
     });
@@ -112,7 +112,7 @@ fn a_viewers_request_for_a_key_frame_reaches_the_egress() {
         let (viewer, server) = connect(sees(&screen), shows(&egress)).await;
         let _film = film(&egress);
         screen.shows(2).await;
-        // A viewer that has lost its way: nothing it decodes makes sense until the next key frame.
+        // A viewer that cannot decode anything until the next key frame.
         let ingest = match &*lock(&viewer.link.shared.video) {
             shared::Video::Running(ingest) => ingest.clone(),
             shared::Video::None | shared::Video::Ended(_) => panic!("video runs"),
@@ -132,7 +132,7 @@ fn a_viewers_request_for_a_key_frame_reaches_the_egress() {
 }
 
 #[test]
-fn sound_passes_through_unchanged_both_ways_beside_pictures() {
+fn audio_is_forwarded_unchanged_both_ways_with_video() {
     run(async {
         let (egress, screen) = (Egress::new(EgressOptions::default()), Arc::new(Screen::default()));
         let (from, to) = (AudioHub::default(), AudioHub::default());
@@ -184,7 +184,7 @@ fn one_section_carries_pictures_both_ways() {
     });
 }
 
-/// Restarts ICE on the side that made the offer, as a browser does; gives what it sends to the other side.
+/// Restarts ICE on the side that made the offer, as a browser does; returns the fragment for the other side.
 async fn begin_restart(peer: &Peer) -> Fragment {
     let shared = &peer.link.shared;
     let mut gathered = shared.gathered.subscribe();
@@ -229,7 +229,7 @@ fn pictures_flow_on_through_ice_restarts() {
         states.iter_mut().for_each(|states| drop(states.borrow_and_update()));
         let _film = film(&egress);
         screen.shows(10).await;
-        // After the last, for longer than it takes to notice that nothing is heard from the peer.
+        // After the last, for longer than the timeout of a silent peer.
         for pictures in [20, 20, 180] {
             let tag = server.ice_tag();
             let fragment = begin_restart(&client).await;

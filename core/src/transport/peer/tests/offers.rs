@@ -1,4 +1,4 @@
-//! Offers of all kinds, and what is answered.
+//! Offers of all kinds, and their answers.
 
 use super::*;
 use crate::frame::FrameView;
@@ -32,7 +32,7 @@ async fn answered(offer: &str, media: Media) -> (String, Description) {
     (answer, parsed)
 }
 
-/// An offer as a browser makes it: sound first, many codecs, no candidates.
+/// An offer of a browser: audio first, many codecs, no candidates.
 fn browser(direction: &str) -> String {
     let head = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE a v\r\na=extmap-allow-mixed\r\n";
     let transport = format!(
@@ -75,7 +75,7 @@ fn a_browsers_publish_offer_is_answered_section_by_section() {
 }
 
 #[test]
-fn sound_is_taken_where_somebody_listens() {
+fn audio_is_received_if_there_is_a_listener() {
     run(async {
         let (_, answer) = answered(&browser("sendonly"), with_sound(receiving())).await;
         assert!(answer.sections.iter().all(|s| s.direction == Direction::RecvOnly));
@@ -156,7 +156,7 @@ fn candidates_that_come_later_and_an_ice_restart_are_taken() {
 }
 
 #[test]
-fn an_offer_of_other_codecs_is_refused_in_words() {
+fn offer_of_unsupported_codecs_is_rejected_with_the_reason() {
     run(async {
         let offer = browser("sendonly").replace("H264", "AV1").replace("VP8", "VP9");
         let refusal = Peer::answer(&offer, receiving(), &loopback()).await.expect_err("nothing in common");
@@ -168,7 +168,7 @@ fn an_offer_of_other_codecs_is_refused_in_words() {
 }
 
 #[test]
-fn offers_that_cannot_be_answered_are_refused_in_words() {
+fn invalid_offers_are_rejected_with_the_reason() {
     run(async {
         let whole = browser("sendonly");
         let second = whole.replace("m=audio 9 UDP/TLS/RTP/SAVPF 111 0", "m=video 9 UDP/TLS/RTP/SAVPF 111");
@@ -190,7 +190,7 @@ fn offers_that_cannot_be_answered_are_refused_in_words() {
 }
 
 #[test]
-fn a_public_address_stands_before_those_bound() {
+fn public_address_precedes_bound_ones() {
     run(async {
         let options = PeerOptions { public_ip: Some([203, 0, 113, 7].into()), ..PeerOptions::default() };
         let (_, answer) = Peer::answer(&browser("sendonly"), receiving(), &options).await.expect("an answer");
@@ -203,7 +203,7 @@ fn a_public_address_stands_before_those_bound() {
     });
 }
 
-/// A server that peers reach by another address tries none of its own network, whatever they say; they still connect.
+/// A server with a public address does not try addresses of its own network; peers there still connect.
 #[test]
 fn with_a_public_address_private_candidates_are_not_tried() {
     run(async {

@@ -1,17 +1,17 @@
-//! What a server says to those who are no client of ours.
+//! Responses of a server to clients other than this library's.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::*;
 
-/// Sends bytes and gives what comes back.
+/// Sends bytes and returns the response.
 fn talk(server: &Server<()>, request: &str) -> String {
     let mut stream = TcpStream::connect(server.addr()).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
-    // A server may break off where the request is too long.
+    // A server may close the connection if the request is too long.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8(answer).unwrap().to_ascii_lowercase()
 }
@@ -76,7 +76,7 @@ fn without_a_token_pages_of_other_origins_and_hosts_of_other_names_are_refused()
 }
 
 #[test]
-fn a_server_without_a_token_answers_pages_of_origins_that_it_is_told_of() {
+fn server_without_a_token_answers_pages_of_allowed_origins() {
     let origins = vec!["https://app.example".into(), "http://app.example:3000".into()];
     let public_url = Some("https://sd.example/stream/".into());
     let server = echo(&ServeOptions { allow_origins: origins, public_url, ..options() });

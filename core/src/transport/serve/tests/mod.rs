@@ -1,4 +1,4 @@
-//! Clients against servers, over loopback: what is published is what is watched.
+//! Clients and servers over loopback: published frames reach viewers.
 
 mod http;
 mod pattern;
@@ -46,7 +46,7 @@ fn connected(client: Client) -> Client {
 }
 
 #[test]
-fn what_is_published_is_what_is_watched_in_order() {
+fn published_pictures_are_viewed_in_order() {
     let server = echo(&options());
     let (source, seen) = (egress(), Arc::new(Seen::default()));
     let mut whip = server.whip().events();
@@ -57,7 +57,7 @@ fn what_is_published_is_what_is_watched_in_order() {
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     assert!(publisher.stats().unwrap().packets_out > 0 && player.stats().unwrap().packets_in > 0);
     assert_eq!((publisher.state(), player.state()), (PeerState::Connected, PeerState::Connected));
-    // A publisher that goes says so; its viewers stay for the next one.
+    // A publisher that stops ends its session; viewers stay for the next one.
     publisher.stop();
     let ended =
         std::iter::from_fn(|| whip.blocking_recv().ok()).find(|event| matches!(event, SessionEvent::Ended { .. }));
@@ -71,7 +71,7 @@ fn what_is_published_is_what_is_watched_in_order() {
 }
 
 #[test]
-fn who_does_not_know_the_token_is_not_let_in() {
+fn wrong_token_is_rejected() {
     let token = Some("right".to_owned());
     let server = echo(&ServeOptions { token: token.clone(), ..options() });
     for wrong in [None, Some("wrong".to_owned()), Some("right ly".to_owned())] {
@@ -83,14 +83,14 @@ fn who_does_not_know_the_token_is_not_let_in() {
     let mut whip = server.whip().events();
     let client = connected(publish(&server.whip_url(), ClientOptions { token, ..client_options() }, egress()).unwrap());
     client.stop();
-    // The goodbye was let in, too.
+    // The request that ends the session was also accepted.
     let ended =
         std::iter::from_fn(|| whip.blocking_recv().ok()).find(|event| matches!(event, SessionEvent::Ended { .. }));
     assert!(matches!(ended, Some(SessionEvent::Ended { reason: End::Deleted, .. })), "{ended:?}");
 }
 
 #[test]
-fn a_client_comes_back_when_its_server_does() {
+fn client_reconnects_to_a_restarted_server() {
     let first = echo(&options());
     let (addr, url) = (first.addr(), first.whip_url());
     let (source, seen) = (egress(), Arc::new(Seen::default()));
@@ -105,7 +105,7 @@ fn a_client_comes_back_when_its_server_does() {
 }
 
 #[test]
-fn there_is_room_for_so_many_viewers() {
+fn viewers_of_a_server_are_limited() {
     let limits = Limits { viewers: 1, ..Limits::default() };
     let server = echo(&ServeOptions { limits, ..options() });
     let watch = |attempts| {
@@ -139,7 +139,7 @@ fn a_new_publisher_takes_the_place_of_the_one_before() {
 }
 
 #[test]
-fn what_cannot_be_served_is_refused() {
+fn unservable_requests_are_rejected() {
     let refused =
         |options: &ServeOptions| serve_media(Media::default(), Media::default(), options).map(drop).unwrap_err().kind();
     let open = ServeOptions { addr: (Ipv4Addr::UNSPECIFIED, 0).into(), ..options() };

@@ -1,4 +1,4 @@
-//! Numbered pictures that are sent, and what of them comes.
+//! Numbered pictures that are sent, and the received ones.
 
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use crate::transport::{Egress, FrameSink, now};
 
 /// The side of a picture.
 pub(super) const SIDE: u32 = 256;
-/// Longer than anything here takes, on the busiest machine.
+/// Timeout that no test reaches, even on a busy machine.
 pub(super) const LONG: Duration = Duration::from_secs(90);
 
-/// Keeps the numbers that it sees.
+/// Records the numbers of received pictures.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     numbers: Mutex<Numbers>,
@@ -35,7 +35,7 @@ impl FrameSink for Seen {
 }
 
 impl Seen {
-    /// Shows pictures with growing numbers until as many more different ones as `count` have been seen; gives those.
+    /// Shows pictures with increasing numbers until `count` further ones have been received; returns those.
     pub(super) fn while_publishing(&self, egress: &Egress, count: usize) -> Vec<u32> {
         let deadline = Instant::now() + LONG;
         let mut numbers = self.numbers.lock().unwrap();
@@ -54,7 +54,7 @@ impl Seen {
     }
 }
 
-/// Shows what comes in to those who watch.
+/// Shows received frames to viewers.
 #[derive(Debug)]
 pub(super) struct Echo(pub(super) Egress);
 

@@ -1,4 +1,4 @@
-//! A session that is served.
+//! A served session.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,7 +14,7 @@ use crate::exec::null::NullExecutor;
 use crate::transport::{ChannelHandler, Pacing as _};
 use crate::{Engine, EngineOptions, SessionOptions, StreamDiffusionParams};
 
-/// Says what a test says, and hands on what it hears.
+/// Sends the messages of a test, and forwards received ones.
 #[derive(Debug)]
 struct Talk {
     says: broadcast::Sender<String>,
@@ -110,7 +110,7 @@ fn messages_that_come_faster_than_they_may_are_joined_and_the_newest_counts() {
     while next(&heard, "parameters_applied")["parameters"]["delta"] != 0.75 {
         answers += 1;
     }
-    // 60 at once and 60 a second, however long the messages took to come.
+    // A burst of 60 and 60 per second, however long the messages took to arrive.
     let elapsed = began.elapsed();
     assert!(f64::from(answers) <= 61.0 + 60.0 * elapsed.as_secs_f64(), "{answers} answers in {elapsed:?}");
     let params = server.session().params();
@@ -118,7 +118,7 @@ fn messages_that_come_faster_than_they_may_are_joined_and_the_newest_counts() {
 }
 
 #[test]
-fn a_session_is_rebuilt_four_times_at_once_and_twice_a_second() {
+fn session_rebuilds_are_limited_to_a_burst_of_four_and_two_per_second() {
     let params = StreamDiffusionParams::demo();
     let engine = Engine::builder().params(params.clone()).executor(Arc::new(NullExecutor)).build().unwrap();
     let session = engine.start(SessionOptions::default()).unwrap();
@@ -129,7 +129,7 @@ fn a_session_is_rebuilt_four_times_at_once_and_twice_a_second() {
         channel.wait(&message, start + Duration::from_millis(ms))
     };
     let sizes = |ms| wait("width", Value::from(params.width + 64), ms);
-    // What the session does anyway, what is cheap, and what is refused do not count.
+    // Updates by the host, cheap ones, and rejected ones do not count.
     for (name, value) in [("width", Value::from(params.width)), ("delta", 0.25.into()), ("width", (-1).into())] {
         assert!((0..100).all(|_| wait(name, value.clone(), 0).is_zero()), "{name}: {value}");
     }

@@ -1,7 +1,7 @@
-//! Python's interpreter for threads that are not Python's: until it goes away.
+//! Attaches threads that Python did not start to the interpreter, until the interpreter is finalized.
 //!
-//! A thread that asks for an interpreter which is being taken down is ended where it stands, or hangs. So the threads of
-//! this module pass through one gate, which Python closes at its exit, after all that are inside have left.
+//! A thread that attaches to an interpreter which is being finalized is terminated or hangs. So the threads of this
+//! module attach through one gate. Python closes it at exit, after all attached threads have detached.
 
 use std::process;
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -9,28 +9,28 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 use dreamframe::{Error, ErrorKind};
 use pyo3::prelude::*;
 
-/// Whether Python is going away.
+/// Set once the interpreter is being finalized.
 static GATE: RwLock<bool> = RwLock::new(false);
 
-/// The process that has this module's threads: a fork of it has none.
+/// The id of the process that started this module's threads; a forked child process has none of them.
 static HOME: OnceLock<u32> = OnceLock::new();
 
-/// Notes that this process has the threads.
-pub(crate) fn settle() {
+/// Records that this process has the threads.
+pub(crate) fn record_process() {
     HOME.get_or_init(process::id);
 }
 
-/// Whether this process was forked off the one that has the threads.
+/// Returns true if this process was forked from the one that has the threads.
 pub(crate) fn is_forked() -> bool {
     HOME.get().is_some_and(|home| *home != process::id())
 }
 
-/// Refuses what would wait for a thread that is not there.
+/// Returns an error where a call would wait for a thread that does not exist in this process.
 ///
 /// # Errors
 ///
 /// `Closed` in a forked process.
-pub(crate) fn check_home() -> dreamframe::Result<()> {
+pub(crate) fn check_not_forked() -> dreamframe::Result<()> {
     if is_forked() {
         let text = "the stream was created before this process was forked: create another one, or spawn processes";
         return Err(Error::new(ErrorKind::Closed, text));
@@ -38,13 +38,13 @@ pub(crate) fn check_home() -> dreamframe::Result<()> {
     Ok(())
 }
 
-/// Runs `work` with the interpreter, on any thread that has none; `None` where Python is going away.
+/// Attaches to the interpreter and runs `work`. Returns `None` if the interpreter is being finalized.
 pub(crate) fn attach<T>(work: impl for<'py> FnOnce(Python<'py>) -> T) -> Option<T> {
     let going = GATE.read().unwrap_or_else(PoisonError::into_inner);
     if *going { None } else { Python::try_attach(work) }
 }
 
-/// Closes the gate; waits for those who are inside.
+/// Closes the gate, and waits for the threads that are attached.
 #[pyfunction]
 #[pyo3(signature = () -> "None")]
 pub(crate) fn _at_exit(py: Python<'_>) {

@@ -1,4 +1,4 @@
-//! What calls give besides pictures: plans, tickets, events, numbers, as the classes of `_types.py`.
+//! Converts plans, tickets, events and statistics to the classes of `_types.py`.
 
 use dreamframe::frame::Fit;
 use dreamframe::params::{Change, Cost, Notice};
@@ -10,26 +10,26 @@ use pyo3::types::{PyDict, PyTuple};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::errors::{exception, wrong_call};
+use crate::errors::{exception, invalid_call};
 use crate::{params, plain};
 
-/// A class of `_types.py`.
+/// Returns a class of `_types.py`.
 fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "dreamframe._types"))?.getattr(name)
 }
 
-/// What something is, as a dict.
+/// Converts a value to a dict by its serialization.
 pub(crate) fn serialized<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
     plain::to_python(py, &serde_json::to_value(value).unwrap_or(Value::Null))
 }
 
-/// The member of `Cost`.
+/// Returns the member of `Cost`.
 pub(crate) fn cost(py: Python<'_>, cost: Cost) -> PyResult<Py<PyAny>> {
     let class = py.import(intern!(py, "dreamframe.params"))?.getattr(intern!(py, "Cost"))?;
     Ok(class.call1((cost.name(),))?.unbind())
 }
 
-/// Notices, as a list of `Notice`.
+/// Converts notices to a list of `Notice`.
 pub(crate) fn notices<'py>(py: Python<'py>, notices: &[Notice]) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let class = class(py, "Notice")?;
     notices.iter().map(|notice| class.call1((&notice.path, &notice.message))).collect()
@@ -43,7 +43,7 @@ fn changes<'py>(py: Python<'py>, changes: &[Change]) -> PyResult<Vec<Bound<'py, 
     changes.iter().map(change).collect()
 }
 
-/// A plan, as a `Plan`.
+/// Converts a plan to a `Plan`.
 pub(crate) fn plan(py: Python<'_>, plan: &Plan) -> PyResult<Py<PyAny>> {
     let cost = plan.cost().map(|of| cost(py, of)).transpose()?;
     let (changes, notices) = (changes(py, plan.changes())?, notices(py, plan.notices())?);
@@ -51,11 +51,11 @@ pub(crate) fn plan(py: Python<'_>, plan: &Plan) -> PyResult<Py<PyAny>> {
     Ok(class(py, "Plan")?.call1((cost, changes, notices, params, plan.frees_first()))?.unbind())
 }
 
-/// What a `Ticket` keeps of the library's own.
+/// The library's own ticket inside a `Ticket`.
 #[pyclass(module = "dreamframe._dreamframe", frozen)]
 pub(crate) struct Accepted(pub(crate) Ticket);
 
-/// An accepted update, as a `Ticket`.
+/// Converts an accepted update to a `Ticket`.
 pub(crate) fn ticket(py: Python<'_>, ticket: Ticket) -> PyResult<Py<PyAny>> {
     let cost = ticket.cost.map(|of| cost(py, of)).transpose()?;
     let (changes, notices) = (changes(py, &ticket.changes)?, notices(py, &ticket.notices)?);
@@ -63,7 +63,7 @@ pub(crate) fn ticket(py: Python<'_>, ticket: Ticket) -> PyResult<Py<PyAny>> {
     Ok(class(py, "Ticket")?.call1((version, cost, changes, notices, Accepted(ticket)))?.unbind())
 }
 
-/// What a `Ticket` keeps.
+/// Returns the library's own ticket of a `Ticket`.
 pub(crate) fn accepted<'py>(ticket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Accepted>> {
     let accepted = ticket.getattr_opt(intern!(ticket.py(), "_accepted"))?;
     let accepted = accepted.and_then(|accepted| accepted.cast_into::<Accepted>().ok());
@@ -73,27 +73,27 @@ pub(crate) fn accepted<'py>(ticket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, A
     })
 }
 
-/// Something that happened, as an `Event`.
+/// Converts an event to an `Event`.
 pub(crate) fn event(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
-    let facts = PyDict::new(py);
-    let error = |error: &Error| facts.set_item("error", exception(py, error).into_value(py));
+    let fields = PyDict::new(py);
+    let error = |error: &Error| fields.set_item("error", exception(py, error).into_value(py));
     let kind = match event {
-        Event::UpdateApplied { version, notices: told } => {
-            facts.set_item("version", version)?;
-            facts.set_item("notices", PyTuple::new(py, notices(py, told)?)?)?;
+        Event::UpdateApplied { version, notices: list } => {
+            fields.set_item("version", version)?;
+            fields.set_item("notices", PyTuple::new(py, notices(py, list)?)?)?;
             "update_applied"
         }
         Event::UpdateRejected { version, error: why } => {
-            facts.set_item("version", version)?;
+            fields.set_item("version", version)?;
             error(why)?;
             "update_rejected"
         }
         Event::UpdateSuperseded { version } => {
-            facts.set_item("version", version)?;
+            fields.set_item("version", version)?;
             "update_superseded"
         }
         Event::FrameFailed { id, error: why } => {
-            facts.set_item("id", id.0)?;
+            fields.set_item("id", id.0)?;
             error(why)?;
             "frame_failed"
         }
@@ -114,18 +114,18 @@ pub(crate) fn event(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
             why.iter().try_for_each(|why| error(why))?;
             "stopped"
         }
-        // Kinds that came with a later version of the library.
+        // Kinds added by later versions of the library.
         _ => "other",
     };
-    Ok(class(py, "Event")?.call((kind,), Some(&facts))?.unbind())
+    Ok(class(py, "Event")?.call((kind,), Some(&fields))?.unbind())
 }
 
-/// A `with` block that changes parameters.
+/// Returns the context manager of a `with` block that changes parameters.
 pub(crate) fn edit<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     target.py().import("dreamframe._edit")?.getattr("Edit")?.call1((target,))
 }
 
-/// One of some names.
+/// Returns the value of the given name.
 pub(crate) fn named<T: Copy, const N: usize>(
     py: Python<'_>,
     what: &str,
@@ -134,16 +134,16 @@ pub(crate) fn named<T: Copy, const N: usize>(
 ) -> PyResult<T> {
     known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
         let names = known.map(|(name, _)| name).join(", ");
-        wrong_call(py, format!("{what}: got {name:?}, expected one of {names}"))
+        invalid_call(py, format!("{what}: got {name:?}, expected one of {names}"))
     })
 }
 
-/// How a frame of another shape is brought to the stream's size.
+/// Parses how a frame with another aspect ratio is fitted to the stream's size.
 pub(crate) fn fit(py: Python<'_>, name: &str) -> PyResult<Fit> {
     named(py, "fit", name, [("cover", Fit::Cover), ("fit", Fit::Fit), ("stretch", Fit::Stretch)])
 }
 
-/// What becomes of a frame that fails.
+/// Parses what is shown in place of a frame that fails.
 pub(crate) fn failed_frame(py: Python<'_>, name: &str) -> PyResult<FailedFrame> {
     named(py, "failed_frame", name, [("repeat", FailedFrame::Repeat), ("skip", FailedFrame::Skip)])
 }

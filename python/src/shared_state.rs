@@ -1,4 +1,4 @@
-//! What the engine's thread tells the others: what they may ask while it is at work.
+//! Snapshot of the engine's state, which other threads read while the engine is busy.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,17 +9,17 @@ use pyo3::prelude::*;
 
 use crate::errors::exception;
 
-/// What the engine's thread tells the others.
+/// State that the engine's thread shares with other threads.
 #[derive(Default)]
-pub(crate) struct Told {
-    pub(crate) facts: Mutex<Facts>,
-    /// What a progress callback raised.
+pub(crate) struct SharedState {
+    pub(crate) snapshot: Mutex<EngineSnapshot>,
+    /// The exception that a progress callback raised.
     pub(crate) raised: Mutex<Option<PyErr>>,
 }
 
-/// What can be said of the engine while it is at work.
+/// The engine's state after its last change.
 #[derive(Default, Clone)]
-pub(crate) struct Facts {
+pub(crate) struct EngineSnapshot {
     pub(crate) params: StreamDiffusionParams,
     pub(crate) notices: Vec<Notice>,
     pub(crate) size: (u32, u32),
@@ -30,15 +30,15 @@ pub(crate) struct Facts {
     pub(crate) work: Work,
 }
 
-/// Waits for a mutex, whatever became of who had it before.
+/// Locks a mutex, and ignores poisoning: the data stays consistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Told {
-    /// Tells what may be another after an update.
+impl SharedState {
+    /// Replaces the snapshot, after an update.
     pub(crate) fn update(&self, engine: &Engine) {
-        *lock(&self.facts) = Facts {
+        *lock(&self.snapshot) = EngineSnapshot {
             params: engine.params().clone(),
             notices: engine.notices().to_vec(),
             size: engine.size(),
@@ -50,12 +50,12 @@ impl Told {
         };
     }
 
-    /// What was told last.
-    pub(crate) fn facts(&self) -> Facts {
-        lock(&self.facts).clone()
+    /// Returns a copy of the snapshot.
+    pub(crate) fn snapshot(&self) -> EngineSnapshot {
+        lock(&self.snapshot).clone()
     }
 
-    /// An error of the library, or what a progress callback raised in its place.
+    /// Converts an error of the library, or returns the exception of the progress callback that caused it.
     pub(crate) fn error(&self, py: Python<'_>, error: &Error) -> PyErr {
         let raised = lock(&self.raised).take();
         raised.filter(|_| error.kind() == ErrorKind::Cancelled).unwrap_or_else(|| exception(py, error))
