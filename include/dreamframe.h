@@ -1505,7 +1505,7 @@ void dreamframe_session_free(dreamframe_session_t *session);
 /**
  * Submits a frame to the session, without waiting: a frame that is not yet processed is replaced.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Ownership: the pixels are copied before the call returns; the library keeps no pointer to `frame`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
  *   for an
@@ -1525,7 +1525,7 @@ dreamframe_status_t dreamframe_session_submit(dreamframe_session_t *session,
  * Returns `DREAMFRAME_NOT_READY` if there is none yet. A picture of another size than `target` is kept: call
  * `dreamframe_session_size()`, and poll again.
  *
- * - Threads: thread-safe; each picture is returned once.
+ * - Threads: any thread, also concurrently; each picture is returned once.
  * - Ownership: the library keeps no pointer to `target`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
  *   for an
@@ -1545,7 +1545,7 @@ dreamframe_status_t dreamframe_session_poll(dreamframe_session_t *session,
  *
  * Returns `DREAMFRAME_NOT_READY` on a timeout.
  *
- * - Threads: thread-safe; each picture is returned once.
+ * - Threads: any thread, also concurrently; each picture is returned once.
  * - Ownership: the library keeps no pointer to `target`.
  * - Errors: those of `dreamframe_session_poll()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for a session with `on_picture`.
  *
@@ -1563,7 +1563,7 @@ dreamframe_status_t dreamframe_session_wait(dreamframe_session_t *session,
  * Returns the size of the picture that the next poll returns, in pixels. If no picture waits, it is that of the last
  * one, or that of the engine before the first.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  session     from `dreamframe_session_start()`
@@ -1575,7 +1575,7 @@ dreamframe_status_t dreamframe_session_size(dreamframe_session_t *session, uint3
 /**
  * Returns whether the session accepts frames.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
  * @param[in]  session      from `dreamframe_session_start()`
@@ -1588,7 +1588,7 @@ dreamframe_status_t dreamframe_session_is_running(dreamframe_session_t *session,
  * between two frames. A later failure, such as a missing model, is reported by an event and by
  * `dreamframe_session_wait_for()`.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation;
  *   `DREAMFRAME_ERROR_UNSUPPORTED`, `_CLOSED`. Nothing has changed then.
@@ -1609,7 +1609,7 @@ dreamframe_status_t dreamframe_session_update(dreamframe_session_t *session,
  *
  * The value is converted to the shortest decimal that yields the same float: `0.7f` is 0.7.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Errors: those of `dreamframe_session_update()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for a value that is not finite.
  *
  * @param[in]  session      from `dreamframe_session_start()`
@@ -1625,7 +1625,7 @@ dreamframe_status_t dreamframe_session_set_f32(dreamframe_session_t *session,
 /**
  * Changes one integer, such as `"seed"` or `"num_inference_steps"`; otherwise like `dreamframe_session_set_f32()`.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Errors: those of `dreamframe_session_update()`.
  *
  * @param[in]  session      from `dreamframe_session_start()`
@@ -1641,7 +1641,7 @@ dreamframe_status_t dreamframe_session_set_i64(dreamframe_session_t *session,
 /**
  * Changes one boolean, such as `"skip_diffusion"`; otherwise like `dreamframe_session_set_f32()`.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Errors: those of `dreamframe_session_update()`.
  *
  * @param[in]  session      from `dreamframe_session_start()`
@@ -1657,7 +1657,7 @@ dreamframe_status_t dreamframe_session_set_bool(dreamframe_session_t *session,
 /**
  * Changes one string, such as `"prompt"`, which needs no quoting; otherwise like `dreamframe_session_set_f32()`.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Ownership: the text is not kept.
  * - Errors: those of `dreamframe_session_update()`.
  *
@@ -1674,7 +1674,7 @@ dreamframe_status_t dreamframe_session_set_text(dreamframe_session_t *session,
 /**
  * Changes the prompt gradually, over a number of pictures, while frames are processed.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Ownership: the text is not kept.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for an invalid transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
  *   for invalid prompts; `DREAMFRAME_ERROR_CLOSED`. Nothing has changed then.
@@ -1690,7 +1690,7 @@ dreamframe_status_t dreamframe_session_transition(dreamframe_session_t *session,
 /**
  * Returns the desired parameters as JSON with every field: all accepted updates, minus those rejected since.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
@@ -1702,7 +1702,7 @@ dreamframe_status_t dreamframe_session_params(dreamframe_session_t *session, cha
 /**
  * Returns what `dreamframe_session_update()` would change, and the cost, without applying it. Fast.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also while the old pipeline is released and the new one is not ready yet;
  *   `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
@@ -1720,7 +1720,7 @@ dreamframe_status_t dreamframe_session_plan(dreamframe_session_t *session,
 /**
  * Waits until an update is applied, superseded or rejected. For a rejected one, returns the status of its error.
  *
- * - Threads: thread-safe; not from `on_picture`.
+ * - Threads: any thread, also concurrently; not from `on_picture`.
  * - Errors: `DREAMFRAME_ERROR_TIMEOUT`; `DREAMFRAME_ERROR_CLOSED` if the session ends first;
  *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an update whose result is no longer stored; the error of a rejected update.
  *
@@ -1742,7 +1742,7 @@ dreamframe_status_t dreamframe_session_wait_for(dreamframe_session_t *session,
  * `transition_failed`, `stopped`; `error` has the format of `dreamframe_last_error_json()`. Later versions may add
  * types and fields.
  *
- * - Threads: thread-safe; each event is returned once.
+ * - Threads: any thread, also concurrently; each event is returned once.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *
@@ -1755,7 +1755,7 @@ dreamframe_status_t dreamframe_session_next_event(dreamframe_session_t *session,
 /**
  * Returns statistics of a session.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
  *
  * @param[in]  session    from `dreamframe_session_start()`
@@ -1766,7 +1766,7 @@ dreamframe_status_t dreamframe_session_stats(dreamframe_session_t *session, drea
 /**
  * Returns statistics of a session as JSON, with all rates and the times of each stage.
  *
- * - Threads: thread-safe.
+ * - Threads: any thread, also concurrently.
  * - Ownership: free the text with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
  *

@@ -48,7 +48,7 @@ impl SessionCell {
 
 /// Submits a frame to the session, without waiting: a frame that is not yet processed is replaced.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Ownership: the pixels are copied before the call returns; the library keeps no pointer to `frame`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
 ///   for an
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn dreamframe_session_submit(
 /// Returns `DREAMFRAME_NOT_READY` if there is none yet. A picture of another size than `target` is kept: call
 /// `dreamframe_session_size()`, and poll again.
 ///
-/// - Threads: thread-safe; each picture is returned once.
+/// - Threads: any thread, also concurrently; each picture is returned once.
 /// - Ownership: the library keeps no pointer to `target`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME`
 ///   for an
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn dreamframe_session_poll(
 ///
 /// Returns `DREAMFRAME_NOT_READY` on a timeout.
 ///
-/// - Threads: thread-safe; each picture is returned once.
+/// - Threads: any thread, also concurrently; each picture is returned once.
 /// - Ownership: the library keeps no pointer to `target`.
 /// - Errors: those of `dreamframe_session_poll()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for a session with `on_picture`.
 ///
@@ -156,7 +156,7 @@ pub unsafe extern "C" fn dreamframe_session_wait(
 /// Returns the size of the picture that the next poll returns, in pixels. If no picture waits, it is that of the last
 /// one, or that of the engine before the first.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
 /// @param[in]  session     from `dreamframe_session_start()`
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn dreamframe_session_size(
 
 /// Returns whether the session accepts frames.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`

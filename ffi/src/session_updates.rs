@@ -32,7 +32,7 @@ fn within<R>(session: *mut dreamframe_session_t, body: impl FnOnce(&SessionHandl
 /// between two frames. A later failure, such as a missing model, is reported by an event and by
 /// `dreamframe_session_wait_for()`.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation;
 ///   `DREAMFRAME_ERROR_UNSUPPORTED`, `_CLOSED`. Nothing has changed then.
@@ -96,7 +96,7 @@ unsafe fn set(
 ///
 /// The value is converted to the shortest decimal that yields the same float: `0.7f` is 0.7.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Errors: those of `dreamframe_session_update()`; `DREAMFRAME_ERROR_INVALID_ARGUMENT` also for a value that is not finite.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn dreamframe_session_set_f32(
 
 /// Changes one integer, such as `"seed"` or `"num_inference_steps"`; otherwise like `dreamframe_session_set_f32()`.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Errors: those of `dreamframe_session_update()`.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn dreamframe_session_set_i64(
 
 /// Changes one boolean, such as `"skip_diffusion"`; otherwise like `dreamframe_session_set_f32()`.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Errors: those of `dreamframe_session_update()`.
 ///
 /// @param[in]  session      from `dreamframe_session_start()`
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn dreamframe_session_set_bool(
 
 /// Changes one string, such as `"prompt"`, which needs no quoting; otherwise like `dreamframe_session_set_f32()`.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Ownership: the text is not kept.
 /// - Errors: those of `dreamframe_session_update()`.
 ///
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn dreamframe_session_set_text(
 
 /// Changes the prompt gradually, over a number of pictures, while frames are processed.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Ownership: the text is not kept.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for an invalid transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
 ///   for invalid prompts; `DREAMFRAME_ERROR_CLOSED`. Nothing has changed then.
@@ -210,7 +210,7 @@ pub unsafe extern "C" fn dreamframe_session_transition(
 
 /// Returns the desired parameters as JSON with every field: all accepted updates, minus those rejected since.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Ownership: free the text with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
@@ -231,7 +231,7 @@ pub unsafe extern "C" fn dreamframe_session_params(
 
 /// Returns what `dreamframe_session_update()` would change, and the cost, without applying it. Fast.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Ownership: the text is not kept; free the report with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also while the old pipeline is released and the new one is not ready yet;
 ///   `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
@@ -266,7 +266,7 @@ pub unsafe extern "C" fn dreamframe_session_plan(
 
 /// Waits until an update is applied, superseded or rejected. For a rejected one, returns the status of its error.
 ///
-/// - Threads: thread-safe; not from `on_picture`.
+/// - Threads: any thread, also concurrently; not from `on_picture`.
 /// - Errors: `DREAMFRAME_ERROR_TIMEOUT`; `DREAMFRAME_ERROR_CLOSED` if the session ends first;
 ///   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an update whose result is no longer stored; the error of a rejected update.
 ///
@@ -313,7 +313,7 @@ fn clone_error(error: &Error) -> Error {
 /// `transition_failed`, `stopped`; `error` has the format of `dreamframe_last_error_json()`. Later versions may add
 /// types and fields.
 ///
-/// - Threads: thread-safe; each event is returned once.
+/// - Threads: any thread, also concurrently; each event is returned once.
 /// - Ownership: free the text with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///

@@ -95,7 +95,7 @@ impl From<&Stats> for dreamframe_stats_t {
 
 /// Returns statistics of a session.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
 ///
 /// @param[in]  session    from `dreamframe_session_start()`
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn dreamframe_session_stats(
 
 /// Returns statistics of a session as JSON, with all rates and the times of each stage.
 ///
-/// - Threads: thread-safe.
+/// - Threads: any thread, also concurrently.
 /// - Ownership: free the text with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
 ///
