@@ -7,14 +7,14 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-# The field of this package for each configuration key of the fork.
+import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UnsupportedError
 
 OutputType = Literal["pil", "pt", "np"]
 
-# Our field for each configuration of the fork.
+# The field of this package for each configuration key of the fork.
 _CHAINS = {
     "image_preprocessing_config": "image_preprocessing",
     "image_postprocessing_config": "image_postprocessing",

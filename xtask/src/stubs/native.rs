@@ -298,7 +298,7 @@ class Thing:
     """
 
     def __new__(cls, a: int | None = None, *, b: typing.Literal["x", "y"] = "x", **rest: Unpack[Rest]) -> Self:
-        """Makes one."""
+        """Creates one."""
 
     @property
     def size(self) -> tuple[int, int]:
