@@ -17,6 +17,8 @@ pub const FEATURES: &[&str] = &[
     "edges",
     #[cfg(feature = "hub")]
     "hub",
+    #[cfg(feature = "onnx")]
+    "onnx",
     #[cfg(feature = "pose")]
     "pose",
     #[cfg(feature = "reference")]

@@ -1,9 +1,11 @@
 //! Running programs on every executor there is.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
+use dreamframe::exec::onnx::OnnxExecutor;
 use dreamframe::exec::reference::ReferenceExecutor;
 use dreamframe::exec::{Dtype, Executor, Scratch};
 use dreamframe::models::{
@@ -13,7 +15,7 @@ use dreamframe::net::{Program, Weights};
 
 use crate::Golden;
 
-/// Every executor, the CPU's once for each kind of instructions that this machine has, with names for messages.
+/// Every executor (ONNX Runtime's if its library is known), the CPU's once for each kind of instructions that this machine has, with names for messages.
 ///
 /// # Panics
 ///
@@ -32,7 +34,23 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
         let executor = CpuExecutor::new(options).unwrap();
         executors.push((format!("{}-{}", executor.name(), isa.name()), Box::new(executor)));
     }
+    match onnx_library() {
+        Some(library) => {
+            for dtype in [Dtype::F32, Dtype::F16] {
+                let executor = OnnxExecutor::new(&library, dtype, 2).unwrap();
+                executors.push((format!("{}-{dtype}", executor.name()), Box::new(executor)));
+            }
+        }
+        None => eprintln!("skipped on the executor onnx: {ONNX_RUNTIME} does not name ONNX Runtime's library"),
+    }
     executors
+}
+
+/// The variable that names ONNX Runtime's library; `cargo xtask test` sets it.
+const ONNX_RUNTIME: &str = "DREAMFRAME_ONNXRUNTIME";
+
+fn onnx_library() -> Option<PathBuf> {
+    std::env::var_os(ONNX_RUNTIME).map(PathBuf::from)
 }
 
 /// Runs `program` once; returns its outputs in order.

@@ -10,15 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::report::Outcome;
-use crate::tools::{root, succeed, works};
+use crate::tools::{output, root, succeed, works};
 
 /// Environments that tests use, with where the packages are listed.
-const ENVIRONMENTS: [(&str, Source); 4] = [
+const ENVIRONMENTS: [(&str, Source); 5] = [
     ("page", Source::Npm("tests/page")),
     ("clients-node", Source::Npm("tests/clients")),
     ("clients-python", Source::PyPi(&["tests/clients/requirements.txt"])),
+    (ONNX_RUNTIME, Source::PyPi(&["tests/onnxruntime/requirements.txt"])),
     (PYTHON, Source::PyPi(&["python/requirements/test.txt", "python/requirements/typing.txt"])),
 ];
+
+/// The environment with ONNX Runtime's library.
+const ONNX_RUNTIME: &str = "onnxruntime";
 
 /// The environment of the Python package's own tests.
 pub(crate) const PYTHON: &str = "python";
@@ -95,6 +99,19 @@ pub(crate) fn environment(name: &str) -> Result<PathBuf, String> {
     }
     .map_err(|why| format!("{name}: {why}"))?;
     Ok(folder)
+}
+
+/// Returns ONNX Runtime's library, if its environment is complete.
+pub(crate) fn onnx_library() -> Option<PathBuf> {
+    let folder = environment(ONNX_RUNTIME).ok()?;
+    let ask = "import importlib.util; print(importlib.util.find_spec('onnxruntime').submodule_search_locations[0])";
+    let package = output(Command::new(interpreter(&folder)).args(["-I", "-c", ask])).ok()?;
+    let files = fs::read_dir(Path::new(package.trim()).join("capi")).ok()?;
+    let is_library = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name == "onnxruntime.dll" || name.starts_with("libonnxruntime.")
+    };
+    files.flatten().map(|file| file.path()).find(is_library).and_then(|path| std::path::absolute(path).ok())
 }
 
 /// Installs the packages of a lock file. The scripts of `from` are copied, since node resolves packages from a script's own

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::package::libraries;
+use crate::prepare;
 use crate::python;
 use crate::report::{Background, Outcome, first_failure, run, run_each};
 use crate::suite::Context;
@@ -15,6 +16,9 @@ use crate::tools::{cargo, output, workspace};
 /// Makes the property tests use the same cases in every run, so that a failure comes from the change and not from
 /// chance.
 const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
+
+/// The variable that names ONNX Runtime's library to the tests of the graphs that programs are written as.
+const ONNX_RUNTIME: &str = "DREAMFRAME_ONNXRUNTIME";
 
 /// The tests that compute more than they wait.
 const COMPUTING: [&str; 3] = ["integration", "random_patches", "steady_state"];
@@ -66,9 +70,14 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
         Err(why) => return Outcome::Failed(why),
     };
     let timed = test_times::runner();
+    let onnx_library = prepare::onnx_library();
+    if onnx_library.is_none() && std::env::var_os("DREAMFRAME_REQUIRE_TOOLS").is_some() {
+        return Outcome::Failed("ONNX Runtime cannot be installed, which tests of graphs need".into());
+    }
     let tests = |runner: &[String], targets: &[String]| {
         let mut tests = workspace("test");
         tests.args(["--quiet", "--no-fail-fast"]).args(runner).args(targets).env(SEED.0, SEED.1);
+        tests.envs(onnx_library.iter().map(|library| (ONNX_RUNTIME, library)));
         tests
     };
     // If they cannot run, their own step prints the reason.

@@ -10,6 +10,8 @@ pub mod memory;
 #[cfg(any(test, feature = "internals"))]
 pub mod null;
 pub mod observe;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod past;
 mod queue;
 #[cfg(any(test, feature = "reference"))]

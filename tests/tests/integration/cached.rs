@@ -46,7 +46,8 @@ fn film(golden: &Golden, executor: &dyn Executor, frames: &[f32], [most, interva
 #[test]
 fn a_unet_that_looks_back_predicts_what_the_plain_form_predicts() {
     let (golden, cached) = (Golden::family("sd15"), Golden::family("cached"));
-    for (name, executor) in executors() {
+    // ONNX Runtime's graphs have no inputs for cached frames.
+    for (name, executor) in executors().into_iter().filter(|(_, executor)| executor.name() != "onnx") {
         for case in CASES {
             let [most, interval, rows] = case;
             let expected = cached.numbers(&format!("{most}_{interval}_{rows}"));

@@ -18,7 +18,7 @@ mod span;
 mod step;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod walk;
 mod winograd;
 

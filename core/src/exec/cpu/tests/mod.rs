@@ -4,7 +4,7 @@ mod bytes;
 mod contract;
 mod images;
 mod kept;
-mod naive;
+pub(in crate::exec) mod naive;
 mod past;
 mod ragged;
 mod random;
@@ -20,7 +20,7 @@ use crate::exec::{Dtype, Executor, Network, Scratch};
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, Weights};
 
 /// The relative error of sums in `f32`.
-const ROUNDING: f64 = 5e-7;
+pub(in crate::exec) const ROUNDING: f64 = 5e-7;
 /// The relative error of a value stored as bf16: half of its last bit; weights have it, too.
 const BF16_ROUNDING: f64 = 2.0 / 512.0;
 
@@ -36,7 +36,7 @@ pub(super) fn executor(isa: Isa, threads: usize) -> CpuExecutor {
 }
 
 /// Random inputs of one rate. Inputs with indices (`ids3`: below 3) are integers.
-fn inputs(program: &Program, rate: Rate) -> Vec<Vec<f32>> {
+pub(in crate::exec) fn inputs(program: &Program, rate: Rate) -> Vec<Vec<f32>> {
     let of = |(i, input): (usize, &crate::net::Input)| {
         let numbers = noise(i as u64 + 1, program.shape(input.value).len());
         match input.name.strip_prefix("ids").map(|bound| bound.parse::<f32>().unwrap()) {
@@ -59,7 +59,7 @@ fn dirty_scratch(network: &dyn Network) -> Scratch {
 }
 
 /// Runs twice over the same scratch memory without clearing it, so that the result must not depend on old contents.
-pub(super) fn run(network: &dyn Network) -> Vec<Vec<f32>> {
+pub(in crate::exec) fn run(network: &dyn Network) -> Vec<Vec<f32>> {
     let program = network.program();
     let (constant, frame) = (inputs(program, Rate::Constant), inputs(program, Rate::Frame));
     let constants = network.constants(&slices(&constant)).unwrap();
@@ -81,7 +81,7 @@ fn bits(outputs: &[Vec<f32>]) -> Vec<Vec<u32>> {
 }
 
 /// The largest difference, relative to the largest value (or one).
-fn error(expected: &[f64], found: impl Iterator<Item = f64>) -> f64 {
+pub(in crate::exec) fn error(expected: &[f64], found: impl Iterator<Item = f64>) -> f64 {
     let size = expected.iter().fold(1.0_f64, |size, x| size.max(x.abs()));
     // NaN counts as an infinite error.
     let worse = |worst: f64, by: f64| if by <= worst { worst } else { if by.is_nan() { f64::INFINITY } else { by } };

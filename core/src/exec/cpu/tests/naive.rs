@@ -1,13 +1,13 @@
 //! Every operation by its definition, one element at a time, in `f64`.
 
-pub(super) use dreamframe_kernels::definitions::noise;
+pub(in crate::exec) use dreamframe_kernels::definitions::noise;
 use dreamframe_kernels::definitions::{dot, erfc};
 
 use crate::error::Result;
 use crate::net::{Activation, ImageOp, Op, OpKind, Padding, Program, Rate, Shape, WeightId, WeightSource};
 
 /// Weights that depend on their names alone.
-pub(super) struct Made;
+pub(in crate::exec) struct Made;
 
 impl WeightSource for Made {
     fn shape(&self, _: &str) -> Option<Vec<usize>> {
@@ -27,7 +27,12 @@ impl WeightSource for Made {
 ///
 /// Each input and each result is disturbed by up to `disturb` times the largest element of its value, which shows how
 /// much a program amplifies errors of that size.
-pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>], disturb: f64) -> Vec<Vec<f64>> {
+pub(in crate::exec) fn run(
+    program: &Program,
+    constants: &[Vec<f32>],
+    frames: &[Vec<f32>],
+    disturb: f64,
+) -> Vec<Vec<f64>> {
     run_with(program, &Made, constants, frames, disturb)
 }
 

@@ -1,0 +1,162 @@
+//! A graph of ONNX while it is written.
+
+use std::collections::BTreeMap;
+
+use super::proto::{self, Attribute, ElementType, Message};
+
+/// The version of the standard operators: the first with `Attention`.
+const OPSET: i64 = 23;
+const IR_VERSION: i64 = 10;
+
+/// An input or output of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) name: String,
+    pub(super) element: ElementType,
+    pub(super) dims: Vec<i64>,
+}
+
+/// How the elements of a weight are ordered in the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Form {
+    /// As in the checkpoint.
+    Plain,
+    /// A matrix `[out, in]` of the checkpoint as `[in, out]`.
+    Transposed,
+}
+
+/// A weight that the graph reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GraphWeight {
+    /// The index in [`Program::weights`](crate::net::Program::weights).
+    pub(super) weight: usize,
+    pub(super) form: Form,
+    pub(super) name: String,
+    pub(super) dims: Vec<i64>,
+}
+
+/// A finished graph.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    /// The encoded `ModelProto`, without the elements of the weights.
+    pub(super) bytes: Vec<u8>,
+    pub(super) inputs: Vec<Port>,
+    pub(super) outputs: Vec<Port>,
+    pub(super) weights: Vec<GraphWeight>,
+    /// The number of nodes of each operator.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by tests of the structure"))]
+    pub(super) node_counts: BTreeMap<&'static str, usize>,
+}
+
+/// Writes a graph.
+#[derive(Debug, Default)]
+pub(super) struct GraphBuilder {
+    nodes: Vec<Message>,
+    initializers: Vec<Message>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    weights: Vec<GraphWeight>,
+    node_counts: BTreeMap<&'static str, usize>,
+    /// Names of constants, by their bytes and dimensions.
+    constants: BTreeMap<(i64, Vec<i64>, Vec<u8>), String>,
+}
+
+impl GraphBuilder {
+    /// Adds a node with one output and returns the output's name.
+    pub(super) fn node(&mut self, op: &'static str, inputs: &[&str], attributes: &[(&str, Attribute<'_>)]) -> String {
+        let output = format!("n{}", self.nodes.len());
+        self.node_with_outputs(op, inputs, &[&output], attributes);
+        output
+    }
+
+    /// Adds a node with named outputs.
+    pub(super) fn node_with_outputs(
+        &mut self,
+        op: &'static str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[(&str, Attribute<'_>)],
+    ) {
+        self.nodes.push(proto::node(op, inputs, outputs, attributes));
+        *self.node_counts.entry(op).or_default() += 1;
+    }
+
+    /// Returns the name of the next node, for nodes with several outputs.
+    pub(super) fn next_name(&self) -> String {
+        format!("n{}", self.nodes.len())
+    }
+
+    pub(super) fn input(&mut self, port: Port) {
+        self.inputs.push(port);
+    }
+
+    pub(super) fn output(&mut self, port: Port) {
+        self.outputs.push(port);
+    }
+
+    /// Returns the name of a weight's tensor.
+    pub(super) fn weight(&mut self, element: ElementType, weight: usize, form: Form, dims: Vec<i64>) -> String {
+        let known = self.weights.iter().find(|known| (known.weight, known.form) == (weight, form));
+        if let Some(known) = known {
+            return known.name.clone();
+        }
+        let name = match form {
+            Form::Plain => format!("w{weight}"),
+            Form::Transposed => format!("w{weight}t"),
+        };
+        self.initializers.push(proto::external_tensor(&name, element, &dims));
+        self.weights.push(GraphWeight { weight, form, name: name.clone(), dims });
+        name
+    }
+
+    /// Returns the name of a list of integers.
+    pub(super) fn ints(&mut self, values: &[i64]) -> String {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(ElementType::I64, vec![values.len() as i64], bytes)
+    }
+
+    /// Returns the name of a list of floats, which stay single precision (`Resize` takes no others).
+    pub(super) fn floats(&mut self, values: &[f32]) -> String {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(ElementType::F32, vec![values.len() as i64], bytes)
+    }
+
+    /// Returns the name of a scalar of type `element`.
+    pub(super) fn scalar(&mut self, element: ElementType, value: f32) -> String {
+        let bytes = match element {
+            ElementType::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
+            ElementType::F32 | ElementType::I64 => value.to_le_bytes().to_vec(),
+        };
+        self.constant(element, Vec::new(), bytes)
+    }
+
+    fn constant(&mut self, element: ElementType, dims: Vec<i64>, bytes: Vec<u8>) -> String {
+        let next = format!("c{}", self.constants.len());
+        let key = (element.code(), dims, bytes);
+        if let Some(name) = self.constants.get(&key) {
+            return name.clone();
+        }
+        self.initializers.push(proto::tensor(&next, element, &key.1, &key.2));
+        self.constants.insert(key, next.clone());
+        next
+    }
+
+    /// Returns the encoded model.
+    pub(super) fn finish(self, name: &str) -> Model {
+        let mut graph = self.nodes.iter().fold(Message::default(), |graph, node| graph.message(1, node));
+        graph = graph.text(2, name);
+        graph = self.initializers.iter().fold(graph, |graph, tensor| graph.message(5, tensor));
+        let info = |port: &Port| proto::value_info(&port.name, port.element, &port.dims);
+        graph = self.inputs.iter().fold(graph, |graph, port| graph.message(11, &info(port)));
+        graph = self.outputs.iter().fold(graph, |graph, port| graph.message(12, &info(port)));
+        let opset = Message::default().text(1, "").int(2, OPSET);
+        let model = Message::default().int(1, IR_VERSION).text(2, "dreamframe").message(7, &graph).message(8, &opset);
+        Model {
+            bytes: model.into_bytes(),
+            inputs: self.inputs,
+            outputs: self.outputs,
+            weights: self.weights,
+            node_counts: self.node_counts,
+        }
+    }
+}

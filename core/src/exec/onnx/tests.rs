@@ -1,0 +1,220 @@
+//! The graphs on ONNX Runtime's CPU provider against the definition of every operation.
+//!
+//! The library comes from the variable `DREAMFRAME_ONNXRUNTIME`, which `cargo xtask test` sets; without it, these tests are
+//! skipped.
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::exec::cpu::tests::naive::{self, Made, noise};
+use crate::exec::cpu::tests::{ROUNDING, error, inputs, run};
+use crate::net::{Activation, Padding, ProgramBuilder, random_program};
+
+/// The relative error of a value in half precision.
+const F16_ROUNDING: f64 = 1.0 / 2048.0;
+
+fn library() -> Option<PathBuf> {
+    let library = std::env::var_os("DREAMFRAME_ONNXRUNTIME").map(PathBuf::from);
+    if library.is_none() {
+        eprintln!("skipped: DREAMFRAME_ONNXRUNTIME does not name ONNX Runtime's library");
+    }
+    library
+}
+
+/// Checks that the graphs of a program give the results of the definitions, in single and in half precision.
+fn check(builder: ProgramBuilder) {
+    let Some(library) = library() else { return };
+    let program = Arc::new(builder.finish().unwrap());
+    let (constant, frame) = (inputs(&program, Rate::Constant), inputs(&program, Rate::Frame));
+    let expected = naive::run(&program, &constant, &frame, 0.0);
+    for (dtype, rounding, least) in [(Dtype::F32, ROUNDING, 1e-5), (Dtype::F16, F16_ROUNDING, 2e-3)] {
+        // Norms of nearly equal values, and differences of large ones, amplify rounding errors.
+        let disturbed = naive::run(&program, &constant, &frame, rounding);
+        let executor = OnnxExecutor::new(&library, dtype, 1).unwrap();
+        let found = run(&*executor.compile(&program, &Weights::new(Arc::new(Made))).unwrap());
+        for (i, output) in program.outputs().iter().enumerate() {
+            let bound = least + 4.0 * error(&expected[i], disturbed[i].iter().copied());
+            let error = error(&expected[i], found[i].iter().map(|&x| f64::from(x)));
+            assert!(error < bound, "{dtype} {}: {error:e} of {bound:e}\n{:#?}", output.name, program.ops());
+        }
+    }
+}
+
+/// Checks one operation on one input.
+fn check_one(shape: Shape, op: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) {
+    let mut builder = ProgramBuilder::new("one");
+    let x = builder.input("x", shape, Rate::Frame);
+    let y = op(&mut builder, x);
+    builder.output("y", y);
+    check(builder);
+}
+
+#[test]
+fn convolutions_give_what_their_definitions_say() {
+    let shape = Shape::new(2, 6, 5, 4);
+    let ragged = Padding { top: 0, left: 1, bottom: 1, right: 0 };
+    for (kernel, stride, padding, upsample) in [
+        (3, 1, Padding::all(1), false),
+        (3, 2, ragged, false),
+        (1, 1, Padding::all(0), false),
+        (3, 1, Padding::all(1), true),
+    ] {
+        check_one(shape, |b, x| b.conv2d("w", x, 6, kernel, stride, padding, upsample, true));
+    }
+    check_one(shape, |b, x| b.dilated3x3("w", x, 3, 2));
+    check_one(shape, |b, x| b.depthwise("w", x, 3, 2, Padding::all(1), true));
+}
+
+#[test]
+fn operations_on_pixels_give_what_their_definitions_say() {
+    let shape = Shape::new(2, 5, 3, 4);
+    check_one(shape, |b, x| b.max_pool(x));
+    for align_corners in [false, true] {
+        check_one(shape, |b, x| b.resize(x, 8, 2, align_corners));
+        check_one(shape, |b, x| b.resize(x, 1, 7, align_corners));
+    }
+    check_one(shape, |b, x| b.depth_to_space(x, 2));
+    check_one(shape, |b, x| b.refold(x, 2, 3));
+    check_one(shape, |b, x| b.refold(x, 4, 5));
+    check_one(shape, |b, x| b.refold(x, 3, 5));
+    check_one(shape, |b, x| b.reflect(x, 2));
+    check_one(shape, |b, x| b.upsample(x));
+}
+
+#[test]
+fn norms_and_layers_give_what_their_definitions_say() {
+    check_one(Shape::new(2, 3, 3, 8), |b, x| b.group_norm("w", x, 4, 1e-5));
+    check_one(Shape::tokens(2, 5, 8), |b, x| b.layer_norm("w", x, 1e-5));
+    check_one(Shape::tokens(2, 5, 8), |b, x| b.linear("w", x, 3, true));
+    check_one(Shape::tokens(2, 5, 8), |b, x| b.linear("w", x, 3, false));
+    check_one(Shape::tokens(2, 5, 8), |b, x| b.geglu(x));
+    check_one(Shape::new(1, 2, 3, 8), |b, x| b.slice(x, 2, 5));
+    check_one(Shape::tokens(2, 5, 8), |b, x| b.affine(x, 0.5, -0.25));
+}
+
+#[test]
+fn activations_give_what_their_definitions_say() {
+    for activation in [
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::QuickGelu,
+        Activation::Relu,
+        Activation::ReluUpTo { limit: 0.5 },
+        Activation::LeakyRelu { slope: 0.2 },
+        Activation::SoftClamp { limit: 3.0 },
+    ] {
+        check_one(Shape::new(1, 3, 3, 4), |b, x| b.activate(x, activation));
+    }
+}
+
+#[test]
+fn attention_reads_the_rows_that_it_is_given() {
+    let (tokens, context) = (Shape::tokens(3, 4, 8), Shape::tokens(2, 5, 8));
+    for (causal, kv_row, shape) in [
+        (false, vec![0, 1, 2], tokens),
+        (true, vec![0, 1, 2], tokens),
+        (false, vec![1, 0, 1], context),
+        (false, vec![0; 3], context),
+    ] {
+        let mut b = ProgramBuilder::new("attention");
+        let q = b.input("q", tokens, Rate::Frame);
+        let k = b.input("k", shape, Rate::Constant);
+        let v = b.input("v", shape, Rate::Frame);
+        let y = b.attention([q, k, v], 2, causal, kv_row);
+        b.output("y", y);
+        check(b);
+    }
+}
+
+#[test]
+fn a_text_is_embedded_and_a_token_of_it_taken() {
+    let mut b = ProgramBuilder::new("text");
+    let ids = b.input("ids7", Shape::tokens(2, 5, 1), Rate::Frame);
+    let place = b.input("ids5", Shape::vector(2, 1), Rate::Constant);
+    let words = b.embed("words", ids, 7, 6);
+    let words = b.add_weight("positions", words, 9);
+    let word = b.take_token(words, place);
+    b.output("words", words);
+    b.output("word", word);
+    check(b);
+}
+
+#[test]
+fn a_program_of_constants_alone_and_repeated_outputs_run() {
+    let mut b = ProgramBuilder::new("constants");
+    let x = b.input("x", Shape::new(1, 2, 2, 3), Rate::Constant);
+    let y = b.silu(x);
+    b.output("y", y);
+    b.output("x", x);
+    b.output("again", y);
+    check(b);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn random_programs_give_what_their_definitions_say(seed in 1_u64.., len in 1_usize..25) {
+        let mut choices = noise(seed, 16 * (len + 4)).into_iter();
+        let mut pick = |below: usize| ((choices.next().unwrap() * 0.5 + 0.5) * below as f32) as usize % below;
+        check(random_program(len, &mut pick));
+    }
+}
+
+#[test]
+fn a_transformer_block_transposes_its_image_once_each_way() {
+    let mut b = ProgramBuilder::new("block");
+    let x = b.input("x", Shape::new(2, 4, 4, 8), Rate::Frame);
+    let y = b.conv3x3("in", x, 8);
+    let tokens = b.layer_norm("norm", y, 1e-5);
+    let [q, k, v] = ["q", "k", "v"].map(|name| b.linear(name, tokens, 8, false));
+    let mixed = b.attention([q, k, v], 2, false, vec![0, 1]);
+    let mixed = b.linear("out", mixed, 8, true);
+    let sum = b.add(mixed, y);
+    let y = b.conv3x3("last", sum, 8);
+    b.output("y", y);
+    let program = b.finish().unwrap();
+    for element in [ElementType::F32, ElementType::F16] {
+        let graphs = emit::emit(&program, element);
+        let count = |op| graphs.frame.node_counts.get(op).copied().unwrap_or_default();
+        // The other two are of the graph's input and output.
+        assert_eq!(
+            (count("Transpose"), count("Cast"), count("Attention")),
+            (4, 0, 1),
+            "{:?}",
+            graphs.frame.node_counts
+        );
+        assert!(graphs.constant.is_none());
+    }
+}
+
+#[test]
+fn wrong_lengths_and_indices_out_of_range_are_errors() {
+    let Some(library) = library() else { return };
+    let mut b = ProgramBuilder::new("text");
+    let ids = b.input("ids", Shape::tokens(1, 2, 1), Rate::Frame);
+    let y = b.embed("words", ids, 3, 2);
+    b.output("y", y);
+    let executor = OnnxExecutor::new(&library, Dtype::F32, 1).unwrap();
+    let program = Arc::new(b.finish().unwrap());
+    let network = executor.compile(&program, &Weights::new(Arc::new(Made))).unwrap();
+    let constants = network.constants(&[]).unwrap();
+    let run = |ids: &[f32]| {
+        let error = network.run_on_host(&constants, &mut Default::default(), &[ids], &mut [&mut [0.0; 4]]).unwrap_err();
+        (error.kind(), error.to_string())
+    };
+    let invalid = |text: &str| (ErrorKind::InvalidArgument, text.to_owned());
+    assert_eq!(run(&[1.0]), invalid("text: ids: got 1 elements, expected 2 for the shape [1, 2, 1, 1]"));
+    assert_eq!(run(&[0.0, 3.0]), invalid("text: ids: got index 3, expected a whole number less than 3"));
+    assert_eq!(run(&[0.0, f32::NAN]), invalid("text: ids: got index NaN, expected a whole number less than 3"));
+}
+
+#[test]
+fn a_missing_library_and_another_one_are_errors() {
+    let Some(library) = library() else { return };
+    let kind = |path: &Path, dtype| OnnxExecutor::new(path, dtype, 1).unwrap_err().kind();
+    OnnxExecutor::new(&library, Dtype::F32, 1).unwrap();
+    assert_eq!(kind(Path::new("/nonexistent/libonnxruntime.so"), Dtype::F32), ErrorKind::InvalidArgument);
+    assert_eq!(kind(&library, Dtype::Int8), ErrorKind::Unsupported);
+}
