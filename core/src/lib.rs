@@ -92,7 +92,7 @@
 //! | `whip` | no | frames in over WebRTC: server and client |
 //! | `whep` | no | pictures out over WebRTC: server and client |
 //! | `vp8` | no | the video codec VP8, by the system's libvpx 1.8 or newer |
-//! | `onnx` | no | networks on ONNX Runtime, a library that is loaded at run time; no engine uses it yet |
+//! | `onnx` | no | networks on ONNX Runtime, a library that is loaded at run time: `Device::onnx` |
 //! | `reference` | no | the slow reference executor on candle, for comparisons |
 
 pub mod cpu;

@@ -34,14 +34,11 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
         let executor = CpuExecutor::new(options).unwrap();
         executors.push((format!("{}-{}", executor.name(), isa.name()), Box::new(executor)));
     }
-    match onnx_library() {
-        Some(library) => {
-            for dtype in [Dtype::F32, Dtype::F16] {
-                let executor = OnnxExecutor::new(&library, dtype, 2).unwrap();
-                executors.push((format!("{}-{dtype}", executor.name()), Box::new(executor)));
-            }
+    if let Some(library) = onnx_library() {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let executor = OnnxExecutor::new(&library, dtype, 2).unwrap();
+            executors.push((format!("{}-{dtype}", executor.name()), Box::new(executor)));
         }
-        None => eprintln!("skipped on the executor onnx: {ONNX_RUNTIME} does not name ONNX Runtime's library"),
     }
     executors
 }
@@ -49,8 +46,13 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
 /// The variable that names ONNX Runtime's library; `cargo xtask test` sets it.
 const ONNX_RUNTIME: &str = "DREAMFRAME_ONNXRUNTIME";
 
-fn onnx_library() -> Option<PathBuf> {
-    std::env::var_os(ONNX_RUNTIME).map(PathBuf::from)
+/// Returns the path of ONNX Runtime's library; without it, prints that tests are skipped on it.
+pub fn onnx_library() -> Option<PathBuf> {
+    let library = std::env::var_os(ONNX_RUNTIME).map(PathBuf::from);
+    if library.is_none() {
+        eprintln!("skipped on the executor onnx: {ONNX_RUNTIME} does not name ONNX Runtime's library");
+    }
+    library
 }
 
 /// Runs `program` once; returns its outputs in order.

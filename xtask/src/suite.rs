@@ -121,6 +121,7 @@ pub(crate) const STEPS: &[Step] = &[
     }),
     full(Group::Long, "program: release build and demo", |_| long::demo()),
     full(Group::Long, "engines on a simulated device", |_| test::all_on_device()),
+    full(Group::Long, "engines on ONNX Runtime", |_| test::on_onnx_runtime()),
     full(Group::Long, "properties with random seeds", |_| test::properties()),
     full(Group::Long, "20,000 random patches, 10,000 frames", |_| test::patches_and_frames()),
     full(Group::Long, "soak, 10 minutes", |_| long::soak()),

@@ -106,6 +106,16 @@ pub(crate) fn all_on_device() -> Outcome {
     run(&mut on_device(tests, &skipped))
 }
 
+/// Runs tests of engines, updates and sessions with ONNX Runtime in place of the CPU executor.
+pub(crate) fn on_onnx_runtime() -> Outcome {
+    let Some(library) = prepare::onnx_library() else {
+        return Outcome::NotRun("ONNX Runtime cannot be installed".into());
+    };
+    let mut tests = workspace("test");
+    tests.args(["--quiet", "--no-fail-fast", "--test=integration", "--"]).args(QUICK_ON_DEVICE);
+    run(tests.env(SEED.0, SEED.1).env("DREAMFRAME_TEST_DEVICE", "onnx").env(ONNX_RUNTIME, library))
+}
+
 /// Runs the tests of engines that `args` of the test program select on a simulated device.
 fn on_device(mut tests: Command, args: &[&str]) -> Command {
     tests.args(["--test=integration", "--"]).args(args).env("DREAMFRAME_TEST_DEVICE", "simulated");

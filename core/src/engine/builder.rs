@@ -123,7 +123,7 @@ impl EngineBuilder {
         let (kind, dtype, threads) = (options.executor, options.dtype, options.threads);
         let executor = device.map_or_else(|| Device::named(kind, dtype, threads), Ok)?.executor();
         #[cfg(any(test, feature = "internals"))]
-        let executor = simulated(executor);
+        let executor = for_tests(executor);
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
@@ -146,14 +146,22 @@ impl EngineBuilder {
     }
 }
 
-/// Puts the executor behind a simulated device if the environment variable `DREAMFRAME_TEST_DEVICE` is `simulated`, so
-/// that tests which build engines in their own ways run on one.
+/// Replaces the executor as the environment variable `DREAMFRAME_TEST_DEVICE` says, so that tests which build engines in
+/// their own ways run on another one: `simulated` puts it behind a simulated device; `onnx` replaces the CPU's by ONNX
+/// Runtime in `f32`, if it computes in that.
 #[cfg(any(test, feature = "internals"))]
-fn simulated(executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
+fn for_tests(executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
     use crate::exec::simulated::SimulatedExecutor;
 
     match std::env::var("DREAMFRAME_TEST_DEVICE").as_deref() {
         Ok("simulated") if executor.name() != "simulated" => Arc::new(SimulatedExecutor::new(executor)),
+        #[cfg(feature = "onnx")]
+        Ok("onnx") if executor.name() == "cpu" && executor.dtype() == crate::exec::Dtype::F32 => {
+            let library = std::env::var_os("DREAMFRAME_ONNXRUNTIME").unwrap_or_default();
+            let executor =
+                crate::exec::onnx::OnnxExecutor::new(library.as_ref(), crate::exec::Dtype::F32, executor.threads());
+            Arc::new(executor.expect("DREAMFRAME_ONNXRUNTIME names the library"))
+        }
         Ok(_) | Err(_) => executor,
     }
 }

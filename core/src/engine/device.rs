@@ -57,6 +57,25 @@ impl Device {
         Err(Error::new(ErrorKind::Unsupported, "executor reference needs the feature `reference`"))
     }
 
+    /// Returns ONNX Runtime's CPU provider, with `threads` threads; with as many as the machine has for `None`. `library` is
+    /// the path of ONNX Runtime 1.24 or newer, which is loaded once per process. `dtype` is `Auto`, `F32` or `F16`.
+    ///
+    /// For comparisons: [`cpu`](Self::cpu) is faster. Cached attention is not supported.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such file, `Unsupported` if it is another library or for another dtype, `InvalidArgument`
+    /// for 0 threads or if the process has loaded another library.
+    #[cfg(feature = "onnx")]
+    pub fn onnx(library: impl AsRef<std::path::Path>, dtype: Dtype, threads: Option<usize>) -> Result<Self> {
+        let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = threads.unwrap_or_else(all);
+        if threads == 0 {
+            return Err(Error::new(ErrorKind::InvalidArgument, "threads: got 0, expected at least 1"));
+        }
+        Ok(Self::of(Arc::new(crate::exec::onnx::OnnxExecutor::new(library.as_ref(), dtype, threads)?)))
+    }
+
     /// Returns the device that options name.
     pub(super) fn named(kind: ExecutorKind, dtype: Dtype, threads: Option<usize>) -> Result<Self> {
         match kind {

@@ -1,13 +1,15 @@
 //! Eight frames through the whole engine against the same stream written in plain torch: every guidance mode, batched
-//! and sequential, on both executors.
+//! and sequential, on every executor.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dreamframe::{
-    CfgType, Engine, EngineOptions, ExecutorKind, FrameView, Generator, ModelSource, PixelFormat, StreamDiffusionParams,
+    CfgType, Device, Dtype, Engine, EngineOptions, FrameView, Generator, ModelSource, PixelFormat,
+    StreamDiffusionParams,
 };
-use dreamframe_tests::frames::largest_difference;
+use dreamframe_tests::frames::{largest_difference, psnr};
+use dreamframe_tests::onnx_library;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -41,19 +43,26 @@ fn bytes(file: &str, name: &str) -> Vec<u8> {
     SafeTensors::deserialize(&file).unwrap().tensor(name).unwrap().data().to_vec()
 }
 
+/// Returns every executor in `f32`, and ONNX Runtime's in `f16` too.
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::reference().unwrap(), Device::cpu(Dtype::F32, Some(2)).unwrap()];
+    if let Some(library) = onnx_library() {
+        devices.extend([Dtype::F32, Dtype::F16].map(|dtype| Device::onnx(&library, dtype, Some(2)).unwrap()));
+    }
+    devices
+}
+
 /// The pictures that the engine makes of `frames` in one mode.
-fn run(mode: &Mode, executor: ExecutorKind, frames: &[u8]) -> Vec<u8> {
+fn run(mode: &Mode, device: &Device, frames: &[u8]) -> Vec<u8> {
     let (params, _) = StreamDiffusionParams::from_json(&mode.params.to_string()).unwrap();
     let mut options = EngineOptions::default();
-    options.executor = executor;
     options.cfg_type = mode.cfg_type.parse::<CfgType>().unwrap();
     options.noise = Generator::TorchCpu;
-    options.dtype = dreamframe::Dtype::F32;
-    options.threads = Some(2);
     options.output = PixelFormat::Rgb8;
     let params = StreamDiffusionParams { use_lcm_lora: false, ..params };
     let models = ModelSource::folder(folder().join("model"));
-    let mut engine = Engine::builder().models(models).params(params).options(options).build().unwrap();
+    let mut engine =
+        Engine::builder().models(models).params(params).options(options).device(device.clone()).build().unwrap();
     let mut pictures = Vec::with_capacity(frames.len());
     for (index, frame) in frames.chunks_exact(FRAME).enumerate() {
         let view = FrameView::packed(PixelFormat::Rgb8, SIDE, SIDE, frame).unwrap();
@@ -65,17 +74,23 @@ fn run(mode: &Mode, executor: ExecutorKind, frames: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn eight_frames_agree_with_torch_in_every_mode_on_both_executors() {
+fn eight_frames_agree_with_torch_in_every_mode_on_every_executor() {
     let meta: Meta = serde_json::from_slice(&std::fs::read(folder().join("meta.json")).unwrap()).unwrap();
     let frames = bytes("frames.safetensors", "frames");
     assert_eq!((frames.len() / FRAME, meta.modes.len()), (8, 6));
     for (name, mode) in &meta.modes {
         let expected = bytes("golden.safetensors", &format!("pictures.{name}"));
-        for executor in [ExecutorKind::Reference, ExecutorKind::Cpu] {
-            let pictures = run(mode, executor, &frames);
+        for device in devices() {
+            let pictures = run(mode, &device, &frames);
             assert_eq!(pictures.len(), expected.len());
-            let difference = largest_difference(&pictures, &expected);
-            assert!(difference <= meta.tolerance.pictures, "{name} on {executor}: {difference} levels apart");
+            let what = format!("{name} on {}", device.description());
+            if device.dtype() == Dtype::F32 {
+                let difference = largest_difference(&pictures, &expected);
+                assert!(difference <= meta.tolerance.pictures, "{what}: {difference} levels apart");
+            } else {
+                let decibels = psnr(&[expected.clone()], &[pictures]);
+                assert!(decibels >= 40.0, "{what}: {decibels} dB");
+            }
         }
     }
 }

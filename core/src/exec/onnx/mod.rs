@@ -17,7 +17,7 @@ use self::emit::Graphs;
 use self::graph::{Form, GraphWeight, Model};
 use self::proto::ElementType;
 use self::runtime::{Runtime, Session, Weight};
-use super::{Constants, Dtype, Executor, Network, RunArgs, View, ViewMut};
+use super::{Constants, Dtype, Executor, FrameKeys, Network, RunArgs, View, ViewMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Program, Rate, Shape, ValueId, Weights};
 
@@ -143,9 +143,8 @@ impl Network for OnnxNetwork {
 
     fn run(&self, args: RunArgs<'_, '_>) -> Result<()> {
         let RunArgs { constants, inputs, outputs, past, .. } = args;
-        if past.is_some() {
-            return Err(Error::new(ErrorKind::Unsupported, "the executor onnx does not support cached attention")
-                .within(self.program.name()));
+        if past.is_some_and(|past| !past.frames.is_empty()) {
+            self.frame_keys()?;
         }
         let constants = constants
             .get::<OnnxConstants>()
@@ -160,6 +159,15 @@ impl Network for OnnxNetwork {
         elements.extend(constants.values.iter().map(Vec::as_slice));
         let mut outputs = outputs.iter_mut().map(ViewMut::host).collect::<Result<Vec<_>>>()?;
         self.frame.run(&elements, &mut outputs).map_err(|error| error.within(self.program.name()))
+    }
+
+    /// Fails for networks with cached attention, so that an update which switches it on is rejected.
+    fn frame_keys(&self) -> Result<FrameKeys> {
+        if self.program.layers_that_look_back() == 0 {
+            return Ok(FrameKeys::new(()));
+        }
+        let text = "the executor onnx does not support cached attention";
+        Err(Error::new(ErrorKind::Unsupported, text).within(self.program.name()))
     }
 }
 
