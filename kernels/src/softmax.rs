@@ -11,8 +11,8 @@ const CHAINS: usize = 4;
 #[inline(always)]
 pub(super) unsafe fn softmax<S: Simd, M: Storage<S>>(args: &Softmax) {
     for row in 0..args.rows {
-        // SAFETY: the caller promises `rows` rows of `keys` scores and `gathered_len` gathered numbers, both multiples
-        // of the vector length, and a number per row in `largest` and `sums`.
+        // SAFETY: the caller guarantees `rows` rows of `keys` scores and `gathered_len` gathered numbers, both
+        // multiples of the vector length, and a number per row in `largest` and `sums`.
         unsafe {
             let scores = args.scores.add(row * args.ld);
             // Several independent chains, to hide the latency.
@@ -67,8 +67,8 @@ pub(super) unsafe fn softmax<S: Simd, M: Storage<S>>(args: &Softmax) {
 /// instructions.)
 #[inline(always)]
 unsafe fn weigh<S: Simd, M: Storage<S>>(scores: *mut f32, k: usize, scale: S::V, less: S::V) -> S::V {
-    // SAFETY: the caller promises a vector of scores there. A stored number is at most as long as a score: what is written
-    // here has been read.
+    // SAFETY: the caller guarantees a vector of scores there. A stored number is at most as long as a score: what is
+    // written here has been read.
     unsafe {
         let power = S::fma(S::load(scores.add(k)), scale, less);
         let weight = if M::COARSE { exp2_coarse::<S>(power) } else { exp2::<S>(power) };
@@ -80,7 +80,7 @@ unsafe fn weigh<S: Simd, M: Storage<S>>(scores: *mut f32, k: usize, scale: S::V,
 /// See [`Scale`].
 #[inline(always)]
 pub(super) unsafe fn scale<S: Simd, M: Storage<S>>(args: &Scale) {
-    // SAFETY: the caller promises `len` numbers at both pointers.
+    // SAFETY: the caller guarantees `len` numbers at both pointers.
     unsafe {
         let (factor, out) = (S::splat(args.factor), args.out.cast::<M::Stored>());
         let mut j = 0;

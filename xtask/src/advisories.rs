@@ -1,14 +1,14 @@
-//! Whether anything that the lock file names has a known vulnerability, is no longer maintained, or was withdrawn.
+//! Checks the lock file for crates with known vulnerabilities, unmaintained crates and yanked versions.
 //!
-//! The data are RustSec's, and come over the network: an old commit may fail where it passed before, so that this is no
-//! part of the short run.
+//! The data is RustSec's and needs the network. An old commit may fail after it passed before, so this is not part of
+//! the short run.
 
 use std::process::Command;
 
 use crate::check::CARGO_DENY;
 use crate::report::{Outcome, run};
 
-/// Fetches the advisories, and holds the lock file against them.
+/// Fetches the advisories, and checks the lock file against them.
 pub(crate) fn check() -> Outcome {
     let path = match CARGO_DENY.path() {
         Ok(path) => path,
@@ -19,7 +19,7 @@ pub(crate) fn check() -> Outcome {
         command.args(["--log-level", "error"]).args(arguments);
         command
     };
-    // In two steps, since cargo-deny ends alike for want of data and for an advisory.
+    // In two steps, since cargo-deny has the same exit code for missing data and for an advisory.
     fetched_then_checked(&mut deny(&["fetch", "db"]), &mut deny(&["check", "--disable-fetch", "advisories"]))
 }
 

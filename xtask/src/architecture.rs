@@ -1,5 +1,5 @@
-//! Compares the dependencies between the modules of the core with the table in `ARCHITECTURE.md`, and finds files and folders
-//! that use each other in a circle.
+//! Compares the dependencies between the modules of the core with the table in `ARCHITECTURE.md`, and detects
+//! dependency cycles between files and folders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use crate::report::Outcome;
 use crate::tools;
 
-/// The page, and the line before the table in it.
+/// The page, and the line before its table.
 const PAGE: &str = "ARCHITECTURE.md";
 const MARK: &str = "<!-- modules of the core -->";
 
 /// The source folder of the core.
 const SOURCES: &str = "core/src";
 
-/// What every module may use, and the table does not list.
+/// The module that every module may use, and that the table does not list.
 const FOR_ALL: &str = "error";
 
 /// Modules, and the modules that each uses.
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// Fails where a module uses another that the table does not list, where the table lists one that is not used, and where
-/// files and folders of one folder use each other in a circle.
+/// Fails if a module uses another that the table does not list, if the table lists one that is not used, and if there
+/// is a dependency cycle between the files and folders of a folder.
 pub(crate) fn check() -> Outcome {
     differences().and_then(|found| if found.is_empty() { Ok(()) } else { Err(found.join("\n   ")) }).into()
 }
@@ -39,10 +39,10 @@ fn differences() -> Result<Vec<String>, String> {
     }
     let folders = uses(&sources);
     let modules = folders.get([].as_slice()).cloned().unwrap_or_default();
-    Ok(compare(&table, &modules).into_iter().chain(circles(&folders)).collect())
+    Ok(compare(&table, &modules).into_iter().chain(cycles(&folders)).collect())
 }
 
-/// The rows `| module | used, used |` after [`MARK`].
+/// Reads the rows `| module | used, used |` after [`MARK`].
 fn table(page: &str) -> Result<Uses, String> {
     let (_, after) = page.split_once(MARK).ok_or_else(|| format!("{PAGE}: got no line {MARK}, expected one"))?;
     let rows = after.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
@@ -51,19 +51,20 @@ fn table(page: &str) -> Result<Uses, String> {
         let (module, used) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
         (module, used.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
     };
-    // The heading, and the line below it.
+    // The header row, and the separator below it.
     Ok(rows.skip(2).map(row).collect())
 }
 
-/// Whether a file has tests alone, which may use anything.
+/// Returns whether a file contains only tests, which may use anything.
 fn is_test(path: &Path) -> bool {
-    const FILES: [&str; 3] = ["laws", "refusals", "testing"];
+    const FILES: [&str; 2] = ["proptests", "testing"];
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let folder = path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "model")));
     folder || stem == "tests" || stem.ends_with("_tests") || FILES.contains(&stem)
 }
 
-/// The path of a file's module from the root of the crate; that of the folder for `mod.rs`, and empty for `lib.rs`.
+/// Returns the path of a file's module from the root of the crate; that of the folder for `mod.rs`, and empty for
+/// `lib.rs`.
 fn module(path: &Path) -> Vec<String> {
     let file = path.strip_prefix(SOURCES).unwrap_or(path).with_extension("");
     let mut names: Vec<String> = file.iter().map(|name| name.to_string_lossy().into_owned()).collect();
@@ -71,8 +72,8 @@ fn module(path: &Path) -> Vec<String> {
     names
 }
 
-/// For each folder, given by the path of its module, which of its files and folders name which others of them, outside of
-/// tests and comments. What a `mod.rs` names does not count, nor what is named through it.
+/// Returns, for each folder (by the path of its module), which of its files and folders use which others of them,
+/// outside of tests and comments. Uses in `mod.rs`, and through its re-exports, are ignored.
 fn uses(sources: &[(PathBuf, String)]) -> BTreeMap<Vec<String>, Uses> {
     let modules: BTreeSet<Vec<String>> = sources.iter().map(|(path, _)| module(path)).collect();
     let mut folders: BTreeMap<Vec<String>, Uses> = BTreeMap::new();
@@ -99,13 +100,13 @@ fn uses(sources: &[(PathBuf, String)]) -> BTreeMap<Vec<String>, Uses> {
     folders
 }
 
-/// The modules that the paths in the code of `module` lead to, as far as they are `modules`.
+/// Returns the modules that paths in the code of `module` resolve to, if they are in `modules`.
 fn named(code: &str, module: &[String], modules: &BTreeSet<Vec<String>>) -> Vec<Vec<String>> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
     for start in ["crate::", "super::", "self::"] {
         for (at, _) in code.match_indices(start) {
-            // The rest of a longer name or path begins no path.
+            // The remainder of a longer name or path does not start a path.
             if !code[..at].ends_with(|c: char| is_name(c) || c == ':') {
                 follow(&code[at..], Vec::new(), &mut found);
             }
@@ -135,7 +136,7 @@ fn named(code: &str, module: &[String], modules: &BTreeSet<Vec<String>>) -> Vec<
     reached
 }
 
-/// Adds the paths at the beginning of `code` to `found`, each after the names in `before`; with braces, there are several.
+/// Adds the paths at the start of `code` to `found`, each with the prefix `before`; with braces, there are several.
 fn follow(code: &str, before: Vec<String>, found: &mut Vec<Vec<String>>) {
     let code = code.trim_start();
     if let Some(group) = code.strip_prefix('{') {
@@ -180,9 +181,9 @@ fn compare(table: &Uses, uses: &Uses) -> Vec<String> {
     found
 }
 
-/// The files and folders, of each folder, that use each other in a circle.
-fn circles(folders: &BTreeMap<Vec<String>, Uses>) -> Vec<String> {
-    let found = folders.iter().filter_map(|(folder, uses)| Some((folder, circle(uses)?)));
+/// Returns the dependency cycles between the files and folders of each folder.
+fn cycles(folders: &BTreeMap<Vec<String>, Uses>) -> Vec<String> {
+    let found = folders.iter().filter_map(|(folder, uses)| Some((folder, cycle(uses)?)));
     let text = |(folder, modules): (&Vec<String>, Vec<String>)| {
         let folder = Path::new(SOURCES).join(folder.iter().collect::<PathBuf>());
         format!("{}: files or folders that use each other in a circle: {}", folder.display(), modules.join(", "))
@@ -190,8 +191,8 @@ fn circles(folders: &BTreeMap<Vec<String>, Uses>) -> Vec<String> {
     found.map(text).collect()
 }
 
-/// The modules that cannot be put in an order in which each uses earlier ones alone.
-fn circle(uses: &Uses) -> Option<Vec<String>> {
+/// Returns the modules that cannot be sorted topologically; `None` if there are none.
+fn cycle(uses: &Uses) -> Option<Vec<String>> {
     let mut left = uses.clone();
     loop {
         let free: Vec<String> = left
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_lead_to_files_through_super_self_and_braces() {
+    fn paths_with_super_self_and_braces_are_resolved() {
         let text = "use super::{\n    deep::{Y, Z},\n    three::X,\n};\nfn f() { super::super::b::g(); other::super::four() }\n";
         let sources = [
             source("a/mod.rs", "use self::two::X;"),
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_table_lacks_and_what_it_has_too_much_is_found() {
+    fn missing_and_superfluous_rows_of_the_table_are_found() {
         let sources = [source("a.rs", "use crate::b::X;"), source("b.rs", ""), source("c.rs", "")];
         let found = |rows: &str| compare(&table(&page(rows)).unwrap(), &of_root(&sources));
         assert_eq!(found("| `a` | b |\n| `b` | |\n| `c` | |"), Vec::<String>::new());
@@ -260,17 +261,17 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_found() {
+    fn a_cycle_is_found() {
         let sources =
             [source("a.rs", "use crate::b;"), source("b.rs", "use crate::c;"), source("c.rs", "use crate::a;")];
-        assert_eq!(circle(&of_root(&sources)).unwrap(), ["a", "b", "c"]);
+        assert_eq!(cycle(&of_root(&sources)).unwrap(), ["a", "b", "c"]);
         let sources = [
             source("m/mod.rs", ""),
             source("m/a.rs", "use super::b::X;"),
             source("m/b.rs", "use crate::m::a;"),
             source("m/c.rs", ""),
         ];
-        let found = circles(&uses(&sources));
+        let found = cycles(&uses(&sources));
         assert_eq!(found, ["core/src/m: files or folders that use each other in a circle: a, b"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What can be said about the repository without running its tests.
+//! Static checks of the repository, without its tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,14 +13,14 @@ use crate::tools::{self, Tool, cargo, workspace};
 
 pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
 
-/// The digests of the files that decide about licences, bans and sources, when cargo-deny last passed.
+/// The digests of the inputs of cargo-deny's checks of licences, bans and sources when they last passed.
 const CHECKED: &str = ".ci/licences.sha256";
 
-/// The core's features; `vp8` wants a system library, and is on in `lint_workspace` where that is installed.
+/// The core's features except `vp8`, which needs a system library; `lint_workspace` enables it if that is installed.
 pub(crate) const ALL_FEATURES: &str =
     "clip-tokenizer,demo-model,edges,hub,internals,pose,safety,segmentation,whep,whip";
 
-/// Passed to Clippy, behind all other arguments.
+/// Passed to Clippy after all other arguments.
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
 pub(crate) fn formatting() -> Outcome {
@@ -52,8 +52,8 @@ pub(crate) fn licences() -> Outcome {
     }
 }
 
-/// Runs cargo-deny. Advisories are a step of their own (`advisories.rs`): their database needs the network, and a new advisory
-/// must not fail an old commit.
+/// Runs cargo-deny. Advisories are a step of their own (`advisories.rs`): their database needs the network, and a new
+/// advisory must not fail an old commit.
 pub(crate) fn deny() -> Outcome {
     let path = match CARGO_DENY.path() {
         Ok(path) => path,
@@ -74,7 +74,7 @@ pub(crate) fn record_licences() -> Outcome {
     inputs().and_then(write).into()
 }
 
-/// The digests of all manifests, of the lock file and of cargo-deny's settings.
+/// Returns the digests of all manifests, of the lock file and of cargo-deny's configuration.
 fn inputs() -> Result<String, String> {
     let is_input = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default();
@@ -89,12 +89,12 @@ fn inputs() -> Result<String, String> {
     Ok(digests.into_iter().map(|(path, digest)| format!("{digest}  {}\n", path.display())).collect())
 }
 
-/// One choice of features for all packages and targets, that of the tests, fuzz targets among them.
+/// Lints all packages and targets, including fuzz targets, with the features of the tests.
 pub(crate) fn lint_workspace() -> Outcome {
     run(workspace("clippy").arg("--all-targets").args(DENY_WARNINGS))
 }
 
-/// The libraries as hosts build them, without the features that the program and the tests switch on.
+/// Lints the libraries as hosts build them, without the features that the program and the tests enable.
 pub(crate) fn lint_default_features() -> Outcome {
     run(cargo().args(["clippy", "--package", "dreamframe", "--package", "dreamframe-ffi", "--lib"]).args(DENY_WARNINGS))
 }
@@ -103,7 +103,7 @@ pub(crate) fn lint_without_features() -> Outcome {
     run(cargo().args(["clippy", "--package", "dreamframe", "--lib", "--no-default-features"]).args(DENY_WARNINGS))
 }
 
-/// The core with its tests and benches, with a choice of features.
+/// Lints the core with its tests and benches, with the features in `flags`.
 pub(crate) fn lint_core(flags: &[&str]) -> Outcome {
     run(cargo().args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(DENY_WARNINGS))
 }
@@ -118,7 +118,7 @@ pub(crate) fn lint_peers() -> Outcome {
     run(clippy.args(DENY_WARNINGS))
 }
 
-/// The portable kernels, which other processors use, where the toolchain has the target.
+/// Lints the portable kernels for aarch64, if the toolchain has the target.
 pub(crate) fn lint_aarch64() -> Outcome {
     const TARGET: &str = "aarch64-unknown-linux-gnu";
     let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();

@@ -1,4 +1,4 @@
-//! Runs every fuzz target for a while.
+//! Runs every fuzz target for a limited time.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,10 @@ const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_f
 /// The feature of the targets that links the fuzzer.
 const LIBFUZZER: [&str; 2] = ["--features", "libfuzzer"];
 
-/// Inputs to begin with, committed; what the fuzzer finds goes to `fuzz/corpus`, which is not.
+/// The committed seed inputs; inputs that the fuzzer finds are written to `fuzz/corpus`, which is not committed.
 const SEEDS: &str = "fuzz/seeds";
 
-/// Builds all targets and runs each for `seconds`, also after one that finds something.
+/// Builds all targets and runs each for `seconds`, also after a failure of another.
 pub(crate) fn all(seconds: u32) -> Outcome {
     let cargo_fuzz = match tool() {
         Ok(path) => path,
@@ -43,7 +43,7 @@ fn run(cargo_fuzz: &str, target: &str, seconds: u32) -> Result<(), String> {
     succeed(&mut fuzz)
 }
 
-/// Starts a command line of cargo-fuzz with a profile for finding faults: quick to build, with checks and line numbers.
+/// Returns a command of cargo-fuzz with a profile for fuzzing: fast to build, with checks and line numbers.
 fn command(cargo_fuzz: &str) -> Command {
     let mut command = tools::of_toolchain("nightly", cargo_fuzz);
     command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
@@ -51,7 +51,7 @@ fn command(cargo_fuzz: &str) -> Command {
     command
 }
 
-/// cargo-fuzz, where there is a nightly compiler to go with it.
+/// Returns the path of cargo-fuzz; an error without a nightly compiler, which it needs.
 fn tool() -> Result<String, String> {
     if !tools::works(tools::of_toolchain("nightly", "rustc").arg("--version")) {
         return Err("no nightly toolchain, which the fuzzer's instrumentation needs".into());
@@ -59,7 +59,7 @@ fn tool() -> Result<String, String> {
     CARGO_FUZZ.path().map(|path| path.to_string_lossy().into_owned())
 }
 
-/// Their names: the file names of `fuzz/fuzz_targets`.
+/// Returns the names of the targets: the file names in `fuzz/fuzz_targets`.
 fn targets() -> Result<Vec<String>, String> {
     let folder = Path::new("fuzz/fuzz_targets");
     let stem = |path: std::path::PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());

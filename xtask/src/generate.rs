@@ -5,11 +5,11 @@ use crate::report::{Outcome, Report};
 use crate::stubs;
 use crate::tools::{cargo, output};
 
-/// What the command line prints, and where it is kept.
+/// The arguments of the program whose output is stored, and the files.
 const GENERATED: [(&[&str], &str); 2] =
     [(&["params", "table"], "docs/parameters.md"), (&["params", "schema"], "docs/parameters.schema.json")];
 
-/// Generates them.
+/// Generates the files.
 pub(crate) fn run(report: &mut Report) {
     for (arguments, path) in GENERATED {
         report.step(path, || {

@@ -1,4 +1,5 @@
-//! Runs the scripts that made the golden data. By hand only: they need torch and diffusers, which no test does.
+//! Runs the scripts that generate the reference data. Only run manually: they need torch and diffusers, unlike all
+//! tests.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,9 +10,9 @@ use crate::tools;
 
 const FOLDER: &str = "tests/golden/generate";
 
-/// Those that need only the tools. `demo.py` reads what the demo model's training left, and `full_size.py` writes
-/// gigabytes, which stay out of the repository; `annotators.py`, `nsfw.py` and `segmentation.py` read files that are not
-/// kept or need MediaPipe, and `anime.py` a package whose class it runs.
+/// The scripts without other requirements. `demo.py` reads output of the demo model's training, and `full_size.py`
+/// writes gigabytes that are not committed; `annotators.py`, `nsfw.py` and `segmentation.py` read files that are not in
+/// the repository or need MediaPipe, and `anime.py` needs another package.
 const SCRIPTS: [&str; 12] = [
     "networks.py",
     "cached.py",

@@ -6,7 +6,7 @@ use crate::report::{Outcome, Report};
 
 const HEADER: &str = "include/dreamframe.h";
 
-/// Generates it.
+/// Generates the header.
 pub(crate) fn run(report: &mut Report) {
     report.step(HEADER, || {
         let written = generate().and_then(|text| {
@@ -18,7 +18,7 @@ pub(crate) fn run(report: &mut Report) {
     });
 }
 
-/// Compares it with what is committed.
+/// Compares the generated header with the committed one.
 pub(crate) fn check() -> Outcome {
     let same = generate().and_then(|text| match std::fs::read_to_string(HEADER) {
         Ok(committed) if committed == text => Ok(()),
@@ -54,7 +54,7 @@ fn version_macros() -> String {
     text
 }
 
-/// Puts behind each struct that begins with `struct_size` a macro that sets it, and all else to zero.
+/// Adds, after each struct that starts with `struct_size`, a macro that sets it, and all other fields to zero.
 fn with_init_macros(header: &str) -> Result<String, String> {
     let mut text = String::new();
     let mut fields: Option<Vec<&str>> = None;
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_struct_with_its_size_gets_a_macro_and_another_does_not() {
+    fn only_structs_with_a_size_have_an_init_macro() {
         let header = "typedef struct {\n  size_t struct_size;\n  /**\n   * Doc; more;\n   */\n  uint32_t width;\n  \
                       uint8_t *planes[2];\n} a_b_t;\ntypedef struct {\n  int x;\n} c_t;\n";
         let text = with_init_macros(header).unwrap();

@@ -1,7 +1,6 @@
-//! Puts the C and C++ library where a host's build finds it: libraries, headers, CMake package, pkg-config files,
-//! licences, examples.
+//! Installs the C and C++ library: libraries, headers, CMake package, pkg-config files, licences, examples.
 //!
-//! What lands under the prefix names no folder outside it, so that it can be moved.
+//! Installed files contain no paths outside the prefix, so that the installation can be moved.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +10,13 @@ use crate::notices;
 use crate::report::Report;
 use crate::tools::{self, cargo, succeed, target};
 
-/// This version, as all packages of the workspace have it.
+/// The version of all packages of the workspace.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The system's libraries that a static link needs.
 pub(crate) const SYSTEM_LIBRARIES: [&str; 7] = ["gcc_s", "util", "rt", "pthread", "m", "dl", "c"];
 
-/// Templates in `cmake`, and where what they make goes.
+/// The templates in `cmake`, and the paths of their results.
 const TEMPLATES: [(&str, &str); 4] = [
     ("dreamframeConfig.cmake", "lib/cmake/dreamframe"),
     ("dreamframeConfigVersion.cmake", "lib/cmake/dreamframe"),
@@ -25,7 +24,7 @@ const TEMPLATES: [(&str, &str); 4] = [
     ("dreamframe-static.pc", "lib/pkgconfig"),
 ];
 
-/// Files that are copied as they are.
+/// Files that are copied unchanged.
 const FILES: [(&str, &str); 5] = [
     ("include/dreamframe.h", "include"),
     ("include/dreamframe.hpp", "include"),
@@ -34,14 +33,14 @@ const FILES: [(&str, &str); 5] = [
     ("docs/parameters.md", "share/doc/dreamframe"),
 ];
 
-/// Folders that are copied as they are.
+/// Folders that are copied unchanged.
 const FOLDERS: [(&str, &str); 3] = [
     ("examples/c", "share/doc/dreamframe/examples/c"),
     ("examples/cpp", "share/doc/dreamframe/examples/cpp"),
     ("models/credits", "share/doc/dreamframe/models/credits"),
 ];
 
-/// What a static link needs besides, first, for the codec of the feature `transport`.
+/// The additional library that a static link needs first, for the codec of the feature `transport`.
 const CODEC_LIBRARY: &str = "stdc++";
 
 /// Installs libraries with `features` of the C interface under `prefix`.
@@ -49,11 +48,11 @@ pub(crate) fn run(report: &mut Report, prefix: &Path, features: &str) {
     report.step("install", || to(prefix, features).into());
 }
 
-/// Builds the libraries with `features`, which have commas between them, and puts everything under `prefix`.
+/// Builds the libraries with the comma-separated `features`, and installs everything under `prefix`.
 ///
 /// # Errors
 ///
-/// What could not be built or written.
+/// If a file cannot be built or written.
 pub(crate) fn to(prefix: &Path, features: &str) -> Result<(), String> {
     if !cfg!(target_os = "linux") {
         return Err("written for Linux only so far".into());
@@ -75,8 +74,7 @@ pub(crate) fn to(prefix: &Path, features: &str) -> Result<(), String> {
     write(&prefix.join("share/doc/dreamframe/THIRD-PARTY.txt"), &notices::of("dreamframe-ffi", features)?)
 }
 
-/// What a program that was linked with one version asks for at run time: versions of the same binary interface share it.
-/// Below 1.0 each minor version has its own.
+/// Returns the SONAME, which versions with the same binary interface share. Below 1.0, each minor version has its own.
 fn soname() -> String {
     let (major, minor) = major_minor();
     if major == "0" { format!("libdreamframe.so.0.{minor}") } else { format!("libdreamframe.so.{major}") }
@@ -87,7 +85,7 @@ fn major_minor() -> (&'static str, &'static str) {
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
-/// The one build of what is shipped, of both libraries; gives their folder.
+/// Builds both libraries with the profile for shipping; returns their folder.
 fn build(features: &str) -> Result<PathBuf, String> {
     let mut build = cargo();
     build.args(["rustc", "--profile", "dist", "--quiet", "--package", "dreamframe-ffi", "--lib"]);
@@ -97,10 +95,10 @@ fn build(features: &str) -> Result<PathBuf, String> {
     Ok(target().join("dist"))
 }
 
-/// Both libraries, and the names by which linkers and programs look for the shared one.
+/// Installs both libraries, and the links by which linkers and programs find the shared one.
 fn libraries(built: &Path, lib: &Path) -> Result<(), String> {
     copy(&built.join("libdreamframe.a"), lib)?;
-    // Rust's own library comes with debug information, which is most of the file.
+    // Rust's standard library contains debug information, which is most of the file.
     succeed(Command::new("strip").arg("--strip-debug").arg(lib.join("libdreamframe.a")))?;
     let shared = format!("libdreamframe.so.{VERSION}");
     copy_as(&built.join("libdreamframe.so"), &lib.join(&shared))?;
@@ -110,7 +108,7 @@ fn libraries(built: &Path, lib: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// `template` with its values, for libraries with `features`.
+/// Substitutes the variables of `template`, for libraries with `features`.
 fn filled(template: &str, features: &str) -> String {
     let (major, minor) = major_minor();
     let codec = features.split(',').any(|feature| feature == "transport").then_some(CODEC_LIBRARY);
@@ -130,7 +128,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))
 }
 
-/// Copies `file` into `folder`, which is made.
+/// Copies `file` into `folder`, which is created.
 fn copy(file: &Path, folder: &Path) -> Result<(), String> {
     let name = file
         .file_name()
@@ -140,7 +138,7 @@ fn copy(file: &Path, folder: &Path) -> Result<(), String> {
 
 fn copy_as(from: &Path, to: &Path) -> Result<(), String> {
     parent(to)?;
-    // A program that runs keeps the file that it was started with.
+    // Removed first, so that running programs keep the old file.
     let _ = fs::remove_file(to);
     let copied = fs::copy(from, to);
     copied.map(drop).map_err(|error| format!("failed to copy {} to {}: {error}", from.display(), to.display()))

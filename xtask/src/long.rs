@@ -1,4 +1,4 @@
-//! Steps of `cargo xtask test --full` that take long: the release build, and the program for minutes.
+//! The long steps of `cargo xtask test --full`: the release build, and the soak test.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub(crate) fn demo() -> Outcome {
     Outcome::from(demo())
 }
 
-/// Streams of the server for ten minutes; fails where its memory grows or a stream stops.
+/// Runs streams of the server for ten minutes; fails if its memory grows or a stream stops.
 pub(crate) fn soak() -> Outcome {
     let soak = |program: PathBuf| {
         let mut soak = cargo();

@@ -1,8 +1,8 @@
 //! The repository's tasks. `cargo xtask test` is all that CI runs.
 //!
-//! Each task is a list of steps (`suite.rs`). A step prints its name, its time and its processor time, and a failing one
-//! prints its command; the steps after it still run, so that one run shows everything that is wrong. A step that cannot
-//! run on this machine prints the reason.
+//! Each task is a list of steps (`suite.rs`). A step prints its name, its elapsed time and its CPU time, and a failing
+//! one prints its command; the steps after it still run, so that one run shows everything that is wrong. A step that
+//! cannot run on this machine prints the reason.
 
 mod advisories;
 mod architecture;

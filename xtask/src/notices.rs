@@ -1,4 +1,4 @@
-//! The licences of the crates that are part of a library: most ask that their notice goes along with it.
+//! The licences of the crates that are linked into a library: most require that their notice is distributed with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 
 use crate::tools::{cargo, output};
 
-/// How a crate's licence files begin.
+/// The prefixes of the names of licence files.
 const BEGINNINGS: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
 
-/// The crates that `package` is built from with `features`, and the texts of their licences, each once.
+/// Returns the crates that `package` is built from with `features`, and the texts of their licences without duplicates.
 ///
 /// # Errors
 ///
-/// Why they cannot be listed or read.
+/// If they cannot be listed or read.
 pub(crate) fn of(package: &str, features: &str) -> Result<String, String> {
     let mut tree = cargo();
     tree.args(["tree", "--package", package, "--features", features]);
     tree.args(["--edges", "normal", "--prefix", "none", "--format", "{p}|{l}|{r}"]);
     let tree = output(&mut tree)?;
-    // A crate that comes a second time is marked with a star; our own lie in a folder, in brackets.
+    // A repeated crate is marked with a star; those of the workspace have a folder in brackets.
     let crates: BTreeSet<&str> =
         tree.lines().map(|l| l.trim_end_matches(" (*)")).filter(|l| !l.contains(" (")).collect();
     let mut list = String::from("dreamframe is built with these crates. Their licences follow.\n\n");
@@ -39,7 +39,7 @@ pub(crate) fn of(package: &str, features: &str) -> Result<String, String> {
     Ok(list)
 }
 
-/// The texts that came with `name`, such as `libc 0.2.1`.
+/// Returns the licence texts of the crate `name`, such as `libc 0.2.1`.
 fn licences(name: &str) -> Result<Vec<String>, String> {
     let folder = source(&name.replace(' ', "-"))?;
     let files = folder.read_dir().map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -54,7 +54,7 @@ fn is_licence(path: &Path) -> bool {
     path.is_file() && BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
-/// Where cargo has put the source of `name-version`.
+/// Returns the folder of the sources of `name-version`.
 fn source(name: &str) -> Result<PathBuf, String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();

@@ -10,16 +10,16 @@ use crate::report::Outcome;
 use crate::suite::Context;
 use crate::tools::{output, succeed, target, works};
 
-/// What the stripped shared library may weigh, in bytes, with the demo model inside: 8 MB are data, most of it that model.
+/// Maximum size of the stripped shared library in bytes, including 8 MB of data, most of it the demo model.
 const MAX_SHARED: u64 = 15_000_000;
 
-/// What the shared library may need of the system.
+/// The system libraries that the shared library may need.
 const MAY_NEED: [&str; 4] = ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"];
 
-/// How every name begins that the libraries bring into a host.
+/// The prefix of all exported symbols.
 const PREFIX: &str = "dreamframe_";
 
-/// Where all of it happens.
+/// The working folder.
 const FOLDER: &str = "target/package";
 
 /// Creates the archive and unpacks it: the other steps check the archive only.
@@ -57,7 +57,7 @@ fn pack(name: &str, archive: &Path, folder: &Path) -> Result<(), String> {
     let _ = fs::remove_dir_all(FOLDER);
     let packed = Path::new(FOLDER).join("packed");
     install::to(&packed.join(name), "")?;
-    // The same files give the same bytes.
+    // Reproducible: the same files result in the same bytes.
     let mut pack = Command::new("tar");
     pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-czf"]).arg(archive);
     succeed(pack.arg("-C").arg(&packed).arg(name))?;
@@ -112,7 +112,7 @@ fn dynamic_section(shared: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Which version of the C library it asks for: hosts with an older one cannot load it.
+/// Returns the newest version of glibc that the library needs: hosts with an older one cannot load it.
 fn newest_glibc(versions: &str) -> String {
     let numbers = versions.split("Name: GLIBC_").skip(1).filter_map(|rest| rest.split_whitespace().next());
     let of = |version: &&str| -> Vec<u32> { version.split('.').filter_map(|part| part.parse().ok()).collect() };
@@ -132,7 +132,7 @@ pub(crate) fn development_exports() -> Outcome {
     export_the_header(Path::new("include/dreamframe.h"), &target().join("debug/libdreamframe.so")).into()
 }
 
-/// A library brings the functions of the header into a host, and no other name.
+/// Checks that a library exports exactly the functions of the header.
 fn export_the_header(header: &Path, library: &Path) -> Result<(), String> {
     let header = fs::read_to_string(header).map_err(|error| format!("{}: {error}", header.display()))?;
     let declared = declared(&header);
@@ -151,7 +151,8 @@ fn export_the_header(header: &Path, library: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The functions that `header` declares: names with the prefix before an opening bracket, outside comments and macros.
+/// Returns the functions that `header` declares: names with the prefix before a parenthesis, outside comments and
+/// macros.
 fn declared(header: &str) -> BTreeSet<String> {
     let mut code = String::new();
     let mut rest = header;
@@ -213,13 +214,14 @@ fn examples(folder: &Path, language: &str) -> PathBuf {
     folder.join("share/doc/dreamframe/examples").join(language)
 }
 
-/// Runs an example, which looks for the shared library in `libraries`; it must write a picture of the demo model's size.
+/// Runs an example, which looks for the shared library in `libraries`; it must write a picture of the demo model's
+/// size.
 fn say_hello(program: &Path, libraries: Option<&Path>) -> Result<(), String> {
     let (frame, picture) = (Path::new(FOLDER).join("frame.ppm"), Path::new(FOLDER).join("picture.ppm"));
     let _ = fs::remove_file(&picture);
     let pixels: Vec<u8> = (0..96 * 64 * 3u32).map(|index| (index / 73) as u8).collect();
     fs::write(&frame, [b"P6\n96 64\n255\n".as_slice(), &pixels].concat()).map_err(|error| error.to_string())?;
-    // A path with a folder in it: no other place is searched.
+    // A path with a separator, so that `PATH` is not searched.
     let program = std::path::absolute(program).map_err(|error| error.to_string())?;
     let mut hello = Command::new(program);
     hello.arg(&frame).arg(&picture).env_remove("LD_LIBRARY_PATH");
@@ -239,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_are_found_in_a_header_and_comments_and_macros_are_not() {
+    fn functions_are_found_except_in_comments_and_macros() {
         let header = "#define DREAMFRAME_INIT(x) dreamframe_macro(x)\n/** see `dreamframe_comment()` */\n\
                       int32_t dreamframe_one(void);\nvoid *dreamframe_two(\n  int a);\ntypedef void (*dreamframe_fn_t)(int);";
         assert_eq!(declared(header), BTreeSet::from(["dreamframe_one".to_owned(), "dreamframe_two".to_owned()]));

@@ -1,4 +1,4 @@
-//! Times our networks and other libraries' in turn. By hand only: the libraries are gigabytes, and it takes long.
+//! The benchmark against other libraries. Only run manually: the libraries are gigabytes, and it takes long.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use crate::prepare::pip;
 use crate::report::{Outcome, Report};
 use crate::tools::{self, cargo};
 
-/// Names an interpreter that has the libraries already; where it is not set, they are installed for us alone.
+/// The path of an interpreter that has the libraries; if it is not set, they are installed in a separate environment.
 const PYTHON: &str = "DREAMFRAME_PEERS_PYTHON";
 
 pub(crate) fn run(report: &mut Report, args: &[&str]) {

@@ -1,8 +1,7 @@
 //! Packages from npm and PyPI that tests need, installed under `target/tools`.
 //!
-//! Installing waits for the network more than for the processor, so `cargo xtask test` does it in a process of its own
-//! while it compiles. The tests ask for the same environments by `cargo xtask prepare NAME`, which returns immediately where
-//! they are complete.
+//! Installing mostly waits for the network, so `cargo xtask test` runs it in a separate process while it compiles. The
+//! tests request the same environments by `cargo xtask prepare NAME`, which returns immediately if they are complete.
 
 use std::fs;
 use std::fs::File;
@@ -12,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use crate::report::Outcome;
 use crate::tools::{output, root, succeed, works};
 
-/// Environments that tests use, with where the packages are listed.
+/// The environments of tests, with the sources of their package lists.
 const ENVIRONMENTS: [(&str, Source); 5] = [
     ("page", Source::Npm("tests/page")),
     ("clients-node", Source::Npm("tests/clients")),
@@ -27,10 +26,10 @@ const ONNX_RUNTIME: &str = "onnxruntime";
 /// The environment of the Python package's own tests.
 pub(crate) const PYTHON: &str = "python";
 
-/// Written into an environment when it is complete: the lists of packages that it was made of.
+/// A file that is written when an environment is complete, with its lists of packages.
 const STAMP: &str = ".complete";
 
-/// What the installers print.
+/// The output of the installers.
 const LOG: &str = "target/xtask/prepare.log";
 
 enum Source {
@@ -66,7 +65,7 @@ impl Preparation {
         if status.success() {
             return Outcome::Passed;
         }
-        // On a machine without npm or a network the tests that need the packages say so and pass.
+        // Without npm or a network, the tests that need the packages print a notice and pass.
         Outcome::NotRun(fs::read_to_string(LOG).unwrap_or_default().trim_end().replace('\n', "\n   "))
     }
 }
@@ -75,7 +74,7 @@ impl Preparation {
 ///
 /// # Errors
 ///
-/// Why some cannot be installed.
+/// If some cannot be installed.
 pub(crate) fn all(names: &[&str]) -> Result<(), String> {
     let failures: Vec<String> = names.iter().filter_map(|name| environment(name).err()).collect();
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
@@ -85,7 +84,7 @@ pub(crate) fn all(names: &[&str]) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// Why it cannot be installed.
+/// If it cannot be installed.
 pub(crate) fn environment(name: &str) -> Result<PathBuf, String> {
     let known = ENVIRONMENTS.iter().find(|(known, _)| *known == name);
     let (_, source) = known.ok_or_else(|| format!("{name}: no such environment"))?;
@@ -114,8 +113,8 @@ pub(crate) fn onnx_library() -> Option<PathBuf> {
     files.flatten().map(|file| file.path()).find(is_library).and_then(|path| std::path::absolute(path).ok())
 }
 
-/// Installs the packages of a lock file. The scripts of `from` are copied, since node resolves packages from a script's own
-/// folder.
+/// Installs the packages of a lock file. The scripts of `from` are copied, since node resolves packages from a script's
+/// own folder.
 fn npm(from: &Path, folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let files = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
@@ -138,7 +137,7 @@ fn npm(from: &Path, folder: &Path) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// Why it cannot be made.
+/// If it cannot be created.
 pub(crate) fn pip(python: &Path, requirements: &[PathBuf], folder: &Path) -> Result<PathBuf, String> {
     let interpreter = interpreter(folder);
     let mut wanted = String::new();

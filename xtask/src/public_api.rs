@@ -1,8 +1,9 @@
-//! The public API of the crate, as a list of its items that is committed: a change of the API shows in a commit's diff.
+//! The committed list of the items of the crate's public API, so that a change of the API is visible in a commit's
+//! diff.
 //!
-//! The list comes from rustdoc's JSON, which stable Rust writes with an unstable flag alone. Cargo's environment must not
-//! allow unstable flags (`test_times.rs` says why), so cargo calls this program in place of rustdoc. It runs rustdoc for
-//! cargo, and once more for the JSON of the core.
+//! The list comes from rustdoc's JSON, which stable Rust writes only with an unstable flag. Cargo's environment must
+//! not allow unstable flags (`test_times.rs` says why), so cargo calls this program in place of rustdoc. It runs
+//! rustdoc for cargo, and once more for the JSON of the core.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -24,8 +25,8 @@ const INTERNALS: &str = "feature=\"internals\"";
 /// Set where cargo starts this program as rustdoc: the folder of the JSON.
 const FOLDER: &str = "DREAMFRAME_API_FOLDER";
 
-/// Makes `doc`, a `cargo doc`, write the JSON of the core as well. Returns the flags for rustdoc that do so: with flags of
-/// its own, documentation that cargo wrote without this program is not taken for current.
+/// Makes `doc`, a `cargo doc`, write the JSON of the core as well. Returns the flags for rustdoc that do so: with flags
+/// of its own, documentation that cargo wrote without this program is not taken for current.
 pub(crate) fn describe(doc: &mut Command) -> &'static str {
     if let (Ok(program), Ok(folder)) = (std::env::current_exe(), std::path::absolute(folder())) {
         doc.env("RUSTDOC", program).env(FOLDER, folder);
@@ -59,8 +60,8 @@ fn rustdoc() -> Command {
     rustdoc
 }
 
-/// Returns the arguments of the second run: those of the first, without the internals and with another output; `None` for
-/// another crate.
+/// Returns the arguments of the second run: those of the first, without the internals and with another output; `None`
+/// for another crate.
 fn json_arguments(arguments: &[OsString], folder: &Path) -> Option<Vec<OsString>> {
     let follows = |flag: &str, value: &str| arguments.windows(2).any(|pair| pair[0] == flag && pair[1] == value);
     if !follows("--crate-name", CRATE) || !follows("--crate-type", "lib") {
@@ -71,7 +72,7 @@ fn json_arguments(arguments: &[OsString], folder: &Path) -> Option<Vec<OsString>
     while let Some(argument) = rest.next() {
         match argument.to_str() {
             Some("-o" | "--out-dir" | "--output") => drop(rest.next()),
-            // Links to internals break without them; the first run has checked all links.
+            // Links to internal items are broken without these; the first run has checked all links.
             Some("-D" | "--deny") => drop(rest.next()),
             Some("--cfg") => match rest.next() {
                 Some(value) if value != INTERNALS => kept.extend([argument.clone(), value.clone()]),
@@ -123,7 +124,7 @@ fn head(list: &str) -> &str {
     list.lines().next().unwrap_or_default()
 }
 
-/// Returns the lines that one list has alone, with the sign of a diff before each.
+/// Returns the lines that only one of the lists has, prefixed as in a diff.
 fn changes(committed: &str, current: &str) -> Vec<String> {
     let alone = |sign: &str, list: &str, other: &str| -> Vec<String> {
         let other: std::collections::BTreeSet<&str> = other.lines().collect();
@@ -152,7 +153,7 @@ fn current() -> Result<String, String> {
     Ok(text)
 }
 
-/// Whether `item` is implied by the line of an implementation that derives usually write.
+/// Returns whether `item` is implied by the line of a derived implementation.
 fn is_of_derived_impl(item: &str) -> bool {
     const FUNCTIONS: [&str; 7] = ["clone", "cmp", "eq", "fmt", "hash", "partial_cmp", "default"];
     let path = item.strip_prefix("pub fn ").and_then(|item| item.split(['(', '<']).next());

@@ -1,5 +1,5 @@
-//! The Python package: with the module of the other tests in `cargo xtask test`, and as its users have it, the wheel in
-//! empty environments, in `cargo xtask test --full`.
+//! Tests of the Python package: with the module of the other tests in `cargo xtask test`, and with the wheel in empty
+//! environments in `cargo xtask test --full`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use crate::report::Outcome;
 use crate::suite::Context;
 use crate::tools::{self, output, succeed, target};
 
-/// What the tests need besides the package.
+/// The requirements of the tests in addition to the package.
 const REQUIREMENTS: &str = "python/requirements/test.txt";
-/// Where tests find the Rust programs whose pictures theirs must equal.
+/// The folder of the Rust examples with whose pictures the tests compare theirs.
 const RUST_EXAMPLES: &str = "DREAMFRAME_RUST_EXAMPLES";
-/// The newest version of Python 3 that is looked for.
+/// The newest minor version of Python 3 that is searched for.
 const NEWEST: u32 = 20;
 
 /// Runs the tests, unless they ran together with those of Rust.
@@ -26,7 +26,7 @@ pub(crate) fn test_development(context: &mut Context) -> Outcome {
 ///
 /// # Errors
 ///
-/// Why they cannot run.
+/// If they cannot run.
 pub(crate) fn tests() -> Result<Command, String> {
     development().map(|python| pytest(&python))
 }
@@ -61,8 +61,8 @@ fn ends() -> Result<(Interpreter, Interpreter), String> {
     Ok((first, last))
 }
 
-/// Creates an environment with what the tests need and, in place of an installed wheel, the package as it is here with the
-/// module that [`build_libraries`](crate::test::build_libraries) compiled; returns its interpreter.
+/// Creates an environment with the requirements of the tests and, in place of an installed wheel, the sources of the
+/// package with the module that [`build_libraries`](crate::test::build_libraries) compiled; returns its interpreter.
 fn development() -> Result<PathBuf, String> {
     let folder = prepare::environment(prepare::PYTHON)?;
     let python = std::path::absolute(prepare::interpreter(&folder)).map_err(|error| error.to_string())?;
@@ -105,7 +105,7 @@ fn check_types(python: &Path) -> Result<(), String> {
     succeed(module("ruff").args(style))
 }
 
-/// The least minor version that `pyproject` asks for.
+/// Returns the minimum minor version that `pyproject` requires.
 fn requires_python(pyproject: &str) -> Result<u32, String> {
     let text = std::fs::read_to_string(pyproject).map_err(|error| format!("{pyproject}: {error}"))?;
     let wanted = text.lines().find_map(|line| line.strip_prefix("requires-python")?.split_once(">=3."));
@@ -115,14 +115,14 @@ fn requires_python(pyproject: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("{pyproject} has no line such as `requires-python = \">=3.11\"`"))
 }
 
-/// One Python of this machine.
+/// A Python interpreter of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Interpreter {
     path: PathBuf,
     minor: u32,
 }
 
-/// Every Python from 3.`oldest` on, oldest first, each version once: those on the path, and pyenv's.
+/// Returns every Python from 3.`oldest` on, oldest first, each version once: those in `PATH`, and pyenv's.
 fn interpreters(oldest: u32) -> Vec<Interpreter> {
     let named = (oldest..=NEWEST).map(|minor| PathBuf::from(format!("python3.{minor}")));
     let candidates = [PathBuf::from("python3")].into_iter().chain(named).chain(pyenv());
@@ -133,7 +133,7 @@ fn interpreters(oldest: u32) -> Vec<Interpreter> {
     found
 }
 
-/// The interpreters that pyenv has, whether switched on or not.
+/// Returns all interpreters of pyenv, also inactive ones.
 fn pyenv() -> Vec<PathBuf> {
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv"));
     let root = std::env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(home);
@@ -142,7 +142,7 @@ fn pyenv() -> Vec<PathBuf> {
 }
 
 impl Interpreter {
-    /// The one that `path` starts, if it can make environments.
+    /// Returns the interpreter at `path`, if it can create environments.
     fn at(path: PathBuf) -> Option<Self> {
         const ASK: &str = "import ensurepip, venv, sys; assert sys.version_info[0] == 3; print(sys.version_info[1])";
         let answer = Command::new(&path).args(["-I", "-c", ASK]).output().ok().filter(|answer| answer.status.success());
@@ -161,7 +161,7 @@ impl Interpreter {
             succeed(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(what))
         };
         install(&[wheel])?;
-        // With what it declares and nothing else, it imports, and makes a picture.
+        // With only its declared dependencies, it can be imported, and makes a picture.
         let first = "import dreamframe, numpy; dreamframe.StreamDiffusion()(numpy.zeros((512, 512, 3), 'uint8'))";
         succeed(Command::new(&python).args(["-I", "-c", first]))?;
         install(&[Path::new("--requirement"), Path::new(REQUIREMENTS)])?;

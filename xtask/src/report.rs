@@ -1,4 +1,4 @@
-//! Runs steps, measures them, and sums them up at the end.
+//! Runs and measures steps, and prints a summary.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::tools::target;
 /// Set in CI: a required step that cannot run on this machine fails the task.
 const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Passed,
@@ -31,7 +31,7 @@ impl From<Result<(), String>> for Outcome {
     }
 }
 
-/// Whether a task may end without a step.
+/// Whether a step may be skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
     /// In CI the task fails if the step does not run.
@@ -81,7 +81,7 @@ impl Report {
         self.step(name, || run(command));
     }
 
-    /// Runs `step` and records its outcome and what it cost.
+    /// Runs `step`, and records its outcome and cost.
     pub(crate) fn run(&mut self, name: &str, need: Need, step: impl FnOnce() -> Outcome) {
         eprintln!("── {name}");
         let start = Cost::now(self.started);
@@ -100,7 +100,7 @@ impl Report {
         self.lines.push(Line { name: name.to_owned(), need, cost, outcome });
     }
 
-    /// Returns what each step that passed cost.
+    /// Returns the cost of each step that passed.
     pub(crate) fn costs(&self) -> impl Iterator<Item = (&str, Cost)> {
         let passed = self.lines.iter().filter(|line| line.outcome == Outcome::Passed);
         passed.map(|line| (line.name.as_str(), line.cost))
@@ -171,7 +171,7 @@ impl Report {
     }
 }
 
-/// Runs `command` to its end with our own output; a failure names the command line.
+/// Runs `command` with inherited output; a failure has the command line.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = command_line(command);
     outcome(&line, command.status())
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_required_step_that_cannot_run_fails_the_task_in_ci_alone() {
+    fn a_required_step_that_cannot_run_fails_the_task_only_in_ci() {
         for strict in [false, true] {
             let mut report = report(strict);
             report.step("a step", || Outcome::NotRun("no such tool".into()));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_steps_come_in_order_and_others_are_left_out() {
+    fn the_slowest_steps_are_listed_in_order() {
         let mut report = report(false);
         for (name, seconds) in [("quick", 1), ("slowest", 9), ("slow", 5)] {
             let cost = Cost { clock: Duration::from_secs(seconds), processor: None };
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn only_optional_steps_are_left_out_when_their_time_is_over() {
+    fn only_optional_steps_are_skipped_after_their_time() {
         let mut report = report(true);
         report.stop_optional_steps_at(SystemTime::now() - Duration::from_secs(1));
         report.run("required", Need::Required, || Outcome::Passed);

@@ -1,31 +1,32 @@
-//! Rules of this repository that no other tool knows.
+//! Rules of this repository that no other tool checks.
 
 use std::path::Path;
 
 use crate::report::Outcome;
 use crate::tools;
 
-/// No file may be larger, in bytes.
+/// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 12 << 20;
 
-/// No source file may be longer, in lines.
+/// Maximum length of a source file, in lines.
 const MAX_LINES: usize = 600;
 
-/// Folders of particular machines: a path into one is of no use to anyone else. In two parts each, so that this file
-/// does not break its own rule.
+/// Folders of particular machines, to which no file may refer. In two parts each, so that this file does not violate
+/// the rule.
 const MACHINE_FOLDERS: [(&str, &str); 3] = [("/work", "/"), ("/root", "/"), ("/tmp", "/")];
 
-/// What no error text contains, since the form of errors is `what: got X, expected Y`. In two parts each, as above.
+/// Phrases that error texts must not contain, since their form is `what: got X, expected Y`. In two parts each, as
+/// above.
 const SENTENCES: [(&str, &str); 2] = [(", but", " must"), (", but", " has to")];
 
 /// The folder of the Python package.
 const PACKAGE: &str = "python/dreamframe";
 
-/// Crates that are shipped, which use the core as every other host does: without its feature for tests, benches and fuzzers.
+/// Crates that are shipped, which use the core without its feature for tests, benches and fuzzers.
 const SHIPPED: [&str; 4] = ["examples", "ffi", "python", "server"];
 const TEST_FEATURE: &str = "internals";
 
-/// Checks every file; a failure lists all that is wrong.
+/// Checks every file; a failure lists all violations.
 pub(crate) fn check() -> Outcome {
     let files = match tools::files() {
         Ok(files) => files,
@@ -41,7 +42,7 @@ pub(crate) fn check() -> Outcome {
             Ok(_) => {}
             Err(error) => broken.push(format!("{}: {error}", path.display())),
         }
-        // A file that is no text follows no rule about text.
+        // Binary files are exempt from rules about text.
         if let Ok(text) = std::fs::read_to_string(&path) {
             broken.extend(of_text(&path, &text));
         }
@@ -49,7 +50,7 @@ pub(crate) fn check() -> Outcome {
     if broken.is_empty() { Outcome::Passed } else { Outcome::Failed(broken.join("\n   ")) }
 }
 
-/// What is wrong with `text`, as found at `path`.
+/// Returns the violations of `text` at `path`.
 fn of_text(path: &Path, text: &str) -> Vec<String> {
     let mut broken = Vec::new();
     let is_rust = path.extension().is_some_and(|extension| extension == "rs");
@@ -79,7 +80,7 @@ fn of_text(path: &Path, text: &str) -> Vec<String> {
     broken
 }
 
-/// Whether the file at `path` is Rust code other than tests, or part of the Python package.
+/// Returns whether the file at `path` is Rust code other than tests, or part of the Python package.
 fn has_error_texts(path: &Path) -> bool {
     let parts = || path.iter().filter_map(|part| part.to_str());
     let is_test = parts().any(|part| matches!(part, "tests" | "benches") || part.ends_with("tests.rs"));
@@ -90,12 +91,12 @@ fn has_error_texts(path: &Path) -> bool {
     }
 }
 
-/// The lines outside of comments and tests that contain one of the [`SENTENCES`], which can only be in string literals.
+/// Returns the lines outside of comments and tests with one of the [`SENTENCES`], which only string literals contain.
 fn sentences(path: &Path, text: &str) -> Vec<String> {
     let comment = if path.extension().is_some_and(|extension| extension == "rs") { "//" } else { "# " };
     let code = text.split("\nmod tests {").next().unwrap_or_default();
     let mut broken = Vec::new();
-    // A literal that continues on the next line, as one text.
+    // Joins a literal that continues on the next line.
     let mut joined = String::new();
     for (number, line) in code.lines().enumerate() {
         if line.trim_start().starts_with(comment) {
@@ -120,7 +121,7 @@ fn sentences(path: &Path, text: &str) -> Vec<String> {
     broken
 }
 
-/// Whether `line` has a path that begins with `folder`; a folder of that name within a path or an address is another.
+/// Returns whether `line` has a path that starts with `folder`; a folder of that name within a path does not count.
 fn names_folder(line: &str, folder: &str) -> bool {
     line.match_indices(folder).any(|(at, _)| {
         let before = line.get(..at).and_then(|before| before.chars().next_back());

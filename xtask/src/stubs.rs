@@ -1,7 +1,7 @@
-//! What is written for Python: the classes of the parameters, and the stub of the native module.
+//! Generates Python sources: the classes of the parameters, and the stub of the native module.
 //!
 //! The classes come from the committed JSON Schema and the table of parameters, which are generated from the Rust
-//! structs and compared with them by a test: no fact about a parameter is kept manually.
+//! structs and compared with them by a test, so nothing about a parameter is maintained manually.
 
 mod native;
 
@@ -12,13 +12,13 @@ use serde_json::{Map, Value};
 
 use crate::report::Outcome;
 
-/// Where the facts are.
+/// The inputs.
 const SCHEMA: &str = "docs/parameters.schema.json";
 const TABLE: &str = "docs/parameters.md";
-/// What is written.
+/// The generated files.
 const PARAMS: &str = "python/dreamframe/params.py";
 const NATIVE: &str = "python/dreamframe/_dreamframe.pyi";
-/// What the native module is made of, in the order of its stub.
+/// The sources of the native module, in the order of its stub.
 const SOURCES: [&str; 7] = [
     "python/src/stream.rs",
     "python/src/session.rs",
@@ -48,7 +48,7 @@ const NAMES: [(&str, &str); 5] = [
     ("WeightType", "ip_adapter.weight_type"),
 ];
 
-/// No line is longer, where it can be helped.
+/// The preferred maximum length of a line.
 const WIDTH: usize = 120;
 
 /// Generates the files.
@@ -75,7 +75,7 @@ pub(crate) fn check() -> Outcome {
     Outcome::Failed(format!("{} differ; write them with: cargo xtask stubs", others.join(", ")))
 }
 
-/// Each file, with what shall be in it.
+/// Returns each file with its contents.
 fn texts() -> Result<[(&'static str, String); 2], String> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let schema: Value = serde_json::from_str(&read(SCHEMA)?).map_err(|error| format!("{SCHEMA}: {error}"))?;
@@ -83,7 +83,7 @@ fn texts() -> Result<[(&'static str, String); 2], String> {
     Ok([(PARAMS, module(&schema, &read(TABLE)?)?), (NATIVE, native::stub(&sources))])
 }
 
-/// The whole module.
+/// Returns the module of the parameters.
 fn module(schema: &Value, table: &str) -> Result<String, String> {
     let mut out = String::from(HEAD);
     cost(table, &mut out)?;
@@ -130,7 +130,7 @@ __all__ = [
 ]
 "#;
 
-/// The costs, out of the list above the table.
+/// Writes the costs, from the list above the table.
 fn cost(table: &str, out: &mut String) -> Result<(), String> {
     let _ = write!(
         out,
@@ -203,7 +203,7 @@ const PRESETS: &str = r#"
         return cls(**_dreamframe._preset("daydream"))
 "#;
 
-/// The keywords of `update`: every parameter, none of them needed, and less strict about what holds what.
+/// Writes the keywords of `update`: every parameter, optional, with less strict types.
 fn patch(schema: &Value, out: &mut String) -> Result<(), String> {
     out.push_str("\n\nclass ParamsPatch(TypedDict, total=False):\n");
     docstring("A wanted change: some of the parameters.", "    ", out);
@@ -215,7 +215,7 @@ fn patch(schema: &Value, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// The Python type of a value; `loose` where plain data is taken for a class and any sequence for a list.
+/// Returns the Python type of a value; with `loose`, dictionaries are accepted for classes and sequences for lists.
 fn annotation(path: &str, field: &str, node: &Value, loose: bool) -> String {
     if let Some((class, _)) = CLASSES.iter().find(|(_, place)| plain(path) == *place) {
         return if loose { format!("{class} | dict[str, Any]") } else { (*class).to_owned() };
@@ -252,7 +252,7 @@ fn annotation(path: &str, field: &str, node: &Value, loose: bool) -> String {
     }
 }
 
-/// The four chains are one class, wherever they stand.
+/// Replaces the path of any of the four chains by the path of their common class.
 fn plain(path: &str) -> String {
     for chain in ["image_postprocessing", "latent_preprocessing", "latent_postprocessing"] {
         if let Some(rest) = path.strip_prefix(chain) {
@@ -262,7 +262,7 @@ fn plain(path: &str) -> String {
     path.to_owned()
 }
 
-/// Whether a field without a list of its own takes that of `alias`.
+/// Returns whether a field has the names of `alias`.
 fn is_alike(alias: &str, field: &str) -> bool {
     match field {
         "seed_interpolation_method" => alias == "Interpolation",
@@ -271,7 +271,7 @@ fn is_alike(alias: &str, field: &str) -> bool {
     }
 }
 
-/// A field's default as Python source.
+/// Returns a field's default as Python source.
 fn default(path: &str, node: &Value) -> String {
     let plain = plain(path);
     match CLASSES.iter().find(|(_, place)| plain == *place) {
@@ -294,7 +294,7 @@ fn python(value: &Value) -> String {
     }
 }
 
-/// The names that a node offers, if it offers any; those of a node that may also be null without it.
+/// Returns the names that a node allows, without null; `None` if it is not an enumeration.
 fn choices(node: &Value) -> Option<Vec<&str>> {
     let variants = node["oneOf"].as_array()?;
     variants.iter().map(|variant| variant["const"].as_str()).collect()
@@ -329,10 +329,10 @@ fn text_of(node: &Value) -> String {
     node["description"].as_str().unwrap_or_default().replace('\n', " ")
 }
 
-/// What a class is for: its own description, or that of the field that holds it.
+/// Returns the description of a class: its own, or that of its field.
 fn description(name: &str, object: &Value) -> String {
     match name {
-        // The field's description is of one chain of four.
+        // The field's description is that of one of the four chains.
         "ProcessingConfig" => "Describes one chain of processors, run in the order of the list.".into(),
         _ => text_of(object),
     }
@@ -343,7 +343,7 @@ fn sentence(text: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// Writes a docstring, in lines that are not too long.
+/// Writes a docstring, wrapped at [`WIDTH`].
 fn docstring(text: &str, indent: &str, out: &mut String) {
     let text = text.replace('\\', "\\\\").replace("\"\"\"", "'''");
     let mut line = format!("{indent}\"\"\"");

@@ -1,4 +1,4 @@
-//! The steps of `cargo xtask test` and of the tasks that are parts of it, as one table.
+//! The table of the steps of `cargo xtask test` and of the tasks that are parts of it.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub(crate) enum Suite {
     Full,
 }
 
-/// What a step belongs to; each group is also a task of its own.
+/// The group of a step; each group is also a separate task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
     Check,
@@ -38,7 +38,7 @@ pub(crate) struct Step {
     run: fn(&mut Context) -> Outcome,
 }
 
-/// What steps leave for later ones.
+/// Results of steps that later ones use.
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     /// The packages from npm and PyPI, which are installed while other steps compile.
@@ -66,10 +66,10 @@ const fn full(group: Group, name: &'static str, run: fn(&mut Context) -> Outcome
 /// The step that the tests of the Python module need, which is also a part of another task.
 pub(crate) const BUILD_LIBRARIES: &str = "tests: build C library and Python module";
 
-/// The step that waits for what is installed during the steps before it.
+/// The step that waits for the packages that are installed during earlier steps.
 const PACKAGES: &str = "packages from npm and PyPI";
 
-/// All steps, in the order in which they run: what fails soonest comes first.
+/// All steps, in the order in which they run: fast checks come first.
 pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "formatting", |_| check::formatting()),
     quick(Group::Check, "repository rules", |_| rules::check()),
@@ -128,7 +128,7 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::Long, "fuzz targets, a minute each", |_| crate::fuzz::all(60)),
 ];
 
-/// Runs the steps that `choose` picks.
+/// Runs the steps that `choose` selects.
 pub(crate) fn run(report: &mut Report, choose: impl Fn(&Step) -> bool) {
     let mut context = Context::default();
     let chosen: Vec<&Step> = STEPS.iter().filter(|step| choose(step)).collect();
@@ -152,7 +152,7 @@ pub(crate) fn record(report: &mut Report) {
     report.step("record in docs/ci.md", || times::record(&sections, costs).into());
 }
 
-/// Returns a table of all steps, and of what each cost when it last ran.
+/// Returns a table of all steps with the cost of their last run.
 pub(crate) fn list() -> String {
     let times = times::last();
     let seconds = |time: Option<Duration>| time.map_or("–".into(), |time| format!("{:.0}", time.as_secs_f64()));
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_steps_have_one_name_and_none_breaks_the_table_in_the_docs() {
+    fn names_of_steps_are_unique_and_valid_in_a_table() {
         let names: BTreeSet<&str> = STEPS.iter().map(|step| step.name).collect();
         assert_eq!(names.len(), STEPS.len());
         assert!(names.iter().all(|name| !name.contains(['|', '\t', '\n'])));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_recorded_is_a_step() {
+    fn all_recorded_names_are_steps() {
         let text = std::fs::read_to_string(crate::tools::root().join("docs/ci.md")).unwrap();
         let known = |name: &str| STEPS.iter().any(|step| step.name == name);
         let rows = times::recorded(&text).into_iter().map(|row| row.name);

@@ -13,14 +13,13 @@ use crate::suite::Context;
 use crate::test_times;
 use crate::tools::{cargo, output, workspace};
 
-/// Makes the property tests use the same cases in every run, so that a failure comes from the change and not from
-/// chance.
+/// Makes the property tests use the same cases in every run, so that failures are reproducible.
 const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
 
 /// The variable that names ONNX Runtime's library to the tests of the graphs that programs are written as.
 const ONNX_RUNTIME: &str = "DREAMFRAME_ONNXRUNTIME";
 
-/// The tests that compute more than they wait.
+/// The tests that mostly compute.
 const COMPUTING: [&str; 3] = ["integration", "random_patches", "steady_state"];
 
 /// The test modules of engines, updates and sessions that also run on a simulated device: those that take little time.
@@ -40,7 +39,7 @@ const NEVER_ON_DEVICE: [&str; 10] = [
     "stream_parity::",
 ];
 
-/// Compiles all tests, so that a test's time is its own.
+/// Compiles all tests, so that the times of tests exclude compilation.
 pub(crate) fn build() -> Outcome {
     run(workspace("test").args(["--quiet", "--no-run"]))
 }
@@ -61,9 +60,9 @@ pub(crate) fn packages(context: &mut Context) -> Outcome {
     }
 }
 
-/// Runs all tests and the examples in documentation comments, in two groups side by side that take about as long as
-/// each other: what mostly computes, and what often waits for a network or for another process. The Python package's
-/// tests come last in the second; their outcome is left for their own step.
+/// Runs all tests and the examples in documentation comments, in two concurrent groups of about the same duration:
+/// tests that mostly compute, and tests that often wait for a network or another process. The Python package's tests
+/// are last in the second group; a separate step reports their outcome.
 pub(crate) fn run_all(context: &mut Context) -> Outcome {
     let (units, others) = match test_targets() {
         Ok(targets) => targets,
@@ -88,7 +87,7 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
         tests(&timed, &units),
         tests(&timed, &COMPUTING.map(|name| format!("--test={name}"))),
         on_device(tests(&timed, &[]), &QUICK_ON_DEVICE),
-        // Examples in documentation have no times of their own.
+        // Examples in documentation are not timed.
         tests(&[], &["--doc".into()]),
     ];
     let mut outcomes = computing.map(|mut tests| run(&mut tests)).to_vec();
@@ -125,7 +124,7 @@ fn on_device(mut tests: Command, args: &[&str]) -> Command {
 /// Returns the arguments that select all libraries and programs with unit tests, and those that select all tests but
 /// those of [`COMPUTING`].
 ///
-/// Cargo's `--bins` would run programs without tests as well, and so the fuzz targets, which never end.
+/// Cargo's `--bins` would also run programs without tests, such as the fuzz targets, which never end.
 fn test_targets() -> Result<(Vec<String>, Vec<String>), String> {
     let text = output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: Value = serde_json::from_str(&text).map_err(|error| format!("cargo metadata: {error}"))?;

@@ -1,8 +1,8 @@
-//! How long each test takes.
+//! The duration of each test.
 //!
-//! The harness of stable Rust measures that with its unstable flag `--report-time` alone, which a test program accepts where
-//! `RUSTC_BOOTSTRAP` is in its environment. In cargo's environment that variable makes build scripts run and dependencies
-//! compile again, so cargo starts `xtask run-test` as the runner of test programs, which sets it for the program alone.
+//! The harness of stable Rust measures it only with its unstable flag `--report-time`, which a test program accepts if
+//! `RUSTC_BOOTSTRAP` is set. In cargo's environment that variable would rebuild dependencies, so cargo starts
+//! `xtask run-test` as the runner of test programs, which sets it for the test program only.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -15,15 +15,15 @@ use crate::tools::target;
 /// The task that starts one test program.
 pub(crate) const RUN_TEST: &str = "run-test";
 
-/// Makes the test harness accept unstable flags. The compiler takes the value for the usual rules of stable Rust, should a test
-/// start it.
+/// Makes the test harness accept unstable flags. The compiler takes the value for the usual rules of stable Rust,
+/// should a test start it.
 const ALLOW_UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "-1");
 
 /// One test and its time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TestTime {
     time: Duration,
-    /// With its package and target.
+    /// The name, with package and target.
     name: String,
 }
 
@@ -32,8 +32,8 @@ fn folder() -> PathBuf {
     target().join("xtask/test-times")
 }
 
-/// Returns the arguments by which cargo starts test programs with their times measured, and forgets the times of earlier
-/// runs. No arguments where this program's path is not known: tests run without times then.
+/// Returns the arguments by which cargo starts test programs with their times measured, and forgets the times of
+/// earlier runs. No arguments where this program's path is not known: tests run without times then.
 pub(crate) fn runner() -> Vec<String> {
     // Fails if there are none.
     let _ = fs::remove_dir_all(folder());
@@ -64,7 +64,7 @@ pub(crate) fn run_test(arguments: &[OsString]) -> ExitCode {
     let start = Instant::now();
     let status = test.status();
     if !has_harness {
-        // As the harness writes it. A time that is not kept fails no test.
+        // In the harness's format. A failure to store times does not fail tests.
         let _ = fs::write(&log, format!("ok main <{:.3}s>\n", start.elapsed().as_secs_f64()));
     }
     exit_code(program, status)
@@ -93,12 +93,12 @@ fn exit_code(program: &OsStr, status: std::io::Result<std::process::ExitStatus>)
     }
 }
 
-/// The target that cargo built the program `stem` from: `api` of `api-0123456789abcdef`.
+/// Returns the target of the program `stem`: `api` for `api-0123456789abcdef`.
 fn target_name(stem: &str) -> &str {
     stem.rsplit_once('-').map_or(stem, |(name, _)| name)
 }
 
-/// Whether the test program of a target understands the harness's arguments, by the manifest of its package.
+/// Returns whether a target uses the test harness, by the manifest of its package.
 fn has_harness(manifest: &str, target: &str) -> bool {
     let Ok(manifest) = manifest.parse::<toml::Table>() else { return false };
     let tests = manifest.get("test").and_then(toml::Value::as_array).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What steps cost: measured, kept in the build folder, and recorded in `docs/ci.md`.
+//! The costs of steps: measured, stored in the build folder, and recorded in `docs/ci.md`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +16,10 @@ const LAST_RUN: &str = "target/xtask/times.tsv";
 /// The recorded costs, which are committed.
 const RECORD: &str = "docs/ci.md";
 
-/// How often per second Linux counts processor time in `/proc`.
+/// The number of clock ticks per second in Linux's `/proc`.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Elapsed time and processor time of all processes that have ended.
+/// The elapsed time, and the CPU time of all processes that have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Cost {
     pub(crate) clock: Duration,
@@ -50,7 +50,7 @@ impl fmt::Display for Cost {
     }
 }
 
-/// Sums up user and system time of a process and of its ended children, as `/proc/self/stat` has them.
+/// Returns the sum of user and system time of a process and of its ended children, from `/proc/self/stat`.
 fn processor_time(stat: &str) -> Option<Duration> {
     // The second field is the program's name in brackets, which may contain spaces.
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -70,7 +70,7 @@ pub(crate) fn last() -> Times {
     times
 }
 
-/// Keeps the costs of steps for [`last`]; those of other steps stay.
+/// Stores the costs of steps for [`last`]; costs of other steps are unchanged.
 ///
 /// # Errors
 ///
@@ -103,7 +103,7 @@ fn row(cells: &[&str]) -> Option<(String, Cost)> {
 pub(crate) struct Recorded {
     pub(crate) name: String,
     cost: Cost,
-    /// When and where.
+    /// The date, the commit and the CPU of the run.
     passed: String,
 }
 
@@ -119,8 +119,8 @@ pub(crate) fn recorded(text: &str) -> Vec<Recorded> {
     text.lines().filter_map(cells).filter_map(parse).collect()
 }
 
-/// Writes the costs of steps that passed to `docs/ci.md`, whose other rows stay. `sections` names the steps of each table in
-/// their order.
+/// Writes the costs of steps that passed to `docs/ci.md`, whose other rows stay. `sections` names the steps of each
+/// table in their order.
 ///
 /// # Errors
 ///
@@ -142,7 +142,7 @@ pub(crate) fn record<'a>(
     fs::write(RECORD, text).map_err(|error| format!("{RECORD}: {error}"))
 }
 
-/// The rows as a table with their sums; nothing if there are none.
+/// Formats the rows as a table with their sums; empty without rows.
 fn table<'a>(rows: impl Iterator<Item = &'a Recorded>) -> String {
     let mut rows = rows.peekable();
     if rows.peek().is_none() {
@@ -161,7 +161,7 @@ fn table<'a>(rows: impl Iterator<Item = &'a Recorded>) -> String {
     text
 }
 
-/// Replaces what is between the two marks of `section`.
+/// Replaces the text between the two marks of `section`.
 fn with_section(text: &str, section: &str, content: &str) -> Option<String> {
     let (begin, end) = (format!("<!-- {section} -->\n"), format!("<!-- end of {section} -->"));
     let (before, rest) = text.split_once(&begin)?;

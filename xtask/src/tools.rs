@@ -5,18 +5,18 @@ use std::process::{Command, Stdio};
 
 use crate::report::{Outcome, run};
 
-/// The repository's root.
+/// Returns the repository's root.
 pub(crate) fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
 
-/// The build folder.
+/// Returns the build folder.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The cargo that runs us.
+/// Returns the cargo that started this program.
 ///
 /// Cargo's variables about this package are removed: some crates are rebuilt when they change, and again when
 /// cargo is run manually.
@@ -29,9 +29,9 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Cargo's `subcommand` for all packages together, with one choice of features, so that nothing is built twice.
+/// Returns cargo's `subcommand` for the workspace, always with the same features, so that nothing is built twice.
 ///
-/// The additional features cost nothing, since other packages enable them anyway; VP8 is enabled if the system has libvpx.
+/// Other packages enable the additional features anyway; VP8 is enabled if the system has libvpx.
 pub(crate) fn workspace(subcommand: &str) -> Command {
     let mut command = cargo();
     command.args([subcommand, "--workspace", "--features", "dreamframe-ffi/transport,dreamframe-tests/transport"]);
@@ -41,28 +41,28 @@ pub(crate) fn workspace(subcommand: &str) -> Command {
     command
 }
 
-/// Whether the system has the library that the feature `vp8` needs.
+/// Returns whether the system has the library that the feature `vp8` needs.
 pub(crate) fn has_libvpx() -> bool {
     works(Command::new("pkg-config").args(["--exists", "vpx >= 1.8"]))
 }
 
-/// A program out of `toolchain`, through rustup, whatever toolchain runs us.
+/// Returns a program of `toolchain`, through rustup, independent of the current toolchain.
 pub(crate) fn of_toolchain(toolchain: &str, program: &str) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", toolchain, program]).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
     command
 }
 
-/// Whether `command` runs and succeeds, without a word.
+/// Returns whether `command` runs and succeeds; its output is discarded.
 pub(crate) fn works(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
-/// What `command` prints.
+/// Returns the output of `command`.
 ///
 /// # Errors
 ///
-/// A text for the report, where it fails.
+/// A text for the report if it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{program}: {error}"))?;
@@ -72,11 +72,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|_| format!("{program} printed something that is not UTF-8"))
 }
 
-/// A crate that is a program, in the version that this repository is checked with.
+/// A program from crates.io, with the version that this repository uses.
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// Without features: each brings a good minute of building, and none is for us.
+    /// Whether default features are enabled; without them, the build is faster.
     pub(crate) default_features: bool,
 }
 
@@ -85,7 +85,7 @@ impl Tool {
     ///
     /// # Errors
     ///
-    /// Why it cannot be had on this machine.
+    /// If it cannot be installed on this machine.
     pub(crate) fn path(&self) -> Result<PathBuf, String> {
         let home = root().join("target/tools").join(format!("{}-{}", self.name, self.version));
         let path = home.join("bin").join(format!("{}{}", self.name, std::env::consts::EXE_SUFFIX));
@@ -110,11 +110,11 @@ impl Tool {
     }
 }
 
-/// Runs `command` to its end.
+/// Runs `command` and waits for it.
 ///
 /// # Errors
 ///
-/// Its command line, where it fails.
+/// Its command line if it fails.
 pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     match run(command) {
         Outcome::Passed => Ok(()),
@@ -122,7 +122,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// The repository's files: tracked, and new ones that git does not ignore; paths from the root.
+/// Returns the repository's files, tracked and untracked but not ignored, as paths from the root.
 ///
 /// # Errors
 ///

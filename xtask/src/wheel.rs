@@ -1,4 +1,4 @@
-//! The wheel of the Python package: built by one command, then looked into.
+//! The wheel of the Python package: build and checks.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,15 +10,15 @@ use crate::suite::Context;
 use crate::tools::{self, output, works};
 
 const REQUIREMENTS: &str = "python/requirements/wheel.txt";
-/// Where it comes to lie.
+/// The output folder.
 const FOLDER: &str = "target/wheels";
-/// The licences of what is inside, for those who get only the wheel.
+/// The licences of the linked crates and embedded models, which are part of the wheel.
 const NOTICES: &str = "python/dreamframe/THIRD-PARTY.txt";
-/// What is said of the models that are built in.
+/// The credits of the embedded models.
 const CREDITS: [&str; 2] = ["models/CREDITS.md", "models/credits"];
-/// No wheel may be larger, in bytes; the demo model is inside.
+/// Maximum size of the wheel in bytes, including the demo model.
 const MAX_SIZE: u64 = 25_000_000;
-/// The libraries of every Linux. Others would have to be installed with the wheel.
+/// The libraries of every Linux system. Others would have to be installed with the wheel.
 const SYSTEM_LIBRARIES: [&str; 8] =
     ["libc.so", "libm.so", "libgcc_s.so", "libpthread.so", "libdl.so", "librt.so", "ld-linux", "libstdc++.so"];
 /// Required contents of the package: types, their marker, the module for the original's scripts,
@@ -131,7 +131,7 @@ fn files_below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What `library` needs beyond the system's libraries.
+/// Returns the libraries that `library` needs in addition to the system's.
 fn foreign_libraries(library: &Path) -> Result<Vec<String>, String> {
     if !works(Command::new("readelf").arg("--version")) {
         return Err("no readelf, which lists the libraries that a library needs; install the package binutils".into());
@@ -145,7 +145,7 @@ fn foreign_libraries(library: &Path) -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// The libraries that a dynamic section, as readelf prints it, lists.
+/// Returns the libraries in a dynamic section as printed by readelf.
 fn needed(dynamic: &str) -> impl Iterator<Item = &str> {
     let lines = dynamic.lines().filter(|line| line.contains("(NEEDED)"));
     lines.filter_map(|line| line.split_once('[')?.1.split_once(']')).map(|(name, _)| name)

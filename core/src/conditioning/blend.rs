@@ -5,12 +5,12 @@ use crate::{Error, ErrorKind, Result};
 
 /// Mixes `items`, all of one length, by `weights`, one for each.
 ///
-/// With [`Interpolation::Slerp`], two items are mixed by spherical interpolation, at the second weight; any other number of
-/// items by the weighted sum. With `normalise` the weights are divided by their sum first.
+/// With [`Interpolation::Slerp`], two items are mixed by spherical interpolation, at the second weight; any other
+/// number of items by the weighted sum. With `normalise` the weights are divided by their sum first.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` without items, where lengths or counts differ, for a weight that is negative or not finite, and for
+/// `InvalidArgument` without items, if lengths or counts differ, for a weight that is negative or not finite, and for
 /// weights that sum to 0 with `normalise`.
 pub fn blend(items: &[&[f32]], weights: &[f32], method: Interpolation, normalise: bool) -> Result<Vec<f32>> {
     let weights = shares(items.len(), weights, normalise)?;
@@ -24,13 +24,13 @@ pub fn blend(items: &[&[f32]], weights: &[f32], method: Interpolation, normalise
     })
 }
 
-/// Returns a notice if mixing `count` items by `method` means something else.
+/// Returns a notice if `count` items are mixed by another method than `method`.
 pub fn notice(method: Interpolation, count: usize) -> Option<String> {
     (method == Interpolation::Slerp && count > 2)
         .then(|| format!("slerp mixes two entries; these {count} are mixed linearly"))
 }
 
-/// Checks `weights` and brings them to `f64`, divided by their sum with `normalise`.
+/// Checks `weights` and converts them to `f64`, divided by their sum with `normalise`.
 pub(super) fn shares(count: usize, weights: &[f32], normalise: bool) -> Result<Vec<f64>> {
     if count == 0 {
         return Err(invalid("entries: got none, expected at least one".into()));
@@ -60,10 +60,9 @@ pub(super) fn weighted_sum(items: &[&[f32]], weights: &[f64]) -> Vec<f32> {
     sum.into_iter().map(|number| number as f32).collect()
 }
 
-/// Goes from `a` to `b` by `t` of the angle between them; their lengths are mixed on the way, not repaired.
+/// Interpolates from `a` to `b` by the fraction `t` of the angle between them; lengths are not corrected.
 ///
-/// Where the angle is next to nothing, next to half a turn or undefined, the arc has no direction and the straight line
-/// is taken.
+/// If the angle is close to 0, close to 180 degrees or undefined, the interpolation is linear.
 pub(super) fn slerp(a: &[f32], b: &[f32], t: f64) -> Vec<f32> {
     const NO_ANGLE: f64 = 1e-6;
     const NO_DIRECTION: f64 = 1e-3;
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slerp_of_the_specification_comes_out() {
+    fn slerp_matches_the_specification() {
         let expected = [0.855874, 0.986873, 2.040706];
         assert_near(&slerp(&A, &B, 0.25), &expected);
         assert_near(&blend(&[&A, &B], &[3.0, 1.0], Interpolation::Slerp, true).unwrap(), &expected);
@@ -122,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_arc_are_the_items() {
+    fn slerp_ends_at_the_items() {
         assert_eq!(slerp(&A, &B, 0.0), A);
         assert_eq!(slerp(&A, &B, 1.0), B);
         assert_eq!(blend(&[&A, &B], &[1.0, 7.0], Interpolation::Slerp, false).unwrap(), B);
     }
 
     #[test]
-    fn an_arc_without_direction_is_a_straight_line() {
+    fn slerp_is_linear_without_a_defined_arc() {
         let opposite = A.map(|x| -x);
         assert_near(&slerp(&A, &opposite, 0.25), &[0.5, 0.0, 1.0]);
         assert_near(&slerp(&A, &A, 0.25), &[1.0, 0.0, 2.0]);
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_shares_of_their_sum_when_normalised() {
+    fn normalised_weights_are_divided_by_their_sum() {
         let linear = |weights: &[f32], normalise| blend(&[&A, &B], weights, Interpolation::Linear, normalise).unwrap();
         assert_near(&linear(&[3.0, 1.0], true), &[0.75, 0.75, 1.75]);
         assert_near(&linear(&[3.0, 1.0], false), &[3.0, 3.0, 7.0]);
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn three_are_mixed_linearly_with_a_notice() {
+    fn three_items_are_mixed_linearly_with_a_notice() {
         let mix = |method| blend(&[&A, &B, &A], &[1.0, 2.0, 1.0], method, true).unwrap();
         assert_eq!(mix(Interpolation::Slerp), mix(Interpolation::Linear));
         assert!(notice(Interpolation::Slerp, 3).unwrap().contains("these 3"));
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be_mixed() {
+    fn invalid_items_and_weights_are_rejected() {
         let refused = |items: &[&[f32]], weights: &[f32], normalise| {
             let error = blend(items, weights, Interpolation::Slerp, normalise).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
@@ -174,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blending_a_value_with_itself_keeps_it(item in prop::collection::vec(-4.0_f32..4.0, 1..20), w in 0.1_f32..9.0) {
+        fn blending_a_value_with_itself_returns_it(item in prop::collection::vec(-4.0_f32..4.0, 1..20), w in 0.1_f32..9.0) {
             for method in [Interpolation::Linear, Interpolation::Slerp] {
                 let mixed = blend(&[&item, &item], &[w, 1.0], method, true).unwrap();
                 for (mixed, item) in mixed.iter().zip(&item) {
@@ -184,7 +183,7 @@ mod tests {
         }
 
         #[test]
-        fn the_arc_between_equal_lengths_keeps_them(angle in 0.01_f64..3.1, t in 0.0_f64..1.0) {
+        fn slerp_between_equal_lengths_preserves_the_length(angle in 0.01_f64..3.1, t in 0.0_f64..1.0) {
             let on_circle = |angle: f64| [angle.cos() as f32, angle.sin() as f32];
             let mixed = slerp(&on_circle(0.3), &on_circle(0.3 + angle), t);
             let expected = on_circle(0.3 + t * angle);
@@ -192,7 +191,7 @@ mod tests {
         }
 
         #[test]
-        fn a_common_factor_of_the_weights_does_not_count(w in prop::collection::vec(0.1_f32..5.0, 2), k in 0.5_f32..4.0) {
+        fn a_common_factor_of_normalised_weights_has_no_effect(w in prop::collection::vec(0.1_f32..5.0, 2), k in 0.5_f32..4.0) {
             let scaled: Vec<f32> = w.iter().map(|w| w * k).collect();
             let mix = |w: &[f32]| blend(&[&A, &B], w, Interpolation::Slerp, true).unwrap();
             for (a, b) in mix(&w).iter().zip(mix(&scaled)) {

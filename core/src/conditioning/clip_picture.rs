@@ -5,15 +5,15 @@ use dreamframe_kernels::resize::{Crop, Filter, Resizer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::resize::widen;
 
-/// Largest square that an encoder is given.
+/// Maximum side of an encoder's input.
 const MAX_SIDE: usize = 4096;
-/// Lobes of the widest filter on either side.
+/// The radius of the widest filter, in source pixels at scale 1.
 const REACH: f64 = 3.0;
-/// Mean and deviation of red, green and blue in 0..1 that CLIP was trained with.
+/// The mean and the standard deviation of red, green and blue in 0..1 in CLIP's training.
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
-/// The filter that pictures are scaled with.
+/// The filter for scaling pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClipFilter {
     /// The filter of CLIP's training: Pillow's bicubic.
@@ -22,31 +22,31 @@ pub enum ClipFilter {
     Lanczos,
 }
 
-/// Converts pictures to the input of CLIP's image encoder; keeps its memory.
+/// Converts pictures to the input of CLIP's image encoder; reuses its memory.
 #[derive(Debug)]
 pub struct ClipPictures {
     filter: ClipFilter,
     resizer: Resizer,
-    /// The lines that count, each pixel with a fourth byte, as the resizing library is used elsewhere.
+    /// The lines that are needed, with pixels extended to four bytes, as for the other uses of the resizing library.
     wide: Vec<u8>,
-    /// As wide as the square, as high as the picture.
+    /// The picture with its lines scaled and cropped, but not its columns.
     narrow: Vec<u8>,
     square: Vec<u8>,
 }
 
 impl ClipPictures {
-    /// Returns one without memory.
+    /// Creates a converter without memory.
     pub fn new(filter: ClipFilter) -> Self {
         Self { filter, resizer: Resizer::default(), wide: Vec::new(), narrow: Vec::new(), square: Vec::new() }
     }
 
-    /// Makes `out` the middle of a picture of `width` x `height` pixels, a byte for each of red, green and blue: the shorter
-    /// side scaled to `side`, `side` pixels cut from the middle of the longer one, and then, once, to 0..1 and by CLIP's
-    /// mean and deviation. `[side, side, 3]`.
+    /// Writes the centre of an RGB8 picture of `size`, width and height, to `out`, `[side, side, 3]`: scales the
+    /// shorter side to `side`, crops the longer one to `side`, and normalizes values by CLIP's mean and standard
+    /// deviation.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a side of 0 or above 4096, or pixels that are not the size.
+    /// `InvalidArgument` for a side of 0 or above 4096, or if the number of pixels does not match `size`.
     pub fn make(&mut self, pixels: &[u8], size: (u32, u32), side: usize, out: &mut Vec<f32>) -> Result<()> {
         let (width, height) = size;
         let refuse = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
@@ -68,12 +68,12 @@ impl ClipPictures {
         Ok(())
     }
 
-    /// Fills the square: first the lines are scaled, then the columns, with bytes between, as Pillow does it. The filter
-    /// overshoots at edges and is cut there, so the order counts.
+    /// Scales and crops: first the lines, then the columns, with bytes in between, as in Pillow. The result depends on
+    /// this order, since overshoots of the filter are clamped after each step.
     fn middle(&mut self, pixels: &[u8], (width, height): (u32, u32), side: u32) -> Result<()> {
         let (short, scaled) = (width.min(height), Span { start: 0.0, len: f64::from(side) });
         let (across, down) = (Span::middle(width, short, side), Span::middle(height, short, side));
-        // The lines that the filter reaches.
+        // The lines that the filter reads.
         let reach = REACH * (down.len / scaled.len).max(1.0) + 1.0;
         let first = (down.start - reach).floor().max(0.0) as u32;
         let last = ((down.start + down.len + reach).ceil() as u32).min(height);
@@ -101,8 +101,8 @@ struct Span {
 }
 
 impl Span {
-    /// Returns what of a side of `length` is left where the `short` side becomes `side`, and as much is cut from the
-    /// middle of this one: rounded down to whole pixels of the scaled image, as the reference does it.
+    /// Returns the central part of a side of `length` if the `short` side is scaled to `side`, rounded down to whole
+    /// pixels of the scaled image, as in the reference.
     fn middle(length: u32, short: u32, side: u32) -> Self {
         let scaled = u64::from(length) * u64::from(side) / u64::from(short);
         let before = (scaled - u64::from(side)) / 2;
@@ -111,7 +111,7 @@ impl Span {
     }
 }
 
-/// Scales the part of an image that spans so much across and down; an image is its pixels and its width and height.
+/// Scales a part of an image; an image is given by its pixels and its width and height.
 fn scale(
     resizer: &mut Resizer,
     filter: Filter,
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn bright_and_dark_images_are_divided_once() {
-        // The original divides dark images a second time, and crushes the dark half of others.
+    fn bright_and_dark_images_are_scaled_to_unit_range_once() {
+        // The reference divides dark images twice.
         for byte in [0, 1, 2, 127, 255] {
             let clip = made(&[byte; 40 * 30 * 3], (40, 30), 8);
             assert_eq!(clip.len(), 8 * 8 * 3);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_side_is_cut_to_its_middle() {
+    fn the_longer_side_is_cropped_to_its_centre() {
         // Black, white, black: the crop is white.
         let line: Vec<u8> = (0..90).flat_map(|x| [if (30..60).contains(&x) { 255 } else { 0 }; 3]).collect();
         let white: Vec<f32> = (0..30 * 30 * 3).map(|i| normalised(255, i % 3)).collect();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn slivers_are_scaled_as_well() {
+    fn extreme_aspect_ratios_are_supported() {
         for size in [(1, 9000), (9000, 1), (1, 1)] {
             let sliver = made(&[10, 20, 30].repeat((size.0 * size.1) as usize), size, 4);
             assert_eq!(

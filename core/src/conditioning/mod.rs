@@ -1,4 +1,4 @@
-//! Conditioning of the UNet: prompts and seeds, tokenized, encoded, blended; style images.
+//! Conditioning of the UNet: tokenization and blending of prompts, noise from seeds, style images.
 
 pub mod blend;
 pub mod clip_picture;

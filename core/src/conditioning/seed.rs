@@ -6,19 +6,19 @@ use crate::net::Shape;
 use crate::params::Interpolation;
 use crate::stream::noise::Generator;
 
-/// Draws the noise of `shape`, channels last, from one seed or from several mixed by their weights.
+/// Draws noise of `shape`, channels last, from one seed, or from several mixed by their weights.
 ///
-/// With [`Interpolation::Slerp`], two seeds are mixed by spherical interpolation of their noises; any other number by the
-/// weighted sum, whose length, with `normalise` and more than one seed, is then set to the mean length of the parts (a
-/// sum of independent noises is shorter than each of them).
+/// With [`Interpolation::Slerp`], two seeds are mixed by spherical interpolation of their noises. Otherwise the noises
+/// are added by their weights. With `normalise` and more than one seed, the sum is then scaled to the mean length of
+/// the parts, since a sum of independent noises is shorter than each of them.
 ///
-/// Angles and lengths are those of a single row, where the reference takes all rows as one vector: so a row depends on
-/// the seeds and on its place alone, and stays when the number of rows changes.
+/// Angles and lengths are computed for each row, while the reference takes all rows as one vector. So a row depends
+/// only on the seeds and on its index, and does not change with the number of rows.
 ///
 /// # Errors
 ///
 /// `InvalidArgument` without seeds, for a weight that is negative or not finite, for weights that sum to 0 with
-/// `normalise`, and for a shape without numbers.
+/// `normalise`, and for a shape without elements.
 pub fn seed_noise(
     seeds: &[(u64, f32)],
     method: Interpolation,
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_repaired_length_of_the_specification_comes_out() {
+    fn the_corrected_length_matches_the_specification() {
         let mixed = mix(&[&[1.0, 0.0, 2.0], &[0.0, 3.0, 1.0]], &[0.75, 0.25], Interpolation::Linear, true);
         for (mixed, expected) in mixed.iter().zip([0.989269, 0.989269, 2.308295]) {
             assert!((mixed - expected).abs() < 1e-6, "{mixed}");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_is_its_own_noise() {
+    fn a_single_seed_is_not_mixed() {
         let plain = Generator::Philox.rows(789, SHAPE).unwrap();
         for method in [Interpolation::Linear, Interpolation::Slerp] {
             assert_eq!(noise(&[(789, 1.0)], method, true, 3), plain);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_does_not_depend_on_how_many_there_are() {
+    fn a_row_does_not_depend_on_the_number_of_rows() {
         let seeds = [(1, 0.7), (2, 0.3), (3, 0.1)];
         for method in [Interpolation::Linear, Interpolation::Slerp] {
             for seeds in [&seeds[..1], &seeds[..2], &seeds] {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn mixed_noise_is_as_strong_as_its_parts() {
+    fn mixed_noise_has_the_length_of_its_parts() {
         let part = norm(&noise(&[(1, 1.0)], Interpolation::Linear, true, 1));
         for method in [Interpolation::Linear, Interpolation::Slerp] {
             let mixed = norm(&noise(&[(1, 0.5), (2, 0.5)], method, true, 1));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_gives_no_noise() {
+    fn invalid_seeds_and_shapes_are_rejected() {
         let refused = |seeds: &[(u64, f32)], shape| {
             seed_noise(seeds, Interpolation::Linear, true, shape, Generator::TorchCpu).unwrap_err().kind()
         };

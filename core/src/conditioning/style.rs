@@ -17,7 +17,7 @@ const MAX_PIXELS: u64 = 16 << 20;
 /// The maximum memory for decoding it, in bytes: four for each pixel.
 const MAX_MEMORY: u64 = MAX_PIXELS * 4;
 
-/// The usual alphabet, with or without padding.
+/// The standard alphabet, with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -38,7 +38,7 @@ pub enum StyleText<'a> {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for another format, or too long a value.
+/// `InvalidArgument` for another format, or for a value that is too long.
 pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
     let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
     let after = |scheme: &str| {
@@ -67,7 +67,7 @@ pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
     Ok(StyleText::Bytes(bytes))
 }
 
-/// Writes the bytes of an image file (PNG, JPEG, WebP) as a style image that parameters can hold: a data URI.
+/// Converts the bytes of an image file (PNG, JPEG, WebP) to a data URI, the form of a style image in parameters.
 ///
 /// ```
 /// use dreamframe::{StreamDiffusionParams, style_data_uri};
@@ -91,7 +91,7 @@ pub fn style_data_uri(bytes: &[u8]) -> Result<String> {
     Ok(format!("data:{};base64,{}", format.to_mime_type(), BASE64.encode(bytes)))
 }
 
-/// Decodes base64 in the usual alphabet or in that for URLs; white space is ignored. `None` for invalid text.
+/// Decodes base64 in the standard or the URL-safe alphabet, ignoring white space; `None` for invalid text.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let usual = |byte: u8| match byte {
         b'-' => b'+',
@@ -102,7 +102,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(digits).ok()
 }
 
-/// Returns the format of an image file, if it is one that is read here and not too long.
+/// Returns the format of an image file, if it is supported and the file is not too large.
 fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
     let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
     if bytes.len() > MAX_STYLE_BYTES {
@@ -114,7 +114,7 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
         .ok_or_else(|| refuse("got another format, expected PNG, JPEG or WebP".into()))
 }
 
-/// An image without alpha, a byte for each of red, green and blue.
+/// An RGB8 image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StyleImage {
     width: u32,
@@ -123,11 +123,11 @@ pub struct StyleImage {
 }
 
 impl StyleImage {
-    /// Decodes a PNG, JPEG or WebP. Alpha is left out, not laid over anything.
+    /// Decodes a PNG, JPEG or WebP image. Alpha is dropped, without compositing.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for other formats, a broken file, and too many bytes or pixels, for which no memory is allocated.
+    /// `InvalidArgument` for other formats, an invalid file, and too many bytes or pixels, before memory is allocated.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
         let broken = |error: image::ImageError| refuse("failed to decode the image".into()).with_source(error);
@@ -144,7 +144,7 @@ impl StyleImage {
         Ok(Self { width, height, pixels })
     }
 
-    /// Returns the middle of the image as CLIP takes it, scaled with a Lanczos filter: see [`ClipPictures::make`].
+    /// Returns the centre of the image as CLIP's input, scaled with a Lanczos filter: see [`ClipPictures::make`].
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The tokenizer of CLIP's text encoders.
 //!
-//! The pipeline is CLIP's and the same for every checkpoint (NFC, blanks joined, lower case, words split by one
-//! expression, byte pairs); the folder gives vocabulary, merges and special tokens. A `tokenizer.json` is read for its
-//! tables only; its expressions are not run.
+//! The pipeline is CLIP's for every checkpoint: NFC, collapsed white space, lower case, splitting into words by a
+//! regular expression, byte-pair encoding. Vocabulary, merges and special tokens are those of the folder. Of a
+//! `tokenizer.json`, only the tables are used, not the expressions.
 
 mod limits;
 mod tables;
@@ -22,12 +22,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::load::TokenizerFiles;
 
 pub use crate::models::TEXT_TOKENS as TOKENS;
-/// Words of CLIP's texts.
+/// The regular expression of CLIP's words.
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// The suffix of the last token of a word.
 const WORD_END: &str = "</w>";
 
-/// The library's tokenizer with the parts of CLIP's alone: its own `Tokenizer` can be any, and brings the code of all.
+/// The library's tokenizer with CLIP's components only: the generic `Tokenizer` would link the code of all components.
 type Clip = TokenizerImpl<BPE, Cleaning, Splitting, ByteLevel, ByteLevel>;
 
 /// A tokenizer of a checkpoint.
@@ -39,10 +39,10 @@ pub struct Tokenizer {
     max_id: u32,
 }
 
-/// A text as a text encoder takes it.
+/// The input of a text encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// Start token, text, end token, and padding: always [`TOKENS`] of them.
+    /// Start token, text, end token and padding: always [`TOKENS`] ids.
     pub ids: Vec<u32>,
     /// The index of the first end token.
     pub eos_index: usize,
@@ -51,18 +51,18 @@ pub struct Tokens {
 }
 
 impl Tokenizer {
-    /// Builds the tokenizer that a folder's files describe.
+    /// Creates the tokenizer from a folder's files.
     ///
     /// # Errors
     ///
-    /// `BadModel` naming the entry and the bound.
+    /// `BadModel` with the entry and the bound.
     pub fn new(files: &TokenizerFiles) -> Result<Self> {
         let Tables { vocab, merges, special, named, max_id } = Tables::parse(files)?;
         let model = BPE::builder()
             .vocab_and_merges(vocab, merges)
             .end_of_word_suffix(WORD_END.to_owned())
             .unk_token(named.unknown.content)
-            // The library caches the words of dropped tokenizers for the lifetime of each thread.
+            // The library would cache the words of dropped tokenizers for the lifetime of each thread.
             .cache_capacity(0)
             .build()
             .map_err(|error| bad(format!("vocabulary and merges do not match: {error}")))?;
@@ -83,7 +83,7 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// `Internal`, should the tokenizer fail on a text.
+    /// `Internal` if the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         let encoding = self
             .inner
@@ -100,7 +100,7 @@ impl Tokenizer {
         Ok(Tokens { ids, eos_index, cut: words.len() - kept })
     }
 
-    /// Returns the largest id it can give: a text encoder must have more entries than this.
+    /// Returns the largest id: a text encoder must have more entries.
     pub fn max_id(&self) -> u32 {
         self.max_id
     }
@@ -131,7 +131,7 @@ impl Normalizer for Cleaning {
     }
 }
 
-/// The splitting into words, whose bytes are then paired.
+/// The splitting into words.
 struct Splitting {
     words: Split,
     bytes: ByteLevel,
@@ -210,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_those_of_transformers() {
+    fn ids_match_transformers() {
         check(&Tokenizer::new(&demo_files()).unwrap(), &golden().demo);
     }
 
     #[test]
-    fn a_pad_token_is_a_token_of_its_own_in_a_text_too() {
+    fn a_pad_token_in_a_text_is_a_single_token() {
         let mut files = demo_files();
         files.special_tokens = files.special_tokens.map(|map| {
             let mut map: serde_json::Value = serde_json::from_str(&map).unwrap();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_json_gives_the_same_ids() {
+    fn ids_from_a_tokenizer_json_are_the_same() {
         let files = demo_files();
         let vocab: serde_json::Value = serde_json::from_str(files.vocab.as_deref().unwrap()).unwrap();
         let merges: Vec<&str> = files.merges.as_deref().unwrap().lines().skip(1).collect();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_merges_are_refused() {
+    fn too_many_merges_are_rejected() {
         let mut files = demo_files();
         files.merges = Some("a b\n".repeat(1_000_000));
         let error = Tokenizer::new(&files).unwrap_err();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_vocabulary_is_refused() {
+    fn too_large_a_vocabulary_is_rejected() {
         let mut files = demo_files();
         let entries: Vec<String> = (0..300_000).map(|id| format!("\"t{id}\":{id}")).collect();
         files.vocab = Some(format!("{{{}}}", entries.join(",")));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_files_are_refused_with_their_reason() {
+    fn invalid_files_are_rejected_with_the_reason() {
         let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../tests/bad/tokenizer"].iter().collect();
         let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
         let expected: BTreeMap<String, String> = serde_json::from_str(&expected).unwrap();

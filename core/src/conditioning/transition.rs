@@ -119,7 +119,7 @@ impl<T> TransitionState<T> {
         &self.from
     }
 
-    /// Returns how many pictures were made, and how many there are.
+    /// Returns the number of pictures so far, and the total.
     pub fn progress(&self) -> (u32, u32) {
         (self.step, self.steps)
     }
@@ -196,7 +196,7 @@ mod tests {
             };
             prop_assume!(apart(&from) > 0.1);
             let lengths = |a: &[f32]| a.iter().map(|x| x * x).sum::<f32>().sqrt();
-            // An arc between lengths that differ much, or half around, may lead away at first.
+            // An arc between very different lengths, or of nearly 180 degrees, may lead away from the target at first.
             prop_assume!(!slerp || (lengths(&from) / lengths(&to)).ln().abs() < 0.1);
             let method = if slerp { Interpolation::Slerp } else { Interpolation::Linear };
             let mut way = TransitionState::new(Arc::new(()), &transition(steps, method));
@@ -210,7 +210,7 @@ mod tests {
                 prop_assert!(now < before, "{now} after {before}");
                 (before, way, pictures) = (now, Some(next), pictures + 1);
             }
-            // The last picture is the target's own.
+            // The last picture has the target prompt.
             prop_assert_eq!(pictures + 1, steps.max(1));
         }
     }

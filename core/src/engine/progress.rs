@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::Component;
-use crate::net::LoadWatch;
+use crate::net::LoadObserver;
 
 /// Progress of the loading of one network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl ProgressWatch {
     }
 
     /// Returns what reports the loading of the weights of `component`.
-    pub(super) fn of(&self, component: &Component) -> Arc<dyn LoadWatch> {
+    pub(super) fn of(&self, component: &Component) -> Arc<dyn LoadObserver> {
         let (class, total) = (component.class.clone(), component.weights.numbers());
         Arc::new(ComponentWatch { callback: self.clone(), class, done: AtomicU64::new(0), total })
     }
@@ -53,12 +53,12 @@ struct ComponentWatch {
     total: u64,
 }
 
-impl LoadWatch for ComponentWatch {
-    fn loading(&self, numbers: u64) {
-        self.done.fetch_add(numbers, Ordering::Relaxed);
+impl LoadObserver for ComponentWatch {
+    fn loading(&self, elements: u64) {
+        self.done.fetch_add(elements, Ordering::Relaxed);
     }
 
-    fn go_on(&self) -> Result<()> {
+    fn check_cancelled(&self) -> Result<()> {
         // Weights that are packed in two forms count twice.
         let done = self.done.load(Ordering::Relaxed).min(self.total);
         let progress = Progress { component: &self.class, done, total: self.total };

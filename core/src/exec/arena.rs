@@ -9,7 +9,7 @@ use crate::net::pages;
 /// Memory for the values of one run, shared by networks that run one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
-    numbers: Vec<f32>,
+    elements: Vec<f32>,
 }
 
 /// Elements in a cache line, to which arenas are aligned.
@@ -28,7 +28,7 @@ impl Arena {
     /// # Errors
     ///
     /// Those of [`reserve`](Self::reserve).
-    pub(super) fn with_room(len: usize) -> Result<Self> {
+    pub(super) fn with_capacity(len: usize) -> Result<Self> {
         let mut arena = Self::new();
         arena.reserve(len)?;
         Ok(arena)
@@ -45,23 +45,23 @@ impl Arena {
         }
         let bytes = len.saturating_add(LINE).saturating_mul(size_of::<f32>());
         memory::require(bytes, WHAT)?;
-        let mut numbers: Vec<f32> = Vec::new();
-        numbers.try_reserve_exact(len.saturating_add(LINE)).map_err(|_| memory::refused(bytes, WHAT))?;
-        pages::prefer_large(numbers.as_ptr().cast(), bytes);
-        extend_with_zeros(&mut numbers, len + LINE);
-        self.numbers = numbers;
+        let mut elements: Vec<f32> = Vec::new();
+        elements.try_reserve_exact(len.saturating_add(LINE)).map_err(|_| memory::refused(bytes, WHAT))?;
+        pages::advise_huge_pages(elements.as_ptr().cast(), bytes);
+        extend_with_zeros(&mut elements, len + LINE);
+        self.elements = elements;
         Ok(())
     }
 
     /// Returns true if there is memory for `len` elements.
     pub(super) fn holds(&self, len: usize) -> bool {
-        self.numbers.len() >= len.saturating_add(LINE)
+        self.elements.len() >= len.saturating_add(LINE)
     }
 
     /// Returns all elements, aligned to a cache line; they contain the values of the previous run.
-    pub(super) fn numbers(&mut self) -> &mut [f32] {
-        let skip = self.numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(self.numbers.len());
-        &mut self.numbers[skip..]
+    pub(super) fn elements(&mut self) -> &mut [f32] {
+        let skip = self.elements.as_ptr().align_offset(LINE * size_of::<f32>()).min(self.elements.len());
+        &mut self.elements[skip..]
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     fn failed_arena_growth_reports_bytes_and_changes_nothing() {
         let mut arena = Arena::new();
         arena.reserve(100).unwrap();
-        arena.numbers()[99] = 7.0;
+        arena.elements()[99] = 7.0;
         for len in [usize::MAX, usize::MAX / 16, 1 << 52] {
             let refused = arena.reserve(len).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
@@ -83,6 +83,6 @@ mod tests {
                 "{refused}"
             );
         }
-        assert_eq!(arena.numbers()[99], 7.0);
+        assert_eq!(arena.elements()[99], 7.0);
     }
 }

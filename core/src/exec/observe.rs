@@ -74,11 +74,11 @@ impl Observer {
         self.layers().iter().map(one).collect()
     }
 
-    fn see(&self, program: &Program, candidate: &Candidate, numbers: &[f32]) {
+    fn see(&self, program: &Program, candidate: &Candidate, elements: &[f32]) {
         let name = &program.weight(candidate.weight).name;
         let mut layers = self.layers();
         let seen = layers.entry(name.clone()).or_default();
-        seen.add(numbers);
+        seen.add(elements);
         let (x, out) = (program.shape(candidate.input), program.shape(candidate.output));
         for i in 0..PATCHES {
             if seen.patches.len() < MAX_PATCHES {
@@ -86,7 +86,7 @@ impl Observer {
                 let place = ((seen.runs * PATCHES + i) as f64 * 0.618_033_988_749_895).fract();
                 let pixels = out.n * out.pixels();
                 let pixel = ((place * pixels as f64) as usize).min(pixels.saturating_sub(1));
-                seen.patches.push(patch(candidate, [x, out], pixel, numbers));
+                seen.patches.push(patch(candidate, [x, out], pixel, elements));
             }
         }
         seen.runs += 1;
@@ -94,20 +94,20 @@ impl Observer {
 }
 
 impl Seen {
-    fn add(&mut self, numbers: &[f32]) {
+    fn add(&mut self, elements: &[f32]) {
         // `min` and `max` ignore NaN; the sum does not.
         let (mut least, mut largest, mut sum) = (self.least, self.largest, 0.0);
-        for &x in numbers {
+        for &x in elements {
             least = least.min(x);
             largest = largest.max(x);
             sum += x * 0.0;
         }
         (self.least, self.largest) = (least + sum, largest + sum);
-        self.count += numbers.len();
-        let step = numbers.len().div_ceil(SAMPLE).max(1);
+        self.count += elements.len();
+        let step = elements.len().div_ceil(SAMPLE).max(1);
         // A stride that is a multiple of the channels would sample some channels only.
         let step = if step > 1 { step | 1 } else { step };
-        for &x in numbers.iter().skip(self.runs % step).step_by(step) {
+        for &x in elements.iter().skip(self.runs % step).step_by(step) {
             if self.sample.len() < MAX_SAMPLE {
                 self.sample.push(x);
             } else {
@@ -165,7 +165,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// The inputs of an output pixel, in the order of a weight's row: by input channel, then tap.
-fn patch(candidate: &Candidate, [x, out]: [Shape; 2], pixel: usize, numbers: &[f32]) -> Vec<f32> {
+fn patch(candidate: &Candidate, [x, out]: [Shape; 2], pixel: usize, elements: &[f32]) -> Vec<f32> {
     let Candidate { kernel, stride, padding, upsample, .. } = *candidate;
     let enlarged = usize::from(upsample);
     let (row, rest) = (pixel / out.pixels(), pixel % out.pixels());
@@ -175,7 +175,7 @@ fn patch(candidate: &Candidate, [x, out]: [Shape; 2], pixel: usize, numbers: &[f
         let (Some(y), Some(x_at)) = (y.checked_sub(padding.top), x_at.checked_sub(padding.left)) else { return 0.0 };
         let (y, x_at) = (y >> enlarged, x_at >> enlarged);
         let place = ((row * x.h + y) * x.w + x_at) * x.c + c;
-        if y < x.h && x_at < x.w { numbers.get(place).copied().unwrap_or(0.0) } else { 0.0 }
+        if y < x.h && x_at < x.w { elements.get(place).copied().unwrap_or(0.0) } else { 0.0 }
     };
     (0..x.c).flat_map(|c| (0..kernel * kernel).map(move |tap| (c, tap))).map(|(c, tap)| at(c, tap)).collect()
 }
@@ -299,8 +299,8 @@ impl Network for ObservedNetwork {
         drop(outputs);
         for candidate in &self.candidates {
             let place = self.watched.binary_search(&candidate.input);
-            if let Some(numbers) = place.ok().and_then(|place| values.get(place)) {
-                self.observer.see(&self.program, candidate, numbers);
+            if let Some(elements) = place.ok().and_then(|place| values.get(place)) {
+                self.observer.see(&self.program, candidate, elements);
             }
         }
         Ok(())
@@ -324,7 +324,7 @@ mod tests {
         Arc::new(builder.finish().unwrap())
     }
 
-    fn observe(numbers: &[f32]) -> (Vec<f32>, Result<BTreeMap<String, Observed>>) {
+    fn observe(elements: &[f32]) -> (Vec<f32>, Result<BTreeMap<String, Observed>>) {
         let program = program();
         let source = Arc::new(RandomWeights::new(1, program.weights()));
         let observer = Arc::new(Observer::new());
@@ -332,20 +332,20 @@ mod tests {
         let network = executor.compile(&program, &Weights::new(source.clone())).unwrap();
         let constants = network.constants(&[]).unwrap();
         let mut output = vec![0.0; 6 * 5 * 64];
-        network.run_on_host(&constants, &mut Scratch::new(), &[numbers], &mut [&mut output]).unwrap();
+        network.run_on_host(&constants, &mut Scratch::new(), &[elements], &mut [&mut output]).unwrap();
         (output, observer.layers_seen(&*source))
     }
 
     #[test]
     fn observed_network_gives_equal_results_and_records_ranges() {
-        let numbers: Vec<f32> = (0..6 * 5 * 32).map(|i| (i as f32 * 0.71).sin() * 3.0).collect();
-        let (output, layers) = observe(&numbers);
+        let elements: Vec<f32> = (0..6 * 5 * 32).map(|i| (i as f32 * 0.71).sin() * 3.0).collect();
+        let (output, layers) = observe(&elements);
         let program = program();
         let weights = Weights::new(Arc::new(RandomWeights::new(1, program.weights())));
         let network = ReferenceExecutor.compile(&program, &weights).unwrap();
         let mut plain = vec![0.0; output.len()];
         let constants = network.constants(&[]).unwrap();
-        network.run_on_host(&constants, &mut Scratch::new(), &[&numbers], &mut [&mut plain]).unwrap();
+        network.run_on_host(&constants, &mut Scratch::new(), &[&elements], &mut [&mut plain]).unwrap();
         assert_eq!(output, plain);
         let layers = layers.unwrap();
         assert_eq!(layers.keys().collect::<Vec<_>>(), ["conv.weight", "linear.weight"]);
@@ -360,9 +360,9 @@ mod tests {
 
     #[test]
     fn nan_is_reported_with_its_layer() {
-        let mut numbers = vec![0.5; 6 * 5 * 32];
-        numbers[100] = f32::NAN;
-        let refused = observe(&numbers).1.unwrap_err();
+        let mut elements = vec![0.5; 6 * 5 * 32];
+        elements[100] = f32::NAN;
+        let refused = observe(&elements).1.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::BadModel);
         assert!(refused.to_string().contains(".weight"), "{refused}");
     }

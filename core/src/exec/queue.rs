@@ -252,7 +252,7 @@ impl Queue for HostQueue {
     }
 
     fn scratch(&self, bytes: usize) -> Result<Scratch> {
-        Ok(Scratch::of(Arena::with_room(bytes.div_ceil(size_of::<f32>()))?))
+        Ok(Scratch::of(Arena::with_capacity(bytes.div_ceil(size_of::<f32>()))?))
     }
 
     fn available_memory(&self) -> Option<u64> {

@@ -32,11 +32,11 @@ impl Executor for ReferenceExecutor {
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
         let tensor = |name: &str, shape: &[usize]| {
-            let numbers = weights.source().read(name, shape)?;
-            Tensor::from_vec(numbers, shape, &Device::Cpu).map_err(|error| failed(format!("weight {name}"), error))
+            let elements = weights.source().read(name, shape)?;
+            Tensor::from_vec(elements, shape, &Device::Cpu).map_err(|error| failed(format!("weight {name}"), error))
         };
         let weights = program.weights().iter().map(|spec| {
-            weights.go_on()?;
+            weights.check_cancelled()?;
             weights.packed(&[&spec.name], "reference", || tensor(&spec.name, &spec.shape))
         });
         let weights = weights.collect::<Result<Vec<_>>>()?;
@@ -109,7 +109,7 @@ impl Network for ReferenceNetwork {
 
     fn frame_keys_bytes(&self) -> usize {
         let keys = |op: &Op| op.inputs[1..].iter().map(|&value| self.program.shape(value).len()).sum::<usize>();
-        let layers = self.program.ops().iter().filter(|op| past::looks_back(op).is_some());
+        let layers = self.program.ops().iter().filter(|op| past::cached_layer(op).is_some());
         layers.map(keys).sum::<usize>() * size_of::<f32>()
     }
 }
@@ -133,7 +133,7 @@ impl ReferenceNetwork {
                 continue;
             }
             let value = |value| values.get(&value).or_else(|| constants.values.get(&value));
-            let result = match past::looks_back(op) {
+            let result = match past::cached_layer(op) {
                 Some(layer) => self.attend_to_past(op, layer, look_back, value)?,
                 None => self.apply(op, value)?,
             };
@@ -145,8 +145,8 @@ impl ReferenceNetwork {
         for (output, room) in self.program.outputs().iter().zip(outputs) {
             let value = values.get(&output.value).or_else(|| constants.values.get(&output.value));
             let value = value.ok_or_else(|| self.bug("an output is never written"))?;
-            let numbers = value.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
-            room.host()?.copy_from_slice(&numbers.map_err(|error| failed(format!("output {}", output.name), error))?);
+            let elements = value.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
+            room.host()?.copy_from_slice(&elements.map_err(|error| failed(format!("output {}", output.name), error))?);
         }
         Ok(())
     }
@@ -185,14 +185,14 @@ impl ReferenceNetwork {
             return Err(self.refused(format!("input count: got {}, expected {}", inputs.len(), wanted.len())));
         }
         let read = |(input, view): (&Input, &View<'_>)| {
-            let numbers = view.host()?;
+            let elements = view.host()?;
             let shape = self.program.shape(input.value);
-            if numbers.len() != shape.len() {
-                let (name, len) = (&input.name, numbers.len());
+            if elements.len() != shape.len() {
+                let (name, len) = (&input.name, elements.len());
                 return Err(self
                     .refused(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
             }
-            let tensor = Tensor::from_slice(numbers, (shape.n, shape.h, shape.w, shape.c), &Device::Cpu);
+            let tensor = Tensor::from_slice(elements, (shape.n, shape.h, shape.w, shape.c), &Device::Cpu);
             Ok((input.value, tensor.map_err(|error| failed(format!("input {}", input.name), error))?))
         };
         wanted.into_iter().zip(inputs).map(read).collect()

@@ -125,21 +125,21 @@ mod tests {
 
     #[test]
     fn inputs_keep_their_order_and_too_many_are_refused() {
-        let numbers = [1.0, 2.0, 3.0];
+        let elements = [1.0, 2.0, 3.0];
         let mut inputs = Inputs::new();
-        inputs.push(&numbers[..2]).unwrap();
-        inputs.push(&numbers[2..]).unwrap();
+        inputs.push(&elements[..2]).unwrap();
+        inputs.push(&elements[2..]).unwrap();
         let seen: Vec<&[f32]> = inputs.get().iter().map(|view| view.host().unwrap()).collect();
         assert_eq!(seen, [&[1.0, 2.0][..], &[3.0]]);
-        (2..MAX_INPUTS).for_each(|_| inputs.push(&numbers).unwrap());
-        assert_eq!(inputs.push(&numbers).unwrap_err().kind(), ErrorKind::Internal);
+        (2..MAX_INPUTS).for_each(|_| inputs.push(&elements).unwrap());
+        assert_eq!(inputs.push(&elements).unwrap_err().kind(), ErrorKind::Internal);
     }
 
     #[test]
     fn few_and_many_slices_become_views_in_order() {
-        let numbers: Vec<f32> = (0..20).map(|i| i as f32).collect();
+        let elements: Vec<f32> = (0..20).map(|i| i as f32).collect();
         for len in [0, 1, 8, 9, 20] {
-            let inputs: Vec<&[f32]> = numbers[..len].chunks(1).collect();
+            let inputs: Vec<&[f32]> = elements[..len].chunks(1).collect();
             let mut room = vec![0.0; len];
             let mut outputs: Vec<&mut [f32]> = room.chunks_mut(1).collect();
             with_views(&inputs, &mut outputs, |inputs, outputs| {
@@ -147,7 +147,7 @@ mod tests {
                     to.host().unwrap().copy_from_slice(from.host().unwrap());
                 }
             });
-            assert_eq!(room, numbers[..len]);
+            assert_eq!(room, elements[..len]);
         }
     }
 }

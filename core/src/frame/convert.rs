@@ -1,6 +1,6 @@
 //! Conversion between frames and the networks' floating-point images.
 //!
-//! Cropping, scaling and YUV conversion work on bytes, which is quick; the conversion to floats comes last. Images are
+//! Cropping, scaling and YUV conversion work on bytes, which is fast; the conversion to floats comes last. Images are
 //! channels-last RGB, `[h, w, 3]`, top row first.
 
 use dreamframe_kernels::resize::F32x3;
@@ -9,7 +9,7 @@ use half::f16;
 use super::pixels::{self, Channels};
 use super::pool::grow;
 use super::resize::{Placement, Rect, Scaler};
-use super::span::Span;
+use super::value_range::ValueRange;
 use super::view::{FrameView, FrameViewMut};
 use super::{Fit, MAX_SIDE, PixelFormat, yuv};
 use crate::{Error, ErrorKind, Result};
@@ -33,7 +33,7 @@ pub struct FrameConverter {
     scaled_floats: Vec<F32x3>,
 }
 
-/// Where the pixels of one frame go: its size, its placement, and in which order its rows lie.
+/// The size of a frame, its placement in the image, and the order of its rows.
 #[derive(Clone, Copy)]
 struct Job {
     size: (u32, u32),
@@ -41,7 +41,7 @@ struct Job {
     bottom_up: bool,
     // Width of the image in pixels.
     image_width: usize,
-    span: Span,
+    range: ValueRange,
 }
 
 impl Default for FrameConverter {
@@ -76,7 +76,7 @@ impl FrameConverter {
         height: u32,
         out: &mut [f32],
     ) -> Result<()> {
-        self.read(view, fit, (width, height), Span::Signed, out)
+        self.read(view, fit, (width, height), ValueRange::Signed, out)
     }
 
     /// Writes a frame into `out`, `[height, width, 3]` in 0..=1; otherwise as [`to_signed`](Self::to_signed).
@@ -85,7 +85,7 @@ impl FrameConverter {
     ///
     /// Those of [`to_signed`](Self::to_signed).
     pub fn to_unit(&mut self, view: &FrameView<'_>, fit: Fit, width: u32, height: u32, out: &mut [f32]) -> Result<()> {
-        self.read(view, fit, (width, height), Span::Unit, out)
+        self.read(view, fit, (width, height), ValueRange::Unit, out)
     }
 
     /// Writes `rgb`, `[height, width, 3]` in -1..=1, into a view of the same size: `round((x * 0.5 + 0.5) * 255)`.
@@ -97,7 +97,7 @@ impl FrameConverter {
     /// `InvalidArgument` if `rgb` has another length than `width * height * 3`, `InvalidFrame` if the view has
     /// another size, `OutOfMemory`.
     pub fn from_signed(&mut self, rgb: &[f32], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
-        self.write(rgb, (width, height), Span::Signed, view)
+        self.write(rgb, (width, height), ValueRange::Signed, view)
     }
 
     /// Writes `rgb`, `[height, width, 3]` in 0..=1, into a view; otherwise as [`from_signed`](Self::from_signed).
@@ -106,10 +106,17 @@ impl FrameConverter {
     ///
     /// Those of [`from_signed`](Self::from_signed).
     pub fn from_unit(&mut self, rgb: &[f32], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
-        self.write(rgb, (width, height), Span::Unit, view)
+        self.write(rgb, (width, height), ValueRange::Unit, view)
     }
 
-    fn read(&mut self, view: &FrameView<'_>, fit: Fit, image: (u32, u32), span: Span, out: &mut [f32]) -> Result<()> {
+    fn read(
+        &mut self,
+        view: &FrameView<'_>,
+        fit: Fit,
+        image: (u32, u32),
+        range: ValueRange,
+        out: &mut [f32],
+    ) -> Result<()> {
         check_image(image, out.len())?;
         let size = (view.width(), view.height());
         let bottom_up = view.head().bottom_up();
@@ -118,9 +125,9 @@ impl FrameConverter {
             place = place.bottom_up(size.1);
         }
         if (place.target.width, place.target.height) != image {
-            out.fill(span.of_byte(0));
+            out.fill(range.of_byte(0));
         }
-        let job = Job { size, place, bottom_up, image_width: image.0 as usize, span };
+        let job = Job { size, place, bottom_up, image_width: image.0 as usize, range };
         match view.format() {
             PixelFormat::Rgb8 => self.read_bytes(view, Channels::Rgb, &job, out),
             PixelFormat::Rgba8 => self.read_bytes(view, Channels::Rgba, &job, out),
@@ -156,14 +163,14 @@ impl FrameConverter {
         for (to, from) in floats.chunks_exact_mut(width).zip(view.rows(0)) {
             for (to, from) in to.iter_mut().zip(from.as_chunks::<8>().0) {
                 let [r0, r1, g0, g1, b0, b1, ..] = *from;
-                let unit = |low, high| Span::Unit.of_unit(f16::from_ne_bytes([low, high]).to_f32());
+                let unit = |low, high| ValueRange::Unit.of_unit(f16::from_ne_bytes([low, high]).to_f32());
                 *to = F32x3::new([unit(r0, r1), unit(g0, g1), unit(b0, b1)]);
             }
         }
         let Rect { width: to_width, height: to_height, .. } = job.place.target;
         let store = |from: &[F32x3], to: &mut [[f32; 3]]| {
             for (to, from) in to.iter_mut().zip(from) {
-                *to = from.0.map(|value| job.span.of_unit(value));
+                *to = from.0.map(|value| job.range.of_unit(value));
             }
         };
         if job.place.keeps_size() {
@@ -177,7 +184,7 @@ impl FrameConverter {
         Ok(())
     }
 
-    fn write(&mut self, rgb: &[f32], image: (u32, u32), span: Span, view: &mut FrameViewMut<'_>) -> Result<()> {
+    fn write(&mut self, rgb: &[f32], image: (u32, u32), range: ValueRange, view: &mut FrameViewMut<'_>) -> Result<()> {
         check_image(image, rgb.len())?;
         if (view.width(), view.height()) != image {
             let text =
@@ -187,19 +194,19 @@ impl FrameConverter {
         let bottom_up = view.head().bottom_up();
         let rows = rgb.chunks_exact(image.0 as usize * 3);
         let packed = |channels, view: &mut FrameViewMut<'_>| {
-            pair_rows(rows.clone(), view.rows_mut(0), bottom_up, |from, to| pixels::write(channels, span, from, to));
+            pair_rows(rows.clone(), view.rows_mut(0), bottom_up, |from, to| pixels::write(channels, range, from, to));
         };
         match view.format() {
             PixelFormat::Rgb8 => packed(Channels::Rgb, view),
             PixelFormat::Rgba8 => packed(Channels::Rgba, view),
             PixelFormat::Bgra8 => packed(Channels::Bgra, view),
             PixelFormat::Rgba16F => {
-                pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| pixels::write_halves(span, from, to));
+                pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| pixels::write_halves(range, from, to));
             }
             PixelFormat::Nv12 | PixelFormat::I420 => {
                 let packed = grow(&mut self.packed, rgb.len())?;
                 pair_rows(rows, packed.chunks_exact_mut(image.0 as usize * 3), bottom_up, |from, to| {
-                    pixels::write(Channels::Rgb, span, from, to);
+                    pixels::write(Channels::Rgb, range, from, to);
                 });
                 if view.as_view().is_packed() {
                     return yuv::from_rgb(packed, view);
@@ -261,11 +268,10 @@ fn place_bytes(
 
 /// Writes a part of packed bytes as floats.
 fn store_bytes(bytes: &[u8], channels: Channels, row: u32, part: Rect, job: &Job, out: &mut [f32]) {
-    store_rows(bytes, channels.count(), row, part, job, out, |from, to| pixels::read(channels, job.span, from, to));
+    store_rows(bytes, channels.count(), row, part, job, out, |from, to| pixels::read(channels, job.range, from, to));
 }
 
-/// Writes the rectangle `part` of packed pixels, `row` of them in a row and each of `count` items, to the target of the
-/// job.
+/// Writes the rectangle `part` of packed pixels to the target of the job; a row has `row` pixels of `count` items each.
 fn store_rows<P>(
     items: &[P],
     count: usize,
@@ -287,7 +293,7 @@ fn store_rows<P>(
     });
 }
 
-/// Walks over rows in pairs, the second list from its end where `reversed`.
+/// Calls `each` for pairs of rows; the second list is reversed if `reversed`.
 fn pair_rows<A, B>(
     rows: impl Iterator<Item = A>,
     others: impl DoubleEndedIterator<Item = B>,

@@ -27,7 +27,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Default)]
 pub struct FrameCopier {
     converter: FrameConverter,
-    numbers: Vec<f32>,
+    floats: Vec<f32>,
 }
 
 impl FrameCopier {
@@ -52,9 +52,9 @@ impl FrameCopier {
             copy_rows(from, to);
             return Ok(());
         }
-        let numbers = grow(&mut self.numbers, width as usize * height as usize * 3)?;
-        self.converter.to_unit(from, Fit::Stretch, width, height, numbers)?;
-        self.converter.from_unit(&self.numbers, width, height, to)
+        let floats = grow(&mut self.floats, width as usize * height as usize * 3)?;
+        self.converter.to_unit(from, Fit::Stretch, width, height, floats)?;
+        self.converter.from_unit(&self.floats, width, height, to)
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_format_keeps_its_bytes_through_strides_and_a_flip() {
+    fn equal_formats_copy_bytes_across_strides_and_origins() {
         let from = pixels(3, 2);
         let view = FrameView::packed(PixelFormat::Rgba8, 3, 2, &from).unwrap();
         let mut flipped = vec![9; 16 + 12];
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_come_back_from_formats_that_lose_nothing() {
+    fn lossless_formats_round_trip() {
         let from = pixels(5, 3);
         let view = FrameView::packed(PixelFormat::Rgba8, 5, 3, &from).unwrap();
         let mut copier = FrameCopier::new();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn another_size_is_refused() {
+    fn another_size_is_rejected() {
         let from = pixels(3, 2);
         let view = FrameView::packed(PixelFormat::Rgba8, 3, 2, &from).unwrap();
         let mut to = vec![0; 24];

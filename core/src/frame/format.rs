@@ -28,22 +28,22 @@ pub enum PixelFormat {
     I420 = 6,
 }
 
-/// The bytes of one plane that hold pixels.
+/// The size of the pixels of one plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct PlaneSize {
-    /// Bytes of a row that hold pixels; a stride is at least this.
+    /// Bytes of pixels in a row; a stride is at least this.
     pub(crate) row_bytes: usize,
     /// Rows.
     pub(crate) rows: usize,
 }
 
 impl PlaneSize {
-    /// Bytes of the plane where rows follow each other without a gap.
+    /// Returns the bytes of the plane if its rows are contiguous.
     pub(crate) fn packed(self) -> usize {
         self.row_bytes.saturating_mul(self.rows)
     }
 
-    /// Bytes from the first pixel to the last where rows lie `stride` bytes apart, or `None` past the address space.
+    /// Returns the bytes from the first pixel to the last if rows start every `stride` bytes; `None` on overflow.
     pub(crate) fn span(self, stride: usize) -> Option<usize> {
         self.rows.checked_sub(1)?.checked_mul(stride)?.checked_add(self.row_bytes)
     }
@@ -87,7 +87,7 @@ impl PixelFormat {
         size.span(stride).filter(|&span| size.row_bytes <= stride && isize::try_from(span).is_ok())
     }
 
-    /// The size of every plane; those it does not have are empty.
+    /// Returns the size of every plane; planes that the format does not have are empty.
     pub(crate) fn plane_sizes(self, width: u32, height: u32) -> [PlaneSize; 3] {
         let (w, h) = (width as usize, height as usize);
         let plane = |row_bytes, rows| PlaneSize { row_bytes, rows };
@@ -177,14 +177,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plane_spans_its_rows_without_the_last_padding() {
+    fn the_span_of_a_plane_excludes_the_padding_of_its_last_row() {
         assert_eq!(PixelFormat::Rgba8.plane_span(0, 3, 2, 16), Some(28));
         assert_eq!(PixelFormat::Nv12.plane_span(1, 5, 3, 6), Some(12));
         assert_eq!(PixelFormat::I420.plane_span(2, 5, 3, 3), Some(6));
     }
 
     #[test]
-    fn a_plane_that_cannot_be_spans_nothing() {
+    fn an_invalid_plane_has_no_span() {
         let format = PixelFormat::Rgba8;
         for (index, width, height, stride) in
             [(1, 3, 2, 16), (0, 3, 2, 11), (0, 0, 2, 16), (0, 3, 8193, 16), (0, 3, 2, usize::MAX), (9, 3, 2, 16)]

@@ -10,7 +10,7 @@ mod format;
 mod pixels;
 mod pool;
 pub(crate) mod resize;
-mod span;
+mod value_range;
 mod view;
 mod yuv;
 

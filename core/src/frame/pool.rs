@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_frame_gives_its_buffer_to_the_next() {
+    fn the_buffer_of_a_dropped_frame_is_reused() {
         let pool = FramePool::new(2);
         let first = pool.frame(PixelFormat::Rgba8, 64, 32).unwrap();
         let address = first.pixels().as_ptr();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn pool_keeps_at_most_its_limit_of_buffers() {
+    fn the_number_of_idle_buffers_is_bounded() {
         let pool = FramePool::new(2);
         let frames: Vec<_> = (0..5).map(|_| pool.frame(PixelFormat::Rgb8, 8, 8).unwrap()).collect();
         drop(frames);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_past_the_cap_is_refused_before_memory_is_asked_for() {
+    fn an_invalid_size_is_rejected_before_allocation() {
         let error = FramePool::new(1).frame(PixelFormat::Rgba16F, 8193, 8).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidFrame);
         assert!(error.to_string().contains("8193x8"), "{error}");

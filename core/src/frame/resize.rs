@@ -45,22 +45,23 @@ impl Placement {
         Self { source, target }
     }
 
-    /// The same for a frame whose bottom row comes first, of `height` rows: the source counts rows as they lie.
+    /// Returns the placement for a frame of `height` rows whose bottom row is first in memory: the source is in memory
+    /// order.
     pub(super) fn bottom_up(mut self, height: u32) -> Self {
         self.source.top = height - self.source.height - self.source.top;
         self
     }
 
-    /// Whether there is nothing to scale.
+    /// Returns whether source and target have the same size.
     pub(super) fn keeps_size(&self) -> bool {
         (self.source.width, self.source.height) == (self.target.width, self.target.height)
     }
 }
 
-/// The largest rectangle of `shape`'s proportions in the middle of `within`.
+/// Returns the largest centred rectangle in `within` with the aspect ratio of `shape`.
 fn centred(shape: (u32, u32), within: (u32, u32)) -> Rect {
     let [shape_w, shape_h, w, h] = [shape.0, shape.1, within.0, within.1].map(u64::from);
-    // a * b / c to the nearest, at least one and at most `most`; sides stay below 2^14, so it fits.
+    // a * b / c rounded to nearest, from 1 to `most`; sides are below 2^14, so it does not overflow.
     let scaled = |a: u64, b: u64, c: u64, most: u64| ((2 * a * b + c) / (2 * c)).clamp(1, most);
     let (width, height) = if w * shape_h > shape_w * h {
         (scaled(shape_w, h, shape_h, w), h)
@@ -72,11 +73,11 @@ fn centred(shape: (u32, u32), within: (u32, u32)) -> Rect {
 
 /// Scales with a Catmull-Rom filter that widens as the image shrinks.
 ///
-/// It is the filter that PIL calls bicubic, with which the original scales its pictures.
+/// It is the filter that PIL calls bicubic, which the reference uses.
 #[derive(Debug, Default)]
 pub(super) struct Scaler {
     inner: Resizer,
-    // Pixels of three bytes, with a fourth.
+    // Pixels of three bytes, extended to four.
     widened: Vec<u8>,
 }
 
@@ -105,8 +106,8 @@ impl Scaler {
         self.inner.bytes(Filter::CatmullRom, (bytes, size), crop.into(), (out, to)).map_err(failed)
     }
 
-    /// Like [`scale_bytes`](Self::scale_bytes), with pixels of three bytes to pixels of four: the library's code for
-    /// three would do the same, and is a third of a megabyte.
+    /// Like [`scale_bytes`](Self::scale_bytes), from pixels of three bytes to pixels of four. The library's code for
+    /// three bytes would add a third of a megabyte.
     pub(super) fn scale_rgb(
         &mut self,
         bytes: &[u8],
@@ -116,10 +117,10 @@ impl Scaler {
         to: (u32, u32),
     ) -> Result<()> {
         let (width, height) = (size.0 as usize, size.1 as usize);
-        let columns = reached(crop.left, crop.width, to.0, width);
-        let rows = reached(crop.top, crop.height, to.1, height);
+        let columns = filter_range(crop.left, crop.width, to.0, width);
+        let rows = filter_range(crop.top, crop.height, to.1, height);
         let mut widened = std::mem::take(&mut self.widened);
-        // Pixels outside are of an earlier frame, and are not read.
+        // Pixels outside belong to an earlier frame, and are not read.
         let lines = grow(&mut widened, width * height * 4)?.chunks_exact_mut(width * 4);
         for (to, from) in lines.zip(bytes.chunks_exact(width * 3)).skip(rows.start).take(rows.len()) {
             let from = from.get(columns.start * 3..columns.end * 3).unwrap_or_default();
@@ -131,9 +132,9 @@ impl Scaler {
     }
 }
 
-/// The pixels of a side that the filter sees where `len` of them from `start` on become `to`: it also looks at those
-/// beyond.
-fn reached(start: u32, len: u32, to: u32, side: usize) -> Range<usize> {
+/// Returns the range of pixels that the filter reads to scale the `len` pixels from `start` on to `to`, including those
+/// beyond the crop.
+fn filter_range(start: u32, len: u32, to: u32, side: usize) -> Range<usize> {
     const LOBES: u32 = 2;
 
     let beyond = LOBES.saturating_mul(len.div_ceil(to.max(1))).saturating_add(2);
@@ -149,7 +150,7 @@ pub(crate) fn widen(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// Sizes and crops are computed here, so the library has nothing to refuse.
+/// Sizes and crops are valid here, so an error of the library is a bug.
 fn failed(error: ResizeError) -> Error {
     Error::new(ErrorKind::Internal, "failed to resize a valid image").with_source(error)
 }
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn cover_cuts_as_much_on_either_side() {
+    fn cover_crops_both_sides_equally() {
         let wide = Placement::new(Fit::Cover, (640, 360), (512, 512));
         assert_eq!(wide, Placement { source: rect(140, 0, 360, 360), target: rect(0, 0, 512, 512) });
         let tall = Placement::new(Fit::Cover, (100, 400), (200, 100));
@@ -186,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sliver_keeps_at_least_one_pixel() {
+    fn extreme_aspect_ratios_keep_at_least_one_pixel() {
         assert_eq!(Placement::new(Fit::Cover, (8192, 1), (1, 8192)).source, rect(4095, 0, 1, 1));
         assert_eq!(Placement::new(Fit::Fit, (8192, 1), (1, 8192)).target, rect(0, 4095, 1, 1));
     }
 
     #[test]
-    fn pixels_of_three_bytes_are_scaled_as_those_of_four() {
+    fn scaling_of_three_byte_pixels_matches_four_byte_pixels() {
         let mut scaler = Scaler::default();
         let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
         for (size, crop, to) in [

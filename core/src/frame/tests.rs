@@ -1,4 +1,4 @@
-//! Known values, laws over every format, and hostile sizes.
+//! Known values, properties of every format, and invalid layouts.
 
 use proptest::prelude::*;
 
@@ -20,14 +20,14 @@ fn subsampled(format: PixelFormat) -> bool {
     matches!(format, PixelFormat::Nv12 | PixelFormat::I420)
 }
 
-/// An image of numbers whose value differs from pixel to pixel; exactly what bytes can say.
+/// An image whose values differ between pixels, and are exactly representable as bytes.
 fn gradient(width: u32, height: u32) -> Vec<f32> {
     let byte = |x: u32, y: u32, c: u32| (x * 7 + y * 13 + c * 71) % 256;
     let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
     pixels.flat_map(|(x, y)| (0..3).map(move |c| byte(x, y, c) as f32 / 127.5 - 1.0)).collect()
 }
 
-/// One colour everywhere, which subsampled chroma can say as well.
+/// An image of one colour, which subsampled chroma represents as well.
 fn flat(width: u32, height: u32, rgb: [u8; 3]) -> Vec<f32> {
     (0..width * height).flat_map(|_| rgb.map(|byte| f32::from(byte) / 127.5 - 1.0)).collect()
 }
@@ -78,7 +78,7 @@ fn round_trip(
 }
 
 #[test]
-fn bytes_become_numbers_by_the_formula() {
+fn bytes_are_converted_by_the_formula() {
     let pixels: Vec<u8> = (0..=255).flat_map(|byte| [byte, byte, byte, 0]).collect();
     let view = FrameView::packed(PixelFormat::Rgba8, 16, 16, &pixels).unwrap();
     let mut out = vec![0.0; 16 * 16 * 3];
@@ -92,7 +92,7 @@ fn bytes_become_numbers_by_the_formula() {
 }
 
 #[test]
-fn numbers_become_bytes_rounded_clamped_and_never_nan() {
+fn floats_are_rounded_and_clamped_and_nan_becomes_0() {
     let rgb = [-1.0, 1.0, 0.0, 3.0, -7.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.003];
     let mut pixels = [9_u8; 12];
     let mut view = FrameViewMut::packed(PixelFormat::Bgra8, 3, 1, &mut pixels).unwrap();
@@ -101,7 +101,7 @@ fn numbers_become_bytes_rounded_clamped_and_never_nan() {
 }
 
 #[test]
-fn half_precision_is_clamped_and_keeps_what_bytes_cannot_say() {
+fn half_precision_is_clamped() {
     let halves = [0.5_f32, 2.0, f32::NAN, 0.0].map(half::f16::from_f32);
     let pixels: Vec<u8> = halves.iter().flat_map(|half| half.to_ne_bytes()).collect();
     let view = FrameView::packed(PixelFormat::Rgba16F, 1, 1, &pixels).unwrap();
@@ -110,7 +110,7 @@ fn half_precision_is_clamped_and_keeps_what_bytes_cannot_say() {
     assert_eq!(out, [0.0, 1.0, -1.0]);
 }
 
-/// Luma and chroma of the primaries as BT.601-7 and BT.709-6 have them, in 8 bits.
+/// Luma and chroma of the primaries by BT.601-7 and BT.709-6, in 8 bits.
 #[test]
 fn primaries_have_the_luma_and_chroma_of_the_standards() {
     let cases = [
@@ -139,7 +139,7 @@ fn primaries_have_the_luma_and_chroma_of_the_standards() {
 }
 
 #[test]
-fn grey_is_grey_and_the_ends_are_the_ends_in_every_colour_space() {
+fn greys_round_trip_in_every_colour_space() {
     for format in [PixelFormat::Nv12, PixelFormat::I420] {
         for (matrix, range) in MATRICES.into_iter().flat_map(|m| RANGES.map(|r| (m, r))) {
             for grey in [0, 128, 255] {
@@ -153,7 +153,7 @@ fn grey_is_grey_and_the_ends_are_the_ends_in_every_colour_space() {
 }
 
 #[test]
-fn a_bottom_left_frame_is_the_same_picture_upside_down_in_memory() {
+fn a_bottom_left_frame_has_its_rows_reversed_in_memory() {
     let image = gradient(5, 4);
     let mut bottom = FramePool::new(1).frame(PixelFormat::Rgb8, 5, 4).unwrap();
     bottom.set_origin(Origin::BottomLeft);
@@ -166,7 +166,7 @@ fn a_bottom_left_frame_is_the_same_picture_upside_down_in_memory() {
 }
 
 #[test]
-fn cover_and_fit_put_the_same_pixels_in_the_same_place_from_either_origin() {
+fn cover_and_fit_do_not_depend_on_the_origin() {
     let image = gradient(9, 5);
     for (fit, to) in [(Fit::Cover, (4, 4)), (Fit::Cover, (9, 2)), (Fit::Fit, (9, 12)), (Fit::Fit, (20, 5))] {
         let mut results = [Origin::TopLeft, Origin::BottomLeft].map(|origin| {
@@ -184,7 +184,7 @@ fn cover_and_fit_put_the_same_pixels_in_the_same_place_from_either_origin() {
 }
 
 #[test]
-fn a_crop_alone_changes_no_pixel_and_bars_are_black() {
+fn cropping_changes_no_pixel_and_bars_are_black() {
     let image = gradient(8, 4);
     let mut frame = FramePool::new(1).frame(PixelFormat::Rgb8, 8, 4).unwrap();
     let mut converter = FrameConverter::new();
@@ -208,7 +208,7 @@ fn scaling_keeps_a_flat_colour_and_the_mean_of_stripes() {
     let view = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels).unwrap();
     converter.to_signed(&view, Fit::Cover, 16, 16, &mut out).unwrap();
     assert!(worst(&out, &flat(16, 16, [200, 100, 50])) < 1e-6);
-    // Stripes a pixel wide vanish into grey where the filter widens; without that, they would alias.
+    // The widened filter averages stripes of one pixel to grey; without widening, they would alias.
     let pixels: Vec<u8> = (0..64 * 64 * 3).map(|i| if (i / 3) % 2 == 0 { 0 } else { 255 }).collect();
     let view = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels).unwrap();
     converter.to_signed(&view, Fit::Cover, 16, 16, &mut out).unwrap();
@@ -216,7 +216,7 @@ fn scaling_keeps_a_flat_colour_and_the_mean_of_stripes() {
 }
 
 #[test]
-fn a_zeroed_or_wrong_layout_is_refused_with_the_value_and_the_bound() {
+fn an_invalid_layout_is_rejected_with_the_value_and_the_bound() {
     let pixels = [0; 64];
     let plane = |stride| Plane { pixels: &pixels[..], stride };
     let cases = [
@@ -261,7 +261,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn weights_of_any_layout_round_trip(
+    fn frames_of_any_layout_round_trip(
         width in 1_u32..70, height in 1_u32..20, padding in 0_usize..9,
         format in prop::sample::select(&FORMATS[..]), origin in any_origin(), color in any_color(),
         rgb in any::<[u8; 3]>(),
@@ -269,13 +269,13 @@ proptest! {
         let subsampled = subsampled(format);
         let image = if subsampled { flat(width, height, rgb) } else { gradient(width, height) };
         let back = round_trip(&image, (width, height), format, origin, color, padding);
-        // Limited range has 220 steps for 256 values, and chroma is rounded on both ways.
+        // Limited range has 220 levels for 256 values, and chroma is rounded in both directions.
         let levels = if subsampled { 3.0 } else { 0.1 };
         prop_assert!(worst(&image, &back) <= levels / 127.5 + 1e-5, "{} levels", worst(&image, &back) * 127.5);
     }
 
     #[test]
-    fn padding_and_origin_change_no_number(
+    fn padding_does_not_change_the_image(
         width in 1_u32..40, height in 1_u32..20, padding in 0_usize..9,
         format in prop::sample::select(&FORMATS[..]), color in any_color(),
         to in (1_u32..40, 1_u32..40), fit in prop::sample::select(&[Fit::Cover, Fit::Fit, Fit::Stretch][..]),
@@ -296,7 +296,7 @@ proptest! {
     }
 
     #[test]
-    fn no_layout_of_a_host_makes_it_panic(
+    fn no_layout_causes_a_panic(
         format in prop::sample::select(&FORMATS[..]), origin in any_origin(),
         width in prop_oneof![0_u32..20, any::<u32>()], height in prop_oneof![0_u32..20, any::<u32>()],
         planes in prop::collection::vec((0_usize..900, prop_oneof![0_usize..200, any::<usize>()]), 0..5),

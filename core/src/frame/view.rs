@@ -1,7 +1,7 @@
 //! Borrowed pixels: a format, a size, planes and strides, checked once.
 //!
-//! A constructor cuts every plane to exactly the bytes that hold pixels. The chunks of a plane by its stride are then
-//! its rows, and nothing after the constructor has to check again.
+//! Constructors truncate every plane to exactly the bytes of its pixels. The rows of a plane are then its chunks by the
+//! stride, and no further checks are needed.
 
 use super::Stamp;
 use super::format::{ColorSpace, MAX_SIDE, Origin, PixelFormat, PlaneSize};
@@ -90,7 +90,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Checks the size; the origin is top-left and the colour space the default until said otherwise.
+    /// Checks the size; the origin is top-left and the colour space is the default.
     pub(super) fn new(format: PixelFormat, width: u32, height: u32) -> Result<Self> {
         if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
             return Err(invalid(format!("frame: got {width}x{height}, expected sides from 1 to {MAX_SIDE}")));
@@ -103,7 +103,7 @@ impl Head {
     fn check_plane(&self, index: usize, len: usize, stride: usize) -> Result<usize> {
         let size = self.sizes.get(index).copied().unwrap_or_default();
         let what = || format!("plane {index} of a {} frame of {}x{}", self.format, self.width, self.height);
-        // Libraries behind this take strides as 32-bit numbers.
+        // The libraries that process views take strides as 32-bit integers.
         if stride < size.row_bytes || i32::try_from(stride).is_err() {
             return Err(invalid(format!(
                 "stride of {}: got {stride} bytes, expected {} to {}",
@@ -138,7 +138,7 @@ impl Head {
         Err(invalid(format!("packed {format} frame of {width}x{height}: got {len} bytes, expected at least {needed}")))
     }
 
-    /// Whether the first row in memory is the bottom one.
+    /// Returns whether the first row in memory is the bottom one.
     pub(super) fn bottom_up(&self) -> bool {
         self.origin == Origin::BottomLeft
     }
@@ -231,7 +231,7 @@ impl<'a> FrameView<'a> {
         self.stamp
     }
 
-    /// Returns plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
+    /// Returns plane `index`, truncated to the bytes of its pixels, or `None` past the format's planes.
     pub fn plane(&self, index: usize) -> Option<Plane<'a>> {
         if index >= self.head.format.planes() {
             return None;
@@ -247,7 +247,7 @@ impl<'a> FrameView<'a> {
         pixels.chunks(stride).map(move |row| row.get(..row_bytes).unwrap_or(row))
     }
 
-    /// Whether the rows of every plane follow each other without a gap.
+    /// Returns whether the rows of every plane are contiguous.
     pub(super) fn is_packed(&self) -> bool {
         self.strides.iter().zip(self.head.sizes).all(|(&stride, size)| stride == size.row_bytes.max(1))
     }
@@ -325,7 +325,7 @@ impl<'a> FrameViewMut<'a> {
         FrameView { head: self.head, planes: [a, b, c], strides: self.strides, stamp: Stamp::default() }
     }
 
-    /// Returns plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
+    /// Returns plane `index`, truncated to the bytes of its pixels, or `None` past the format's planes.
     pub fn plane_mut(&mut self, index: usize) -> Option<PlaneMut<'_>> {
         if index >= self.head.format.planes() {
             return None;

@@ -1,7 +1,6 @@
-//! NV12 and I420 to RGB bytes and back, with the matrix and range that the frame names.
+//! Conversion of NV12 and I420 to and from RGB bytes, with the frame's matrix and range.
 //!
-//! Views must be packed: the library behind this loses or refuses a last row that is not followed by the rest of its
-//! stride.
+//! Views must be packed: the library skips or rejects a last row that is not followed by the rest of its stride.
 
 use yuv::{
     BufferStoreMut, YuvBiPlanarImage, YuvBiPlanarImageMut, YuvConversionMode, YuvError, YuvPlanarImage,
@@ -12,16 +11,15 @@ use super::view::{FrameView, FrameViewMut, Plane};
 use super::{ColorSpace, PixelFormat, YuvMatrix, YuvRange};
 use crate::{Error, ErrorKind, Result};
 
-// The finest of the modes that the crate is built with here.
+// The most accurate of the modes that are compiled in.
 const MODE: YuvConversionMode = YuvConversionMode::Balanced;
 
 /// Writes the pixels of an NV12 or I420 view into `rgb`, three bytes a pixel without gaps, rows in the view's order.
 ///
-/// Chroma is taken as it is, without smoothing between samples: what is finer than the network's image is lost in the
-/// resize anyway.
+/// Chroma is not interpolated between samples: resizing to the network's image removes finer detail anyway.
 pub(super) fn to_rgb(view: &FrameView<'_>, rgb: &mut [u8]) -> Result<()> {
     let (width, height) = (view.width(), view.height());
-    let (range, matrix) = terms(view.color());
+    let (range, matrix) = parameters(view.color());
     let [y, u, v] = [0, 1, 2].map(|index| plane(view, index));
     let stride = width * 3;
     if view.format() == PixelFormat::Nv12 {
@@ -52,7 +50,7 @@ pub(super) fn to_rgb(view: &FrameView<'_>, rgb: &mut [u8]) -> Result<()> {
 /// Writes `rgb`, three bytes a pixel without gaps and in the view's order of rows, into an NV12 or I420 view.
 pub(super) fn from_rgb(rgb: &[u8], view: &mut FrameViewMut<'_>) -> Result<()> {
     let (width, height, format) = (view.width(), view.height(), view.format());
-    let (range, matrix) = terms(view.color());
+    let (range, matrix) = parameters(view.color());
     let ([y, u, v], strides) = view.planes_mut();
     let [y_stride, u_stride, v_stride] = strides.map(|stride| stride as u32);
     let [y, u, v] = [y, u, v].map(BufferStoreMut::Borrowed);
@@ -66,12 +64,12 @@ pub(super) fn from_rgb(rgb: &[u8], view: &mut FrameViewMut<'_>) -> Result<()> {
     }
 }
 
-/// A plane that the format has; an empty one, which the library refuses, otherwise.
+/// Returns a plane; an empty one, which the library rejects, if the format does not have it.
 fn plane<'a>(view: &FrameView<'a>, index: usize) -> Plane<'a> {
     view.plane(index).unwrap_or(Plane { pixels: &[], stride: 0 })
 }
 
-fn terms(color: ColorSpace) -> (yuv::YuvRange, YuvStandardMatrix) {
+fn parameters(color: ColorSpace) -> (yuv::YuvRange, YuvStandardMatrix) {
     let range = match color.range {
         YuvRange::Limited => yuv::YuvRange::Limited,
         YuvRange::Full => yuv::YuvRange::Full,
@@ -83,7 +81,7 @@ fn terms(color: ColorSpace) -> (yuv::YuvRange, YuvStandardMatrix) {
     (range, matrix)
 }
 
-/// The views are checked, so the library has nothing to refuse.
+/// Views are valid, so an error of the library is a bug.
 fn failed(error: YuvError) -> Error {
     Error::new(ErrorKind::Internal, "failed to convert a valid frame").with_source(error)
 }

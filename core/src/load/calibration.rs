@@ -11,13 +11,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::{ByteScale, ByteScales};
 use crate::net::{Program, WeightSpec};
 
-/// The int8 quantization of a model's UNet, calibrated with frames of the user's; `dreamframe models quantize` writes it.
+/// The int8 quantization of a model's UNet, calibrated with frames of the user's; `dreamframe models quantize` writes
+/// it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// The file type and version.
     dreamframe_int8: u32,
-    /// The model's name, for people.
+    /// The model's name, for display.
     model: String,
     /// The fingerprint of the names and shapes of the UNet's weights.
     fingerprint: String,

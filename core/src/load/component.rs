@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Maximum length of a config, in bytes; known ones have 2 kB.
 pub(super) const MAX_CONFIG: u64 = 1 << 20;
-/// Longest file of a tokenizer, in bytes; CLIP's have 2 MB.
+/// Maximum size of a tokenizer file, in bytes; CLIP's have 2 MB.
 const MAX_TOKENIZER_FILE: u64 = 32 << 20;
 /// Longest index of shards, in bytes.
 const MAX_SHARD_INDEX: u64 = 32 << 20;

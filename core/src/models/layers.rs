@@ -93,7 +93,7 @@ fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: 
     let k = b.linear("to_k", source, shape.c, false);
     let v = b.linear("to_v", source, shape.c, false);
     let mut mixed = match text {
-        None if past => b.attention_to_past([q, k, v], heads),
+        None if past => b.cached_attention([q, k, v], heads),
         _ => b.attention([q, k, v], heads, false, rows),
     };
     if let Some(tokens) = text.map(|text| text.image_tokens).filter(|&tokens| tokens > 0) {

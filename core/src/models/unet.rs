@@ -1,5 +1,5 @@
-//! The UNet: predicts the noise in a latent from timesteps and text states. One program for Stable Diffusion 1.5, 2.1, SDXL and
-//! their distilled and pruned forms, as determined by the config.
+//! The UNet: predicts the noise in a latent from timesteps and text states. One program for Stable Diffusion 1.5, 2.1,
+//! SDXL and their distilled and pruned forms, as determined by the config.
 
 use super::config::{AddedConfig, UnetConfig};
 use super::layers::{Norm, Text, norm_silu_conv};
@@ -86,12 +86,13 @@ const MAX_SIDE: usize = 1024;
 /// | `guidance_embedding` | `[rows, 1, 1, time.cond_dim]` | constant | `shape.guidance_embedding` |
 /// | `pooled` | `[rows, 1, 1, added.pooled_dim]` | constant | `added` |
 /// | `time_ids` | `[rows, 1, 1, 6 * added.time_dim]` | constant | `added` |
-/// | `image_keys.PATH`, `image_values.PATH` | `[rows, image_tokens, 1, channels]` each | constant | `shape.image_tokens` |
+/// | `image_keys.PATH`, `image_values.PATH` | `[rows, image_tokens, 1, channels]` each | constant |
+/// `shape.image_tokens` |
 /// | `sample` | `[rows, height, width, in_channels]` | frame | |
 /// | `down_residual.0` … and `mid_residual` | [`residual_shapes`], for each row | frame | `shape.residuals` |
 ///
-/// There are image keys and values for each [cross attention](super::ip_adapter::cross_attentions), in that order. How much an
-/// image counts is in its values: attention is linear in them, and with values of zero it changes nothing.
+/// There are image keys and values for each [cross attention](super::ip_adapter::cross_attentions), in that order. How
+/// much an image counts is in its values: attention is linear in them, and with values of zero it changes nothing.
 ///
 /// Output: `eps`, `[rows, height, width, out_channels]`. The embeddings come from
 /// [`timestep_embedding`](super::timestep_embedding) and its neighbours.
@@ -256,7 +257,7 @@ mod tests {
             let config = UnetConfig::from_json(json).unwrap();
             let program = unet_program(&config, &UnetShape { cached_attention, ..shape() }).unwrap();
             let all = program.ops().iter().filter(|op| matches!(op.kind, OpKind::Attention { .. })).count();
-            (program.layers_that_look_back(), all)
+            (program.cached_attention_layers(), all)
         };
         assert_eq!(count("{}", true), (16, 32));
         assert_eq!(count("{}", false), (0, 32));

@@ -1,4 +1,4 @@
-//! Bytes aligned to cache lines, as kernels require.
+//! Byte buffers aligned to cache lines, as kernels require.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -7,38 +7,39 @@ use dreamframe_kernels::numbers::extend_with_zero_bytes;
 
 use super::pages;
 
-/// Bytes in a cache line.
+/// The size of a cache line, in bytes.
 const LINE: usize = 64;
 
-/// Bytes that begin at a cache line.
+/// A byte buffer that starts at a cache line.
 pub struct AlignedBytes {
     bytes: Vec<u8>,
     skip: usize,
 }
 
 impl AlignedBytes {
-    /// None yet, with room for `len`; `None` if there is not that much memory. Touches no memory.
-    pub fn with_room(len: usize) -> Option<Self> {
+    /// Allocates an empty buffer with a capacity of `len` bytes, without touching the memory; `None` if the allocation
+    /// fails.
+    pub fn with_capacity(len: usize) -> Option<Self> {
         let mut bytes: Vec<u8> = Vec::new();
         bytes.try_reserve_exact(len.checked_add(LINE)?).ok()?;
-        pages::prefer_large(bytes.as_ptr(), len);
+        pages::advise_huge_pages(bytes.as_ptr(), len);
         let skip = bytes.as_ptr().align_offset(LINE).min(LINE);
         bytes.resize(skip, 0);
         Some(Self { bytes, skip })
     }
 
-    /// `len` zeros; `None` if there is not that much memory.
+    /// Allocates `len` zero bytes; `None` if the allocation fails.
     pub fn zeros(len: usize) -> Option<Self> {
-        let mut zeros = Self::with_room(len)?;
+        let mut zeros = Self::with_capacity(len)?;
         zeros.extend(len);
         Some(zeros)
     }
 
-    /// Appends `more` zeros, up to the capacity, and returns them for writing.
-    pub fn extend(&mut self, more: usize) -> &mut [u8] {
-        let (len, room) = (self.bytes.len(), self.bytes.capacity());
-        // Growing past the room would move the bytes off their line.
-        extend_with_zero_bytes(&mut self.bytes, more.min(room - len));
+    /// Appends `additional` zero bytes, up to the capacity, and returns them for writing.
+    pub fn extend(&mut self, additional: usize) -> &mut [u8] {
+        let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
+        // A reallocation could change the alignment.
+        extend_with_zero_bytes(&mut self.bytes, additional.min(capacity - len));
         &mut self.bytes[len..]
     }
 }
@@ -68,9 +69,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_begin_at_a_line_however_they_grow() {
+    fn buffers_stay_aligned_as_they_grow() {
         for len in [0, 1, 63, 64, 100_000] {
-            let mut bytes = AlignedBytes::with_room(len).unwrap();
+            let mut bytes = AlignedBytes::with_capacity(len).unwrap();
             bytes.extend(len / 3).fill(1);
             bytes.extend(len - len / 3).fill(2);
             assert_eq!((bytes.len(), bytes.as_ptr().align_offset(LINE)), (len, 0));
@@ -79,9 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn more_than_there_can_be_is_no_panic() {
-        assert!(AlignedBytes::with_room(usize::MAX).is_none() && AlignedBytes::zeros(isize::MAX as usize).is_none());
-        let mut bytes = AlignedBytes::with_room(8).unwrap();
+    fn impossible_sizes_return_none() {
+        assert!(
+            AlignedBytes::with_capacity(usize::MAX).is_none() && AlignedBytes::zeros(isize::MAX as usize).is_none()
+        );
+        let mut bytes = AlignedBytes::with_capacity(8).unwrap();
         assert!(bytes.extend(usize::MAX / 2).len() >= 8);
     }
 }

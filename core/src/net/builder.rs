@@ -1,4 +1,4 @@
-//! Builds programs, and checks shapes incrementally.
+//! The builder of programs, which checks shapes as operations are added.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 
-/// Maximum number of numbers of a value or a weight: as many as memory can address where each has four bytes.
+/// Maximum number of elements of a value or a weight: what memory can address with four bytes each.
 const MAX_LEN: usize = isize::MAX as usize / size_of::<f32>();
-/// A placeholder for a shape that does not fit, until [`ProgramBuilder::finish`] reports it.
-const MISFIT: Shape = Shape::vector(1, 1);
+/// A placeholder for an invalid shape, until [`ProgramBuilder::finish`] reports it.
+const PLACEHOLDER: Shape = Shape::vector(1, 1);
 
-/// Writes a program, one operation after the other. Shapes are computed and checked as it goes; the first misfit, be
-/// it of the network's code or of a config, is the error of [`finish`](Self::finish).
+/// Builds a program, one operation after the other. Shapes are computed and checked as operations are added.
+/// [`finish`](Self::finish) returns the first error.
 #[derive(Debug)]
 pub struct ProgramBuilder {
     program: Program,
     weight_ids: HashMap<String, WeightId>,
     prefix: String,
-    misfit: Option<String>,
+    error: Option<String>,
 }
 
 impl ProgramBuilder {
@@ -34,7 +34,7 @@ impl ProgramBuilder {
             weights: Vec::new(),
             constant: Vec::new(),
         };
-        Self { program, weight_ids: HashMap::new(), prefix: String::new(), misfit: None }
+        Self { program, weight_ids: HashMap::new(), prefix: String::new(), error: None }
     }
 
     /// Calls `body` with `prefix.` prepended to the names of its weights, like nested folders.
@@ -59,38 +59,38 @@ impl ProgramBuilder {
         self.program.outputs.push(Output { name: name.into(), value });
     }
 
-    /// The shape of a value written so far.
+    /// Returns the shape of a value.
     pub fn shape(&self, value: ValueId) -> Shape {
         self.program.shape(value)
     }
 
-    /// The current scopes, outermost first, separated by dots.
+    /// Returns the current scopes, outermost first, separated by dots.
     pub fn path(&self) -> &str {
         self.prefix.trim_end_matches('.')
     }
 
-    /// The finished program.
+    /// Returns the finished program.
     ///
     /// # Errors
     ///
-    /// `BadModel` naming the first operation whose shapes do not fit, or have no or too many numbers.
+    /// `BadModel` with the first operation whose shapes are incompatible, empty or too large.
     pub fn finish(mut self) -> Result<Program> {
         let outputs = self.program.outputs.len();
         self.require(outputs > 0, || "outputs: got none, expected at least one".to_owned());
-        match self.misfit {
+        match self.error {
             None => Ok(self.program),
-            Some(misfit) => Err(Error::new(ErrorKind::BadModel, misfit).within(&self.program.name)),
+            Some(error) => Err(Error::new(ErrorKind::BadModel, error).within(&self.program.name)),
         }
     }
 
-    /// Notes that something does not fit, unless something did not before.
-    fn require(&mut self, fits: bool, what: impl FnOnce() -> String) {
-        if !fits && self.misfit.is_none() {
-            self.misfit = Some(format!("{}{}", self.prefix, what()));
+    /// Records the error `what` unless `condition` holds; the first error is kept.
+    fn require(&mut self, condition: bool, what: impl FnOnce() -> String) {
+        if !condition && self.error.is_none() {
+            self.error = Some(format!("{}{}", self.prefix, what()));
         }
     }
 
-    /// A square convolution of side `kernel` with `name.weight`, and `name.bias` if `bias`.
+    /// Adds a convolution with a square kernel of side `kernel`, `name.weight`, and `name.bias` if `bias`.
     #[allow(clippy::too_many_arguments, reason = "a convolution has this many degrees of freedom")]
     pub fn conv2d(
         &mut self,
@@ -105,13 +105,13 @@ impl ProgramBuilder {
     ) -> ValueId {
         let shape = self.shape(x);
         let grow = if upsample { 2 } else { 1 };
-        let out = self.seen_by(name, shape.enlarged(grow), kernel, stride, padding).with_c(c_out);
+        let out = self.conv_output(name, shape.enlarged(grow), kernel, stride, padding).with_c(c_out);
         let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c, kernel, kernel]);
         let bias = bias.then(|| self.weight(format!("{name}.bias"), &[c_out]));
         self.op(OpKind::Conv2d { weight, bias, kernel, stride, dilation: 1, padding, upsample }, &[x], out)
     }
 
-    /// A dilated 3x3 convolution with a padding of `dilation` zeros, stride 1 and a bias.
+    /// Adds a dilated 3x3 convolution with a padding of `dilation` zeros, stride 1 and a bias.
     pub fn dilated3x3(&mut self, name: &str, x: ValueId, c_out: usize, dilation: usize) -> ValueId {
         let shape = self.shape(x);
         let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c, 3, 3]);
@@ -121,7 +121,7 @@ impl ProgramBuilder {
         self.op(kind, &[x], shape.with_c(c_out))
     }
 
-    /// A depthwise convolution with `name.weight` (`[c, 1, kernel, kernel]`), and `name.bias` if `bias`.
+    /// Adds a depthwise convolution with `name.weight` (`[c, 1, kernel, kernel]`), and `name.bias` if `bias`.
     pub fn depthwise(
         &mut self,
         name: &str,
@@ -132,26 +132,26 @@ impl ProgramBuilder {
         bias: bool,
     ) -> ValueId {
         let shape = self.shape(x);
-        let out = self.seen_by(name, shape, kernel, stride, padding);
+        let out = self.conv_output(name, shape, kernel, stride, padding);
         let weight = self.weight(format!("{name}.weight"), &[shape.c, 1, kernel, kernel]);
         let bias = bias.then(|| self.weight(format!("{name}.bias"), &[shape.c]));
         self.op(OpKind::Depthwise { weight, bias, kernel, stride, padding }, &[x], out)
     }
 
-    /// Half the size, rounded up: the largest of each two by two pixels.
+    /// Adds 2x2 max pooling with stride 2; the size is rounded up.
     pub fn max_pool(&mut self, x: ValueId) -> ValueId {
         let shape = self.shape(x);
         let out = Shape { h: shape.h.div_ceil(2), w: shape.w.div_ceil(2), ..shape };
         self.op(OpKind::Image(ImageOp::MaxPool), &[x], out)
     }
 
-    /// Another size, by bilinear interpolation.
+    /// Resizes to `h` x `w` by bilinear interpolation.
     pub fn resize(&mut self, x: ValueId, h: usize, w: usize, align_corners: bool) -> ValueId {
         let shape = self.shape(x);
         self.op(OpKind::Image(ImageOp::Resize { align_corners }), &[x], Shape { h, w, ..shape })
     }
 
-    /// Each pixel becomes `side` times `side` pixels with as many times fewer channels.
+    /// Turns each pixel into `side` x `side` pixels with `side * side` times fewer channels.
     pub fn depth_to_space(&mut self, x: ValueId, side: usize) -> ValueId {
         let shape = self.shape(x);
         let parts = side.saturating_mul(side).max(1);
@@ -163,13 +163,13 @@ impl ProgramBuilder {
         self.op(OpKind::Image(ImageOp::DepthToSpace { side }), &[x], out)
     }
 
-    /// The pixels of each row of the batch in `h` lines of `w`: the first of them, or all and zeros after them.
+    /// Reshapes each row of the batch to `h` x `w` pixels, in order; truncates surplus pixels, and pads with zeros.
     pub fn refold(&mut self, x: ValueId, h: usize, w: usize) -> ValueId {
         let shape = self.shape(x);
         self.op(OpKind::Image(ImageOp::Refold), &[x], Shape { h, w, ..shape })
     }
 
-    /// `border` pixels more on each side, mirrored.
+    /// Adds a mirrored border of `border` pixels on each side.
     pub fn reflect(&mut self, x: ValueId, border: usize) -> ValueId {
         let shape = self.shape(x);
         self.require(border < shape.h && border < shape.w, || {
@@ -180,17 +180,17 @@ impl ProgramBuilder {
         self.op(OpKind::Image(ImageOp::Reflect { border }), &[x], out)
     }
 
-    /// A 3x3 convolution with one zero around, stride 1 and a bias.
+    /// Adds a 3x3 convolution with padding 1, stride 1 and a bias.
     pub fn conv3x3(&mut self, name: &str, x: ValueId, c_out: usize) -> ValueId {
         self.conv2d(name, x, c_out, 3, 1, Padding::all(1), false, true)
     }
 
-    /// A 1x1 convolution with a bias.
+    /// Adds a 1x1 convolution with a bias.
     pub fn conv1x1(&mut self, name: &str, x: ValueId, c_out: usize) -> ValueId {
         self.conv2d(name, x, c_out, 1, 1, Padding::all(0), false, true)
     }
 
-    /// A linear layer over the channels with `name.weight`, and `name.bias` if `bias`.
+    /// Adds a linear layer over the channels with `name.weight`, and `name.bias` if `bias`.
     pub fn linear(&mut self, name: &str, x: ValueId, c_out: usize, bias: bool) -> ValueId {
         let shape = self.shape(x);
         let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c]);
@@ -198,7 +198,7 @@ impl ProgramBuilder {
         self.op(OpKind::Linear { weight, bias }, &[x], shape.with_c(c_out))
     }
 
-    /// A group norm with `name.weight` and `name.bias`.
+    /// Adds a group norm with `name.weight` and `name.bias`.
     pub fn group_norm(&mut self, name: &str, x: ValueId, groups: usize, eps: f32) -> ValueId {
         let shape = self.shape(x);
         let fits = groups > 0 && shape.c.is_multiple_of(groups);
@@ -208,7 +208,7 @@ impl ProgramBuilder {
         self.op(OpKind::GroupNorm { groups, eps, weight, bias }, &[x], shape)
     }
 
-    /// A layer norm with `name.weight` and `name.bias`.
+    /// Adds a layer norm with `name.weight` and `name.bias`.
     pub fn layer_norm(&mut self, name: &str, x: ValueId, eps: f32) -> ValueId {
         let shape = self.shape(x);
         let weight = self.weight(format!("{name}.weight"), &[shape.c]);
@@ -216,7 +216,7 @@ impl ProgramBuilder {
         self.op(OpKind::LayerNorm { eps, weight, bias }, &[x], shape)
     }
 
-    /// Attention of `q` over `k` and `v`; `kv_row[i]` is the row of `k` and `v` that row `i` of `q` attends to.
+    /// Adds attention of `q` over `k` and `v`; `kv_row[i]` is the row of `k` and `v` that row `i` of `q` attends to.
     pub fn attention(&mut self, [q, k, v]: [ValueId; 3], heads: usize, causal: bool, kv_row: Vec<usize>) -> ValueId {
         let (qs, ks, vs) = (self.shape(q), self.shape(k), self.shape(v));
         let divide = heads > 0 && qs.c.is_multiple_of(heads) && vs.c.is_multiple_of(heads);
@@ -234,13 +234,13 @@ impl ProgramBuilder {
         self.require(!causal || qs.pixels() == ks.pixels(), || {
             format!("causal attention: got queries {qs:?} and keys {ks:?}, expected as many tokens of both")
         });
-        let kind = OpKind::Attention { heads, causal, kv_row, looks_back: None };
+        let kind = OpKind::Attention { heads, causal, kv_row, cached_layer: None };
         self.op(kind, &[q, k, v], qs.with_c(vs.c))
     }
 
-    /// Attention of each row over its own keys and values, and over those that it kept of earlier frames.
-    pub fn attention_to_past(&mut self, [q, k, v]: [ValueId; 3], heads: usize) -> ValueId {
-        let place = self.program.layers_that_look_back();
+    /// Adds cached attention: each row attends to its own keys and values, and to the cached ones of earlier frames.
+    pub fn cached_attention(&mut self, [q, k, v]: [ValueId; 3], heads: usize) -> ValueId {
+        let layer = self.program.cached_attention_layers();
         let rows = (0..self.shape(q).n).collect();
         let out = self.attention([q, k, v], heads, false, rows);
         let of_frame = !self.program.is_constant(out) && self.shape(k).n == self.shape(q).n;
@@ -248,24 +248,24 @@ impl ProgramBuilder {
             "attention to earlier frames: got constant keys or another number of rows, expected the rows of the frame"
                 .to_owned()
         });
-        if let Some(Op { kind: OpKind::Attention { looks_back, .. }, .. }) = self.program.ops.last_mut() {
-            *looks_back = Some(place);
+        if let Some(Op { kind: OpKind::Attention { cached_layer, .. }, .. }) = self.program.ops.last_mut() {
+            *cached_layer = Some(layer);
         }
         out
     }
 
-    /// An activation.
+    /// Adds an activation.
     pub fn activate(&mut self, x: ValueId, activation: Activation) -> ValueId {
         let shape = self.shape(x);
         self.op(OpKind::Activate(activation), &[x], shape)
     }
 
-    /// `x * sigmoid(x)`.
+    /// Adds SiLU: `x * sigmoid(x)`.
     pub fn silu(&mut self, x: ValueId) -> ValueId {
         self.activate(x, Activation::Silu)
     }
 
-    /// First half of the channels times the GELU of the second.
+    /// Multiplies the first half of the channels by the GELU of the second.
     pub fn geglu(&mut self, x: ValueId) -> ValueId {
         let shape = self.shape(x);
         self.require(shape.c.is_multiple_of(2), || {
@@ -274,7 +274,7 @@ impl ProgramBuilder {
         self.op(OpKind::Geglu, &[x], shape.with_c(shape.c / 2))
     }
 
-    /// The sum; `b` is repeated over pixels where it has one, over rows where it has one.
+    /// Adds `b` to `a`; a single pixel or a single row of `b` is broadcast.
     pub fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
         let fits = sa.c == sb.c && (sb.n == sa.n || sb.n == 1) && ((sb.h, sb.w) == (sa.h, sa.w) || sb.pixels() == 1);
@@ -282,7 +282,7 @@ impl ProgramBuilder {
         self.op(OpKind::Add, &[a, b], sa)
     }
 
-    /// The product; `b` is repeated over pixels where it has one.
+    /// Multiplies `a` by `b`; a single pixel per row of `b` is broadcast.
     pub fn mul(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
         let fits = (sa.n, sa.c) == (sb.n, sb.c) && ((sb.h, sb.w) == (sa.h, sa.w) || sb.pixels() == 1);
@@ -290,13 +290,13 @@ impl ProgramBuilder {
         self.op(OpKind::Mul, &[a, b], sa)
     }
 
-    /// `x * mul + add`.
+    /// Computes `x * mul + add`.
     pub fn affine(&mut self, x: ValueId, mul: f32, add: f32) -> ValueId {
         let shape = self.shape(x);
         self.op(OpKind::Affine { mul, add }, &[x], shape)
     }
 
-    /// Channels of `a`, then of `b`.
+    /// Concatenates the channels of `a` and `b`.
     pub fn concat(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
         self.require((sa.n, sa.h, sa.w) == (sb.n, sb.h, sb.w), || {
@@ -305,13 +305,13 @@ impl ProgramBuilder {
         self.op(OpKind::Concat, &[a, b], sa.with_c(sa.c.saturating_add(sb.c)))
     }
 
-    /// Twice as large, pixels repeated.
+    /// Doubles height and width by repeating pixels.
     pub fn upsample(&mut self, x: ValueId) -> ValueId {
         let shape = self.shape(x);
         self.op(OpKind::Upsample, &[x], shape.enlarged(2))
     }
 
-    /// `len` channels from `start` on.
+    /// Selects the channels `start..start + len`.
     pub fn slice(&mut self, x: ValueId, start: usize, len: usize) -> ValueId {
         let shape = self.shape(x);
         let fits = start.checked_add(len).is_some_and(|end| end <= shape.c);
@@ -319,7 +319,7 @@ impl ProgramBuilder {
         self.op(OpKind::Slice { start, len }, &[x], shape.with_c(len))
     }
 
-    /// Rows of the table `name` (`[entries, c]`), by `ids`.
+    /// Looks up rows of the table `name` (`[entries, c]`) by `ids`.
     pub fn embed(&mut self, name: &str, ids: ValueId, entries: usize, c: usize) -> ValueId {
         let shape = self.shape(ids);
         self.require(shape.c == 1, || format!("{name}: got ids of {shape:?}, expected one channel"));
@@ -367,20 +367,20 @@ impl ProgramBuilder {
     fn value(&mut self, shape: Shape, constant: bool) -> ValueId {
         let fits = shape.checked_len().is_some_and(|len| (1..=MAX_LEN).contains(&len));
         self.require(fits, || format!("value: got the shape {shape:?}, expected 1 to {MAX_LEN} elements"));
-        self.program.shapes.push(if fits { shape } else { MISFIT });
+        self.program.shapes.push(if fits { shape } else { PLACEHOLDER });
         self.program.constant.push(constant);
         ValueId(self.program.shapes.len() - 1)
     }
 
-    /// The size of what a kernel makes of `shape`, with its channels.
-    fn seen_by(&mut self, name: &str, shape: Shape, kernel: usize, stride: usize, padding: Padding) -> Shape {
+    /// Returns the shape of the output of a convolution over `shape`, with the channels of `shape`.
+    fn conv_output(&mut self, name: &str, shape: Shape, kernel: usize, stride: usize, padding: Padding) -> Shape {
         let h = shape.h.saturating_add(padding.top).saturating_add(padding.bottom);
         let w = shape.w.saturating_add(padding.left).saturating_add(padding.right);
         let fits = (1..=h.min(w)).contains(&kernel) && stride > 0;
         self.require(fits, || {
             format!("{name}: got a kernel of side {kernel} with stride {stride}, expected one that fits into {h}x{w}")
         });
-        if fits { Shape { h: (h - kernel) / stride + 1, w: (w - kernel) / stride + 1, ..shape } } else { MISFIT }
+        if fits { Shape { h: (h - kernel) / stride + 1, w: (w - kernel) / stride + 1, ..shape } } else { PLACEHOLDER }
     }
 
     fn op(&mut self, kind: OpKind, inputs: &[ValueId], shape: Shape) -> ValueId {
@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_depends_on_constant_inputs_alone_is_constant() {
+    fn values_that_depend_on_constant_inputs_only_are_constant() {
         let mut builder = ProgramBuilder::new("test");
         let text = builder.input("text", Shape::tokens(1, 7, 8), Rate::Constant);
         let x = builder.input("x", Shape::new(2, 4, 4, 8), Rate::Frame);
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_nest_in_the_names_of_weights() {
+    fn nested_scopes_prefix_the_names_of_weights() {
         let mut builder = ProgramBuilder::new("test");
         let x = builder.input("x", Shape::new(1, 8, 8, 3), Rate::Frame);
         let y = builder.scope("down_blocks.0", |b| b.scope("resnets.1", |b| b.conv3x3("conv1", x, 16)));
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn an_enlarging_convolution_doubles_its_input() {
+    fn an_upsampling_convolution_doubles_the_size() {
         let mut builder = ProgramBuilder::new("test");
         let x = builder.input("x", Shape::new(1, 8, 6, 3), Rate::Frame);
         let y = builder.conv2d("conv", x, 5, 3, 1, Padding::all(1), true, false);
@@ -430,8 +430,8 @@ mod tests {
         assert_eq!(builder.shape(z), Shape::new(1, 8, 6, 5));
     }
 
-    /// Checks that `write` fails for an input of shape `[2, 6, 6, 8]`, with the reason.
-    fn misfit(write: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> String {
+    /// Returns the error of a program that applies `write` to an input of shape `[2, 6, 6, 8]`.
+    fn error_of(write: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> String {
         let mut builder = ProgramBuilder::new("test");
         let x = builder.input("x", Shape::new(2, 6, 6, 8), Rate::Frame);
         let y = builder.scope("outer", |b| write(b, x));
@@ -449,21 +449,21 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_does_not_fit_is_the_error_of_the_program() {
-        let text = misfit(|b, x| b.conv2d("conv", x, 4, 9, 1, Padding::all(0), false, true));
+    fn finish_returns_the_first_shape_error() {
+        let text = error_of(|b, x| b.conv2d("conv", x, 4, 9, 1, Padding::all(0), false, true));
         assert_eq!(text, "test: outer.conv: got a kernel of side 9 with stride 1, expected one that fits into 6x6");
         for (part, text) in [
-            ("got 3 groups, expected a divisor of 8", misfit(|b, x| b.group_norm("norm", x, 3, 1e-5))),
-            ("got 0 groups, expected a divisor of 8", misfit(|b, x| b.group_norm("norm", x, 0, 1e-5))),
-            ("attention heads: got 0", misfit(|b, x| b.attention([x, x, x], 0, false, vec![0, 1]))),
-            ("rows of attention: got [0, 2]", misfit(|b, x| b.attention([x, x, x], 2, false, vec![0, 2]))),
-            ("stride 0", misfit(|b, x| b.depthwise("conv", x, 3, 0, Padding::all(1), true))),
-            ("mirrored border: got 6 pixels", misfit(|b, x| b.reflect(x, 6))),
-            ("depth to space: got 0x0 pixels", misfit(|b, x| b.depth_to_space(x, 0))),
-            ("slice: got 2 channels from 18446744073709551615", misfit(|b, x| b.slice(x, usize::MAX, 2))),
-            ("value: got the shape [2, 0, 6, 8]", misfit(|b, x| b.resize(x, 0, 6, false))),
-            ("lin.weight: got the shape [0, 8]", misfit(|b, x| b.linear("lin", x, 0, true))),
-            ("value: got the shape [2, 4611686018427387904", misfit(|b, x| b.refold(x, 1 << 62, 1 << 62))),
+            ("got 3 groups, expected a divisor of 8", error_of(|b, x| b.group_norm("norm", x, 3, 1e-5))),
+            ("got 0 groups, expected a divisor of 8", error_of(|b, x| b.group_norm("norm", x, 0, 1e-5))),
+            ("attention heads: got 0", error_of(|b, x| b.attention([x, x, x], 0, false, vec![0, 1]))),
+            ("rows of attention: got [0, 2]", error_of(|b, x| b.attention([x, x, x], 2, false, vec![0, 2]))),
+            ("stride 0", error_of(|b, x| b.depthwise("conv", x, 3, 0, Padding::all(1), true))),
+            ("mirrored border: got 6 pixels", error_of(|b, x| b.reflect(x, 6))),
+            ("depth to space: got 0x0 pixels", error_of(|b, x| b.depth_to_space(x, 0))),
+            ("slice: got 2 channels from 18446744073709551615", error_of(|b, x| b.slice(x, usize::MAX, 2))),
+            ("value: got the shape [2, 0, 6, 8]", error_of(|b, x| b.resize(x, 0, 6, false))),
+            ("lin.weight: got the shape [0, 8]", error_of(|b, x| b.linear("lin", x, 0, true))),
+            ("value: got the shape [2, 4611686018427387904", error_of(|b, x| b.refold(x, 1 << 62, 1 << 62))),
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -1,8 +1,8 @@
-//! Layers in int8: which ones can be, how their inputs become bytes, and how their weights do.
+//! Quantization of layers to int8: which layers support it, and the quantization parameters of their inputs.
 //!
 //! An input byte `b` represents `scale * (b - zero)`, one scale and zero point for all of a layer's input. Weights have
-//! a scale for each output channel and no zero point. The products are summed in 32-bit whole numbers, so only
-//! these two roundings is lost.
+//! a scale for each output channel and no zero point. The products are summed in 32-bit integers, so the rounding of
+//! inputs and weights is the only error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,33 +10,34 @@ pub use dreamframe_kernels::{ByteScale, weight_bytes};
 
 use super::{Op, OpKind, Padding, Program, ValueId, WeightId};
 
-/// Input channels are multiplied four at a time.
+/// Kernels multiply input channels in groups of four.
 const GROUP: usize = 4;
-/// The fewest channels on either side: with fewer, quantizing the input costs more than it gains.
+/// Minimum number of input and output channels: with fewer, quantizing the input costs more than it gains.
 const MIN_CHANNELS: usize = 32;
-/// The maximum number of products that are summed up: that many of `255 * 127` stay below `2^31`.
+/// Maximum number of products in a sum: that many times `255 * 127` is below `2^31`.
 const MAX_SUM: usize = i32::MAX as usize / (255 * 127);
 
-/// A layer that could be done in int8.
+/// A layer that can be computed in int8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its weight, by which it is known.
+    /// The weight, which identifies the layer.
     pub weight: WeightId,
-    /// What it reads.
+    /// The input value.
     pub input: ValueId,
-    /// The value that it writes.
+    /// The output value.
     pub output: ValueId,
-    /// Side of the kernel.
+    /// The side of the kernel.
     pub kernel: usize,
-    /// Step between output pixels.
+    /// The stride, in pixels.
     pub stride: usize,
-    /// Zeros around the input.
+    /// The zero padding of the input.
     pub padding: Padding,
-    /// Whether the input is enlarged twofold first.
+    /// Whether the input is first upsampled by two.
     pub upsample: bool,
 }
 
-/// The layers of `program` that could be done in int8: those that run with every frame and have enough channels.
+/// Returns the layers of `program` that can be computed in int8: those that run for every frame and have enough
+/// channels.
 pub fn candidates(program: &Program) -> Vec<Candidate> {
     let of = |op: &Op| {
         let (input, output) = (*op.inputs.first()?, op.output);
@@ -74,7 +75,7 @@ pub fn candidates(program: &Program) -> Vec<Candidate> {
     program.ops().iter().filter_map(of).collect()
 }
 
-/// The layers that are done in int8, by the names of their weights.
+/// The quantization parameters of the inputs of int8 layers, by the names of the layers' weights.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ByteScales(BTreeMap<String, ByteScale>);
 
@@ -84,7 +85,7 @@ impl ByteScales {
         self.0.get(weight).copied()
     }
 
-    /// The same without the layers whose weights `names` names.
+    /// Returns a copy without the layers whose weights are in `names`.
     #[must_use]
     pub fn without(&self, names: &BTreeSet<String>) -> Self {
         Self(
@@ -96,12 +97,12 @@ impl ByteScales {
         )
     }
 
-    /// The number of layers.
+    /// Returns the number of layers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no layers.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -121,7 +122,7 @@ mod tests {
     use crate::net::{ProgramBuilder, Rate, Shape};
 
     #[test]
-    fn layers_that_are_thin_or_constant_are_no_candidates() {
+    fn constant_layers_and_layers_with_few_channels_are_not_candidates() {
         let mut builder = ProgramBuilder::new("test");
         let x = builder.input("x", Shape::new(1, 8, 8, 4), Rate::Frame);
         let text = builder.input("text", Shape::tokens(1, 7, 64), Rate::Constant);
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_far_number_does_not_take_the_steps_of_all_others() {
+    fn an_outlier_does_not_coarsen_the_quantization_of_other_values() {
         let sample: Vec<f32> = (0..100_000).map(|i| (i as f32 * 0.37).sin()).collect();
         let fit = ByteScale::fit(-1.0, 30.0, &sample, 10_000_000);
         assert!(fit.scale() < 0.5 * 31.0 / 255.0, "{fit:?}");
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn scales_that_are_no_scales_are_refused() {
+    fn invalid_scales_are_rejected() {
         for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-30] {
             assert_eq!(ByteScale::new(wrong, 3), None, "{wrong}");
         }
@@ -162,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_within_the_range_come_back_within_half_a_step(
+        fn values_in_range_round_trip_within_one_step(
             low in -1e3_f32..0.0, width in 1e-3_f32..1e3, part in 0.0_f32..1.0
         ) {
             let high = (low + width).max(0.0);
@@ -174,7 +175,7 @@ mod tests {
         }
 
         #[test]
-        fn weights_come_back_within_half_a_step(row in proptest::collection::vec(-1e3_f32..1e3, 1..40)) {
+        fn weights_round_trip_within_half_a_step(row in proptest::collection::vec(-1e3_f32..1e3, 1..40)) {
             let mut bytes = vec![0; row.len()];
             let scale = weight_bytes(&row, &mut bytes);
             for (x, byte) in row.iter().zip(bytes) {

@@ -1,4 +1,4 @@
-//! From operations to steps: what can be done in the store of the step that made a value is done there.
+//! Fusion: converts operations to steps, and applies elementwise operations when the preceding step stores its result.
 
 use super::bytes::ByteScale;
 use super::steps::{
@@ -43,23 +43,24 @@ struct Fuser<'a> {
     readers: Vec<usize>,
     /// The step that computes each value.
     producer: Vec<Option<usize>>,
-    /// `None` if a step moved on or was folded into another.
+    /// `None` for a step that was moved, or fused into another.
     steps: Vec<Option<Step>>,
-    /// Keys and values laid out so far, so that two attentions over the same ones share them.
+    /// The packed keys and values so far, so that two attentions over the same values share them.
     packed: Vec<([Slot; 2], usize, Slot)>,
-    /// Values turned into bytes so far: which, how, and as which value.
+    /// The quantized values so far: the value, its quantization, and the resulting value.
     bytes: Vec<(Slot, ByteScale, Slot)>,
-    /// Each value as the device stores it: itself, or what an input is imported to; `Slot::MAX` where it has not been yet.
+    /// The value in the device's format: itself, or the imported form of an input; `Slot::MAX` if it is not imported
+    /// yet.
     own: Vec<Slot>,
 }
 
 impl Fuser<'_> {
     fn op(&mut self, kind: &OpKind, inputs: &[ValueId], out: Slot) {
-        // Inputs with indices are not converted: a narrower format could not represent them.
-        let names =
+        // Indices are not converted: a narrower format could not represent them.
+        let index_input =
             if matches!(kind, OpKind::Embed { .. }) { Some(0) } else { (*kind == OpKind::TakeToken).then_some(1) };
         let own = |(i, value): (usize, &ValueId)| {
-            if names == Some(i) { value.index() } else { self.imported(value.index()) }
+            if index_input == Some(i) { value.index() } else { self.imported(value.index()) }
         };
         let ins = inputs.iter().enumerate().map(own).collect::<Vec<_>>();
         let x = ins[0];
@@ -84,14 +85,14 @@ impl Fuser<'_> {
                 self.push(StepKind::GroupNorm { groups, eps, weight, bias }, ins, out);
             }
             OpKind::LayerNorm { eps, weight, bias } => self.push(StepKind::LayerNorm { eps, weight, bias }, ins, out),
-            OpKind::Attention { heads, causal, ref kv_row, looks_back } => {
+            OpKind::Attention { heads, causal, ref kv_row, cached_layer } => {
                 let keys = self.values[ins[1]].shape.pixels();
                 let packed = self.packed_keys([ins[1], ins[2]], heads);
-                let kind = StepKind::Attention { heads, causal, kv_row: kv_row.clone(), keys, looks_back };
+                let kind = StepKind::Attention { heads, causal, kv_row: kv_row.clone(), keys, cached_layer };
                 self.push(kind, vec![x, packed], out);
             }
-            OpKind::Activate(activation) => self.follow(x, Post::Activate(activation), out),
-            OpKind::Affine { mul, add } => self.follow(x, Post::Affine { mul, add }, out),
+            OpKind::Activate(activation) => self.apply(x, Post::Activate(activation), out),
+            OpKind::Affine { mul, add } => self.apply(x, Post::Affine { mul, add }, out),
             OpKind::Add => self.add(x, ins[1], out),
             OpKind::Mul => self.push(StepKind::Mul, ins, out),
             OpKind::Geglu => self.geglu(x, out),
@@ -104,7 +105,7 @@ impl Fuser<'_> {
         }
     }
 
-    /// A value of the plan only.
+    /// Adds a value that only the plan has.
     fn new_value(&mut self, shape: Shape, constant: bool) -> Slot {
         self.values.push(PlanValue { shape, constant, part_of: None });
         self.readers.push(0);
@@ -112,7 +113,7 @@ impl Fuser<'_> {
         self.values.len() - 1
     }
 
-    /// The value as the device stores it.
+    /// Returns the value in the device's format; adds a conversion if needed.
     fn imported(&mut self, value: Slot) -> Slot {
         if self.own[value] == Slot::MAX {
             let PlanValue { shape, constant, .. } = self.values[value];
@@ -129,14 +130,14 @@ impl Fuser<'_> {
         self.steps.push(Some(Step { kind, inputs, posts: Vec::new(), output }));
     }
 
-    /// The step that makes `x`, if `x` need not exist once `out` does: nothing else reads it, and both are computed
-    /// equally often.
+    /// Returns the step that computes `x`, if `out` can replace `x`: nothing else reads `x`, and both have the same
+    /// rate.
     fn sole_producer(&self, x: Slot, out: Slot) -> Option<usize> {
         let sole = self.readers[x] == 1 && self.values[x].constant == self.values[out].constant;
         self.producer[x].filter(|_| sole)
     }
 
-    /// The step that makes `x`, if it can do one thing more in its store and give `out` instead.
+    /// Returns the step that computes `x`, if it can apply one more elementwise operation and output `out` instead.
     fn extendable(&self, x: Slot, out: Slot) -> Option<usize> {
         self.sole_producer(x, out).filter(|&index| {
             self.steps[index].as_ref().is_some_and(|step| {
@@ -150,8 +151,8 @@ impl Fuser<'_> {
         })
     }
 
-    /// Applies `post` to `x`: in the step that makes `x` if possible.
-    fn follow(&mut self, x: Slot, post: Post, out: Slot) {
+    /// Applies `post` to `x`, in the step that computes `x` if possible.
+    fn apply(&mut self, x: Slot, post: Post, out: Slot) {
         match self.extendable(x, out) {
             Some(index) => self.extend(index, post, out),
             None => {
@@ -164,7 +165,7 @@ impl Fuser<'_> {
     fn extend(&mut self, mut index: usize, post: Post, out: Slot) {
         let ready = post.operand().map(|value| self.root(value)).and_then(|value| self.producer[value]);
         if ready.is_some_and(|ready| ready > index) {
-            // The operand comes later than the step does; nothing between reads the step's result, so it can wait.
+            // The operand is computed after the step. No step in between reads the step's result, so it can move.
             let step = self.steps[index].take();
             index = self.steps.len();
             self.steps.push(step);
@@ -176,7 +177,7 @@ impl Fuser<'_> {
         }
     }
 
-    /// The value that `value` is a slice of.
+    /// Returns the value that `value` is a slice of, or `value` itself.
     fn root(&self, mut value: Slot) -> Slot {
         while let Some((whole, _)) = self.values[value].part_of {
             value = whole;
@@ -188,11 +189,11 @@ impl Fuser<'_> {
         let repeat = Repeat::of(self.values[a].shape, self.values[b].shape);
         let into_a = self.extendable(a, out);
         let into_b = if repeat == Repeat::None { self.extendable(b, out) } else { None };
-        // The later of the two, so that the other one is already computed.
+        // Extends the later of the two steps, so that the other operand is already computed.
         if into_b > into_a {
-            self.follow(b, Post::Add { value: a, repeat }, out);
+            self.apply(b, Post::Add { value: a, repeat }, out);
         } else {
-            self.follow(a, Post::Add { value: b, repeat }, out);
+            self.apply(a, Post::Add { value: b, repeat }, out);
         }
     }
 
@@ -210,7 +211,7 @@ impl Fuser<'_> {
         self.push(StepKind::Geglu, vec![x], out);
     }
 
-    /// A convolution; an enlargement that only it reads happens as it reads.
+    /// Adds a convolution, and fuses a preceding upsampling that nothing else reads.
     fn product(&mut self, mut product: Product, mut x: Slot, out: Slot) {
         if let Some(index) = self.sole_producer(x, out)
             && !product.upsample
@@ -228,12 +229,12 @@ impl Fuser<'_> {
         self.push(StepKind::Product(product), vec![x], out);
     }
 
-    /// The value as bytes, made once for all that read it with the same scale.
+    /// Returns the quantized value, which all readers with the same scale share.
     fn bytes(&mut self, x: Slot, scale: ByteScale) -> Slot {
         if let Some(&(.., bytes)) = self.bytes.iter().find(|&&(of, with, _)| of == x && with == scale) {
             return bytes;
         }
-        // As much memory as the value itself, although less would suffice: offsets are in stored elements.
+        // Allocates as much memory as the value itself, although less would suffice: offsets are in stored elements.
         let bytes = self.new_value(self.values[x].shape, false);
         self.bytes.push((x, scale, bytes));
         self.push(StepKind::ToBytes { scale }, vec![x], bytes);

@@ -1,4 +1,4 @@
-//! Changes of weights by products of two thin matrices, added as weights are read.
+//! Low-rank changes of weights (LoRAs), added as weights are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use super::{WeightSource, same_layout};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Rows of a weight that are computed together, and columns: as many sums as registers hold.
+/// The rows and columns of a weight that are computed together: as many sums as fit into registers.
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
 
 /// A change of one weight: `strength * up x down`, where `up` has few columns and `down` as many rows.
 #[derive(Clone, PartialEq)]
 pub struct LowRank {
-    /// Of the weight, outermost first.
+    /// The shape of the weight, outermost dimension first.
     shape: Vec<usize>,
     rank: usize,
     /// `[shape[0], rank]`.
@@ -25,8 +25,8 @@ pub struct LowRank {
 }
 
 impl LowRank {
-    /// The change of a weight of `shape` by `up`, `[shape[0], rank]`, times `down`, `[rank, shape[1] * …]`; `None` if
-    /// these have other numbers of numbers, or none.
+    /// Creates the change of a weight of `shape` by `up`, `[shape[0], rank]`, times `down`, `[rank, shape[1] * …]`;
+    /// `None` if their lengths do not match these shapes, or are 0.
     pub fn new(shape: Vec<usize>, rank: usize, up: Vec<f32>, down: Vec<f32>, strength: f32) -> Option<Self> {
         let (&rows, rest) = shape.split_first()?;
         let columns = rest.iter().try_fold(1, |product: usize, &dim| product.checked_mul(dim))?;
@@ -34,7 +34,7 @@ impl LowRank {
         (fits && !up.is_empty() && !down.is_empty()).then_some(Self { shape, rank, up, down, strength })
     }
 
-    /// The shape of the weight that it changes.
+    /// Returns the shape of the weight.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -54,7 +54,7 @@ impl LowRank {
         }
     }
 
-    /// The products of a few rows with the columns from `first` on.
+    /// Returns the products of a few rows with the columns from `first` on.
     fn block(&self, ups: &[f32], first: usize, columns: usize) -> [[f32; COLUMNS]; ROWS] {
         let mut sums = [[0.0; COLUMNS]; ROWS];
         // The last rows may be fewer.
@@ -62,14 +62,14 @@ impl LowRank {
         rows.iter_mut().zip(ups.chunks_exact(self.rank)).for_each(|(row, up)| *row = up);
         for (k, down) in self.down.chunks_exact(columns).enumerate() {
             let down = &down[first..];
-            let mut some = [0.0; COLUMNS];
+            let mut padded = [0.0; COLUMNS];
             match down.first_chunk::<COLUMNS>() {
-                Some(whole) => some = *whole,
-                None => some.iter_mut().zip(down).for_each(|(x, &down)| *x = down),
+                Some(whole) => padded = *whole,
+                None => padded.iter_mut().zip(down).for_each(|(x, &down)| *x = down),
             }
             for (sums, row) in sums.iter_mut().zip(rows) {
                 let up = row.get(k).copied().unwrap_or(0.0);
-                sums.iter_mut().zip(&some).for_each(|(sum, x)| *sum += up * x);
+                sums.iter_mut().zip(&padded).for_each(|(sum, x)| *sum += up * x);
             }
         }
         sums
@@ -86,9 +86,9 @@ impl fmt::Debug for LowRank {
 /// A layer that a LoRA changes.
 #[derive(Debug)]
 pub struct LoraLayer {
-    /// The layer's name, as who trained the LoRA wrote it.
+    /// The layer's name in the LoRA file.
     pub name: String,
-    /// The name of a tensor of it, for messages.
+    /// The name of one of its tensors, for messages.
     pub key: String,
     /// The change of its weight.
     pub change: LowRank,
@@ -102,8 +102,8 @@ pub(super) struct MergedWeights {
 }
 
 impl MergedWeights {
-    /// Returns the values of `base` with each of `changes` (the weight's name, a scale, the change) added. Those of scale 0 are passed
-    /// over, so that a weight without others is not [changed](Self::changed).
+    /// Adds `changes` (the weight's name, a scale, the change) to `base`. Changes of scale 0 are ignored, so that a
+    /// weight with no other changes is not [changed](Self::changed).
     pub(super) fn new(
         base: Arc<dyn WeightSource>,
         changes: impl IntoIterator<Item = (String, f32, Arc<LowRank>)>,
@@ -115,7 +115,7 @@ impl MergedWeights {
         Self { base, changes: by_name }
     }
 
-    /// The names of the weights that differ from the base's.
+    /// Returns the names of the weights that differ from the base's.
     pub(super) fn changed(&self) -> BTreeSet<String> {
         self.changes.keys().cloned().collect()
     }
@@ -158,9 +158,9 @@ mod tests {
 
     use super::*;
 
-    struct Numbers(Vec<usize>, Vec<f32>);
+    struct TestWeights(Vec<usize>, Vec<f32>);
 
-    impl WeightSource for Numbers {
+    impl WeightSource for TestWeights {
         fn shape(&self, _name: &str) -> Option<Vec<usize>> {
             Some(self.0.clone())
         }
@@ -170,26 +170,26 @@ mod tests {
         }
     }
 
-    /// Small whole numbers, whose sums of products are exact in any order.
-    fn whole(seed: usize, len: usize) -> Vec<f32> {
+    /// Returns small integers, whose sums of products are exact in any order.
+    fn integers(seed: usize, len: usize) -> Vec<f32> {
         (0..len).map(|i| ((i * 7 + seed * 13) % 11) as f32 - 5.0).collect()
     }
 
     fn change(seed: usize, shape: &[usize], rank: usize, strength: f32) -> Arc<LowRank> {
         let columns: usize = shape[1..].iter().product();
-        let (up, down) = (whole(seed, shape[0] * rank), whole(seed + 1, rank * columns));
+        let (up, down) = (integers(seed, shape[0] * rank), integers(seed + 1, rank * columns));
         Arc::new(LowRank::new(shape.to_vec(), rank, up, down, strength).unwrap())
     }
 
     proptest! {
         #[test]
-        fn each_number_changes_by_its_row_times_its_column(
+        fn each_element_changes_by_the_product_of_its_row_and_column(
             rows in 1_usize..10, channels in 1_usize..9, side in 1_usize..4, rank in 1_usize..6, scale in -3_i8..4
         ) {
             let shape = [rows, channels, side, side];
             let columns = channels * side * side;
             let change = change(rows, &shape, rank, 0.5);
-            let mut weight = whole(3, rows * columns);
+            let mut weight = integers(3, rows * columns);
             let before = weight.clone();
             change.add_to(&mut weight, f32::from(scale));
             for (i, (now, before)) in weight.iter().zip(before).enumerate() {
@@ -202,9 +202,9 @@ mod tests {
     }
 
     #[test]
-    fn several_loras_add_up_in_any_order_and_scale_zero_has_no_effect() {
+    fn loras_add_up_in_any_order_and_scale_zero_has_no_effect() {
         let shape = [5, 6];
-        let base: Arc<dyn WeightSource> = Arc::new(Numbers(shape.to_vec(), whole(0, 30)));
+        let base: Arc<dyn WeightSource> = Arc::new(TestWeights(shape.to_vec(), integers(0, 30)));
         let all =
             [(2.0, change(1, &shape, 2, 1.0)), (-1.0, change(4, &shape, 3, 0.5)), (0.0, change(6, &shape, 1, 1.0))];
         let merged = |order: &[usize], name: &str| {
@@ -215,14 +215,14 @@ mod tests {
         assert_eq!(read(&[0, 1, 2]), read(&[2, 1, 0]));
         assert_eq!(read(&[0, 1]), read(&[0, 1, 2]));
         assert_ne!(read(&[0]), read(&[0, 1]));
-        assert_eq!(read(&[2]), whole(0, 30));
+        assert_eq!(read(&[2]), integers(0, 30));
         assert!(merged(&[2], "a").changed().is_empty());
-        assert_eq!(merged(&[0, 2], "b").read("a", &shape).unwrap(), whole(0, 30));
+        assert_eq!(merged(&[0, 2], "b").read("a", &shape).unwrap(), integers(0, 30));
     }
 
     #[test]
-    fn a_change_of_another_shape_or_beyond_all_numbers_is_refused() {
-        let base: Arc<dyn WeightSource> = Arc::new(Numbers(vec![2, 2], vec![1.0; 4]));
+    fn a_change_of_another_shape_or_with_infinite_results_is_rejected() {
+        let base: Arc<dyn WeightSource> = Arc::new(TestWeights(vec![2, 2], vec![1.0; 4]));
         let of = |change: LowRank| MergedWeights::new(base.clone(), [("a".to_owned(), 1.0, Arc::new(change))]);
         let wide = LowRank::new(vec![2, 3], 1, vec![1.0; 2], vec![1.0; 3], 1.0).unwrap();
         let error = of(wide).read("a", &[2, 2]).unwrap_err();

@@ -1,7 +1,7 @@
-//! Programs: what a network does, as a flat list of operations over values of fixed shape, with weights by their
-//! checkpoint names.
+//! Programs: networks as flat lists of operations over values of fixed shape, with weights by their checkpoint names.
 //!
-//! `models` writes programs from a checkpoint's `config.json`; `exec` runs them. Nothing here knows of a device.
+//! `models` builds programs from a checkpoint's `config.json`, and `exec` runs them. This module is independent of
+//! devices.
 
 mod aligned;
 mod builder;
@@ -32,4 +32,6 @@ pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};
 pub(crate) use random_program::random_program;
 pub use shape::Shape;
 pub(crate) use weights::same_layout;
-pub use weights::{Forms, LoadWatch, PackedForm, PackedLayout, PackedStore, Parallel, Sections, WeightSource, Weights};
+pub use weights::{
+    Forms, LoadObserver, PackedForm, PackedLayout, PackedStore, Parallel, Sections, WeightSource, Weights,
+};

@@ -1,4 +1,4 @@
-//! The operations a program is made of.
+//! The operations of a program.
 
 use dreamframe_kernels::Activation;
 
@@ -24,31 +24,31 @@ pub enum OpKind {
         weight: WeightId,
         /// The bias, `[c_out]`.
         bias: Option<WeightId>,
-        /// Side of the kernel: 1 or 3 in the networks we know.
+        /// The side of the kernel: 1 or 3 in the supported networks.
         kernel: usize,
-        /// Step between output pixels.
+        /// The stride, in pixels.
         stride: usize,
         /// Dilation: the step between the input pixels of an output pixel.
         dilation: usize,
-        /// Zeros around the input.
+        /// The zero padding of the input.
         padding: Padding,
-        /// Whether the input is first enlarged twofold by repeating pixels (before the padding).
+        /// Whether the input is first upsampled by two by repeating pixels, before the padding.
         upsample: bool,
     },
-    /// `[x]`: a convolution of each channel by itself; weight `[c, 1, kernel, kernel]`.
+    /// `[x]`: a depthwise convolution; weight `[c, 1, kernel, kernel]`.
     Depthwise {
         /// The weight.
         weight: WeightId,
         /// The bias, `[c]`.
         bias: Option<WeightId>,
-        /// Side of the kernel.
+        /// The side of the kernel.
         kernel: usize,
-        /// Step between output pixels.
+        /// The stride, in pixels.
         stride: usize,
-        /// Zeros around the input.
+        /// The zero padding of the input.
         padding: Padding,
     },
-    /// `[x]`: moves or mixes pixels.
+    /// `[x]`: an image operation without weights.
     Image(ImageOp),
     /// `[x]`: `x @ weight^T + bias` over the channels; weight `[c_out, c_in]`.
     Linear {
@@ -57,7 +57,7 @@ pub enum OpKind {
         /// The bias, `[c_out]`.
         bias: Option<WeightId>,
     },
-    /// `[x]`: normalises each row's groups of channels over all pixels, then scales and shifts per channel.
+    /// `[x]`: normalizes groups of channels over all pixels of a row, then scales and shifts per channel.
     GroupNorm {
         /// Number of groups; divides the channels.
         groups: usize,
@@ -68,7 +68,7 @@ pub enum OpKind {
         /// Shift, `[c]`.
         bias: WeightId,
     },
-    /// `[x]`: normalises the channels of each pixel, then scales and shifts.
+    /// `[x]`: normalizes the channels of each pixel, then scales and shifts.
     LayerNorm {
         /// Added to the variance.
         eps: f32,
@@ -85,19 +85,19 @@ pub enum OpKind {
         heads: usize,
         /// Whether attention is causal.
         causal: bool,
-        /// For each row of `q`, the row of `k` and `v` it attends to.
+        /// For each row of `q`, the row of `k` and `v` that it attends to.
         kv_row: Vec<usize>,
-        /// For cached attention: the index of the layer among those with it. Each row then attends to what the same row kept of
-        /// earlier frames as well.
-        looks_back: Option<usize>,
+        /// For cached attention: the index of the layer among the layers with cached attention. Each row then also
+        /// attends to the cached keys and values of the same row in earlier frames.
+        cached_layer: Option<usize>,
     },
-    /// `[x]`: a function of each number alone.
+    /// `[x]`: an elementwise activation.
     Activate(Activation),
     /// `[x]`: the first half of the channels times the exact GELU of the second half.
     Geglu,
-    /// `[a, b]`: the sum. `b` may have one pixel, or one row, or both, and is then repeated.
+    /// `[a, b]`: the sum. `b` is broadcast if it has a single pixel, a single row, or both.
     Add,
-    /// `[a, b]`: the product. `b` may have one pixel in each row, and is then repeated.
+    /// `[a, b]`: the product. `b` is broadcast if it has a single pixel per row.
     Mul,
     /// `[x]`: `x * mul + add`.
     Affine {
@@ -106,18 +106,18 @@ pub enum OpKind {
         /// Summand.
         add: f32,
     },
-    /// `[a, b]`: channels of `a`, then channels of `b`.
+    /// `[a, b]`: the concatenation of the channels.
     Concat,
-    /// `[x]`: enlarges twofold by repeating pixels.
+    /// `[x]`: doubles height and width by repeating pixels.
     Upsample,
-    /// `[x]`: `len` channels from `start` on.
+    /// `[x]`: the channels `start..start + len`.
     Slice {
         /// First channel.
         start: usize,
-        /// How many.
+        /// The number of channels.
         len: usize,
     },
-    /// `[ids]`: rows of a table; `ids` are whole numbers in `f32`, one channel; weight `[entries, c]`.
+    /// `[ids]`: rows of a table; `ids` are integers in `f32`, one channel; weight `[entries, c]`.
     Embed {
         /// The table.
         weight: WeightId,
@@ -127,11 +127,11 @@ pub enum OpKind {
         /// The value that is added.
         weight: WeightId,
     },
-    /// `[x, index]`: of each row the token that `index` names (a whole number in `f32`, shape `[n, 1, 1, 1]`).
+    /// `[x, index]`: the token `index` (an integer in `f32`, shape `[n, 1, 1, 1]`) of each row.
     TakeToken,
 }
 
-/// Zeros around an image, in pixels.
+/// The zero padding of an image, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Padding {
     /// Above.
@@ -145,7 +145,7 @@ pub struct Padding {
 }
 
 impl Padding {
-    /// The same on all four sides.
+    /// Creates a padding of `n` pixels on all four sides.
     pub const fn all(n: usize) -> Self {
         Self { top: n, left: n, bottom: n, right: n }
     }

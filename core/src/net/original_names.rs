@@ -1,5 +1,5 @@
-//! Names of the layers of a UNet in the original code of Stable Diffusion, each with the name in diffusers and so in
-//! programs. Blocks are also numbered differently; these are the names within a block.
+//! The names of a UNet's layers in the original code of Stable Diffusion, with the names in diffusers, which programs
+//! use. Blocks are also numbered differently; these are the names within a block.
 
 /// Layers outside of the blocks.
 pub(crate) const OUTSIDE: [(&str, &str); 7] = [
@@ -11,7 +11,7 @@ pub(crate) const OUTSIDE: [(&str, &str); 7] = [
     ("out.0", "conv_norm_out"),
     ("out.2", "conv_out"),
 ];
-/// Parts of a resnet.
+/// Layers of a residual block.
 pub(crate) const RESNET: [(&str, &str); 6] = [
     ("in_layers.0", "norm1"),
     ("in_layers.2", "conv1"),

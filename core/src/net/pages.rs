@@ -1,26 +1,27 @@
-//! Huge pages for large allocations: fewer page faults on first use, and fewer TLB misses.
+//! Huge pages for large allocations, which reduce page faults on first use and TLB misses.
 
-#![allow(unsafe_code, reason = "a system call on memory that is ours")]
+#![allow(unsafe_code, reason = "a system call on memory that the caller owns")]
 
-/// Minimum size in bytes for huge pages: some of them fit for any alignment.
+/// Minimum size of an allocation in bytes, so that it contains whole huge pages for any alignment.
 #[cfg(target_os = "linux")]
-const WORTH_IT: usize = 8 << 20;
+const MIN_LEN: usize = 8 << 20;
 
-/// Asks the system for large pages in `len` bytes from `start` on, which are ours and not yet used. It may refuse.
+/// Advises the system to use huge pages for the `len` bytes at `start`, which the caller owns and has not used yet. The
+/// system may ignore it.
 #[cfg(target_os = "linux")]
-pub(crate) fn prefer_large(start: *const u8, len: usize) {
+pub(crate) fn advise_huge_pages(start: *const u8, len: usize) {
     const PAGE: usize = 4096;
     let skip = start.align_offset(PAGE);
-    if len < WORTH_IT || skip >= len {
+    if len < MIN_LEN || skip >= len {
         return;
     }
     let whole = (len - skip) / PAGE * PAGE;
-    // SAFETY: whole pages within memory that is allocated; the advice changes nothing about what is in them.
+    // SAFETY: whole pages within allocated memory; the advice does not change their contents.
     unsafe {
         libc::madvise(start.add(skip).cast_mut().cast(), whole, libc::MADV_HUGEPAGE);
     }
 }
 
-/// Other systems choose by themselves.
+/// Does nothing on other systems.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn prefer_large(_start: *const u8, _len: usize) {}
+pub(crate) fn advise_huge_pages(_start: *const u8, _len: usize) {}

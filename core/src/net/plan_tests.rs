@@ -2,7 +2,7 @@ use super::*;
 use crate::net::bytes::ByteScale;
 use crate::net::{Activation, Padding, ProgramBuilder, Shape, ValueId, WeightId};
 
-/// A device without layouts of its own, that wants scratch memory for every step.
+/// A device without layouts of its own, with scratch memory for every step.
 struct Plain;
 
 impl StorageLayout for Plain {
@@ -23,7 +23,7 @@ impl StorageLayout for Plain {
     }
 }
 
-/// Half a UNet: two levels, a skip, a prompt, a time embedding.
+/// A small UNet: two levels, a skip connection, a prompt, a time embedding.
 fn unet(builder: &mut ProgramBuilder) {
     let x = builder.input("x", Shape::new(2, 8, 8, 4), Rate::Frame);
     let time = builder.input("time", Shape::vector(2, 16), Rate::Constant);
@@ -91,7 +91,7 @@ fn kinds(steps: &[Planned]) -> Vec<(&'static str, usize)> {
 }
 
 #[test]
-fn what_follows_a_layer_is_fused_and_constants_leave_the_frame() {
+fn elementwise_operations_are_fused_and_constants_are_not_frame_steps() {
     let (_, plan) = plan(unet);
     let constant = kinds(&plan.constant);
     assert_eq!(constant.iter().filter(|(name, _)| *name == "keys").count(), 1);
@@ -122,7 +122,7 @@ fn what_follows_a_layer_is_fused_and_constants_leave_the_frame() {
 }
 
 #[test]
-fn both_parts_of_a_skip_are_made_in_its_place() {
+fn inputs_of_a_concatenation_are_computed_in_place() {
     let (_, plan) = plan(unet);
     let concat = plan.frame.iter().find(|planned| planned.step.kind == StepKind::Concat).unwrap();
     let whole = plan.places[concat.step.output];
@@ -132,7 +132,7 @@ fn both_parts_of_a_skip_are_made_in_its_place() {
 }
 
 #[test]
-fn the_last_layer_writes_to_the_caller() {
+fn the_last_layer_writes_to_the_output() {
     let (program, plan) = plan(unet);
     let place = plan.places[program.outputs()[0].value.index()];
     assert_eq!(place, Place { space: Space::Output(0), offset: 0, ld: 4 });
@@ -153,29 +153,28 @@ fn a_gated_layer_is_one_step() {
     assert_eq!(kinds(&plan.frame), [("geglu product", 0), ("product", 2)]);
 }
 
-/// The numbers that a value covers in its memory: first, one past the last.
+/// Returns the elements that a value covers in its memory: first, one past the last.
 fn extent(plan: &Plan, value: Slot) -> (usize, usize) {
     let (place, shape) = (plan.places[value], plan.values[value].shape);
     (place.offset, place.offset + (shape.n * shape.pixels() - 1) * place.ld + shape.c)
 }
 
-/// Whether two values have a number in common.
+/// Returns whether two values have an element in common.
 fn overlap(plan: &Plan, a: Slot, b: Slot) -> bool {
     let (first, second) = (extent(plan, a), extent(plan, b));
     if first.0 >= second.1 || second.0 >= first.1 {
         return false;
     }
-    // Next to each other in the pixels of a wider value.
+    // Adjacent channels of a wider value.
     let (pa, pb) = (plan.places[a], plan.places[b]);
     let columns = |value: Slot, of: Place| (of.offset % of.ld, of.offset % of.ld + plan.values[value].shape.c);
     let (ca, cb) = (columns(a, pa), columns(b, pb));
-    let beside = pa.ld == pb.ld && pa.offset / pa.ld == pb.offset / pb.ld && (ca.1 <= cb.0 || cb.1 <= ca.0);
-    !beside
+    let disjoint = pa.ld == pb.ld && pa.offset / pa.ld == pb.offset / pb.ld && (ca.1 <= cb.0 || cb.1 <= ca.0);
+    !disjoint
 }
 
-/// Writes every value's name into its memory as steps write, and finds it there as steps read.
 #[test]
-fn nothing_is_overwritten_that_is_still_read() {
+fn no_value_is_overwritten_before_its_last_read() {
     let (_, plan) = plan(unet);
     for (at, writer) in plan.frame.iter().enumerate() {
         let written = writer.step.output;
@@ -194,7 +193,7 @@ fn nothing_is_overwritten_that_is_still_read() {
     }
 }
 
-/// A device with what can differ between them: how values are stored, and how much scratch memory steps want.
+/// A device with a configurable storage format and size of scratch memory.
 struct Device {
     f32: bool,
     scratch: usize,
@@ -218,36 +217,36 @@ impl StorageLayout for Device {
     }
 }
 
-/// What the cells of a memory hold: the value that was written last, or nothing that may be read.
-type Cells = Vec<Option<Slot>>;
+/// The value that was last written to each element of a memory; `None` if it must not be read.
+type Elements = Vec<Option<Slot>>;
 
-/// A machine that runs a plan, and keeps of each number only which value it is of.
-struct Machine<'a> {
+/// An interpreter of plans that records which value each element of memory belongs to.
+struct Interpreter<'a> {
     plan: &'a Plan,
-    arena: Cells,
-    kept: Cells,
-    outputs: Vec<Cells>,
+    arena: Elements,
+    constants: Elements,
+    outputs: Vec<Elements>,
 }
 
-impl Machine<'_> {
-    fn cells(&mut self, space: Space) -> Option<&mut Cells> {
+impl Interpreter<'_> {
+    fn elements(&mut self, space: Space) -> Option<&mut Elements> {
         match space {
             Space::Arena => Some(&mut self.arena),
-            Space::Kept => Some(&mut self.kept),
+            Space::Constants => Some(&mut self.constants),
             Space::Output(i) => Some(&mut self.outputs[i]),
             Space::Input(_) => None,
         }
     }
 
-    /// The places of the numbers of `value`.
-    fn numbers(&self, value: Slot) -> impl Iterator<Item = usize> + use<> {
+    /// Returns the indices of the elements of `value`.
+    fn indices(&self, value: Slot) -> impl Iterator<Item = usize> + use<> {
         let (place, shape) = (self.plan.places[value], self.plan.values[value].shape);
         assert!(shape.c <= place.ld, "value {value} is wider than what it lies in");
         (0..shape.n * shape.pixels())
             .flat_map(move |pixel| (0..shape.c).map(move |c| place.offset + pixel * place.ld + c))
     }
 
-    /// Whether a cell that holds `held` holds `value`'s number, too: a part of it, or a concatenation made of it.
+    /// Returns whether an element of `held` is also one of `value`: a slice of it, or a concatenation with it.
     fn holds(&self, held: Slot, value: Slot) -> bool {
         let wider = self.plan.values[value].part_of.map(|(wider, _)| wider);
         let steps = self.plan.constant.iter().chain(&self.plan.frame).map(|planned| &planned.step);
@@ -256,17 +255,18 @@ impl Machine<'_> {
     }
 
     fn read(&mut self, value: Slot, by: &str) {
-        let numbers: Vec<usize> = self.numbers(value).collect();
-        let Some(cells) = self.cells(self.plan.places[value].space) else { return };
-        let held: std::collections::BTreeSet<_> = numbers.iter().map(|&at| cells[at]).collect();
-        let lost = held.into_iter().find(|held| !held.is_some_and(|held| self.holds(held, value)));
-        assert_eq!(lost, None, "{by} reads value {value}, of which something else has taken a place");
+        let indices: Vec<usize> = self.indices(value).collect();
+        let Some(elements) = self.elements(self.plan.places[value].space) else { return };
+        let held: std::collections::BTreeSet<_> = indices.iter().map(|&at| elements[at]).collect();
+        let overwritten = held.into_iter().find(|held| !held.is_some_and(|held| self.holds(held, value)));
+        assert_eq!(overwritten, None, "{by} reads value {value}, which was overwritten");
     }
 
     fn write(&mut self, value: Slot, by: &str) {
-        let numbers: Vec<usize> = self.numbers(value).collect();
-        let cells = self.cells(self.plan.places[value].space).unwrap_or_else(|| panic!("{by} writes to an input"));
-        numbers.into_iter().for_each(|at| cells[at] = Some(value));
+        let indices: Vec<usize> = self.indices(value).collect();
+        let elements =
+            self.elements(self.plan.places[value].space).unwrap_or_else(|| panic!("{by} writes to an input"));
+        indices.into_iter().for_each(|at| elements[at] = Some(value));
     }
 
     fn run(&mut self, steps: &[Planned], layout: &dyn StorageLayout) {
@@ -277,39 +277,43 @@ impl Machine<'_> {
             // Scratch memory is written before anything is read.
             self.arena[scratch.clone()].fill(None);
             step.reads().for_each(|value| self.read(value, &by));
-            let (place, numbers) = (self.plan.places[step.output], self.numbers(step.output).collect::<Vec<_>>());
-            let in_scratch = numbers.iter().any(|at| place.space == Space::Arena && scratch.contains(at));
+            let (place, indices) = (self.plan.places[step.output], self.indices(step.output).collect::<Vec<_>>());
+            let in_scratch = indices.iter().any(|at| place.space == Space::Arena && scratch.contains(at));
             assert!(!in_scratch, "{by} writes to its scratch memory");
             for value in step.reads().filter(|&value| self.plan.places[value].space == place.space) {
                 let same = self.plan.places[value] == place && self.plan.values[value].shape == output;
                 let in_place = step.kind == StepKind::Concat || (same && overwritable(step).any(|over| over == value));
-                let meets = self.numbers(value).any(|at| numbers.binary_search(&at).is_ok());
-                assert!(in_place || !meets, "{by} writes over value {value}, which it still reads");
+                let overlaps = self.indices(value).any(|at| indices.binary_search(&at).is_ok());
+                assert!(in_place || !overlaps, "{by} writes over value {value}, which it still reads");
             }
             self.write(step.output, &by);
         }
     }
 }
 
-/// Runs the constant steps once and those of a frame twice, as a device does.
+/// Interprets the constant steps once and the steps of a frame twice, as a device does.
 fn check_memory(program: &Program, layout: &dyn StorageLayout) {
     check_plan(program, &Plan::new(program, layout), layout);
 }
 
 fn check_plan(program: &Program, plan: &Plan, layout: &dyn StorageLayout) {
     let outputs = program.outputs().iter().map(|output| vec![None; program.shape(output.value).len()]).collect();
-    let mut machine =
-        Machine { plan, arena: vec![None; plan.constant_arena_len], kept: vec![None; plan.kept_len], outputs };
-    plan.kept_inputs.iter().for_each(|&(_, value)| machine.write(value, "the caller"));
-    machine.run(&plan.constant, layout);
-    let kept = machine.kept.clone();
+    let mut interpreter = Interpreter {
+        plan,
+        arena: vec![None; plan.constant_arena_len],
+        constants: vec![None; plan.constants_len],
+        outputs,
+    };
+    plan.constant_inputs.iter().for_each(|&(_, value)| interpreter.write(value, "the caller"));
+    interpreter.run(&plan.constant, layout);
+    let constants = interpreter.constants.clone();
     for _ in 0..2 {
-        machine.arena = vec![None; plan.arena_len];
-        machine.run(&plan.frame, layout);
-        plan.copies.iter().for_each(|&(value, _)| machine.read(value, "the last copy"));
-        assert_eq!(machine.kept, kept, "a frame writes to what is kept");
+        interpreter.arena = vec![None; plan.arena_len];
+        interpreter.run(&plan.frame, layout);
+        plan.copies.iter().for_each(|&(value, _)| interpreter.read(value, "the last copy"));
+        assert_eq!(interpreter.constants, constants, "a frame writes to constants");
     }
-    for (i, output) in machine.outputs.iter().enumerate() {
+    for (i, output) in interpreter.outputs.iter().enumerate() {
         let copied = plan.copies.iter().any(|&(_, to)| to == i);
         assert!(copied || output.iter().all(Option::is_some), "output {i} has a gap");
     }
@@ -331,14 +335,14 @@ proptest::proptest! {
 }
 
 #[test]
-fn no_two_live_values_of_half_a_unet_overlap() {
+fn no_two_live_values_of_a_unet_overlap() {
     for f32 in [true, false] {
         check_memory(&plan(unet).0, &Device { f32, scratch: 3 });
     }
 }
 
 #[test]
-fn values_that_lie_on_each_other_are_found_out() {
+fn the_check_detects_overlapping_values() {
     let (program, mut plan) = plan(unet);
     check_plan(&program, &plan, &Plain);
     plan.places.iter_mut().filter(|place| place.space == Space::Arena).for_each(|place| place.offset = 0);

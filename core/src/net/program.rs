@@ -1,8 +1,8 @@
-//! A program: what a network does, with the names of its inputs, outputs and weights.
+//! A program: the operations of a network, with the names of its inputs, outputs and weights.
 
 use super::{Op, OpKind, Shape};
 
-/// A value of a program: an input, or what one operation wrote.
+/// A value of a program: an input, or the output of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(super) usize);
 
@@ -11,14 +11,14 @@ pub struct ValueId(pub(super) usize);
 pub struct WeightId(pub(super) usize);
 
 impl ValueId {
-    /// Its place in [`Program::shapes`].
+    /// Returns its index in [`Program::shapes`].
     pub fn index(self) -> usize {
         self.0
     }
 }
 
 impl WeightId {
-    /// Its place in [`Program::weights`].
+    /// Returns its index in [`Program::weights`].
     pub fn index(self) -> usize {
         self.0
     }
@@ -27,9 +27,9 @@ impl WeightId {
 /// The rate of an input. Values that depend on constant inputs only are computed once, outside the frame loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rate {
-    /// Between frames, when a prompt or a schedule changes.
+    /// Changes only between frames, with the prompt or the schedule.
     Constant,
-    /// With every run.
+    /// Changes with every frame.
     Frame,
 }
 
@@ -38,7 +38,7 @@ pub enum Rate {
 pub struct Input {
     /// Its name, for messages.
     pub name: String,
-    /// The value it becomes.
+    /// Its value.
     pub value: ValueId,
     /// Its rate.
     pub rate: Rate,
@@ -49,7 +49,7 @@ pub struct Input {
 pub struct Output {
     /// Its name, for messages.
     pub name: String,
-    /// The value it is.
+    /// Its value.
     pub value: ValueId,
 }
 
@@ -58,7 +58,7 @@ pub struct Output {
 pub struct WeightSpec {
     /// Its name in the checkpoint.
     pub name: String,
-    /// Its shape there, outermost first.
+    /// Its shape in the checkpoint, outermost dimension first.
     pub shape: Vec<usize>,
 }
 
@@ -75,44 +75,44 @@ pub struct Program {
 }
 
 impl Program {
-    /// The network's name, for messages and traces.
+    /// Returns the network's name, for messages and traces.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The shape of every value, by [`ValueId::index`].
+    /// Returns the shape of every value, by [`ValueId::index`].
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes
     }
 
-    /// The shape of one value.
+    /// Returns the shape of a value.
     pub fn shape(&self, value: ValueId) -> Shape {
         self.shapes[value.0]
     }
 
-    /// The operations, each after those whose results it reads.
+    /// Returns the operations, each after the operations whose results it reads.
     pub fn ops(&self) -> &[Op] {
         &self.ops
     }
 
     /// Returns the number of layers with cached attention.
-    pub fn layers_that_look_back(&self) -> usize {
-        let looks_back = |op: &&Op| matches!(op.kind, OpKind::Attention { looks_back: Some(_), .. });
-        self.ops.iter().filter(looks_back).count()
+    pub fn cached_attention_layers(&self) -> usize {
+        let cached_layer = |op: &&Op| matches!(op.kind, OpKind::Attention { cached_layer: Some(_), .. });
+        self.ops.iter().filter(cached_layer).count()
     }
 
-    /// All inputs; [`Network::constants`](crate::exec::Network::constants) takes the constant ones in this order,
-    /// [`Network::run`](crate::exec::Network::run) the others.
+    /// Returns all inputs; [`Network::constants`](crate::exec::Network::constants) takes the constant ones in this
+    /// order, [`Network::run`](crate::exec::Network::run) the others.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
 
-    /// The inputs of one rate, in order.
+    /// Returns the inputs of one rate, in order.
     pub fn inputs_at(&self, rate: Rate) -> impl Iterator<Item = &Input> {
         self.inputs.iter().filter(move |input| input.rate == rate)
     }
 
-    /// The outputs, in the order in which `run` fills them.
+    /// Returns the outputs, in the order in which `run` fills them.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
     }
@@ -125,22 +125,22 @@ impl Program {
         program
     }
 
-    /// The weights, by [`WeightId::index`].
+    /// Returns the weights, by [`WeightId::index`].
     pub fn weights(&self) -> &[WeightSpec] {
         &self.weights
     }
 
-    /// One weight.
+    /// Returns a weight.
     pub fn weight(&self, weight: WeightId) -> &WeightSpec {
         &self.weights[weight.0]
     }
 
-    /// Whether `value` depends on constant inputs and weights alone.
+    /// Returns whether `value` depends on constant inputs and weights only.
     pub fn is_constant(&self, value: ValueId) -> bool {
         self.constant[value.0]
     }
 
-    /// The same by [`ValueId::index`].
+    /// Like [`is_constant`](Self::is_constant), by [`ValueId::index`].
     pub(super) fn constant_at(&self, index: usize) -> bool {
         self.constant[index]
     }

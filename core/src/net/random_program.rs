@@ -1,8 +1,8 @@
-//! Random programs, for tests: a few operations on values that are picked as they come.
+//! Random programs, for tests.
 
 use super::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId};
 
-/// Writes a program of `len` operations; `pick` chooses a number below the one that it is given.
+/// Builds a program of `len` random operations; `pick(n)` returns a number below `n`.
 pub(crate) fn random_program(len: usize, pick: &mut dyn FnMut(usize) -> usize) -> ProgramBuilder {
     let mut b = ProgramBuilder::new("random");
     let shape = Shape::new(1 + pick(2), 2 + pick(4), 2 + pick(4), 2 * (1 + pick(12)));
@@ -13,7 +13,7 @@ pub(crate) fn random_program(len: usize, pick: &mut dyn FnMut(usize) -> usize) -
         b.input("d", shape, Rate::Constant),
     ];
     for i in 0..len {
-        // Late values more often, so that chains grow.
+        // Prefers recent values, so that chains of operations grow long.
         let x = values[values.len() - 1 - pick(values.len().min(4))];
         let other = values[pick(values.len())];
         let name = format!("w{i}");
@@ -46,7 +46,7 @@ pub(crate) fn random_program(len: usize, pick: &mut dyn FnMut(usize) -> usize) -
     b
 }
 
-/// Something that makes pixels out of others.
+/// Adds a random operation on pixels.
 fn image(b: &mut ProgramBuilder, x: ValueId, which: usize, name: &str) -> ValueId {
     let s = b.shape(x);
     match which {

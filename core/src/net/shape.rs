@@ -5,7 +5,7 @@ use std::fmt;
 /// `n` rows of `h` x `w` pixels of `c` channels, channels innermost. Tokens are pixels with `w` 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// Rows of the batch.
+    /// The number of rows of the batch.
     pub n: usize,
     /// Height in pixels, or the number of tokens.
     pub h: usize,
@@ -16,22 +16,22 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// An image batch.
+    /// Creates the shape of a batch of images.
     pub const fn new(n: usize, h: usize, w: usize, c: usize) -> Self {
         Self { n, h, w, c }
     }
 
-    /// A batch of token sequences.
+    /// Creates the shape of a batch of token sequences.
     pub const fn tokens(n: usize, tokens: usize, c: usize) -> Self {
         Self { n, h: tokens, w: 1, c }
     }
 
-    /// One vector per row.
+    /// Creates the shape of one vector per row.
     pub const fn vector(n: usize, c: usize) -> Self {
         Self { n, h: 1, w: 1, c }
     }
 
-    /// Pixels (or tokens) of one row of the batch.
+    /// Returns the number of pixels (or tokens) of one row of the batch.
     pub const fn pixels(self) -> usize {
         self.h * self.w
     }
@@ -56,17 +56,17 @@ impl Shape {
         self.n * self.h * self.w * self.c
     }
 
-    /// Whether it holds no number.
+    /// Returns whether it has no elements.
     pub const fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The same `times` as tall and wide.
+    /// Returns the shape with `times` the height and width.
     pub const fn enlarged(self, times: usize) -> Self {
         Self { h: self.h * times, w: self.w * times, ..self }
     }
 
-    /// The same with another number of channels.
+    /// Returns the shape with `c` channels.
     pub const fn with_c(self, c: usize) -> Self {
         Self { c, ..self }
     }

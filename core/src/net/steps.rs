@@ -1,18 +1,18 @@
-//! The parts of a plan: values, and the steps of a device.
+//! The parts of a plan: values, and steps on a device.
 
 use super::bytes::ByteScale;
 use super::{Activation, ImageOp, Padding, Shape, WeightId};
 
-/// A value of a plan: those of the program by [`ValueId::index`](super::ValueId::index), then those that only the plan
-/// has.
+/// A value of a plan: first the values of the program, by [`ValueId::index`](super::ValueId::index), then those that
+/// only the plan has.
 pub type Slot = usize;
 
-// Longer chains of posts continue in a step of their own.
+// Longer chains of posts continue in a separate step.
 pub use dreamframe_kernels::MAX_POSTS;
 
 /// The storage format and the additional memory of a device. Lengths are in stored elements.
 pub trait StorageLayout {
-    /// Whether values are stored as inputs and outputs are, so that these need no conversion.
+    /// Returns whether values are stored as `f32`, so that inputs and outputs need no conversion.
     fn stores_f32(&self) -> bool;
 
     /// Returns the quantization of the input of the layer with `weight`; `None` if the layer is not quantized.
@@ -25,7 +25,7 @@ pub trait StorageLayout {
     fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize;
 }
 
-/// One step of a device.
+/// A step on a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// The kind of step.
@@ -39,7 +39,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// All that it reads.
+    /// Returns all values that it reads.
     pub fn reads(&self) -> impl Iterator<Item = Slot> {
         self.inputs.iter().copied().chain(self.posts.iter().filter_map(Post::operand))
     }
@@ -50,7 +50,7 @@ impl Step {
 pub enum StepClass {
     /// A matrix product; posts are applied as results are stored.
     Product,
-    /// Elements of the output read several of the input; takes posts.
+    /// Each element of the output depends on several of the input; takes posts.
     Window,
     /// Normalizes its input, which it may overwrite; takes posts.
     Norm,
@@ -91,7 +91,7 @@ pub enum StepKind {
         /// Shift.
         bias: WeightId,
     },
-    /// `[k, v]`: lays keys and values out as the device likes them; a value of the plan only.
+    /// `[k, v]`: packs keys and values in the device's layout; a value of the plan only.
     PackKeys {
         /// Number of heads.
         heads: usize,
@@ -102,12 +102,12 @@ pub enum StepKind {
         heads: usize,
         /// Whether attention is causal.
         causal: bool,
-        /// Row of the keys for each row of `q`.
+        /// The row of the keys for each row of `q`.
         kv_row: Vec<usize>,
-        /// Number of keys in a row.
+        /// The number of keys in a row.
         keys: usize,
         /// As for the operation.
-        looks_back: Option<usize>,
+        cached_layer: Option<usize>,
     },
     /// `[x]`: `x` itself; the posts do the work.
     Pointwise,
@@ -115,7 +115,7 @@ pub enum StepKind {
     Mul,
     /// `[x]`: as the operation.
     Geglu,
-    /// `[a, b]`: as the operation; a part that is made in its place is not copied.
+    /// `[a, b]`: as the operation; an input that was computed in place is not copied.
     Concat,
     /// `[x]`: as the operation.
     Upsample,
@@ -131,11 +131,11 @@ pub enum StepKind {
     },
     /// `[x, index]`: as the operation.
     TakeToken,
-    /// `[x]`: an input of the program, stored as the device stores values.
+    /// `[x]`: converts an input of the program to the device's format.
     Import,
-    /// `[x]`: each number as a byte, pixel after pixel without a gap; a value of the plan only.
+    /// `[x]`: quantizes elements to bytes, with contiguous pixels; a value of the plan only.
     ToBytes {
-        /// How.
+        /// The quantization.
         scale: ByteScale,
     },
 }
@@ -170,15 +170,15 @@ pub struct Product {
     pub weight: WeightId,
     /// The bias.
     pub bias: Option<WeightId>,
-    /// Side of the kernel.
+    /// The side of the kernel.
     pub kernel: usize,
-    /// Step between output pixels.
+    /// The stride, in pixels.
     pub stride: usize,
     /// Dilation: the step between the input pixels of an output pixel.
     pub dilation: usize,
-    /// Zeros around the input.
+    /// The zero padding of the input.
     pub padding: Padding,
-    /// Whether the input is enlarged twofold first.
+    /// Whether the input is first upsampled by two.
     pub upsample: bool,
     /// Whether the first half of the channels is multiplied by the GELU of the second.
     pub geglu: bool,
@@ -193,27 +193,27 @@ pub struct Depthwise {
     pub weight: WeightId,
     /// The bias.
     pub bias: Option<WeightId>,
-    /// Side of the kernel.
+    /// The side of the kernel.
     pub kernel: usize,
-    /// Step between output pixels.
+    /// The stride, in pixels.
     pub stride: usize,
-    /// Zeros around the input.
+    /// The zero padding of the input.
     pub padding: Padding,
 }
 
-/// An elementwise operation on results.
+/// An elementwise operation on the result of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Post {
-    /// Another value is added.
+    /// Adds another value.
     Add {
-        /// Which.
+        /// The value that is added.
         value: Slot,
-        /// How it is broadcast.
+        /// Its broadcasting.
         repeat: Repeat,
     },
-    /// A function is applied.
+    /// Applies an activation.
     Activate(Activation),
-    /// `x * mul + add`.
+    /// Computes `x * mul + add`.
     Affine {
         /// Factor.
         mul: f32,
@@ -232,16 +232,16 @@ impl Post {
     }
 }
 
-/// Broadcasting of the second summand to the size of the first.
+/// The broadcasting of the second summand to the shape of the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// Not at all.
+    /// None: the shapes are equal.
     None,
-    /// It has one pixel a row.
+    /// The second has one pixel per row.
     Pixels,
-    /// It has one row.
+    /// The second has one row.
     Rows,
-    /// A single pixel.
+    /// The second has a single pixel.
     Both,
 }
 
@@ -261,7 +261,7 @@ impl Repeat {
 pub struct PlanValue {
     /// Its shape.
     pub shape: Shape,
-    /// Whether it depends on constant inputs and weights alone.
+    /// Whether it depends on constant inputs and weights only.
     pub constant: bool,
     /// For a slice: the value that it is a part of, and its first channel there.
     pub part_of: Option<(Slot, usize)>,

@@ -10,12 +10,12 @@ use super::bytes::ByteScales;
 use super::lora::{LowRank, MergedWeights};
 use crate::error::Result;
 
-/// Weights by their checkpoint names: a file, several shards, or random numbers.
+/// A source of weights by their checkpoint names: a file, several shards, or random values.
 pub trait WeightSource: Send + Sync {
-    /// The shape of `name`, outermost first; `None` if there is no such weight.
+    /// Returns the shape of `name`, outermost dimension first; `None` if there is no such weight.
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
 
-    /// The numbers of `name`, outermost first, whatever type the file has them in.
+    /// Reads the elements of `name` in row-major order, converted to `f32`.
     ///
     /// # Errors
     ///
@@ -28,14 +28,14 @@ pub trait WeightSource: Send + Sync {
 pub struct PackedLayout {
     /// The name of the layout, valid in file names: `avx512`.
     pub name: String,
-    /// Changes whenever the forms do.
+    /// The version, which changes with the forms.
     pub version: u32,
 }
 
-/// Packed forms by key: the memories that each is made of.
+/// Packed forms by key: the buffers of each.
 pub type Sections = HashMap<String, Vec<AlignedBytes>>;
 
-/// Calls its second argument with every number below the first, on whatever threads there are.
+/// Calls its second argument with every index below the first, possibly on several threads.
 pub type Parallel<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
 
 /// Persistent storage of packed forms.
@@ -43,85 +43,85 @@ pub trait PackedStore: Send + Sync + fmt::Debug {
     /// Returns all forms stored for `layout`, or none, with notices.
     fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) -> (Sections, Vec<String>);
 
-    /// Stores `sections`, by key, for `layout` in place of those before; returns notices.
+    /// Stores `sections`, by key, for `layout`, replacing earlier ones; returns notices.
     fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String>;
 }
 
-/// A packed form that can be kept in a [`PackedStore`].
+/// A packed form that a [`PackedStore`] can store.
 pub trait PackedForm: Any + Send + Sync {
-    /// The memories that it is made of.
-    fn memories(&self) -> Vec<&[u8]>;
+    /// Returns its buffers.
+    fn buffers(&self) -> Vec<&[u8]>;
 }
 
 /// Receives the progress of loading weights.
-pub trait LoadWatch: Send + Sync + fmt::Debug {
-    /// Called on any thread when this many more weights are ready, or about to be.
-    fn loading(&self, numbers: u64);
+pub trait LoadObserver: Send + Sync + fmt::Debug {
+    /// Called on any thread when `elements` more weights are loaded, or about to be.
+    fn loading(&self, elements: u64);
 
-    /// Called on the thread that loads; an error ends loading.
+    /// Called repeatedly on the thread that loads; an error stops loading.
     ///
     /// # Errors
     ///
-    /// `Cancelled` to stop here.
-    fn go_on(&self) -> Result<()>;
+    /// `Cancelled` to stop loading.
+    fn check_cancelled(&self) -> Result<()>;
 }
 
-/// The weights of one network as one engine sees them: which layers are done in int8, which LoRAs are merged, who
-/// receives the progress of loading. What is large is in [`Forms`].
+/// The weights of one network of one engine, with its int8 layers, merged LoRAs and observer. The packed forms, which
+/// engines share, are in [`Forms`].
 pub struct Weights {
     forms: Arc<Forms>,
     byte_scales: ByteScales,
     base: Option<Base>,
-    watch: Option<Arc<dyn LoadWatch>>,
+    observer: Option<Arc<dyn LoadObserver>>,
 }
 
-/// Where weights come from, and their packed forms, shared by every plan made over them, of however many engines.
+/// A source of weights and their packed forms, shared by all plans of all engines that use them.
 pub struct Forms {
     source: Arc<dyn WeightSource>,
     packed: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     store: Option<Box<dyn PackedStore>>,
-    kept: Mutex<Kept>,
+    state: Mutex<StoreState>,
 }
 
-/// The weights that merged ones were made from.
+/// The weights that merged weights are based on.
 struct Base {
     weights: Arc<Weights>,
-    /// The names of those that differ.
+    /// The names of the weights that differ.
     changed: BTreeSet<String>,
 }
 
-/// State of the store.
+/// The state of the store.
 #[derive(Default)]
-struct Kept {
-    layouts: HashMap<PackedLayout, KeptLayout>,
+struct StoreState {
+    layouts: HashMap<PackedLayout, LayoutState>,
     notices: Vec<String>,
 }
 
 #[derive(Default)]
-struct KeptLayout {
-    /// Loaded, and not asked for yet.
+struct LayoutState {
+    /// Loaded, and not used yet.
     loaded: Sections,
     /// In use.
     forms: HashMap<String, Arc<dyn PackedForm>>,
-    /// Whether any of `forms` was made from the source.
+    /// Whether any of `forms` was packed from the source, and so is not stored yet.
     changed: bool,
 }
 
 impl Weights {
-    /// Weights out of `source`; nothing is read yet.
+    /// Creates weights from `source`; nothing is read yet.
     pub fn new(source: Arc<dyn WeightSource>) -> Self {
         Self::over(Arc::new(Forms::new(source, None)))
     }
 
-    /// Weights whose forms others may use, too.
+    /// Creates weights with forms that others may share.
     pub fn over(forms: Arc<Forms>) -> Self {
-        Self { forms, byte_scales: ByteScales::default(), base: None, watch: None }
+        Self { forms, byte_scales: ByteScales::default(), base: None, observer: None }
     }
 
-    /// The weights of `base` with `changes` (a weight's name, a scale, the change) added; `base` itself where none
-    /// counts. Packed forms of weights that stay the same are those of `base`, made there if need be. Forms of changed
-    /// ones go to no store, and changed layers are not done in int8: how their inputs become bytes was found out
-    /// for `base`.
+    /// Returns the weights of `base` with `changes` (a weight's name, a scale, the change) added; `base` itself if no
+    /// change has an effect. Unchanged weights share the packed forms of `base`. Forms of changed weights are not
+    /// stored, and changed layers are not computed in int8, since the quantization parameters were determined for
+    /// `base`.
     pub fn merged(base: &Arc<Self>, changes: impl IntoIterator<Item = (String, f32, Arc<LowRank>)>) -> Arc<Self> {
         let source = MergedWeights::new(base.forms.source.clone(), changes);
         let changed = source.changed();
@@ -131,28 +131,28 @@ impl Weights {
         let byte_scales = base.byte_scales.without(&changed);
         Arc::new(Self {
             byte_scales,
-            watch: base.watch.clone(),
+            observer: base.observer.clone(),
             base: Some(Base { weights: base.clone(), changed }),
             ..Self::new(Arc::new(source))
         })
     }
 
-    /// Reports the progress of loading to `watch` from now on.
+    /// Reports the progress of loading to `observer`.
     #[must_use]
-    pub fn with_watch(self, watch: Option<Arc<dyn LoadWatch>>) -> Self {
-        Self { watch, ..self }
+    pub fn with_observer(self, observer: Option<Arc<dyn LoadObserver>>) -> Self {
+        Self { observer, ..self }
     }
 
-    /// Returns the watch's error if loading is to end. Compilers call it between steps, on their own thread.
+    /// Returns the observer's error if loading was cancelled. Compilers call it between steps, on their own thread.
     ///
     /// # Errors
     ///
     /// `Cancelled`.
-    pub fn go_on(&self) -> Result<()> {
-        self.watch.as_ref().map_or(Ok(()), |watch| watch.go_on())
+    pub fn check_cancelled(&self) -> Result<()> {
+        self.observer.as_ref().map_or(Ok(()), |observer| observer.check_cancelled())
     }
 
-    /// The same with layers that an executor which computes in int8 does so; others pass them over.
+    /// Sets the layers to be computed in int8, by executors that support it.
     #[must_use]
     pub fn with_byte_scales(self, byte_scales: ByteScales) -> Self {
         Self { byte_scales, ..self }
@@ -174,14 +174,14 @@ impl Weights {
         &*self.forms.source
     }
 
-    /// The base's, where these are merged and none of `names` is changed.
+    /// Returns the base if these weights are merged and none of `names` is changed.
     fn shared(&self, names: &[&str]) -> Option<&Self> {
         let base = self.base.as_ref()?;
         (!names.iter().any(|&name| base.changed.contains(name))).then_some(&*base.weights)
     }
 
-    /// What was packed as `form` out of the weights `names`, or what `make` packs now. Names and form together always
-    /// have the same type behind them.
+    /// Returns the packed form `form` of the weights `names`; calls `make` if it is not cached. Every use of the same
+    /// names and form must have the same type `T`.
     ///
     /// # Errors
     ///
@@ -203,13 +203,13 @@ impl Weights {
         Ok(self.forms.insert(&key, Arc::new(make()?)))
     }
 
-    /// Like [`packed`](Self::packed), for forms of `layout` that outlive the process where there is a store: `restore`
-    /// makes a form out of its memories, or nothing where they do not fit.
+    /// Like [`packed`](Self::packed), for forms of `layout` that the store persists, if there is one. `restore` creates
+    /// a form from stored buffers; `None` if their sizes do not match.
     ///
     /// # Errors
     ///
     /// Those of `make`.
-    pub fn kept<T: PackedForm>(
+    pub fn stored<T: PackedForm>(
         &self,
         layout: &PackedLayout,
         names: &[&str],
@@ -218,7 +218,7 @@ impl Weights {
         make: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
         if let Some(base) = self.shared(names) {
-            return base.kept(layout, names, form, restore, make);
+            return base.stored(layout, names, form, restore, make);
         }
         let key = key(names, form);
         let full_key = format!("{key}#{}", layout.name);
@@ -227,48 +227,48 @@ impl Weights {
         if let Some(found) = forms.find(&full_key) {
             return Ok(found);
         }
-        let loaded = forms.kept_now().layouts.get_mut(layout).and_then(|kept| kept.loaded.remove(&key));
+        let loaded = forms.store_state().layouts.get_mut(layout).and_then(|state| state.loaded.remove(&key));
         let restored = loaded.and_then(restore);
         let changed = restored.is_none();
         let form = forms.insert(&full_key, Arc::new(restored.map_or_else(make, Ok)?));
         if forms.store.is_some() {
-            let mut kept = forms.kept_now();
-            let kept = kept.layouts.entry(layout.clone()).or_default();
-            kept.changed |= changed;
-            kept.forms.insert(key, form.clone());
+            let mut state = forms.store_state();
+            let state = state.layouts.entry(layout.clone()).or_default();
+            state.changed |= changed;
+            state.forms.insert(key, form.clone());
         }
         Ok(form)
     }
 
-    /// Loads what the store has for `layout`, once. Called before the forms are asked for.
+    /// Loads the stored forms of `layout`, once. Called before the forms are used.
     pub fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) {
         if let Some(base) = &self.base {
             return base.weights.load(layout, parallel);
         }
         let Some(store) = &self.forms.store else { return };
-        let mut kept = self.forms.kept_now();
-        if kept.layouts.contains_key(layout) {
+        let mut state = self.forms.store_state();
+        if state.layouts.contains_key(layout) {
             return;
         }
         let (loaded, notices) = store.load(layout, parallel);
-        kept.notices.extend(notices);
-        kept.layouts.insert(layout.clone(), KeptLayout { loaded, ..KeptLayout::default() });
+        state.notices.extend(notices);
+        state.layouts.insert(layout.clone(), LayoutState { loaded, ..LayoutState::default() });
     }
 
-    /// Stores forms that the store lacks, and drops those that nothing used. Returns notices
-    /// about the store since the last time.
+    /// Stores new forms, and drops loaded forms that were not used. Returns the notices about the store since the last
+    /// call.
     pub fn save(&self) -> Vec<String> {
         if let Some(base) = &self.base {
             return base.weights.save();
         }
-        let mut kept = self.forms.kept_now();
-        let Kept { layouts, notices } = &mut *kept;
+        let mut state = self.forms.store_state();
+        let StoreState { layouts, notices } = &mut *state;
         if let Some(store) = &self.forms.store {
-            for (layout, kept) in layouts {
-                if std::mem::take(&mut kept.changed) {
-                    let forms = kept.forms.iter().map(|(key, form)| (key.as_str(), form.memories()));
-                    // Forms of later sizes and row counts are cached too.
-                    let rest = kept
+            for (layout, state) in layouts {
+                if std::mem::take(&mut state.changed) {
+                    let forms = state.forms.iter().map(|(key, form)| (key.as_str(), form.buffers()));
+                    // Unused forms, of other sizes and row counts, stay in the store.
+                    let rest = state
                         .loaded
                         .iter()
                         .map(|(key, parts)| (key.as_str(), parts.iter().map(|part| &**part).collect()));
@@ -276,24 +276,25 @@ impl Weights {
                     sections.sort_unstable_by_key(|(key, _)| *key);
                     notices.extend(store.save(layout, &sections));
                 }
-                kept.loaded = Sections::new();
+                state.loaded = Sections::new();
             }
         }
         std::mem::take(notices)
     }
 
     fn report(&self, names: &[&str]) {
-        if let Some(watch) = &self.watch {
+        if let Some(observer) = &self.observer {
             let shapes = names.iter().filter_map(|name| self.forms.source.shape(name));
-            watch.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum());
+            observer.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum());
         }
     }
 }
 
 impl Forms {
-    /// No forms yet of weights out of `source`; where there is a `store`, it is looked at before a form is made.
+    /// Creates an empty cache of the packed forms of `source`. If there is a `store`, forms are taken from it if
+    /// possible.
     pub fn new(source: Arc<dyn WeightSource>, store: Option<Box<dyn PackedStore>>) -> Self {
-        Self { source, packed: Mutex::default(), store, kept: Mutex::default() }
+        Self { source, packed: Mutex::default(), store, state: Mutex::default() }
     }
 
     fn find<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {
@@ -304,22 +305,22 @@ impl Forms {
     /// Caches `form`, or returns the one that another thread has cached meanwhile.
     fn insert<T: Send + Sync + 'static>(&self, key: &str, form: Arc<T>) -> Arc<T> {
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = packed.entry(key.to_owned()).or_insert_with(|| form.clone()).clone();
-        kept.downcast::<T>().unwrap_or(form)
+        let state = packed.entry(key.to_owned()).or_insert_with(|| form.clone()).clone();
+        state.downcast::<T>().unwrap_or(form)
     }
 
-    fn kept_now(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn store_state(&self) -> MutexGuard<'_, StoreState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The key of a packed form: its weights and its kind.
+/// Returns the key of a packed form, from its weights and its kind.
 fn key(names: &[&str], form: &str) -> String {
     format!("{}#{form}", names.join("+"))
 }
 
-/// Whether two shapes lay out the same numbers in the same order: equal, but for ones at the end, as a linear layer
-/// saved as a 1x1 convolution has them.
+/// Returns whether two shapes have the same memory layout: they are equal except for trailing ones, which a linear
+/// layer has if it was saved as a 1x1 convolution.
 pub(crate) fn same_layout(a: &[usize], b: &[usize]) -> bool {
     let trimmed = |shape: &[usize]| shape.iter().rposition(|&dim| dim != 1).map_or(0, |last| last + 1);
     a[..trimmed(a)] == b[..trimmed(b)]

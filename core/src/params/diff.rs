@@ -13,8 +13,8 @@ use super::values::{Access, FieldAccess, Item};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Change {
-    /// The path, such as `controlnets[1].conditioning_scale`, with indices of the new list; for an item that was removed,
-    /// of the old list.
+    /// The path, such as `controlnets[1].conditioning_scale`, with indices of the new list; for an item that was
+    /// removed, of the old list.
     pub path: String,
     /// The cost of this change.
     pub cost: Cost,
@@ -24,8 +24,8 @@ pub struct Change {
     pub new: Option<Value>,
 }
 
-/// Lists the differences between `old` and `new`, in the order of the field table. The list is empty if and only if they
-/// are equal.
+/// Lists the differences between `old` and `new`, in the order of the field table. The list is empty if and only if
+/// they are equal.
 ///
 /// ControlNets are matched by their `model_id`, processors by their position in the chain.
 ///
@@ -108,7 +108,7 @@ fn rule_item_cost<I: Item>(field: &Field, sides: &[&I]) -> Option<Cost> {
     is_network.then_some(Cost::Load)
 }
 
-/// Compares two lists, item by item: items that were added and removed, fields of those that stayed, and their order.
+/// Compares two lists: added and removed items, the fields of the others, and their order.
 fn diff_items<I: Item>(list: &Field, old: &[I], new: &[I], out: &mut Vec<Change>) {
     if old == new {
         return;
@@ -145,7 +145,7 @@ fn diff_items<I: Item>(list: &Field, old: &[I], new: &[I], out: &mut Vec<Change>
     };
     let (before, after) = (stayed(&old_names, &new_names), stayed(&new_names, &old_names));
     if before != after {
-        // The order affects the sum of residuals by rounding alone.
+        // The order affects only the rounding of the sum of residuals.
         let (old, new) = (Some(before.into()), Some(after.into()));
         out.push(Change { path: list.path.to_owned(), cost: Cost::Hot, old, new });
     }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_parameters_differ_in_nothing() {
+    fn equal_parameters_have_no_differences() {
         assert_eq!(diff(&Params::daydream(), &Params::daydream()), []);
         assert_eq!(total_cost(&[]), None);
     }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn processors_are_matched_by_place() {
+    fn processors_are_matched_by_position() {
         let processor = |kind| SingleProcessorConfig { kind, enabled: true, params: Map::new() };
         let mut base = Params::default();
         base.image_preprocessing.processors = vec![processor(ProcessorName::Blur)];

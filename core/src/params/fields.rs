@@ -1,7 +1,7 @@
 //! The field table: one row per parameter, with its constraint, the cost of a change, and typed access to its value.
 //!
-//! Validation, the schema's bounds, differences, merges and the table in `docs/` derive from these rows; types, defaults
-//! and descriptions from the structs.
+//! Validation, the schema's bounds, differences, merges and the table in `docs/` derive from these rows; types,
+//! defaults and descriptions from the structs.
 
 use serde::Serialize;
 
@@ -85,8 +85,8 @@ const fn row((path, access): (&'static str, Access), constraint: Constraint, cos
     Field { path, constraint, required: false, cost, cost_rule: None, access }
 }
 
-/// Writes the path and the access of a value of the parameters; the second form is for a field that JSON names
-/// otherwise.
+/// Writes the path and the access of a value of the parameters; the second form is for a field with another name in
+/// JSON.
 macro_rules! at {
     ($first:ident $(.$rest:ident)*) => { at!($first $(.$rest)*, concat!(stringify!($first) $(, ".", stringify!($rest))*)) };
     ($($field:ident).+, $path:expr) => { ($path, Access::Value(field_of!(StreamDiffusionParams, $($field).+))) };
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
     use crate::params::schema;
 
-    /// Walks the schema that the types give, down to plain values; lists are named and walked.
+    /// Collects the paths of the types' schema, down to plain values; lists are included and descended into.
     fn paths_of(node: &Value, path: &str, out: &mut Vec<String>) {
         let Some(properties) = node.get("properties").and_then(Value::as_object) else {
             out.push(path.to_owned());
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_the_structs_has_exactly_one_row_and_in_the_same_order() {
+    fn every_field_of_the_structs_has_exactly_one_row_in_the_same_order() {
         let mut of_types = Vec::new();
         paths_of(schema::of_types(), "", &mut of_types);
         let of_table: Vec<&str> = FIELDS.iter().map(|field| field.path).collect();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_reaches_the_value_that_its_path_names() {
+    fn every_row_accesses_the_value_at_its_path() {
         let mut params = StreamDiffusionParams::daydream();
         params.ip_adapter.kind = IPAdapterType::Faceid;
         params.cached_attention.interval = 7;
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_types_agree_on_what_kind_of_value_it_is() {
+    fn constraints_match_the_types() {
         for field in FIELDS {
             let node = schema::node(schema::of_types(), field.path).unwrap();
             assert!(is_of_kind(&field.constraint, node), "{}: {node}", field.path);
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_types_agree_on_what_an_item_must_have() {
+    fn required_fields_match_the_types() {
         for field in FIELDS.iter().filter(|field| field.path.contains("[].")) {
             let (list, name) = field.path.split_once("[].").unwrap();
             let items = &schema::node(schema::of_types(), list).unwrap()["items"];
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_know_their_names() {
+    fn objects_list_their_names() {
         assert_eq!(names_in("cached_attention"), ["enabled", "max_frames", "interval"]);
         assert!(names_in("").contains(&"controlnets"));
         assert!(is_object("ip_adapter") && !is_object("ip_adapter_style_image_url") && !is_object("controlnets"));

@@ -10,7 +10,7 @@ use crate::ErrorKind;
 const EXPECTED: &str = "expected.json";
 
 #[test]
-fn every_bad_file_is_refused_with_its_path_in_the_message() {
+fn every_invalid_file_is_rejected_with_the_path() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/bad/params");
     let expected = std::fs::read_to_string(folder.join(EXPECTED)).unwrap();
     let expected: BTreeMap<String, String> = serde_json::from_str(&expected).unwrap();

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weight_types_travel_with_spaces() {
+    fn weight_types_are_serialized_with_spaces() {
         assert_eq!(serde_json::to_string(&WeightType::EaseInOut).unwrap(), r#""ease in-out""#);
         assert_eq!(WeightType::NAMES.len(), 15);
     }

@@ -15,8 +15,8 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// The maximum nesting of lists and objects; the parameters need five levels.
 const MAX_DEPTH: usize = 8;
 
-/// The maximum number of values of a document, nested ones included. Each takes about 72 bytes of memory; the parameters
-/// have a few thousand at most.
+/// The maximum number of values of a document, nested ones included. Each takes about 72 bytes of memory; the
+/// parameters have a few thousand at most.
 const MAX_VALUES: usize = 100_000;
 
 /// The maximum length of a name in a path, in characters.
@@ -26,19 +26,19 @@ const SHOWN_NAME: usize = 64;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for text that is too long, not JSON, not an object, nested
-/// too deeply, or has a name twice; the violation has the path at which reading stopped.
+/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for text that is too long, not JSON, not an object,
+/// nested too deeply, or has a name twice; the violation has the path at which reading stopped.
 pub(super) fn read_object(text: &str) -> Result<Map<String, Value>> {
     read(text, MAX_BYTES)
 }
 
-/// Reads a JSON object of at most `max` bytes by the rules of parameters: at most 100,000 values, bounded depth, and no name
-/// twice in an object.
+/// Reads a JSON object of at most `max` bytes by the rules of parameters: at most 100,000 values, bounded depth, and no
+/// name twice in an object.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for a document that breaks a rule; the violation's path is the
-/// place where reading stopped.
+/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for a document that breaks a rule; the violation's
+/// path is the place where reading stopped.
 pub fn read_json_object(text: &str, max: usize) -> Result<Map<String, Value>> {
     read(text, max)
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_at_the_limit() {
+    fn nesting_is_limited() {
         let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         assert!(read_object(&nested(MAX_DEPTH)).is_ok());
         assert!(refused(&nested(MAX_DEPTH + 2)).message.contains("nested deeper than 8 levels"));
@@ -222,19 +222,19 @@ mod tests {
     }
 
     #[test]
-    fn a_path_shows_no_long_name_whole() {
+    fn long_names_are_shortened_in_paths() {
         let text = format!("{{\"{}\": 1e999}}", "x".repeat(1 << 20));
         assert_eq!(refused(&text).path, "x".repeat(SHOWN_NAME));
     }
 
     #[test]
-    fn text_past_the_size_limit_is_not_even_read() {
+    fn text_above_the_size_limit_is_not_parsed() {
         let text = " ".repeat(MAX_BYTES + 1);
         assert!(refused(&text).message.contains("expected at most 16777216"));
     }
 
     #[test]
-    fn numbers_keep_their_last_digit() {
+    fn numbers_keep_their_precision() {
         let read = read_object(r#"{"a": 0.30000000000000004, "b": 5e-324, "c": 9007199254740991}"#).unwrap();
         assert_eq!(read["a"].as_f64(), Some(0.1 + 0.2));
         assert_eq!(read["b"].as_f64(), Some(5e-324));

@@ -1,7 +1,6 @@
-//! Models whose family is known by their id, so that parameters that do not fit together are refused before anything
-//! is loaded.
+//! Models with a known family, so that incompatible parameters are rejected before anything is loaded.
 //!
-//! An id that is not listed passes; its family is determined when its files are read.
+//! Other ids are accepted; their family is determined when their files are read.
 
 use crate::families::{DEMO, FamilyInfo, ModelFamily};
 

@@ -12,8 +12,9 @@ use crate::{Error, Result, Violation, schedule};
 /// A change of some of the parameters.
 ///
 /// Names, types and ranges have been checked; a patch can violate rules between fields only.
-/// Merging is shallow, by top-level name: a value replaces the old one, a list the whole list. Of the objects with fixed
-/// fields (`ip_adapter`, `cached_attention`, the processing chains), fields that the patch does not name are kept.
+/// Merging is shallow, by top-level name: a value replaces the old one, a list the whole list. Of the objects with
+/// fixed fields (`ip_adapter`, `cached_attention`, the processing chains), fields that the patch does not name are
+/// kept.
 ///
 /// ```
 /// use dreamframe::{ParamsPatch, StreamDiffusionParams};
@@ -51,8 +52,8 @@ impl ParamsPatch {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams). For text that is not JSON, too long, nested too
-    /// deeply, or has a name twice: the first violation. Otherwise every unknown name (with the most similar one), every
-    /// wrong type and every value out of range.
+    /// deeply, or has a name twice: the first violation. Otherwise every unknown name (with the most similar one),
+    /// every wrong type and every value out of range.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::checked(json::read_object(text)?)
     }
@@ -92,7 +93,7 @@ impl ParamsPatch {
     /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if a changed value of `new` is out of
     /// range.
     pub fn between(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Result<Self> {
-        // Alone, the number of steps would rescale the list.
+        // Without the list, a change of the number of steps would rescale it.
         let keeps_list = old.num_inference_steps == new.num_inference_steps;
         let differs = |name: &str| {
             let mut rows = FIELDS.iter().filter(|field| field.path.split('.').next() == Some(name));
@@ -166,7 +167,7 @@ fn set_json(params: &mut StreamDiffusionParams, path: &str, value: &Value) -> Re
         Some(access) => access
             .set_json(params, value)
             .map_err(|error| refusal("parameters", format!("invalid combination: {error}")).with_source(error)),
-        // `checked` has refused names that the parameters lack.
+        // `checked` has rejected unknown names.
         None => match value.as_object().filter(|_| fields::is_object(path)) {
             Some(values) => {
                 values.iter().try_for_each(|(name, value)| set_json(params, &fields::join(path, name), value))
@@ -187,8 +188,8 @@ fn to_json(params: &StreamDiffusionParams, path: &str) -> Value {
     }
 }
 
-/// Merges the values of two patches: `older` then has the effect of both in order. In objects with fixed fields, such as
-/// `ip_adapter`, the fields that `newer` does not name stay.
+/// Merges the values of two patches: `older` then has the effect of both in order. In objects with fixed fields, such
+/// as `ip_adapter`, the fields that `newer` does not name stay.
 pub fn join_values(older: &mut Map<String, Value>, newer: Map<String, Value>) {
     for (name, value) in newer {
         match (older.get_mut(&name), value) {
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_a_patch_does_not_name_stay() {
+    fn fields_that_a_patch_does_not_name_are_unchanged() {
         let base = Params { delta: 0.25, ..Params::daydream() };
         let (params, notices) = merged(&base, r#"{"prompt": "snow"}"#);
         assert_eq!(params, Params { prompt: "snow".into(), ..base });
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_style_image_stays_shared_where_it_does_not_change() {
+    fn an_unchanged_style_image_stays_shared() {
         let base = Params { ip_adapter_style_image_url: "iVBORw0KGgo=".into(), ..Params::default() };
         let (ours, _) = merged(&base, r#"{"delta": 0.25, "ip_adapter": {"scale": 0.5}}"#);
         let rebased = crate::params::rebase(&base, &ours, &Params { guidance_scale: 2.0, ..base.clone() });
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_violations_fifty_are_kept_and_the_rest_is_counted() {
+    fn violations_after_the_fiftieth_are_only_counted() {
         let names: Vec<String> = (0..3000).map(|at| format!("\"odd_{at}\": 1")).collect();
         let refused = ParamsPatch::from_json(&format!("{{{}}}", names.join(","))).unwrap_err();
         assert_eq!(refused.violations().len(), 51);
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_can_mend_parameters_that_were_broken() {
+    fn a_patch_can_correct_invalid_parameters() {
         let base = Params { delta: f64::NAN, ..Params::default() };
         assert_eq!(merged(&base, r#"{"delta": 0.7}"#).0, Params::default());
     }

@@ -72,14 +72,14 @@ mod tests {
     use crate::params::notices;
 
     #[test]
-    fn presets_keep_every_rule() {
+    fn presets_are_valid() {
         for preset in [StreamDiffusionParams::daydream(), StreamDiffusionParams::demo()] {
             assert_eq!(preset.violations(), []);
         }
     }
 
     #[test]
-    fn the_demo_calls_for_no_notice() {
+    fn the_demo_has_no_notices() {
         assert_eq!(notices(&StreamDiffusionParams::demo()), []);
     }
 }

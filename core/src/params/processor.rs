@@ -61,17 +61,17 @@ named_enum! {
 /// Parameters that every processor takes.
 const COMMON: &[Parameter] = &[("image_resolution", PIXELS), ("image_width", PIXELS), ("image_height", PIXELS)];
 
-/// The path of a TensorRT engine, which is read and changes nothing.
+/// The path of a TensorRT engine, which is accepted and has no effect.
 const ENGINE_PATH: &[Parameter] = &[("engine_path", PATH)];
 
-/// The properties of a processor. What it runs is its row in `preprocess::processors`.
+/// The properties of a processor. Its implementation is its row in `preprocess::processors`.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     /// The processor that runs in its place.
     alias_of: Option<ProcessorName>,
     has_weights: bool,
     is_latent: bool,
-    /// Parameters that are read and change nothing.
+    /// Parameters that are accepted and have no effect.
     ignored: &'static [Parameter],
     parameters: &'static [Parameter],
     defaults: fn() -> Map<String, Value>,
@@ -166,14 +166,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aliases_keep_their_name_and_run_the_plain_processor() {
+    fn aliases_keep_their_name_and_run_their_target() {
         let sent: ProcessorName = serde_json::from_str(r#""depth_tensorrt""#).unwrap();
         assert_eq!(sent.name(), "depth_tensorrt");
         assert_eq!(sent.plain(), ProcessorName::Depth);
     }
 
     #[test]
-    fn every_parameter_has_a_default_that_it_allows_and_every_default_a_parameter() {
+    fn every_parameter_has_a_valid_default() {
         for &name in ProcessorName::ALL {
             let defaults = name.defaults();
             name.check(&defaults).unwrap();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_processor_is_its_own_plain_processor() {
+    fn the_target_of_an_alias_is_not_an_alias() {
         for &name in ProcessorName::ALL {
             assert_eq!(name.plain().plain(), name.plain());
             assert_eq!(name.has_weights(), name.plain().has_weights());

@@ -83,7 +83,7 @@ fn adapter() -> impl Strategy<Value = IPAdapterConfig> {
     })
 }
 
-/// Parameters that keep every rule.
+/// Valid parameters.
 fn params() -> impl Strategy<Value = Params> {
     let base = prop_oneof![Just(Params::default()), Just(Params::demo()), Just(Params::daydream())];
     let words = (weighted(text()), text(), weighted(0_u64..1 << 53), steps());
@@ -108,7 +108,7 @@ fn params() -> impl Strategy<Value = Params> {
     })
 }
 
-/// Parameters of which most break a rule of the table.
+/// Parameters, most of which violate a constraint.
 fn invalid_params() -> impl Strategy<Value = Params> {
     let number = || prop_oneof![any::<f64>(), -1.0..20.0];
     let words = (".{0,600}", weighted(".{0,9000}"), vec(0_u32..200, 0..6), weighted(any::<u64>()));
@@ -159,7 +159,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn generated_parameters_keep_every_rule(params in params()) {
+    fn generated_parameters_are_valid(params in params()) {
         prop_assert_eq!(params.violations(), []);
     }
 
@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn merging_the_difference_gives_the_new_parameters(old in params(), new in params()) {
+    fn merging_the_difference_results_in_the_new_parameters(old in params(), new in params()) {
         let patch = ParamsPatch::between(&old, &new).unwrap();
         prop_assert_eq!(&patch.merge(&old).unwrap().0, &new);
         let read = ParamsPatch::from_json(&patch.to_json()).unwrap();
@@ -189,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn merging_nothing_changes_nothing(params in params()) {
+    fn an_empty_patch_has_no_effect(params in params()) {
         let patch = ParamsPatch::from_json("{}").unwrap();
         prop_assert!(patch.is_empty());
         prop_assert_eq!(patch.merge(&params).unwrap(), (params, vec![]));
@@ -227,22 +227,22 @@ proptest! {
     }
 
     #[test]
-    fn a_change_put_onto_its_own_base_or_result_gives_its_result(base in params(), ours in params()) {
+    fn rebasing_onto_the_base_or_the_result_returns_the_result(base in params(), ours in params()) {
         for theirs in [&base, &ours] {
             prop_assert_eq!(rebase(&base, &ours, theirs), Rebased { params: ours.clone(), complete: true });
         }
     }
 
     #[test]
-    fn no_change_changes_nothing(base in params(), theirs in params()) {
+    fn rebasing_no_change_has_no_effect(base in params(), theirs in params()) {
         prop_assert_eq!(rebase(&base, &base, &theirs), Rebased { params: theirs, complete: true });
         prop_assert!(touched(&base, &base).is_empty());
     }
 
     #[test]
-    fn changes_of_different_places_commute(base in params(), other in params(), mask in any::<u64>()) {
-        // Two changes out of one, each with the places that the mask gives it; whole items stay on one side, as two
-        // that come in at the same place may stand in either order.
+    fn changes_of_different_paths_commute(base in params(), other in params(), mask in any::<u64>()) {
+        // Splits a change into two by the mask. Whole items stay on one side, since the order of two items that are
+        // inserted at the same position is not defined.
         let bit = |place: &str| {
             let name = place.split(['[', ']']).next().unwrap_or_default();
             mask >> (name.bytes().map(u64::from).sum::<u64>() % 64) & 1 == 1
@@ -257,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn two_changes_of_different_places_touch_different_places(base in params(), ours in params()) {
+    fn disjoint_changes_touch_disjoint_paths(base in params(), ours in params()) {
         prop_assert_eq!(touched(&base, &ours).is_empty(), base == ours);
         for place in touched(&base, &ours) {
             let without = rebase_where(&base, &ours, &base, |other| other != place);
@@ -266,7 +266,7 @@ proptest! {
     }
 
     #[test]
-    fn no_json_makes_the_reader_panic(json in any_json()) {
+    fn arbitrary_json_is_no_panic(json in any_json()) {
         if let Ok((params, _)) = Params::from_json(&json.to_string()) {
             prop_assert_eq!(params.violations(), []);
         }
@@ -274,8 +274,8 @@ proptest! {
     }
 
     #[test]
-    fn no_damaged_text_makes_the_reader_panic(at in any::<prop::sample::Index>(), damage in any::<char>()) {
-        // The preset is ASCII, so every place is the start of a character.
+    fn corrupted_text_is_no_panic(at in any::<prop::sample::Index>(), damage in any::<char>()) {
+        // The preset is ASCII, so every index is the start of a character.
         let mut text = Params::daydream().to_json();
         text.insert(at.index(text.len()), damage);
         if let Ok((params, _)) = Params::from_json(&text) {
@@ -284,7 +284,7 @@ proptest! {
     }
 
     #[test]
-    fn text_that_was_cut_off_is_refused(at in any::<prop::sample::Index>()) {
+    fn truncated_text_is_rejected(at in any::<prop::sample::Index>()) {
         let text = Params::daydream().to_json();
         let error = Params::from_json(&text[..at.index(text.len())]).unwrap_err();
         prop_assert_eq!(error.kind(), crate::ErrorKind::InvalidParams);

@@ -1,8 +1,8 @@
 //! Three-way merge of parameters: applies a change to parameters that have changed since.
 //!
-//! Parameters are a set of *places*, each changed or not. A place is the path of a field; in a list of items with a key,
-//! it has the key instead of the index (`controlnets[a/b].conditioning_scale`), so that reordering the list does not
-//! change it.
+//! Parameters are a set of *places*, each changed or not. A place is the path of a field; in a list of items with a
+//! key, it has the key instead of the index (`controlnets[a/b].conditioning_scale`), so that reordering the list does
+//! not change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use super::values::{Access, Item};
 pub struct Rebased {
     /// The merged parameters; rules between fields have not been checked.
     pub params: StreamDiffusionParams,
-    /// Whether they have the whole change; false if it concerns an item that does not exist, or whose type is another
-    /// now.
+    /// Whether the whole change was applied; false if it concerns an item that no longer exists, or whose type has
+    /// changed.
     pub complete: bool,
 }
 
@@ -115,7 +115,7 @@ impl Merge<'_> {
         }
     }
 
-    /// A list whose items have keys: items that were added and removed, fields of those that stayed, their order.
+    /// Merges a list whose items have keys: added and removed items, the fields of the others, their order.
     fn keyed<I: Item>(&mut self, list: &Field, base: &[I], ours: &[I], theirs: &mut Vec<I>) {
         for item in base.iter().filter(|item| find(ours, item.key()).is_none()) {
             if self.take(item_place(list, item)) {
@@ -144,7 +144,7 @@ impl Merge<'_> {
         }
     }
 
-    /// A list whose items are identified by their position.
+    /// Merges a list whose items are identified by their position.
     fn placed<I: Item>(&mut self, list: &Field, base: &[I], ours: &[I], theirs: &mut Vec<I>) {
         if base.len() != ours.len() {
             if self.take(list.path.to_owned()) {
@@ -159,7 +159,7 @@ impl Merge<'_> {
         }
     }
 
-    /// The fields of one item that both sides have.
+    /// Merges the fields of one item that both sides have.
     fn item<I: Item>(&mut self, list: &Field, place: &str, [base, ours]: [&I; 2], mut theirs: Option<&mut I>) {
         let other_type = theirs.as_ref().is_some_and(|theirs| theirs.processor() != base.processor());
         let retyped = base.processor() == ours.processor() && other_type;
@@ -167,7 +167,7 @@ impl Merge<'_> {
             if access.is_same(base, ours) || !self.take(format!("{place}.{name}")) {
                 continue;
             }
-            // Settings of a processor of one type have no meaning, or another one, for another type.
+            // The settings of a processor have a different meaning, or none, for another type.
             match theirs.as_deref_mut().filter(|_| !(retyped && name.ends_with("params"))) {
                 Some(theirs) => access.copy(ours, theirs),
                 None => self.complete = false,
@@ -175,7 +175,7 @@ impl Merge<'_> {
         }
     }
 
-    /// Names, each with a number.
+    /// Merges a map of names to numbers.
     fn named(
         &mut self,
         field: &Field,
@@ -219,7 +219,7 @@ fn after<I: Item>(items: &[I], before: Option<&I>) -> usize {
     before.and_then(|item| find(items, item.key())).map_or(0, |at| at + 1)
 }
 
-/// Brings `theirs` into the order of `ours`; items that `ours` lacks stay after the one that they followed.
+/// Sorts `theirs` in the order of `ours`; items that `ours` lacks stay after the item that they followed.
 fn reorder<I: Item>(ours: &[I], theirs: &mut Vec<I>) {
     let old = std::mem::take(theirs);
     theirs.extend(ours.iter().filter_map(|item| old.get(find(&old, item.key())?).cloned()));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_changes_on_its_net_at_another_position() {
+    fn a_scale_is_applied_to_its_network_at_another_position() {
         let (base, ours) = ([("a", 1.0), ("b", 1.0)], [("a", 1.0), ("b", 0.5)]);
         assert_eq!(merged(&base, &ours, &[("b", 1.0), ("c", 1.0)]), (list(&[("b", 0.5), ("c", 1.0)]), true));
     }
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn nets_are_added_and_removed_among_other_changes() {
+    fn networks_are_added_and_removed_together_with_other_changes() {
         let (base, theirs) = ([("a", 1.0), ("b", 1.0)], [("a", 0.3), ("b", 1.0), ("d", 1.0)]);
         let ours = [("a", 1.0), ("c", 1.0)];
         assert_eq!(merged(&base, &ours, &theirs), (list(&[("a", 0.3), ("c", 1.0), ("d", 1.0)]), true));
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn another_order_is_a_change_of_its_own() {
+    fn reordering_is_a_separate_change() {
         let (base, ours) = ([("a", 1.0), ("b", 1.0)], [("b", 1.0), ("a", 1.0)]);
         let theirs = [("a", 0.1), ("x", 1.0), ("b", 1.0)];
         assert_eq!(merged(&base, &ours, &theirs), (list(&[("b", 1.0), ("a", 0.1), ("x", 1.0)]), true));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_a_processor_wait_for_its_type() {
+    fn settings_of_a_processor_apply_to_its_type_only() {
         let with = |kind: ProcessorName, radius: u32| {
             let params = Map::from_iter([("radius".to_owned(), radius.into())]);
             let mut base = Params::default();

@@ -32,7 +32,7 @@ pub fn schema() -> &'static Value {
 
 /// Returns the JSON Schema of `params` of a processor, and of `preprocessor_params` of a ControlNet.
 ///
-/// Parameters without a default, which are accepted and change nothing, are left out.
+/// Parameters without a default, which are accepted and ignored, are omitted.
 ///
 /// ```
 /// use dreamframe::params::{ProcessorName, processor_schema};

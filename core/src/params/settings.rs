@@ -150,7 +150,7 @@ macro_rules! settings {
 const FLAG: Constraint = Constraint::Flag;
 const UNIT: Constraint = Constraint::Number { min: 0.0, max: 1.0 };
 const STRENGTH: Constraint = Constraint::Number { min: 0.0, max: 10.0 };
-// The L1 norm of the two Sobel gradients of bytes ends at 2 * 4 * 255.
+// The maximum of the L1 norm of the two Sobel gradients of bytes is 2 * 4 * 255.
 const GRADIENT: Constraint = Constraint::Number { min: 0.0, max: 2040.0 };
 const PEN: Constraint = Constraint::Integer { min: 1, max: 64, step: 1 };
 pub(super) const PIXELS: Constraint = Constraint::Integer { min: 16, max: 4096, step: 1 };

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_text_alone() {
+    fn json_is_the_text() {
         let image: StyleImageUrl = serde_json::from_str(r#""https://host/a \"b\"""#).unwrap();
         assert_eq!(image.as_str(), r#"https://host/a "b""#);
         assert_eq!(serde_json::to_string(&image).unwrap(), r#""https://host/a \"b\"""#);

@@ -10,7 +10,7 @@ use super::{IPAdapterType, ProcessingConfig, ProcessorName, StreamDiffusionParam
 use crate::{Error, Result, Violation};
 
 /// The minimum similarity of a misspelt name and a suggestion; 1 for equal names.
-const LIKENESS: f64 = 0.7;
+const MIN_SIMILARITY: f64 = 0.7;
 
 impl ProcessorName {
     /// Checks settings of the processor; unknown ones are ignored.
@@ -223,7 +223,7 @@ pub(super) fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> 
     }
     let likeness = |known: &'static str| (strsim::normalized_damerau_levenshtein(name, known), known);
     let best = names.map(likeness).max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(likeness, _)| LIKENESS <= *likeness).map(|(_, known)| known)
+    best.filter(|(likeness, _)| MIN_SIMILARITY <= *likeness).map(|(_, known)| known)
 }
 
 /// Formats the suggestion, for the end of a message.
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_keep_every_rule() {
+    fn the_defaults_are_valid() {
         assert!(Params::default().validate().is_ok());
     }
 
@@ -307,14 +307,14 @@ mod tests {
     }
 
     #[test]
-    fn an_index_may_repeat_but_not_fall() {
+    fn indices_may_repeat_but_not_decrease() {
         assert!(after(|params| params.t_index_list = vec![20, 20]).is_empty());
         let message = "t_index_list[1]: got 11, expected at least the index before it (12)";
         assert_eq!(after(|params| params.t_index_list = vec![12, 11]), [message]);
     }
 
     #[test]
-    fn weights_that_sum_to_zero_pass_where_they_are_not_divided_by_it() {
+    fn weights_that_sum_to_zero_are_valid_without_normalization() {
         let zero = Weighted::Blend(vec![("a".to_owned(), 0.0)]);
         assert!(
             after(|params| {
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn controlnets_must_fit_models_that_are_known() {
+    fn controlnets_must_match_known_models() {
         let depth = "lllyasviel/control_v11f1p_sd15_depth";
         let misfit = after(|params| params.controlnets = vec![ControlNetConfig::new(depth)]);
         assert_eq!(misfit.len(), 1);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn sdxl_takes_three_controlnets_at_a_time() {
+    fn sdxl_supports_three_controlnets_at_a_time() {
         let nets = |enabled: usize| {
             let net = |i| ControlNetConfig { enabled: i < enabled, ..ControlNetConfig::new(format!("net-{i}")) };
             (0..4).map(net).collect::<Vec<_>>()
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn misspelt_names_are_suggested_and_strange_ones_are_not() {
+    fn similar_names_are_suggested_and_others_are_not() {
         assert_eq!(nearest("promt", fields::names_in("").into_iter()), Some("prompt"));
         assert_eq!(nearest("guidence_scale", fields::names_in("").into_iter()), Some("guidance_scale"));
         assert_eq!(nearest("xyzzy", fields::names_in("").into_iter()), None);

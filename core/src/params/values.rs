@@ -1,6 +1,6 @@
-//! Typed access to the values of parameters: how the rows of the field table compare, copy and check them.
+//! Typed access to the values of parameters, with which the rows of the field table compare, copy and check them.
 //!
-//! JSON is the form of values at the edges only: in patches, messages and written parameters.
+//! JSON is used only in patches, messages and serialized parameters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,7 +60,8 @@ pub(super) trait FieldAccess<S>: Sync {
     /// Returns true if the field is equal in both.
     fn is_same(&self, one: &S, other: &S) -> bool;
 
-    /// Returns true if the value is `allowed`, by the same rules as [`Checker::check`](super::allowed::Checker::check).
+    /// Returns true if the value satisfies `constraint`, by the same rules as
+    /// [`Checker::check`](super::constraint::Checker::check).
     fn is_within(&self, object: &S, constraint: &Constraint) -> bool;
 
     /// Copies the value from one object to another.
@@ -162,7 +163,8 @@ impl Item for SingleProcessorConfig {
 
 /// A value of a parameter.
 pub(super) trait FieldValue: Clone + PartialEq + Serialize + DeserializeOwned {
-    /// Returns true if the value is `allowed`, by the same rules as [`Checker::check`](super::allowed::Checker::check).
+    /// Returns true if the value satisfies `constraint`, by the same rules as
+    /// [`Checker::check`](super::constraint::Checker::check).
     fn is_within(&self, constraint: &Constraint) -> bool;
 
     /// Returns its JSON form; `null` for a number that is not finite.
@@ -266,7 +268,7 @@ impl<I: Item> FieldValue for Vec<I> {
     }
 }
 
-/// `null` in JSON where it is empty.
+/// An empty map is `null` in JSON.
 impl FieldValue for BTreeMap<String, f64> {
     fn is_within(&self, constraint: &Constraint) -> bool {
         let Constraint::Named { max, item } = constraint else { return false };

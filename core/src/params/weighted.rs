@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_value_weighs_one() {
+    fn a_single_value_has_weight_one() {
         assert_eq!(Weighted::from(7_u64).iter().collect::<Vec<_>>(), [(&7, 1.0)]);
         assert_eq!(Weighted::Blend(vec![(1_u64, 0.25), (2, 0.5)]).total_weight(), 0.75);
     }

@@ -1,4 +1,4 @@
-//! `blur`: a Gaussian blur, with zeros outside of the image.
+//! `blur`: a Gaussian blur with zero padding.
 
 use serde_json::{Map, Value};
 

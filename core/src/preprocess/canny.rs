@@ -1,4 +1,4 @@
-//! `canny`: edges one pixel wide, as OpenCV finds them with a 3x3 Sobel and the sum of both gradients.
+//! `canny`: Canny edge detection as in OpenCV, with a 3x3 Sobel filter and the L1 norm of the gradient.
 
 use serde_json::{Map, Value};
 
@@ -6,17 +6,17 @@ use super::{Context, Image, Preprocessor};
 use crate::error::Result;
 use crate::params::CannySettings;
 
-/// The tangent of 22.5 degrees, in steps of 2^-15.
+/// The tangent of 22.5 degrees, as a fixed-point number with 15 fractional bits.
 const TAN_22: i32 = 13573;
 
-/// State of a pixel.
+/// The state of a pixel.
 const NOT_AN_EDGE: u8 = 0;
 const MAYBE: u8 = 1;
 const EDGE: u8 = 2;
 
 #[derive(Debug)]
 pub(super) struct Canny {
-    /// Pixels above this are edges where they touch one; those above `high` begin one.
+    /// Pixels above this are edges if they touch an edge; pixels above `high` are edges.
     low: i32,
     high: i32,
     width: usize,
@@ -27,7 +27,7 @@ pub(super) struct Canny {
     down: Vec<i16>,
     strength: Vec<i32>,
     state: Vec<u8>,
-    /// Edges whose neighbours have not been looked at.
+    /// Edge pixels whose neighbours have not been visited yet.
     open: Vec<usize>,
 }
 
@@ -49,7 +49,7 @@ impl Canny {
         canny
     }
 
-    /// Pixels from one row to the next, with the border.
+    /// Returns the pixels of a row, including the border.
     fn stride(&self) -> usize {
         self.width + 2
     }
@@ -71,7 +71,7 @@ impl Canny {
         self.open.reserve(len);
     }
 
-    /// Writes how bright pixels are, as bytes; the border is that of the image.
+    /// Writes the brightness of pixels as bytes, with a replicated border.
     fn read(&mut self, image: &Image) {
         let (width, stride) = (self.width, self.stride());
         let rows = image.pixels().chunks_exact(width * 3);
@@ -109,21 +109,21 @@ impl Canny {
         }
     }
 
-    /// Returns whether the pixel at `place` is the strongest across its edge.
-    fn is_ridge(&self, place: usize) -> bool {
-        let (stride, strength) = (self.stride(), self.strength[place]);
-        let (across, down) = (i32::from(self.across[place]), i32::from(self.down[place]));
+    /// Returns whether the gradient at `index` is a maximum across the edge.
+    fn is_maximum(&self, index: usize) -> bool {
+        let (stride, strength) = (self.stride(), self.strength[index]);
+        let (across, down) = (i32::from(self.across[index]), i32::from(self.down[index]));
         let (x, y) = (across.abs(), down.abs() << 15);
         let flat = x * TAN_22;
         if y < flat {
-            strength > self.strength[place - 1] && strength >= self.strength[place + 1]
+            strength > self.strength[index - 1] && strength >= self.strength[index + 1]
         } else if y > flat + (x << 16) {
-            strength > self.strength[place - stride] && strength >= self.strength[place + stride]
+            strength > self.strength[index - stride] && strength >= self.strength[index + stride]
         } else {
             let (before, behind) = if (across ^ down) < 0 {
-                (place - stride + 1, place + stride - 1)
+                (index - stride + 1, index + stride - 1)
             } else {
-                (place - stride - 1, place + stride + 1)
+                (index - stride - 1, index + stride + 1)
             };
             strength > self.strength[before] && strength > self.strength[behind]
         }
@@ -134,12 +134,12 @@ impl Canny {
         let stride = self.stride();
         self.open.clear();
         for y in 1..=self.height {
-            for place in y * stride + 1..y * stride + 1 + self.width {
-                let strength = self.strength[place];
-                self.state[place] = if strength <= self.low || !self.is_ridge(place) {
+            for index in y * stride + 1..y * stride + 1 + self.width {
+                let strength = self.strength[index];
+                self.state[index] = if strength <= self.low || !self.is_maximum(index) {
                     NOT_AN_EDGE
                 } else if strength > self.high {
-                    self.open.push(place);
+                    self.open.push(index);
                     EDGE
                 } else {
                     MAYBE
@@ -151,8 +151,8 @@ impl Canny {
     /// Marks all candidates that touch an edge.
     fn follow(&mut self) {
         let stride = self.stride();
-        while let Some(place) = self.open.pop() {
-            for row in [place - stride, place, place + stride] {
+        while let Some(index) = self.open.pop() {
+            for row in [index - stride, index, index + stride] {
                 for neighbour in row - 1..=row + 1 {
                     if self.state[neighbour] == MAYBE {
                         self.state[neighbour] = EDGE;
@@ -190,7 +190,7 @@ impl Preprocessor for Canny {
 
     fn configure(&mut self, settings: &Map<String, Value>) {
         let CannySettings { low_threshold: low, high_threshold: high } = CannySettings::read(settings);
-        // OpenCV takes them in either order.
+        // OpenCV accepts them in either order.
         (self.low, self.high) = (low.min(high).floor() as i32, low.max(high).floor() as i32);
     }
 }

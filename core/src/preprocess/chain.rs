@@ -11,14 +11,15 @@ pub enum ChainKind {
     Control,
     /// A frame: the stream's size and three channels.
     Frame,
-    /// A picture: three channels, and the stream's size times what its recipes [enlarge](Recipe::enlarged) it.
+    /// A picture: three channels, and the stream's size, multiplied by the factors of its recipes
+    /// ([`Recipe::enlarged`]).
     Picture,
-    /// A latent: its size and channels stay.
+    /// A latent: size and channels do not change.
     Latent,
 }
 
 impl ChainKind {
-    /// Returns the size, width and height, of what a chain of `recipes` makes of images of `size`.
+    /// Returns the output size, width and height, of a chain of `recipes` for images of `size`.
     pub fn output_size(self, recipes: &[Recipe], size: (usize, usize)) -> (usize, usize) {
         recipes.iter().fold(size, |size, recipe| self.size_after(recipe, size))
     }
@@ -43,7 +44,7 @@ pub struct Chain {
     images: [Image; 2],
     resized: Image,
     resizer: Resizer,
-    /// Runs of networks that were not counted yet.
+    /// Runs of networks that were not counted yet, of removed processors.
     evaluations: u64,
 }
 
@@ -57,21 +58,21 @@ struct Entry {
 #[derive(Debug)]
 enum Source {
     Started(Box<dyn Preprocessor>),
-    /// In this place of the chain that is updated.
+    /// At this index of the chain that is updated.
     GoesOn(usize),
 }
 
-/// The next processors of a chain: new ones are started, the others continue.
+/// A prepared update of a chain: new processors are started, the others continue.
 ///
-/// After [`Chain::update`] it contains what is no longer needed, to be dropped on another thread.
+/// After [`Chain::update`] it contains the removed processors, to be dropped on another thread.
 #[derive(Debug, Default)]
 pub struct ChainUpdate {
     entries: Vec<Entry>,
 }
 
 impl ChainUpdate {
-    /// Starts the processors of `new` that a chain of `old` does not have. The first processor of a kind in `new` continues
-    /// the first one of that kind in `old`, the second the second, and so on.
+    /// Starts the processors of `new` that a chain of `old` does not have. The first processor of a kind in `new`
+    /// continues the first one of that kind in `old`, the second the second, and so on.
     pub fn prepare(old: &[Recipe], new: &[Recipe]) -> Self {
         let mut taken = vec![false; old.len()];
         let entry = |recipe: &Recipe| {
@@ -103,13 +104,13 @@ impl Chain {
         chain
     }
 
-    /// Returns whether there is nothing to do.
+    /// Returns whether the chain has no processors.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Swaps in the processors of `update`, and leaves in it those that were removed. Processors that continue keep their
-    /// state, and take their new settings.
+    /// Swaps in the processors of `update`, and leaves in it those that were removed. Processors that continue keep
+    /// their state, and take their new settings.
     pub fn update(&mut self, update: &mut ChainUpdate) {
         for (next, entry) in update.entries.iter_mut().enumerate() {
             let Source::GoesOn(place) = entry.processor else { continue };

@@ -1,4 +1,4 @@
-//! Chains: order, sizes, what is kept over an update, and errors.
+//! Chains: order, sizes, state across updates, and errors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use crate::preprocess::{Factory, Registry};
 
 const SIZE: (usize, usize) = (6, 4);
 
-/// Adds how many frames it has seen, times a setting, and reports how many of its kind were started.
+/// Adds the number of frames so far, times a setting; the factory counts the processors that it started.
 #[derive(Debug, Default)]
 struct Counter {
     started: AtomicUsize,
@@ -63,7 +63,7 @@ fn first(chain: &mut Chain, value: f32) -> f32 {
 }
 
 #[test]
-fn an_empty_chain_gives_its_input() {
+fn an_empty_chain_returns_its_input() {
     let mut chain = Chain::new(ChainKind::Frame);
     assert!(chain.is_empty());
     assert_eq!(first(&mut chain, 0.25), 0.25);
@@ -79,7 +79,7 @@ fn processors_run_in_the_order_of_the_list() {
             Box::new(Doubling(self.0))
         }
     }
-    /// Twice the input, and a number.
+    /// Doubles the input and adds a constant.
     #[derive(Debug)]
     struct Doubling(f32);
     impl Preprocessor for Doubling {
@@ -96,7 +96,7 @@ fn processors_run_in_the_order_of_the_list() {
 }
 
 #[test]
-fn what_stays_keeps_its_memory_and_takes_new_settings() {
+fn continuing_processors_keep_their_state_and_take_new_settings() {
     let counter = Arc::new(Counter::default());
     let registry = Registry::new().with(ProcessorName::Feedback, counter.clone());
     let counting = |times: f64| recipe(&registry, ProcessorName::Feedback, json!({ "feedback_strength": times }));
@@ -106,7 +106,7 @@ fn what_stays_keeps_its_memory_and_takes_new_settings() {
     let mut chain = Chain::start(ChainKind::Frame, &old);
     assert_eq!((first(&mut chain, 0.0), first(&mut chain, 0.0)), (1.0, 2.0));
 
-    // Other settings, and another processor behind it: the third frame counts half.
+    // Other settings, and another processor after it: the third frame counts half.
     let new = [counting(0.5), counting(1.0)];
     let mut update = ChainUpdate::prepare(&old, &new);
     assert_eq!(counter.started.load(Ordering::Relaxed), 2);
@@ -138,7 +138,7 @@ fn update_prepared_for_another_state_starts_missing_processors() {
 }
 
 #[test]
-fn sizes_are_the_streams_but_for_pictures_that_are_enlarged() {
+fn only_pictures_may_be_larger_than_the_stream() {
     let registry = Registry::new();
     let twice = recipe(&registry, ProcessorName::Upscale, json!({}));
     let third = recipe(&registry, ProcessorName::Upscale, json!({ "scale_factor": 1.3 }));

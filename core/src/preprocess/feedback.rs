@@ -1,4 +1,4 @@
-//! `feedback` and `latent_feedback`: the last output is mixed into the input.
+//! `feedback` and `latent_feedback`: mix the last output into the input.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ const MAX_LATENT_STRENGTH: f64 = 0.4;
 /// The range of latents.
 const MAX_LATENT: f32 = 10.0;
 
-/// Mixes the last picture into the frame; the first frame passes.
+/// Mixes the last picture into the frame; the first frame is unchanged.
 #[derive(Debug)]
 pub(super) struct Feedback {
     strength: f32,
@@ -51,7 +51,7 @@ impl Preprocessor for Feedback {
     }
 }
 
-/// Mixes the last clean latent into the latent; the first latent passes.
+/// Mixes the last clean latent into the latent; the first latent is unchanged.
 #[derive(Debug)]
 pub(super) struct LatentFeedback {
     strength: f32,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_frame_passes_and_later_ones_are_mixed() {
+    fn the_first_frame_is_unchanged_and_later_ones_are_mixed() {
         let mut feedback = Feedback::new(&Map::new());
         assert_eq!(mixed(&mut feedback, 0.25, None), 0.25);
         assert_eq!(mixed(&mut feedback, 0.25, Some(&image(0.75))), 0.5);
@@ -111,13 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn a_last_picture_of_another_size_is_fitted() {
+    fn a_last_picture_of_another_size_is_resized() {
         let large = Image::from_pixels(7, 5, 3, vec![0.75; 105]).unwrap();
         assert!((mixed(&mut Feedback::new(&Map::new()), 0.25, Some(&large)) - 0.5).abs() < 1e-6);
     }
 
     #[test]
-    fn the_strength_of_latents_is_bounded_at_the_start_and_live() {
+    fn the_strength_of_latents_is_bounded_at_start_and_on_change() {
         let mut feedback = LatentFeedback::new(&strength(1.0));
         assert_eq!(mixed(&mut feedback, 0.0, Some(&image(1.0))), 0.4);
         feedback.configure(&strength(0.9));

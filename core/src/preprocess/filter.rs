@@ -7,12 +7,12 @@ use dreamframe_kernels::filter::{correlate, sum_rows};
 pub(super) enum Border {
     /// Zeros.
     Zero,
-    /// The image, mirrored at the middle of its outermost pixels.
+    /// Mirrored at the centres of the outermost pixels.
     Reflect,
 }
 
 impl Border {
-    /// Returns the index in `0..len` for `place`, if any.
+    /// Returns the index in `0..len` of the pixel at `place`; `None` for a zero.
     fn inside(self, place: isize, len: usize) -> Option<usize> {
         let last = len as isize - 1;
         if (0..=last).contains(&place) {
@@ -29,7 +29,7 @@ impl Border {
     }
 }
 
-/// The size of an image whose numbers are elsewhere.
+/// The size of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) width: usize,
@@ -37,26 +37,25 @@ pub(super) struct Size {
     pub(super) channels: usize,
 }
 
-/// Convolves images, and keeps its memory from call to call.
+/// Convolves images, and reuses its scratch memory.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     /// A row with padding on both sides.
     padded: Vec<f32>,
-    /// The image after its rows were convolved.
+    /// The image after the convolution of its rows.
     rows: Vec<f32>,
     /// The offsets of the input rows of an output row, with their weights.
     taps: Vec<(usize, f32)>,
 }
 
 impl Filter {
-    /// Writes into `to` what `from` is, convolved with `kernel` in both directions.
+    /// Convolves `from` with `kernel` in both directions, and writes the result to `to`.
     pub(super) fn blur(&mut self, from: &[f32], size: Size, kernel: &[f32], border: Border, to: &mut [f32]) {
         to.fill(0.0);
         self.add(from, size, (kernel, kernel), border, to);
     }
 
-    /// Adds to `to` what `from` is, correlated with `row` along its rows and `column` along its columns, both of odd
-    /// length.
+    /// Correlates `from` with a row kernel and a column kernel, both of odd length, and adds the result to `to`.
     pub(super) fn add(&mut self, from: &[f32], size: Size, kernel: (&[f32], &[f32]), border: Border, to: &mut [f32]) {
         let (row, column) = kernel;
         let len = size.width * size.channels;
@@ -81,7 +80,7 @@ impl Filter {
     }
 }
 
-/// Writes into `padded` a row with `reach` pixels more on both sides.
+/// Writes a row to `padded`, extended by `reach` pixels on both sides.
 fn pad(row: &[f32], size: Size, reach: usize, border: Border, padded: &mut Vec<f32>) {
     let channels = size.channels;
     padded.resize((size.width + 2 * reach) * channels, 0.0);
@@ -97,7 +96,7 @@ fn pad(row: &[f32], size: Size, reach: usize, border: Border, padded: &mut Vec<f
     padded[reach * channels..][..row.len()].copy_from_slice(row);
 }
 
-/// Writes into `kernel` a Gaussian of `side` numbers (odd) that add up to one, `step` apart.
+/// Writes a normalized Gaussian to `kernel`: `side` values (odd), `step` apart.
 pub(super) fn gaussian(sigma: f64, side: usize, step: f64, kernel: &mut Vec<f32>) {
     let middle = (side / 2) as f64;
     let weight = |place: usize| {
@@ -109,7 +108,7 @@ pub(super) fn gaussian(sigma: f64, side: usize, step: f64, kernel: &mut Vec<f32>
     kernel.extend((0..side).map(|place| (weight(place) / sum) as f32));
 }
 
-/// Writes into `luma` how bright each pixel of `rgb` is.
+/// Writes the luma of each pixel of `rgb` to `luma`.
 pub(super) fn luma(rgb: &[f32], luma: &mut Vec<f32>) {
     let pixels = rgb.as_chunks::<3>().0;
     luma.resize(pixels.len(), 0.0);
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn every_size_and_kernel_gives_what_the_definition_gives() {
+    fn convolutions_match_the_definition() {
         let mut filter = Filter::default();
         let kernels: [(&[f32], &[f32]); 3] =
             [(&[-1.0, 0.0, 1.0], &[1.0, 2.0, 1.0]), (&[0.5, 0.2, 0.0, 0.1, 0.3], &[2.0]), (&[0.1; 9], &[0.2; 7])];
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gaussian_adds_up_to_one_even_where_it_is_a_point() {
+    fn a_gaussian_is_normalized_also_for_a_sigma_of_zero() {
         for sigma in [0.0, 1e-200, 0.3, 6.0, 100.0] {
             let mut kernel = Vec::new();
             gaussian(sigma, 15, 1.0, &mut kernel);

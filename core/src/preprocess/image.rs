@@ -41,7 +41,7 @@ impl Image {
         self.pixels.resize(width * height * channels, 0.0);
     }
 
-    /// Becomes a copy of `other`.
+    /// Copies size and pixels of `other`.
     pub fn copy_from(&mut self, other: &Self) {
         self.resize(other.width, other.height, other.channels);
         self.pixels.copy_from_slice(&other.pixels);
@@ -62,7 +62,7 @@ impl Image {
         self.channels
     }
 
-    /// Its width, height and channels in one.
+    /// Returns its width, height and channels.
     pub(super) fn size(&self) -> Size {
         Size { width: self.width, height: self.height, channels: self.channels }
     }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pixels_that_are_not_the_size_are_refused() {
+    fn a_wrong_number_of_pixels_is_rejected() {
         assert!(Image::from_pixels(2, 3, 3, vec![0.0; 18]).is_ok());
         for (width, height, len) in [(2, 3, 17), (usize::MAX, 2, 0)] {
             let refused = Image::from_pixels(width, height, 3, vec![0.0; len]).unwrap_err();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_image_keeps_the_memory_of_a_larger_one() {
+    fn resizing_to_a_smaller_image_does_not_reallocate() {
         let mut image = Image::new();
         image.resize(64, 64, 3);
         let place = image.pixels().as_ptr();

@@ -1,8 +1,8 @@
 //! Processors of images and latents: preprocessors of ControlNets, and members of the four processing chains.
 //!
-//! A [`Registry`] makes a [`Recipe`] of a processor's name and settings, which is slow if a network is loaded. A recipe
-//! starts a [`Preprocessor`], which belongs to one engine and may keep state over frames; a [`Chain`] runs several one
-//! after the other. All images have RGB in 0..1.
+//! A [`Registry`] creates a [`Recipe`] from a processor's name and settings, which is slow if a network is loaded. A
+//! recipe starts a [`Preprocessor`], which belongs to one engine and may keep state over frames; a [`Chain`] runs
+//! several one after the other. All images have RGB in 0..1.
 
 mod blur;
 mod canny;
@@ -89,8 +89,8 @@ use crate::params::ProcessorName;
 /// # }
 /// ```
 pub trait Preprocessor: Send + fmt::Debug {
-    /// Processes `input`, `[height, width, 3]` in 0..1 (for latents, `[height, width, channels]`), into `output`, which it
-    /// resizes to its result. Allocates nothing after the first frame of a size.
+    /// Processes `input`, `[height, width, 3]` in 0..1 (for latents, `[height, width, channels]`), into `output`, which
+    /// it resizes to its result. Allocates nothing after the first frame of a size.
     ///
     /// # Errors
     ///
@@ -112,11 +112,11 @@ pub trait Preprocessor: Send + fmt::Debug {
 /// Inputs of a processor besides the frame.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Context<'a> {
-    /// The last picture, `[height, width, 3]` in 0..1; in a latent chain, the last clean latent. `None` before the first
-    /// picture, and after a change of size.
+    /// The last picture, `[height, width, 3]` in 0..1; in a latent chain, the last clean latent. `None` before the
+    /// first picture, and after a change of size.
     pub previous: Option<&'a Image>,
-    /// The width and height that the input must have: those of the stream, multiplied by earlier processors that enlarge;
-    /// in a latent chain, those of the latent.
+    /// The width and height that the input must have: those of the stream, multiplied by earlier processors that
+    /// enlarge; in a latent chain, those of the latent.
     pub size: (usize, usize),
 }
 
@@ -136,11 +136,11 @@ pub trait Networks: Send + Sync + fmt::Debug {
     /// `NotFound` if weights are missing, `BadModel`, `Unsupported`, `OutOfMemory`.
     fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>>;
 
-    /// Returns the same, laid out for images of `size`, width and height; loads nothing.
+    /// Returns the networks compiled for images of `size`, width and height; loads nothing.
     fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks>;
 }
 
-/// Refuses an image without pixels, or with other channels than red, green and blue.
+/// Returns an error unless the image has pixels with three channels.
 fn rgb(image: &Image) -> Result<()> {
     if image.channels() == 3 && image.width() > 0 && image.height() > 0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Compiled networks of processors, and the memory that they run in.
+//! Compiled networks of processors, and their memory.
 
 use std::array;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::net::{Program, WeightSource, Weights};
 /// Maximum number of outputs of a program.
 const MOST_OUTPUTS: usize = 4;
 
-/// A program, ready to run on every frame; shared.
+/// A compiled program, which processors share.
 #[derive(Debug)]
 pub(in crate::preprocess) struct Loaded {
     queue: Arc<dyn Queue>,
@@ -19,7 +19,7 @@ pub(in crate::preprocess) struct Loaded {
 }
 
 impl Loaded {
-    /// Lays out `program`, which has at most four outputs and no constant inputs.
+    /// Compiles `program`, which has at most four outputs and no constant inputs.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Loaded {
     }
 }
 
-/// A program and the memory of one processor.
+/// A compiled program with the memory of one processor.
 #[derive(Debug)]
 pub(in crate::preprocess) struct Running {
     loaded: Arc<Loaded>,
@@ -51,12 +51,12 @@ pub(in crate::preprocess) struct Running {
 }
 
 impl Running {
-    /// Runs `loaded`; memory is taken with the first frame.
+    /// Creates a runner for `loaded`; memory is allocated with the first frame.
     pub(in crate::preprocess) fn new(loaded: Arc<Loaded>) -> Self {
         Self { loaded, scratch: Scratch::new(), outputs: Vec::new(), evaluations: 0 }
     }
 
-    /// Returns how often it ran.
+    /// Returns the number of runs.
     pub(in crate::preprocess) fn evaluations(&self) -> u64 {
         self.evaluations
     }

@@ -19,7 +19,7 @@ impl Preprocessor for Passthrough {
     fn configure(&mut self, _: &Map<String, Value>) {}
 }
 
-/// Returns its input, a finished control image, and checks that it is one.
+/// Returns its input, a finished control image, after checking its size.
 #[derive(Debug)]
 pub(super) struct External {
     settings: ExternalSettings,

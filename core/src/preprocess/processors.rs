@@ -1,4 +1,4 @@
-//! The table of processors: what each name runs.
+//! The table of processors: the implementation of each name.
 //!
 //! Names, settings and their bounds are in `params`.
 
@@ -17,24 +17,24 @@ use super::standard_lineart::StandardLineart;
 use super::upscale::Upscale;
 use crate::params::{ProcessorName, UpscaleSettings};
 
-/// How many times larger `realesrgan_trt` makes a picture.
+/// The scale factor of `realesrgan_trt`.
 const REALESRGAN_SCALE: f64 = 2.0;
 
 /// The settings of a processor, by name.
 type Settings = Map<String, Value>;
 
-/// The network of a processor, by its settings.
+/// The code of a processor.
 pub(super) enum Runs {
-    /// The library's own code, which loads nothing.
+    /// Native code, which loads nothing.
     Native(fn(&Settings) -> Box<dyn Preprocessor>),
-    /// A network, which has to be loaded.
+    /// A network, which must be loaded.
     Network(fn(&Settings) -> Network),
 }
 
 /// The implementation of a processor.
 pub(super) struct Processor {
     pub(super) runs: Runs,
-    /// How many times larger it makes a picture, by its settings; `None` if the size stays.
+    /// Returns the scale factor for its settings; `None` if the size does not change.
     pub(super) scale: Option<fn(&Settings) -> f64>,
 }
 

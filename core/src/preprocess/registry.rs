@@ -24,7 +24,7 @@ impl Registry {
         Self::default()
     }
 
-    /// Sets where processors with weights get their networks.
+    /// Sets the provider of the networks of processors with weights.
     #[must_use]
     pub fn with_networks(mut self, networks: Arc<dyn Networks>) -> Self {
         self.networks = Some(networks);
@@ -43,15 +43,15 @@ impl Registry {
         Self { own: self.own.clone(), networks: self.networks.clone().map(|networks| networks.sized(size)) }
     }
 
-    /// Runs a host's own processor under `name`, in place of the library's.
+    /// Registers a host's processor as `name`, replacing the library's.
     #[must_use]
     pub fn with(mut self, name: ProcessorName, factory: Arc<dyn Factory>) -> Self {
         self.own.insert(name, factory);
         self
     }
 
-    /// Creates the recipe of the processor `name` with `settings`; omitted settings have their defaults. Slow if a network
-    /// is loaded.
+    /// Creates the recipe of the processor `name` with `settings`; omitted settings have their defaults. Slow if a
+    /// network is loaded.
     ///
     /// ```
     /// use dreamframe::params::ProcessorName;
@@ -72,8 +72,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// `InvalidParams` for invalid settings, `Unsupported` for a processor with weights if the registry has no networks, and
-    /// errors of [`Networks::load`]; each names the processor.
+    /// `InvalidParams` for invalid settings, `Unsupported` for a processor with weights if the registry has no
+    /// networks, and errors of [`Networks::load`]; each names the processor.
     pub fn recipe(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Recipe> {
         name.check(settings)?;
         let start = match (self.own.get(&name), processor(name).runs) {
@@ -116,7 +116,7 @@ impl Recipe {
         self.name
     }
 
-    /// Returns the settings, without defaults of those that were left out.
+    /// Returns the settings, without defaults.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
     }
@@ -129,13 +129,13 @@ impl Recipe {
         }
     }
 
-    /// Returns the size, width and height, that the result has where a processor may change it: in
-    /// `image_postprocessing`.
+    /// Returns the output size, width and height, in `image_postprocessing`, where a processor may change it.
     pub fn enlarged(&self, (width, height): (usize, usize)) -> (usize, usize) {
         processor(self.name).scale.map_or((width, height), |scale| enlarged((width, height), scale(&self.settings)))
     }
 
-    /// Returns whether a processor that `other` started can continue as this one, with [`configure`](Preprocessor::configure).
+    /// Returns whether a processor that `other` started can continue as this one, with
+    /// [`configure`](Preprocessor::configure).
     pub fn continues(&self, other: &Self) -> bool {
         self.name.plain() == other.name.plain()
             && match (&self.start, &other.start) {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_runs_or_is_refused_by_name() {
+    fn every_name_runs_or_is_rejected_by_name() {
         for &name in ProcessorName::ALL {
             match Registry::new().recipe(name, &Map::new()) {
                 Ok(recipe) => assert!(!name.has_weights() && !format!("{:?}", recipe.start()).is_empty()),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_checked_and_named() {
+    fn invalid_settings_are_rejected_by_name() {
         let refused = Registry::new().recipe(ProcessorName::Canny, &settings("low_threshold", 3000)).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidParams);
         assert_eq!(refused.violations()[0].path, "canny.low_threshold");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn processor_survives_a_change_of_settings_but_not_of_name_or_factory() {
+    fn a_processor_continues_after_a_change_of_settings_only() {
         #[derive(Debug)]
         struct Own;
         impl Factory for Own {

@@ -1,31 +1,31 @@
-//! Resizing of images, as torch's `interpolate` does it without aligned corners.
+//! Resizing of images, equivalent to PyTorch's `interpolate` without aligned corners.
 
 use super::Image;
 
 /// The interpolation of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interpolation {
-    /// The pixel whose place, scaled, is the next lower one.
+    /// Nearest neighbour, rounded down.
     Nearest,
-    /// From two pixels in each direction; nothing is averaged where the image shrinks.
+    /// Bilinear, without anti-aliasing.
     Bilinear,
-    /// From four pixels in each direction, by the cubic with -0.75; nothing is averaged where the image shrinks.
+    /// Bicubic with the parameter -0.75, without anti-aliasing.
     Bicubic,
-    /// The mean of all pixels that a pixel of the result touches.
+    /// The mean of all source pixels that an output pixel covers.
     Area,
 }
 
-/// Brings images to another size, and keeps its tables and memory from call to call.
+/// Resizes images, and reuses its tables and memory.
 #[derive(Debug, Default)]
 pub(crate) struct Resizer {
     columns: Taps,
     rows: Taps,
-    /// The image with its rows resized, but not its columns.
+    /// The image after the resizing of its rows.
     wide: Vec<f32>,
 }
 
 impl Resizer {
-    /// Makes `output` of `from`, `width` x `height` pixels with the channels of `from`.
+    /// Resizes `from` to `size`, width and height, and writes the result to `output`.
     pub(crate) fn resize(&mut self, how: Interpolation, from: &Image, size: (usize, usize), output: &mut Image) {
         let (width, height) = size;
         let channels = from.channels();
@@ -65,7 +65,7 @@ impl Resizer {
     }
 }
 
-/// Returns the size with its shorter side as long as `side`, and the longer one at most eight times as long.
+/// Returns the size scaled to a shorter side of `side`, with the longer side limited to eight times as much.
 pub(super) fn with_shorter_side((width, height): (usize, usize), side: usize) -> (usize, usize) {
     let scale = side as f64 / width.min(height).max(1) as f64;
     let scaled = |x: usize| ((x as f64 * scale).round() as usize).clamp(1, 8 * side.max(1));
@@ -92,37 +92,37 @@ impl Taps {
         self.taps.clear();
         let scale = from as f32 / to as f32;
         let last = from - 1;
-        for place in 0..to {
+        for position in 0..to {
             match how {
-                Interpolation::Nearest => self.taps.push((((place as f32 * scale) as usize).min(last), 1.0)),
+                Interpolation::Nearest => self.taps.push((((position as f32 * scale) as usize).min(last), 1.0)),
                 Interpolation::Bilinear => {
-                    let source = ((place as f32 + 0.5) * scale - 0.5).max(0.0);
+                    let source = ((position as f32 + 0.5) * scale - 0.5).max(0.0);
                     let first = (source as usize).min(last);
                     let weight = (source - first as f32).clamp(0.0, 1.0);
                     self.taps.extend([(first, 1.0 - weight), ((first + 1).min(last), weight)]);
                 }
                 Interpolation::Bicubic => {
-                    let source = (place as f32 + 0.5) * scale - 0.5;
+                    let source = (position as f32 + 0.5) * scale - 0.5;
                     let first = source.floor();
                     for (offset, weight) in (-1..=2).zip(cubic(source - first)) {
                         let index = (first as isize + offset).clamp(0, last as isize);
                         self.taps.push((index as usize, weight));
                     }
                 }
-                Interpolation::Area => self.push_area(place, from, to),
+                Interpolation::Area => self.push_area(position, from, to),
             }
             self.ends.push(self.taps.len());
         }
     }
 
-    /// The pixels of `from` that `place` touches, alike.
-    fn push_area(&mut self, place: usize, from: usize, to: usize) {
-        let (begin, end) = (place * from / to, ((place + 1) * from).div_ceil(to));
+    /// Adds the source pixels that the output position covers, with equal weights.
+    fn push_area(&mut self, position: usize, from: usize, to: usize) {
+        let (begin, end) = (position * from / to, ((position + 1) * from).div_ceil(to));
         let share = 1.0 / (end - begin) as f32;
         self.taps.extend((begin..end).map(|index| (index, share)));
     }
 
-    /// Returns the taps of each place, in order.
+    /// Returns the taps of each position, in order.
     fn each(&self) -> impl Iterator<Item = &[(usize, f32)]> {
         let mut begin = 0;
         self.ends.iter().map(move |&end| {
@@ -132,7 +132,7 @@ impl Taps {
         })
     }
 
-    /// Makes `to` of `from`, pixels with `N` channels.
+    /// Resizes a line of pixels with `N` channels.
     fn along<const N: usize>(&self, from: &[f32], to: &mut [f32]) {
         let from = from.as_chunks::<N>().0;
         for (taps, to) in self.each().zip(to.as_chunks_mut::<N>().0) {
@@ -147,14 +147,14 @@ impl Taps {
 
     /// Computes one channel of `to`.
     fn along_channel(&self, from: &[f32], to: &mut [f32], channel: usize, channels: usize) {
-        for (place, taps) in self.each().enumerate() {
-            to[place * channels + channel] =
+        for (position, taps) in self.each().enumerate() {
+            to[position * channels + channel] =
                 taps.iter().map(|&(index, weight)| weight * from[index * channels + channel]).sum();
         }
     }
 }
 
-/// Returns the weights of the four pixels around a place, `t` behind the second one.
+/// Returns the weights of the four pixels around a position, `t` after the second one.
 fn cubic(t: f32) -> [f32; 4] {
     const A: f32 = -0.75;
     let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn twice_the_size_and_the_mean_over_the_area_give_the_image_back() {
+    fn doubling_and_averaging_round_trips() {
         let pixels: Vec<f32> = (0..5 * 4 * 3).map(|i| (i * 7 % 31) as f32 / 31.0).collect();
         let image = Image::from_pixels(5, 4, 3, pixels).unwrap();
         let (mut large, mut small) = (Image::new(), Image::new());

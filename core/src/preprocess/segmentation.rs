@@ -14,7 +14,7 @@ use crate::exec::Executor;
 use crate::models::annotators::View;
 use crate::params::{MaskOutput, MediapipeSegmentationSettings};
 
-/// Starts processors that find people.
+/// Starts processors that segment people.
 pub(super) struct SegmentationFactory {
     loaded: Arc<Loaded>,
     view: View,
@@ -26,7 +26,7 @@ impl fmt::Debug for SegmentationFactory {
     }
 }
 
-/// Returns the network that the settings ask for.
+/// Returns the network that the settings select.
 pub(super) fn view(settings: &Map<String, Value>) -> View {
     match MediapipeSegmentationSettings::read(settings).model_selection {
         0 => View::General,
@@ -35,7 +35,7 @@ pub(super) fn view(settings: &Map<String, Value>) -> View {
 }
 
 impl SegmentationFactory {
-    /// Lays the network out.
+    /// Compiles the network.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ struct Segmentation {
     running: Running,
     view: View,
     settings: MediapipeSegmentationSettings,
-    /// From frame to network, from network to mask, and from frame to what is shown through the mask.
+    /// The resizers from frame to network, from network to mask, and from frame to the size of the mask.
     resizers: [Resizer; 3],
     /// The input of the network.
     seen: Image,
@@ -136,7 +136,7 @@ impl Preprocessor for Segmentation {
         self.kernel.clear();
         let radius = self.settings.blur_radius;
         if radius > 0 {
-            // As OpenCV chooses it for a kernel of this side.
+            // OpenCV's choice for a kernel of this side.
             let sigma = 0.3 * (f64::from(radius) - 1.0) + 0.8;
             gaussian(sigma, 2 * radius as usize + 1, 1.0, &mut self.kernel);
         }
@@ -144,7 +144,7 @@ impl Preprocessor for Segmentation {
 }
 
 impl Segmentation {
-    /// Computes the mask of `input`: the share of a person in each pixel, inverted with `invert_mask`.
+    /// Computes the mask of `input`: the coverage of each pixel by a person, inverted with `invert_mask`.
     fn find(&mut self, input: &Image) -> Result<()> {
         let (height, width) = self.view.size();
         self.resizers[0].resize(scaling(input, (width, height)), input, (width, height), &mut self.seen);
@@ -165,7 +165,7 @@ impl Segmentation {
             let (from, size) = (self.mask.pixels(), self.mask.size());
             self.filter.blur(from, size, &self.kernel, Border::Reflect, &mut self.blurred);
             for (to, &from) in self.mask.pixels_mut().iter_mut().zip(&self.blurred) {
-                // Rounding may go beyond.
+                // Rounding may exceed the range.
                 *to = from.clamp(0.0, 1.0);
             }
         }
@@ -173,7 +173,7 @@ impl Segmentation {
     }
 }
 
-/// The resizing of a frame to `size`.
+/// Returns the interpolation for resizing a frame to `size`.
 fn scaling(input: &Image, (width, _): (usize, usize)) -> Interpolation {
     if width < input.width() { Interpolation::Area } else { Interpolation::Bilinear }
 }
@@ -186,7 +186,7 @@ mod tests {
     use crate::models::annotators::segmentation_program;
     use crate::preprocess::network_runner::tests::random;
 
-    /// Returns what random weights make of a random frame, with the settings.
+    /// Runs a network with random weights on a random frame; returns the frame and the output.
     fn run(settings: Value) -> (Image, Image) {
         let mut pixels = vec![0.0; 40 * 20 * 3];
         (0..pixels.len()).for_each(|i| pixels[i] = (i * 7919 % 1009) as f32 / 1008.0);
@@ -200,7 +200,7 @@ mod tests {
         (frame, output)
     }
 
-    /// A threshold at which random weights see a person somewhere, and not everywhere.
+    /// A threshold at which the mask of random weights is neither empty nor full.
     const SOMEWHERE: f64 = 0.5;
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_are_no_pictures_are_refused() {
+    fn invalid_frames_are_rejected() {
         let factory =
             SegmentationFactory { loaded: random(segmentation_program(View::General).unwrap()), view: View::General };
         let (mut processor, mut output) = (factory.start(&Map::new()), Image::new());

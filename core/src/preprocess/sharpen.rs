@@ -1,4 +1,4 @@
-//! `sharpen`: unsharp masking, with brighter edges and details.
+//! `sharpen`: unsharp masking, with enhancement of edges and details.
 
 use serde_json::{Map, Value};
 
@@ -7,9 +7,9 @@ use super::{Context, Image, Preprocessor};
 use crate::error::Result;
 use crate::params::SharpenSettings;
 
-/// The standard deviation of the blur against noise, in pixels.
+/// The standard deviation of the denoising blur, in pixels.
 const NOISE_SIGMA: f64 = 0.3;
-/// Radii, as multiples of the setting, and how much each counts.
+/// The radii, as multiples of the setting, and their weights.
 const SCALES: [(f64, f32); 3] = [(0.5, 0.3), (1.0, 0.5), (2.0, 0.2)];
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Sharpen {
         sharpen
     }
 
-    /// Adds to `x` what blurs take away from it.
+    /// Adds the differences between `x` and its blurs to `x`.
     fn unsharp(&mut self, x: &mut [f32], size: Size) {
         let intensity = self.settings.sharpen_intensity as f32;
         if !self.settings.multi_scale {
@@ -53,7 +53,7 @@ impl Sharpen {
         self.added.fill(0.0);
         for (kernel, (_, weight)) in self.kernels.iter().zip(SCALES) {
             self.filter.blur(x, size, kernel, Border::Zero, &mut self.blurred);
-            // The weight counts in both places, as in the reference.
+            // The weight is applied twice, as in the reference.
             for ((x, blurred), added) in x.iter().zip(&self.blurred).zip(&mut self.added) {
                 let sharp = (x + intensity * weight * (x - blurred)).clamp(0.0, 1.0);
                 *added += weight * (sharp - x);
@@ -62,7 +62,7 @@ impl Sharpen {
         add(x, &self.added, 1.0);
     }
 
-    /// Brightens edges, by the length of Sobel's gradient.
+    /// Brightens edges by the magnitude of the Sobel gradient.
     fn brighten_edges(&mut self, x: &mut [f32], size: Size) {
         const SLOPE: &[f32] = &[-1.0, 0.0, 1.0];
         const SMOOTH: &[f32] = &[1.0, 2.0, 1.0];
@@ -89,7 +89,7 @@ impl Sharpen {
     }
 }
 
-/// Adds `added` times `factor` to `x`, and keeps it in 0..1.
+/// Adds `added` times `factor` to `x`, and clamps the result to 0..1.
 fn add(x: &mut [f32], added: &[f32], factor: f32) {
     for (x, added) in x.iter_mut().zip(added) {
         *x = (*x + factor * added).clamp(0.0, 1.0);

@@ -1,4 +1,4 @@
-//! `soft_edge`: gradients at three scales, smoothed, relative to the strongest of the frame.
+//! `soft_edge`: smoothed gradients at three scales, normalized by the maximum of the frame.
 
 use serde_json::{Map, Value};
 
@@ -6,14 +6,14 @@ use super::filter::{Border, Filter, Size, luma};
 use super::{Context, Image, Preprocessor};
 use crate::error::Result;
 
-/// A gradient: a sum of kernels, each along the slope and across it, times a factor; and how much its length counts.
+/// A gradient filter: a sum of separable kernels, a factor, and the weight of its magnitude.
 struct Scale {
     kernels: &'static [(&'static [f32], &'static [f32])],
     factor: f32,
     weight: f32,
 }
 
-/// Sobel's 3x3, and its 5x5 and 7x7 kin, whose rows are sums of two.
+/// The 3x3 Sobel filter and its 5x5 and 7x7 variants, whose rows are sums of two kernels.
 const SCALES: [Scale; 3] = [
     Scale { kernels: &[(&[-1.0, 0.0, 1.0], &[1.0, 2.0, 1.0])], factor: 1.0, weight: 0.5 },
     Scale {
@@ -34,7 +34,7 @@ const SCALES: [Scale; 3] = [
     },
 ];
 
-/// The binomial coefficients, over their sum.
+/// The binomial coefficients, divided by their sum.
 const SMOOTH: [f32; 5] = [1.0 / 16.0, 4.0 / 16.0, 6.0 / 16.0, 4.0 / 16.0, 1.0 / 16.0];
 
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ pub(super) struct SoftEdge {
 }
 
 impl SoftEdge {
-    /// Adds to `edges` how steep the image is at one scale.
+    /// Adds the weighted magnitude of the gradient at one scale to `edges`.
     fn add_scale(&mut self, scale: &Scale, size: Size) {
         let Self { filter, luma, across, down, edges } = self;
         across.fill(0.0);
@@ -75,7 +75,7 @@ impl Preprocessor for SoftEdge {
             self.add_scale(scale, size);
         }
         self.filter.blur(&self.edges, size, &SMOOTH, Border::Zero, &mut self.across);
-        // A black frame has no strongest edge; the small number keeps it from dividing by zero.
+        // The small summand avoids a division by zero for a black frame.
         let strongest = self.across.iter().fold(0.0, |max: f32, &edge| max.max(edge)) + 1e-8;
         output.resize(size.width, size.height, 3);
         for (pixel, edge) in output.pixels_mut().as_chunks_mut::<3>().0.iter_mut().zip(&self.across) {

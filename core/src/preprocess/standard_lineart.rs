@@ -10,9 +10,9 @@ use crate::params::StandardLineartSettings;
 
 /// Sides are padded to a multiple of this.
 const MULTIPLE: usize = 64;
-/// The most pixels at which lines are looked for: a long image is made less large.
+/// Maximum number of pixels for line detection; larger images are scaled down.
 const MAX_PIXELS: f64 = 4096.0 * 4096.0;
-/// The least darkness that a typical line has, of 255.
+/// Minimum darkness of a typical line, of 255.
 const LEAST_DARKNESS: f32 = 16.0;
 /// The output for a typical line, of 255.
 const TYPICAL: f32 = 127.0;
@@ -26,7 +26,7 @@ pub(super) struct StandardLineart {
     resized: Image,
     padded: Vec<f32>,
     blurred: Vec<f32>,
-    /// How much darker than its surroundings each pixel is.
+    /// The darkness of each pixel relative to its surroundings.
     darkness: Vec<f32>,
     /// The darkness of the pixels that determine the typical line.
     dark: Vec<f32>,
@@ -49,7 +49,7 @@ impl StandardLineart {
         lineart
     }
 
-    /// Brings `input` to the size at which lines are looked for, with numbers up to 255, and gives its padded size.
+    /// Scales `input` to the size for line detection, with values up to 255; returns the padded size.
     fn prepare(&mut self, input: &Image) -> Size {
         let shorter = input.width().min(input.height()).max(1);
         let largest = (MAX_PIXELS / (input.width() * input.height()) as f64).sqrt();
@@ -78,7 +78,7 @@ impl StandardLineart {
         padded
     }
 
-    /// Returns the middle darkness of the dark pixels.
+    /// Returns the median darkness of the dark pixels.
     fn typical(&mut self) -> f32 {
         let threshold = self.settings.intensity_threshold as f32;
         self.dark.clear();
@@ -123,8 +123,8 @@ impl Preprocessor for StandardLineart {
         self.settings = StandardLineartSettings::read(settings);
         let sigma = self.settings.gaussian_sigma;
         let reach = (3.0 * sigma).ceil();
-        // The kernel is as wide as its sigma asks, but goes over -1..1 only, and so is nearly a box, as in the
-        // reference.
+        // The side of the kernel follows from sigma, but it is sampled over -1..1 only, so it is nearly a box filter,
+        // as in the reference.
         gaussian(sigma, 2 * reach as usize + 1, 1.0 / reach, &mut self.kernel);
     }
 }

@@ -1,4 +1,4 @@
-//! `upscale`: the picture, larger.
+//! `upscale`: enlarges the picture by interpolation.
 
 use serde_json::{Map, Value};
 
@@ -39,7 +39,7 @@ impl Preprocessor for Upscale {
         }
         self.resizer.resize(how, input, size, output);
         if how == Interpolation::Bicubic {
-            // The cubic goes past its pixels at edges.
+            // Cubic interpolation overshoots at edges.
             output.pixels_mut().iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
         }
         Ok(())
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_that_would_be_too_large_is_refused_and_not_made() {
+    fn an_output_that_is_too_large_is_rejected_without_allocation() {
         let settings = Map::from_iter([("scale_factor".to_owned(), 8.0.into())]);
         let input = Image::from_pixels(1025, 1, 3, vec![0.5; 1025 * 3]).unwrap();
         let refused = Upscale::new(&settings).run(&input, &Context::default(), &mut Image::new()).unwrap_err();

@@ -1,10 +1,10 @@
-//! Beta schedules, and the running product that everything else is made of.
+//! Beta schedules, and their cumulative product of alphas.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind};
 
-/// How the betas rise from their start to their end.
+/// The interpolation of the betas between their ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BetaSchedule {
@@ -14,16 +14,16 @@ pub enum BetaSchedule {
     Linear,
 }
 
-/// The noise that training added per timestep, as a scheduler's `config.json` states it.
+/// The noise per timestep in training, by a scheduler's `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Betas {
-    /// How the betas rise.
+    /// The interpolation of the betas.
     pub schedule: BetaSchedule,
     /// The first beta; above 0.
     pub start: f64,
     /// The last beta; not below `start`, below 1.
     pub end: f64,
-    /// How many timesteps the training had; 100 to 10000.
+    /// The number of training timesteps; 100 to 10000.
     pub train_timesteps: u32,
 }
 
@@ -35,14 +35,14 @@ impl Default for Betas {
 }
 
 impl Betas {
-    /// Computes alpha-bar: one number in (0, 1) per training timestep, falling.
+    /// Computes alpha-bar: one number in (0, 1) per training timestep, decreasing.
     ///
-    /// The spacing and each beta are rounded to `f32`, as the checkpoints' own training had them; the product is taken
-    /// in `f64` and its terms are rounded to `f32`.
+    /// The spacing and each beta are rounded to `f32`, as in training; the product is computed in `f64` and rounded to
+    /// `f32`.
     ///
     /// # Errors
     ///
-    /// [`BetasError`], where the bounds in the fields' descriptions do not hold.
+    /// [`BetasError`] if a field is out of the bounds in its description.
     pub fn alphas_cumprod(&self) -> Result<Vec<f64>, BetasError> {
         let Self { schedule, start, end, train_timesteps } = *self;
         if !(100..=10_000).contains(&train_timesteps) {
@@ -70,8 +70,8 @@ impl Betas {
     }
 }
 
-/// `count` evenly spaced `f32`, counted from the start in the lower half and from the end in the upper one, so that
-/// both ends are exact. Each is rounded once.
+/// Returns `count` evenly spaced values, computed from the start in the lower half and from the end in the upper one,
+/// so that both ends are exact. Each is rounded once.
 fn linspace(start: f64, end: f64, count: u32) -> Vec<f32> {
     let (start, end) = (start as f32, end as f32);
     let step = f64::from((end - start) / (count - 1) as f32);
@@ -85,7 +85,7 @@ fn linspace(start: f64, end: f64, count: u32) -> Vec<f32> {
     (0..count).map(at).collect()
 }
 
-/// Why a scheduler's configuration gives no schedule.
+/// The error of an invalid scheduler configuration.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum BetasError {
     /// The number of training timesteps is out of range.
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_product_falls_between_one_and_zero() {
+    fn the_product_decreases_from_one_to_zero() {
         for schedule in [BetaSchedule::ScaledLinear, BetaSchedule::Linear] {
             let alphas = Betas { schedule, ..Betas::default() }.alphas_cumprod().unwrap();
             assert_eq!(alphas.len(), 1000);
@@ -123,7 +123,7 @@ mod tests {
 
     /// From `torch.linspace` and `torch.cumprod`; see `tests/golden/generate/noise.py` for the versions.
     #[test]
-    fn the_ends_have_the_bits_of_the_reference() {
+    fn the_ends_match_the_reference_exactly() {
         let alphas = Betas::default().alphas_cumprod().unwrap();
         let bits = |i: usize| (alphas[i] as f32).to_bits();
         assert_eq!([bits(0), bits(499), bits(500), bits(999)], ALPHA_BITS);
@@ -132,7 +132,7 @@ mod tests {
     const ALPHA_BITS: [u32; 4] = [0x3f7f_c84b, 0x3e8e_2ab0, 0x3e8d_7b73, 0x3b98_b3b6];
 
     #[test]
-    fn refuses_betas_that_leave_no_schedule() {
+    fn invalid_betas_are_rejected() {
         let refused = |betas: Betas| betas.alphas_cumprod().unwrap_err();
         let good = Betas::default();
         assert_eq!(refused(Betas { train_timesteps: 99, ..good }), BetasError::Timesteps(99));

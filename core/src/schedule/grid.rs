@@ -2,7 +2,7 @@
 
 use crate::{Error, Violation};
 
-/// How many steps the consistency distillation itself had: the finest grid there is.
+/// The number of steps of the consistency distillation, which is the finest grid.
 pub const MAX_INFERENCE_STEPS: usize = 100;
 
 /// Selects `num_inference_steps` of `train_timesteps` timesteps, noisiest first.
@@ -27,7 +27,7 @@ pub fn lcm_grid(num_inference_steps: usize, train_timesteps: u32) -> Result<Vec<
     Ok((0..steps).map(|j| stride * (original - j * original / steps) - 1).collect())
 }
 
-/// Why there is no grid.
+/// The error of invalid arguments of [`lcm_grid`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {
     /// The number of steps is out of range.
@@ -56,7 +56,7 @@ mod tests {
     use crate::ErrorKind;
 
     #[test]
-    fn the_grids_of_the_specification_come_out() {
+    fn grids_match_the_specification() {
         assert_eq!(lcm_grid(4, 1000).unwrap(), [999, 749, 499, 249]);
         assert_eq!(lcm_grid(30, 1000).unwrap()[..6], [999, 969, 939, 899, 869, 839]);
         assert_eq!(lcm_grid(40, 1000).unwrap()[..6], [999, 979, 949, 929, 899, 879]);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn every_grid_falls_from_the_noisiest_timestep() {
+    fn every_grid_decreases_from_the_noisiest_timestep() {
         for steps in 1..=MAX_INFERENCE_STEPS {
             let grid = lcm_grid(steps, 1000).unwrap();
             assert_eq!((grid.len(), grid[0]), (steps, 999));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_has_no_grid() {
+    fn invalid_arguments_are_rejected() {
         assert_eq!(lcm_grid(0, 1000), Err(GridError::Steps(0)));
         assert_eq!(lcm_grid(101, 1000), Err(GridError::Steps(101)));
         assert_eq!(lcm_grid(usize::MAX, 1000), Err(GridError::Steps(usize::MAX)));

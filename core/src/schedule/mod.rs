@@ -1,7 +1,8 @@
-//! The numbers of the noise schedule, in `f64`; no tensors, no frames.
+//! The coefficients of the noise schedule, in `f64`; no tensors, no frames.
 //!
-//! [`Betas`] give `alphas_cumprod`, [`lcm_grid`] the timesteps that `num_inference_steps` selects, and [`StepTable`]
-//! joins both at the positions of `t_index_list`. [`rescale()`] moves those positions when the grid changes its length.
+//! [`Betas`] computes `alphas_cumprod`, [`lcm_grid`] the timesteps that `num_inference_steps` selects, and
+//! [`StepTable`] combines both at the positions of `t_index_list`. [`rescale()`] maps these positions to a grid of
+//! another length.
 
 mod betas;
 mod grid;

@@ -1,9 +1,9 @@
-//! Moving `t_index_list` onto a grid of another length.
+//! Rescaling of `t_index_list` to a grid of another length.
 
-/// Moves the positions `t_indices` from a grid of `from` timesteps onto one of `to`, in proportion.
+/// Maps the positions `t_indices` from a grid of `from` timesteps proportionally to a grid of `to` timesteps.
 ///
-/// The first and the last position stay first and last; halves go to the even neighbour. The result never falls where
-/// `t_indices` does not, and always fits the new grid (unless that is empty).
+/// The first and the last position of the grid stay first and last; ties round to even. The result is in ascending
+/// order if `t_indices` is, and within the new grid (unless that is empty).
 pub fn rescale(t_indices: &[usize], from: usize, to: usize) -> Vec<usize> {
     let last = to.saturating_sub(1);
     let factor = |index: usize| {
@@ -19,26 +19,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_the_specification_come_out() {
+    fn results_match_the_specification() {
         assert_eq!(rescale(&[0, 16, 32, 45], 50, 9), [0, 3, 5, 7]);
         assert_eq!(rescale(&[12, 20, 32], 50, 30), [7, 12, 19]);
         assert_eq!(rescale(&[12, 20, 32], 50, 33), [8, 13, 21]);
     }
 
     #[test]
-    fn halves_go_to_the_even_neighbour() {
+    fn ties_round_to_even() {
         assert_eq!(rescale(&[1, 3, 5], 11, 6), [0, 2, 2]);
     }
 
     #[test]
-    fn grid_of_one_keeps_positions() {
+    fn a_grid_of_one_keeps_positions() {
         assert_eq!(rescale(&[0], 1, 50), [0]);
         assert_eq!(rescale(&[0, 3], 4, 1), [0, 0]);
     }
 
     proptest! {
         #[test]
-        fn a_list_that_fits_still_fits_and_rises(
+        fn a_valid_list_stays_valid_and_ascending(
             mut list in prop::collection::vec(0_usize..100, 1..8), from in 1_usize..=100, to in 1_usize..=100,
         ) {
             list.iter_mut().for_each(|index| *index %= from);

@@ -1,18 +1,18 @@
-//! The step table: what each row of the stream batch is multiplied by.
+//! The step table: the coefficients of each row of the stream batch.
 //!
-//! `t_index_list` picks a few timesteps out of the scheduler's grid.
-//! Each picked step becomes one row of the stream batch, and each row needs five numbers of the LCM update rule.
-//! They depend on the parameters alone, so they are computed here once per parameter change, in `f64`, and the
-//! frame loop only reads them.
+//! `t_index_list` selects timesteps from the scheduler's grid.
+//! Each selected step becomes one row of the stream batch, and each row needs five coefficients of the LCM update rule.
+//! They depend only on the parameters, so they are computed once per parameter change, in `f64`, and the frame loop
+//! only reads them.
 //!
-//! Nothing here knows of tensors, devices or frames.
+//! This module is independent of tensors, devices and frames.
 
 use crate::{Error, ErrorKind, Violation};
 
 /// One [`Step`] per entry of `t_index_list`, noisiest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepTable {
-    // Invariant: never empty; timesteps never rise; both square roots lie strictly between 0 and 1.
+    // Invariant: never empty; timesteps never increase; both square roots are strictly between 0 and 1.
     steps: Vec<Step>,
 }
 
@@ -21,27 +21,27 @@ pub struct StepTable {
 pub struct Step {
     /// The training timestep of the UNet, `0..1000`; larger is noisier.
     pub timestep: u32,
-    /// Weight of the clean sample in `x_t`: the square root of alpha-bar at `timestep`.
+    /// The weight of the clean sample in `x_t`: the square root of alpha-bar at `timestep`.
     pub sqrt_alpha: f64,
-    /// Weight of the noise in `x_t`: the square root of one minus alpha-bar.
+    /// The weight of the noise in `x_t`: the square root of one minus alpha-bar.
     pub sqrt_beta: f64,
-    /// Weight of `x_t` itself in the boundary condition.
+    /// The weight of `x_t` in the boundary condition.
     pub c_skip: f64,
-    /// Weight of the predicted clean sample in the boundary condition.
+    /// The weight of the predicted clean sample in the boundary condition.
     pub c_out: f64,
 }
 
 impl StepTable {
-    /// Picks the steps at `t_indices` out of `grid`.
+    /// Selects the steps at `t_indices` from `grid`.
     ///
-    /// `grid` holds the scheduler's timesteps from noisiest to cleanest; `alphas_cumprod` has one entry per
-    /// training timestep, each in (0, 1).
+    /// `grid` has the scheduler's timesteps from noisiest to cleanest; `alphas_cumprod` has one entry per training
+    /// timestep, each in (0, 1).
     ///
     /// # Errors
     ///
     /// [`TableError::Empty`] without indices, [`TableError::OutOfGrid`] for an index past the end of `grid`,
-    /// [`TableError::NotAscending`] where an index is less than the one before it, [`TableError::NoAlpha`] for a
-    /// timestep at which `alphas_cumprod` has no number in (0, 1).
+    /// [`TableError::NotAscending`] if an index is less than the previous one, [`TableError::NoAlpha`] for a timestep
+    /// at which `alphas_cumprod` has no number in (0, 1).
     pub fn new(grid: &[u32], alphas_cumprod: &[f64], t_indices: &[usize]) -> Result<Self, TableError> {
         if t_indices.is_empty() {
             return Err(TableError::Empty);
@@ -58,19 +58,19 @@ impl StepTable {
         Ok(Self { steps })
     }
 
-    /// The steps, noisiest first; never empty.
+    /// Returns the steps, noisiest first; never empty.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// How many frames later than its input a picture leaves the stream.
+    /// Returns the delay of a picture after its input, in frames.
     pub fn delay(&self) -> usize {
         self.steps.len() - 1
     }
 }
 
 impl Step {
-    /// The LCM boundary scalings, with the published `sigma_data = 0.5` and `timestep_scaling = 10`.
+    /// Computes LCM's boundary scalings, with the published `sigma_data = 0.5` and `timestep_scaling = 10`.
     fn lcm(timestep: u32, alpha: f64) -> Self {
         const SIGMA_DATA: f64 = 0.5;
         const TIMESTEP_SCALING: f64 = 10.0;
@@ -87,7 +87,7 @@ impl Step {
     }
 }
 
-/// Why a `t_index_list` does not fit its grid.
+/// The error of an invalid `t_index_list` or schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
     /// There is no index.
@@ -96,17 +96,17 @@ pub enum TableError {
     /// An index is past the end of the grid.
     #[error("t_index_list[{position}]: got {index}, expected less than num_inference_steps ({len})")]
     OutOfGrid {
-        /// Where in the list.
+        /// The position in the list.
         position: usize,
         /// The index.
         index: usize,
-        /// How many timesteps the grid has.
+        /// The number of timesteps of the grid.
         len: usize,
     },
-    /// An index is less than the one before it.
+    /// An index is less than the previous one.
     #[error("t_index_list[{position}]: got less than the index before it, expected at least as much")]
     NotAscending {
-        /// Where in the list.
+        /// The position in the list.
         position: usize,
     },
     /// The schedule has no usable alpha-bar at a timestep of the grid.
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn picks_the_timesteps_that_the_indices_name() {
+    fn steps_have_the_timesteps_at_the_indices() {
         let timesteps = |list: &[usize]| table(list).steps().iter().map(|step| step.timestep).collect::<Vec<_>>();
         assert_eq!(timesteps(&[0]), [999]);
         assert_eq!(timesteps(&[12, 20, 32]), [759, 599, 359]);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn every_coefficient_of_the_specification_comes_out() {
+    fn coefficients_match_the_specification() {
         let all: Vec<usize> = (0..50).collect();
         let table = table(&all);
         for (step, &(timestep, a, b, a16, b16)) in table.steps().iter().zip(COEFFICIENTS) {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_grid_or_the_schedule_has_not() {
+    fn invalid_indices_and_schedules_are_rejected() {
         let new = |alphas: &[f64], list: &[usize]| StepTable::new(&[999, 499], alphas, list).unwrap_err();
         let good = vec![0.5; 1000];
         assert_eq!(new(&good, &[]), TableError::Empty);
@@ -202,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn an_index_may_come_twice() {
+    fn an_index_may_occur_twice() {
         assert_eq!(table(&[3, 3]).steps().len(), 2);
     }
 
-    /// Timestep, square roots of alpha-bar and of one minus it, and the bits of both in `f16`.
+    /// The timestep, the square roots of alpha-bar and of one minus it, and the bits of both in `f16`.
     const COEFFICIENTS: &[(u32, f64, f64, u16, u16)] = &[
         (999, 0.068265, 0.997667, 0x2c5e, 0x3bfb),
         (979, 0.076895, 0.997039, 0x2cec, 0x3bfa),

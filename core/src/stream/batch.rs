@@ -1,4 +1,4 @@
-//! `StreamBatch`: frames enter at the noisiest stage, and each step moves every row one stage on.
+//! `StreamBatch`: frames enter at the noisiest stage, and each step advances every row by one stage.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,22 +11,23 @@ use crate::{Error, ErrorKind, Result};
 
 /// The rows of a stream: successive frames at successive denoising stages.
 ///
-/// The first frame fills all rows by further predictions whose results are dropped, so that the first picture is whole;
-/// from then on a picture is made from the frame [`delay`](Self::delay) steps before.
+/// The first frame fills all rows by additional predictions whose results are dropped, so that the first picture is
+/// complete. Each later picture is made from the frame [`delay`](Self::delay) steps before.
 ///
-/// Every number can be changed between two frames by [`configure`](Self::configure). Rows in flight keep their latents,
-/// and the new values take effect immediately: the noise for rows that enter a stage, the coefficients for all. If there are more
-/// stages than before, each new one continues with what the last step predicted for the newest frame, at the noise of that
-/// stage; if fewer, the rows past the end leave without a picture.
+/// [`configure`](Self::configure) changes the configuration between two frames. Rows in flight keep their latents, and
+/// new values take effect immediately: the noise for rows that enter a stage, the coefficients for all rows. If stages
+/// are added, each new row is the last prediction for the newest frame, at the noise level of its stage. If stages are
+/// removed, the rows past the end are dropped.
 ///
-/// Stock noise is kept while guidance uses it, and starts at the fixed noise of each stage when it begins to. The frame
-/// that enters always has the fixed noise of stage 0 as its stock, so that a stream of one stage cannot feed on itself.
+/// Stock noise is computed while guidance uses it, and starts at the fixed noise of each stage. The frame that enters
+/// always has the fixed noise of stage 0 as its stock noise, so that a stream of one stage does not feed back on
+/// itself.
 #[derive(Debug)]
 pub struct StreamBatch {
     queue: Arc<dyn Queue>,
     config: StreamConfig,
     rows: StreamRows,
-    /// The frame that `clean` and `residue` stand for after a step.
+    /// The frame that `clean` and `residue` belong to after a step.
     newest: u64,
     /// Whether row 0 holds a frame that has entered and not yet advanced.
     entered: bool,
@@ -34,7 +35,7 @@ pub struct StreamBatch {
     primed: bool,
     /// The clean latent of the current row; after a step, that of the newest frame.
     clean: Buffer,
-    /// The residue of the current row; after a step that keeps stock noise, that of the newest frame.
+    /// The residue of the current row; after a step with stock noise, that of the newest frame.
     residue: Buffer,
 }
 
@@ -43,16 +44,16 @@ pub struct StreamBatch {
 pub struct StreamRows {
     layout: Layout,
     stages: Vec<Stage>,
-    /// The rows in flight, concatenated: row 0 the frame that enters, row `i` the one at stage `i`. One row
-    /// alone without batching.
+    /// The rows in flight, concatenated: row 0 is the frame that enters, row `i` the frame at stage `i`. A single row
+    /// without batching.
     x: Buffer,
     /// The stock noise of each row of `x`.
     stock: Buffer,
     /// The frame that each row of `x` was made from.
     sources: Vec<u64>,
-    /// The UNet's rows, if there are more than those of `x`.
+    /// The input rows of the UNet, if guidance adds rows to those of `x`.
     input: Buffer,
-    /// The UNet's predictions, in the order of its rows: those of negative rows first.
+    /// The UNet's predictions, in the order of its rows: negative rows first.
     eps: Buffer,
     /// The guided predictions of the rows of `x`, if there is guidance.
     guided: Buffer,
@@ -64,8 +65,8 @@ struct Layout {
     row_len: usize,
     stages: usize,
     rows: usize,
-    /// The most negative rows of a call.
-    lead: usize,
+    /// Maximum number of negative rows of a call.
+    negative_rows: usize,
     guided: bool,
 }
 
@@ -74,7 +75,7 @@ impl Layout {
         let stages = config.table.steps().len();
         let rows = if config.batched { stages } else { 1 };
         let guided = config.cfg_type.active(config.guidance_scale);
-        Self { row_len, stages, rows, lead: guidance::lead(config.cfg_type, guided, 0, rows), guided }
+        Self { row_len, stages, rows, negative_rows: guidance::negative_rows(config.cfg_type, guided, 0, rows), guided }
     }
 }
 
@@ -99,7 +100,7 @@ impl StreamRows {
     }
 
     fn allocate(queue: &dyn Queue, layout: Layout) -> Result<Self> {
-        let Layout { row_len, stages, rows, lead, guided } = layout;
+        let Layout { row_len, stages, rows, negative_rows, guided } = layout;
         let buffer = |rows: usize| queue.buffer(rows.saturating_mul(row_len));
         Ok(Self {
             layout,
@@ -107,14 +108,14 @@ impl StreamRows {
             x: buffer(rows)?,
             stock: buffer(rows)?,
             sources: vec![0; rows],
-            input: buffer(if lead == 0 { 0 } else { lead + rows })?,
-            eps: buffer(lead + rows)?,
+            input: buffer(if negative_rows == 0 { 0 } else { negative_rows + rows })?,
+            eps: buffer(negative_rows + rows)?,
             guided: buffer(if guided { rows } else { 0 })?,
         })
     }
 
-    /// Adopts the rows of `old`; further ones have the source `newest`.
-    fn take_over(&mut self, queue: &dyn Queue, old: &Self, newest: u64) -> Result<()> {
+    /// Copies the rows of `old`; additional rows have the source `newest`.
+    fn copy_from(&mut self, queue: &dyn Queue, old: &Self, newest: u64) -> Result<()> {
         let same = 0..self.x.len().min(old.x.len());
         queue.copy(old.x.range(same.clone()), self.x.range_mut(same.clone()))?;
         queue.copy(old.stock.range(same.clone()), self.stock.range_mut(same))?;
@@ -123,7 +124,7 @@ impl StreamRows {
         Ok(())
     }
 
-    /// The elements of `row`.
+    /// Returns the range of the elements of `row`.
     fn row(&self, row: usize) -> Range<usize> {
         let len = self.layout.row_len;
         row * len..(row + 1) * len
@@ -152,7 +153,7 @@ impl StreamBatch {
         &self.config
     }
 
-    /// Returns how many frames after its frame a picture leaves: 0 without batching.
+    /// Returns the delay of a picture after its frame, in frames: 0 without batching.
     pub fn delay(&self) -> usize {
         if self.config.batched { self.config.table.delay() } else { 0 }
     }
@@ -163,8 +164,8 @@ impl StreamBatch {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument`, and nothing has changed, if `noise` has not one row for each step of the table, or if
-    /// `guidance_scale` or `delta` is not finite. `OutOfMemory`.
+    /// `InvalidArgument` if `noise` does not have one row for each step of the table, or if `guidance_scale` or `delta`
+    /// is not finite; nothing is changed then. `OutOfMemory`.
     pub fn configure(&mut self, config: StreamConfig) -> Result<()> {
         let row_len = self.rows.layout.row_len;
         check(row_len, &config)?;
@@ -172,9 +173,9 @@ impl StreamBatch {
         self.configure_with(config, &mut rows)
     }
 
-    /// Like [`configure`](Self::configure), with memory that was allocated before: `rows` are those that
-    /// [`StreamRows::replacing`] returns for the configurations in use and `config`. Allocates nothing; the memory that
-    /// is no longer needed is left in `rows`.
+    /// Like [`configure`](Self::configure), with memory that was allocated before: `rows` is the result of
+    /// [`StreamRows::replacing`] for the configuration in use and `config`. Allocates nothing; `rows` then contains the
+    /// memory that is no longer needed.
     ///
     /// # Errors
     ///
@@ -188,7 +189,7 @@ impl StreamBatch {
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         if let Some(rows) = rows {
-            rows.take_over(&*self.queue, &self.rows, self.newest)?;
+            rows.copy_from(&*self.queue, &self.rows, self.newest)?;
             std::mem::swap(&mut self.rows, rows);
         }
         let had_stages = rows.as_ref().map_or(layout.stages, |old| old.layout.stages);
@@ -203,22 +204,22 @@ impl StreamBatch {
                 self.queue.clear(self.residue.view_mut())?;
             }
             for stage in had_stages..layout.stages {
-                self.place(stage, stage)?;
+                self.enter_stage(stage, stage)?;
             }
         }
         Ok(())
     }
 
-    /// Drops the rows in flight: the next frame fills all rows, as the first one did.
+    /// Drops the rows in flight: the next frame fills all rows, like the first one.
     pub fn reset(&mut self) {
         self.primed = false;
         self.entered = false;
     }
 
-    /// Adds a frame: `latent` is the clean latent, `source` the caller's number for the frame.
+    /// Adds a frame: `latent` is the clean latent, `source` the caller's id of the frame.
     ///
-    /// Returns the noised latent of row 0, which may be changed before [`advance`](Self::advance). A frame that entered
-    /// before and did not advance is replaced.
+    /// Returns the noised latent of row 0, which may be modified before [`advance`](Self::advance). A frame that
+    /// entered and has not advanced yet is replaced.
     ///
     /// # Errors
     ///
@@ -234,15 +235,14 @@ impl StreamBatch {
         Ok(self.rows.x.range_mut(first))
     }
 
-    /// Runs the UNet over the rows, moves them one stage on and writes to `out` the clean latent of the row that leaves.
+    /// Runs the UNet on the rows, advances them by one stage, and writes the clean latent of the last row to `out`.
     ///
-    /// Returns the `source` of that row's frame. The rows of the first frame take as many further predictions as
-    /// [`delay`](Self::delay) has frames.
+    /// Returns the `source` of that row's frame. The first frame takes [`delay`](Self::delay) additional predictions.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if `out` is not one row or no frame has entered. Those of `predictor`: the frame that
-    /// entered is then dropped, all others stay where they were, and `out` is as it was. Those of the device.
+    /// `InvalidArgument` if `out` is not one row or no frame has entered. Errors of `predictor`: the frame that entered
+    /// is then dropped, and the other rows and `out` are unchanged. Errors of the device.
     pub fn advance<'a>(&mut self, predictor: &mut (impl Predict + ?Sized), out: impl Into<ViewMut<'a>>) -> Result<u64> {
         let out = out.into();
         self.check_row("out", out.len())?;
@@ -250,7 +250,7 @@ impl StreamBatch {
             return Err(Error::new(ErrorKind::InvalidArgument, "frames since the last step: got none, expected one"));
         }
         if !self.config.batched {
-            self.run_through(predictor)?;
+            self.run_all_stages(predictor)?;
             self.queue.copy(self.clean.view(), out)?;
             return Ok(self.rows.sources[0]);
         }
@@ -287,11 +287,11 @@ impl StreamBatch {
         self.advance(predictor, out)
     }
 
-    /// Takes row 0, the only one without batching, through all stages.
-    fn run_through(&mut self, predictor: &mut (impl Predict + ?Sized)) -> Result<()> {
+    /// Runs row 0, the only row without batching, through all stages.
+    fn run_all_stages(&mut self, predictor: &mut (impl Predict + ?Sized)) -> Result<()> {
         for stage in 0..self.rows.layout.stages {
             if stage > 0 {
-                self.place(stage, 0)?;
+                self.enter_stage(stage, 0)?;
             }
             self.predict(Call::Stage(stage), predictor)?;
             self.finish(stage, 0)?;
@@ -299,7 +299,7 @@ impl StreamBatch {
         Ok(())
     }
 
-    /// Evaluates the predictions of `call`, and combines them where there is guidance.
+    /// Evaluates the predictions of `call`, and applies guidance if it is active.
     fn predict(&mut self, call: Call, predictor: &mut (impl Predict + ?Sized)) -> Result<()> {
         let StreamConfig { cfg_type, guidance_scale, delta, ref noise, .. } = self.config;
         let active = cfg_type.active(guidance_scale);
@@ -310,19 +310,19 @@ impl StreamBatch {
         let queue = &*self.queue;
         let first_row = self.rows.row(0);
         let StreamRows { x, stock, input, eps, guided, layout, .. } = &mut self.rows;
-        let lead = guidance::lead(cfg_type, active, first, count) * layout.row_len;
-        let all = lead + x.len();
-        if lead == 0 {
+        let negative_rows = guidance::negative_rows(cfg_type, active, first, count) * layout.row_len;
+        let all = negative_rows + x.len();
+        if negative_rows == 0 {
             predictor.predict(call, x.view(), eps.range_mut(0..all))?;
         } else {
-            queue.copy(x.range(0..lead), input.range_mut(0..lead))?;
-            queue.copy(x.view(), input.range_mut(lead..all))?;
+            queue.copy(x.range(0..negative_rows), input.range_mut(0..negative_rows))?;
+            queue.copy(x.view(), input.range_mut(negative_rows..all))?;
             predictor.predict(call, input.range(0..all), eps.range_mut(0..all))?;
         }
-        let (negative, prompt) = (eps.range(0..lead), eps.range(lead..all));
+        let (negative, prompt) = (eps.range(0..negative_rows), eps.range(negative_rows..all));
         if cfg_type.uses_stock(guidance_scale) {
             if first == 0 {
-                let start = if lead == 0 { noise.range(first_row.clone()) } else { negative };
+                let start = if negative_rows == 0 { noise.range(first_row.clone()) } else { negative };
                 queue.copy(start, stock.range_mut(first_row))?;
             }
             guide(queue, (guidance_scale, delta), stock.view(), prompt, guided.view_mut())?;
@@ -347,8 +347,8 @@ impl StreamBatch {
         Ok(())
     }
 
-    /// Brings what was just finished to `stage`, into `row`.
-    fn place(&mut self, stage: usize, row: usize) -> Result<()> {
+    /// Writes the row that was just finished to `row`, at `stage`.
+    fn enter_stage(&mut self, stage: usize, row: usize) -> Result<()> {
         let keeps_stock = self.keeps_stock();
         let Self { queue, config, rows, clean, residue, .. } = self;
         let (here, noise) = (rows.row(row), config.noise.range(rows.row(stage)));
@@ -360,16 +360,16 @@ impl StreamBatch {
             coefficients.scale(&**queue, clean.view(), x)?;
         }
         if keeps_stock {
-            coefficients.restock(&**queue, residue.view(), noise, rows.stock.range_mut(here))?;
+            coefficients.stock_noise(&**queue, residue.view(), noise, rows.stock.range_mut(here))?;
         }
         Ok(())
     }
 
-    /// Finishes every row but the last and moves it one stage on; the newest frame is finished last.
+    /// Finishes every row except the last and moves it to the next stage; the newest frame is finished last.
     fn shift(&mut self) -> Result<()> {
         for row in (0..self.delay()).rev() {
             self.finish(row, row)?;
-            self.place(row + 1, row + 1)?;
+            self.enter_stage(row + 1, row + 1)?;
             self.rows.sources[row + 1] = self.rows.sources[row];
         }
         Ok(())
@@ -390,9 +390,9 @@ impl StreamBatch {
 }
 
 fn check(row_len: usize, config: &StreamConfig) -> Result<()> {
-    let (steps, numbers) = (config.table.steps().len(), config.noise.len());
-    let problem = if row_len.checked_mul(steps) != Some(numbers) {
-        format!("noise: got {numbers} elements, expected {steps} rows of {row_len}")
+    let (steps, noise_len) = (config.table.steps().len(), config.noise.len());
+    let problem = if row_len.checked_mul(steps) != Some(noise_len) {
+        format!("noise: got {noise_len} elements, expected {steps} rows of {row_len}")
     } else if !config.guidance_scale.is_finite() {
         format!("guidance_scale: got {}, expected a finite number", config.guidance_scale)
     } else if !config.delta.is_finite() {
@@ -405,7 +405,7 @@ fn check(row_len: usize, config: &StreamConfig) -> Result<()> {
 
 #[cfg(test)]
 impl StreamBatch {
-    /// Sets rows 1 and up, as if they had resulted from frames; row 0 is for the next frame.
+    /// Sets the rows from 1 on; row 0 is for the next frame.
     pub(super) fn set_in_flight(&mut self, x: &[f32], stock: &[f32]) {
         let others = self.rows.layout.row_len..self.rows.x.len();
         self.queue.upload(x, self.rows.x.range_mut(others.clone())).unwrap();
@@ -413,7 +413,7 @@ impl StreamBatch {
         self.primed = true;
     }
 
-    /// The latents and the stock noise of rows 1 and up.
+    /// Returns the latents and the stock noise of the rows from 1 on.
     pub(super) fn in_flight(&self) -> (&[f32], &[f32]) {
         let others = self.rows.layout.row_len..self.rows.x.len();
         [&self.rows.x, &self.rows.stock].map(|rows| rows.range(others.clone()).host().unwrap()).into()

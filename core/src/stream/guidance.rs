@@ -1,8 +1,8 @@
-//! Guidance: which rows the UNet is given, and when that is more than the prompt's own.
+//! Guidance: the rows of the UNet's calls.
 //!
-//! `full` runs the negative prompt for every row. Residual guidance (RCFG) replaces those runs by the stock noise, a
-//! running estimate of what the negative prompt would have predicted: `self` starts it from the fixed noise, `initialize`
-//! from one true negative prediction for the newest frame.
+//! `full` runs the negative prompt for every row. Residual guidance (RCFG) replaces these runs by the stock noise, a
+//! running estimate of the negative prompt's prediction: `self` starts it from the fixed noise, `initialize` from one
+//! negative prediction for the newest frame.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,13 +14,13 @@ use crate::{Error, ErrorKind};
 /// The kind of guidance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum CfgType {
-    /// Not at all.
+    /// No guidance.
     #[serde(rename = "none")]
     None,
-    /// A negative prediction for every row: twice the work.
+    /// A negative prediction for every row: twice the cost.
     #[serde(rename = "full")]
     Full,
-    /// The stock noise only: no further work.
+    /// The stock noise only: no additional cost.
     #[default]
     #[serde(rename = "self")]
     SelfNegative,
@@ -43,12 +43,12 @@ impl CfgType {
         }
     }
 
-    /// Returns whether guidance counts at `guidance_scale`: above 1, and not with [`CfgType::None`].
+    /// Returns whether guidance is active at `guidance_scale`: above 1, and not with [`CfgType::None`].
     pub fn active(self, guidance_scale: f32) -> bool {
         self != Self::None && guidance_scale > 1.0
     }
 
-    /// Returns whether guidance at `guidance_scale` reads the stock noise, so that it has to be kept.
+    /// Returns whether guidance at `guidance_scale` uses the stock noise.
     pub fn uses_stock(self, guidance_scale: f32) -> bool {
         self.active(guidance_scale) && matches!(self, Self::SelfNegative | Self::Initialize)
     }
@@ -89,20 +89,20 @@ pub struct UnetRow {
     pub text: TextRow,
 }
 
-/// Lists the rows of the one UNet call a frame of a stream batch of `stages` stages; negative rows stand first.
+/// Lists the rows of the UNet call for a frame, in a stream batch of `stages` stages; negative rows come first.
 pub fn rows(cfg: CfgType, active: bool, stages: usize) -> Vec<UnetRow> {
-    let negative = lead(cfg, active, 0, stages);
+    let negative = negative_rows(cfg, active, 0, stages);
     join(0..negative, 0..stages)
 }
 
-/// Lists the rows of the UNet call of `stage`, where stages are run one after the other.
+/// Lists the rows of the UNet call of `stage`, without batching.
 pub fn stage_rows(cfg: CfgType, active: bool, stage: usize) -> Vec<UnetRow> {
-    let negative = lead(cfg, active, stage, 1);
+    let negative = negative_rows(cfg, active, stage, 1);
     join(stage..stage + negative, stage..stage + 1)
 }
 
 /// Returns the number of negative rows before the prompt's in a call whose prompt rows are `first..first + count`.
-pub(super) fn lead(cfg: CfgType, active: bool, first: usize, count: usize) -> usize {
+pub(super) fn negative_rows(cfg: CfgType, active: bool, first: usize, count: usize) -> usize {
     match cfg {
         CfgType::Full if active => count,
         CfgType::Initialize if active && first == 0 => 1,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_sends_its_own_rows() {
+    fn rows_of_each_kind_of_guidance() {
         let cases = [
             (CfgType::None, "p0 p1 p2", "p0", "p2"),
             (CfgType::SelfNegative, "p0 p1 p2", "p0", "p2"),
@@ -137,13 +137,13 @@ mod tests {
             assert_eq!(brief(&rows(cfg, active, 3)), batch, "{cfg}");
             assert_eq!(brief(&stage_rows(cfg, active, 0)), first, "{cfg}");
             assert_eq!(brief(&stage_rows(cfg, active, 2)), last, "{cfg}");
-            assert_eq!(brief(&rows(cfg, false, 3)), "p0 p1 p2", "{cfg} at rest");
-            assert_eq!(brief(&stage_rows(cfg, false, 1)), "p1", "{cfg} at rest");
+            assert_eq!(brief(&rows(cfg, false, 3)), "p0 p1 p2", "{cfg} inactive");
+            assert_eq!(brief(&stage_rows(cfg, false, 1)), "p1", "{cfg} inactive");
         }
     }
 
     #[test]
-    fn guidance_counts_above_one_only() {
+    fn guidance_is_active_only_above_one() {
         for cfg in [CfgType::Full, CfgType::SelfNegative, CfgType::Initialize] {
             assert!(cfg.active(1.001) && !cfg.active(1.0) && !cfg.active(0.0) && !cfg.active(f32::NAN), "{cfg}");
         }

@@ -1,8 +1,8 @@
 //! The stream batch: successive frames at successive denoising stages, in one UNet call. No weights, no clock.
 //!
-//! [`StreamBatch`] takes a frame's latent in and returns the clean latent of an earlier frame; a [`Predict`] evaluates the
-//! UNet for its rows. [`guidance`] determines which rows those are, [`noise`] generates the fixed noise of each stage.
-//! A row is a number of elements in a buffer: nothing here depends on channels or sizes.
+//! [`StreamBatch`] takes the latent of a frame and returns the clean latent of an earlier frame; a [`Predict`]
+//! evaluates the UNet on its rows. [`guidance`] lists these rows, and [`noise`] generates the fixed noise of each
+//! stage. A row is a range of elements of a buffer: this module is independent of channels and sizes.
 
 mod batch;
 pub mod guidance;
@@ -19,7 +19,7 @@ use crate::Result;
 use crate::exec::{Buffer, View, ViewMut};
 use crate::schedule::StepTable;
 
-/// The configuration of a [`StreamBatch`]; cheap to clone, so that one number can be changed alone.
+/// The configuration of a [`StreamBatch`]; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StreamConfig {
     /// The denoising stages.
@@ -50,7 +50,7 @@ pub enum Call {
 
 /// Predicts the noise in UNet rows.
 pub trait Predict {
-    /// Writes to `eps` what noise is in `x`; both hold the rows of `call`, one after the other.
+    /// Predicts the noise in `x` and writes it to `eps`; both contain the rows of `call`, concatenated.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! The only random numbers of the frame path, from a seed alone.
+//! The random numbers of the frame path, which depend only on seeds.
 //!
-//! Both generators are those of the reference framework, so that a seed means the same picture here: `philox` is what it
-//! has on a CUDA device, `torch-cpu` what it has on a processor.
-//! Values come in the order of a `[n, 4, h, w]` tensor; [`Generator::rows`] turns them to channels last.
+//! Both generators are those of PyTorch, so that a seed gives the same picture: `philox` is its generator on a CUDA
+//! device, `torch-cpu` its generator on a CPU. Values are in the order of a `[n, 4, h, w]` tensor; [`Generator::rows`]
+//! converts them to channels last.
 
 mod mersenne;
 mod philox;
@@ -22,8 +22,8 @@ use crate::{Error, ErrorKind, Result};
 pub enum Generator {
     /// Philox 4x32-10, keyed by all 64 bits of the seed, rounded to `f16`: a CUDA device that draws in half precision.
     ///
-    /// Number `i` is the first of counter `i`. A device with fewer threads than numbers would take the rest from the
-    /// same counters' other words; that depends on the device, so it is not followed.
+    /// Number `i` is the first word of counter `i`. A device with fewer threads than numbers would also use the other
+    /// words of the counters; this depends on the device, and is not reproduced.
     #[default]
     Philox,
     /// Mersenne Twister 19937, seeded with the low 32 bits of the seed, in `f32`.
@@ -63,15 +63,15 @@ impl Generator {
         }
     }
 
-    /// Draws the noise of rows: one draw of `[n, c, h, w]`, returned channels last as `shape` has it.
+    /// Draws the noise of rows: one draw of `[n, c, h, w]`, returned channels last, with the shape `shape`.
     ///
-    /// Row `i` depends on the seed, on `i` and on the size of a row, never on how many rows there are. For that,
-    /// [`Generator::TorchCpu`] draws up to the next multiple of 16 and drops the surplus, so where `shape` holds no
-    /// multiple of 16 the last numbers differ from those of one `torch.randn`.
+    /// Row `i` depends on the seed, on `i` and on the size of a row, and not on the number of rows. For that,
+    /// [`Generator::TorchCpu`] draws up to the next multiple of 16 and drops the surplus. If the number of elements of
+    /// `shape` is not a multiple of 16, the last elements therefore differ from those of one `torch.randn`.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a shape without numbers, or with more than 2^32.
+    /// `InvalidArgument` for a shape with no elements, or more than 2^32.
     pub fn rows(self, seed: u64, shape: Shape) -> Result<Vec<f32>> {
         let Shape { n, h, w, c } = shape;
         let len = n.checked_mul(h).and_then(|len| len.checked_mul(w)).and_then(|len| len.checked_mul(c));
@@ -108,7 +108,7 @@ impl FromStr for Generator {
     }
 }
 
-/// Evenly distributed numbers for decisions of the frame path: a seed and a place in its sequence.
+/// A generator of uniformly distributed numbers for decisions of the frame path: a seed and a position in its sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoiseSource {
     seed: u64,
@@ -116,12 +116,12 @@ pub struct NoiseSource {
 }
 
 impl NoiseSource {
-    /// Starts the sequence of `seed`.
+    /// Creates the generator of `seed`, at the start of its sequence.
     pub fn new(seed: u64) -> Self {
         Self { seed, drawn: 0 }
     }
 
-    /// Draws the next number, evenly distributed in (0, 1].
+    /// Draws the next number, uniformly distributed in (0, 1].
     pub fn uniform(&mut self) -> f32 {
         let number = philox::uniform(self.seed, self.drawn);
         self.drawn = self.drawn.wrapping_add(1);
@@ -131,8 +131,8 @@ impl NoiseSource {
 
 /// Returns the radius of the Box-Muller transform.
 ///
-/// Logarithm, sine and cosine are taken in `f64` and rounded to `f32`, here and where the angle is used: the same numbers
-/// on every platform, whatever its mathematical library.
+/// Logarithm, sine and cosine are computed in `f64` and rounded to `f32`, here and for the angle, so that results are
+/// the same on every platform.
 fn radius(uniform: f32) -> f32 {
     let logarithm = f64::from(uniform).ln() as f32;
     (-2.0 * logarithm).sqrt()

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::exec::{Queue, View, ViewMut};
 use crate::schedule::Step;
 
-/// The factors of one stage: computed in `f64`, rounded once.
+/// The coefficients of one stage, computed in `f64` and rounded once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Stage {
     sqrt_alpha: f32,
@@ -57,8 +57,8 @@ impl Stage {
         queue.combine(residue, self.clean_from_x, &[(-self.clean_from_eps, eps)])
     }
 
-    /// Computes the stock noise of a row that comes to this stage, whose fixed noise is `noise`, with `residue`.
-    pub(super) fn restock(
+    /// Computes the stock noise of a row that enters this stage, from the stage's fixed noise and the row's `residue`.
+    pub(super) fn stock_noise(
         &self,
         queue: &dyn Queue,
         residue: View<'_>,
@@ -69,7 +69,7 @@ impl Stage {
     }
 }
 
-/// Moves `prompt` away from `n = share * negative`: writes `n + scale * (prompt - n)`.
+/// Applies guidance: writes `n + scale * (prompt - n)` with `n = share * negative`.
 pub(super) fn guide(
     queue: &dyn Queue,
     (scale, share): (f32, f32),

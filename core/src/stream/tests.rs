@@ -1,6 +1,6 @@
-//! The stream against the toy networks of the specification, an independent model of it in `f64`, and its own laws.
+//! Compares the stream with the toy networks of the specification and a model in `f64`, and checks its properties.
 
 mod changes;
 mod conformance;
-mod laws;
+mod proptests;
 mod toy;

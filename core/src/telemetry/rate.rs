@@ -1,15 +1,15 @@
-//! How often something happens: counted by one thread without waiting, read by any.
+//! Event rates: recorded by one thread without blocking, and read by any thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// How long one slice of the past is.
+/// The length of a time slice.
 const SLICE: Duration = Duration::from_millis(250);
-/// How many whole slices a rate is taken over.
+/// The number of complete time slices over which a rate is averaged.
 const WINDOW: u64 = 8;
-/// The whole slices and the one that is being filled.
+/// The complete slices and the current one.
 const SLICES: usize = WINDOW as usize + 1;
 
 /// The number of events, and their current rate.

@@ -43,7 +43,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-/// Asks the worker that a request is for.
+/// Forwards a request to its worker.
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiResult {
     // Requests for a tunnel, which no worker provides.
     if request.method() == Method::CONNECT {
@@ -72,8 +72,8 @@ async fn ask(gateway: &Gateway, worker: &Worker, request: Request) -> ApiResult 
     })
 }
 
-/// `GET /v1/streams`: those of all workers, oldest first. Workers that cannot be reached, or that refuse a key that others
-/// accept, are left out.
+/// `GET /v1/streams`: those of all workers, oldest first. Workers that cannot be reached, or that refuse a key that
+/// others accept, are left out.
 async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiResult {
     let (parts, _) = request.into_parts();
     let asked = gateway.workers().await?.into_iter().map(|worker| {

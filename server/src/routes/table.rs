@@ -251,7 +251,7 @@ impl Operation {
         self.summary
     }
 
-    /// Whether the document describes this.
+    /// Returns whether the OpenAPI document lists the route.
     pub(crate) fn is_listed(&self) -> bool {
         self.tag.is_some()
     }

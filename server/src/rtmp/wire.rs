@@ -14,7 +14,7 @@ const CHUNK_SIZE: u32 = 32 << 10;
 /// The acknowledgement window of a peer, in bytes.
 const WINDOW: u32 = 2_500_000;
 
-/// The largest command that is read.
+/// The maximum size of a command, in bytes.
 const MAX_COMMAND: usize = 64 << 10;
 
 /// The message stream of the publication, unless a service assigns another; there is one per connection.

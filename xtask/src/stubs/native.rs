@@ -1,8 +1,8 @@
-//! The stub of Python's native module, read out of its Rust sources.
+//! The stub of Python's native module, generated from its Rust sources.
 //!
-//! A signature is written once, in `#[pyo3(signature = …)]`, which has Python's types in quotes; where PyO3 takes no such
-//! attribute, a comment `// -> "Type"` replaces it. Texts are the doc comments, which Python shows too. This
-//! reads the sources line by line: they are formatted by rustfmt.
+//! A signature is written once, in `#[pyo3(signature = …)]`, with Python's types in quotes. Where PyO3 does not support
+//! this attribute, a comment `// -> "Type"` replaces it. Docstrings are the doc comments, as in Python itself. The
+//! sources are read line by line, since rustfmt formats them.
 
 use std::fmt::Write as _;
 
@@ -49,7 +49,7 @@ impl Above {
         self.attributes.contains(attribute)
     }
 
-    /// The types and defaults of the arguments, and the type of the result, as Rust has them.
+    /// Returns the types and defaults of the arguments, and the type of the result, as written in the attribute.
     fn signature(&self) -> (&str, Option<&str>) {
         let Some((_, rest)) = self.attributes.split_once("signature = (") else {
             let result = self.attributes.split_once("// -> \"").and_then(|(_, rest)| rest.split_once('"'));
@@ -70,7 +70,7 @@ impl Above {
     }
 }
 
-/// Writes the stub out of the sources of the module.
+/// Returns the stub of the module with these sources.
 pub(super) fn stub(sources: &[String]) -> String {
     let mut members = String::new();
     for source in sources {
@@ -85,13 +85,13 @@ pub(super) fn stub(sources: &[String]) -> String {
     out
 }
 
-/// The name of what a line of the stub begins, at its outermost level.
+/// Returns the name of the top-level item that starts at a line of the stub.
 fn member(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("class ").or_else(|| line.strip_prefix("def "))?;
     rest.split([':', '(']).next()
 }
 
-/// Reads a source, or with an `indent` what is inside one of its `#[pymethods]`.
+/// Reads a source, or with an `indent` the contents of one of its `#[pymethods]`.
 fn read(source: &str, indent: &str, out: &mut String) {
     let mut above = Above::default();
     let mut open = 0;
@@ -111,7 +111,7 @@ fn read(source: &str, indent: &str, out: &mut String) {
         } else if let Some(name) = text.strip_prefix("impl ").filter(|_| above.has("#[pymethods]")) {
             above = Above::default();
             let name = name.trim_end_matches(" {");
-            // What is not in the package's documentation is not in the module either.
+            // Items without documentation are not part of the module.
             if let Some((_, class)) = classes.iter().find(|(known, above)| known == name && !above.docs.is_empty()) {
                 let blank = if out.ends_with("\n\n") { "" } else { "\n" };
                 let _ = write!(out, "{blank}@typing.final\nclass {name}:\n");
@@ -134,12 +134,12 @@ fn read(source: &str, indent: &str, out: &mut String) {
     }
 }
 
-/// What is opened and not closed.
+/// Returns the number of unclosed brackets.
 fn brackets(text: &str) -> i32 {
     text.chars().map(|c| i32::from(matches!(c, '[' | '(')) - i32::from(matches!(c, ']' | ')'))).sum()
 }
 
-/// The whole head of a function, up to its body.
+/// Returns the header of a function, up to its body.
 fn header<'a>(first: &str, lines: &mut impl Iterator<Item = &'a str>) -> String {
     let mut header = first.to_owned();
     while !header.ends_with('{') {
@@ -188,7 +188,7 @@ fn function(name: &str, header: &str, above: &Above, indent: &str, out: &mut Str
     }
 }
 
-/// The Python type of a plain Rust result.
+/// Returns the Python type of a plain Rust result.
 fn plain(header: &str) -> &'static str {
     let result = header.split_once(") -> ").map_or("", |(_, result)| result.trim_end_matches(" {"));
     match result.strip_prefix("PyResult<").and_then(|inner| inner.strip_suffix('>')).unwrap_or(result) {
@@ -201,7 +201,7 @@ fn plain(header: &str) -> &'static str {
     }
 }
 
-/// Arguments, as they stand between commas that are in no brackets or quotes.
+/// Splits arguments at commas outside of brackets and quotes.
 fn split(arguments: &str) -> impl Iterator<Item = &str> {
     let (mut depth, mut quoted) = (0, false);
     arguments
@@ -214,7 +214,7 @@ fn split(arguments: &str) -> impl Iterator<Item = &str> {
         .filter(|argument| !argument.is_empty())
 }
 
-/// One argument, in Python's words.
+/// Converts an argument to Python's syntax.
 fn argument(text: &str) -> String {
     let Some((name, rest)) = text.split_once(": \"") else { return text.to_owned() };
     let (kind, rest) = rest.split_once('"').unwrap_or((rest, ""));
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signatures_types_and_texts_reach_the_stub() {
+    fn the_stub_has_signatures_types_and_documentation() {
         let source = r#"
 /// A thing.
 ///

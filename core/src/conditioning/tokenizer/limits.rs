@@ -1,4 +1,4 @@
-//! Collections that refuse to grow past a bound while they are parsed.
+//! Collections with a maximum size, which is checked while they are parsed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ pub(super) struct CappedMap<T, const N: usize>(pub(super) Vec<(String, T)>);
 #[derive(Debug)]
 pub(super) struct CappedList<T, const N: usize>(pub(super) Vec<T>);
 
-/// Two tokens: `"left right"`, or `["left", "right"]` as newer files have it.
+/// Two tokens: `"left right"`, or `["left", "right"]` in newer files.
 #[derive(Debug)]
 pub(super) struct MergePair(pub(super) String, pub(super) String);
 

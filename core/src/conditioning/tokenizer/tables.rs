@@ -1,4 +1,4 @@
-//! Vocabulary, merges and special tokens out of a tokenizer's files, within bounds.
+//! Vocabulary, merges and special tokens from a tokenizer's files, with size limits.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -12,26 +12,26 @@ use crate::load::TokenizerFiles;
 
 /// Maximum number of entries of a vocabulary, and the bound of its ids. CLIP has 49,408.
 const MAX_VOCAB: usize = 1 << 18;
-/// Most merges. CLIP has 48,894.
+/// Maximum number of merges. CLIP has 48,894.
 const MAX_MERGES: usize = 1 << 18;
-/// Most tokens declared besides the vocabulary.
+/// Maximum number of tokens that are declared in addition to the vocabulary.
 const MAX_ADDED: usize = 4096;
 
 /// The data of a tokenizer.
 pub(super) struct Tables {
     /// Tokens and their ids.
     pub(super) vocab: Vocab,
-    /// Pairs that become one token, most frequent first.
+    /// Pairs that are merged into one token, most frequent first.
     pub(super) merges: Merges,
-    /// Tokens that are found in a text before it is split; all are in the vocabulary.
+    /// Tokens that are matched in a text before it is split; all are in the vocabulary.
     pub(super) special: Vec<AddedToken>,
-    /// The four that have a part to play.
+    /// The special tokens with a role.
     pub(super) named: Named,
     /// The largest id.
     pub(super) max_id: u32,
 }
 
-/// The special tokens by their part.
+/// The special tokens by role.
 pub(super) struct Named {
     pub(super) start: AddedToken,
     pub(super) end: AddedToken,
@@ -72,7 +72,7 @@ impl Tables {
 
 type Declared = Vec<(u32, AddedToken)>;
 
-/// Vocabulary and merges, and the tokens that a `tokenizer.json` declares.
+/// Reads the vocabulary and the merges, and the tokens that a `tokenizer.json` declares.
 fn read_tables(files: &TokenizerFiles) -> Result<(Vocab, Merges, Declared)> {
     if let (Some(vocab), Some(merges)) = (&files.vocab, &files.merges) {
         let vocab: CappedMap<u32, MAX_VOCAB> = parse(vocab, "vocab.json")?;
@@ -94,7 +94,7 @@ fn read_tables(files: &TokenizerFiles) -> Result<(Vocab, Merges, Declared)> {
     Ok((model.vocab.0.into_iter().collect(), merges, declared))
 }
 
-/// Reads `merges.txt`: a line with the version, then two tokens a line.
+/// Parses `merges.txt`: a line with the version, then two tokens per line.
 fn parse_merges(text: &str) -> Result<Merges> {
     let mut merges = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -178,7 +178,7 @@ struct SpecialTokens {
     pad_token: Option<Token>,
 }
 
-/// A token: its text alone, or described.
+/// A token: its text, or an object with its properties.
 #[derive(Deserialize, Clone)]
 #[serde(untagged)]
 enum Token {
@@ -207,8 +207,8 @@ impl From<Described> for AddedToken {
 }
 
 impl Named {
-    /// Returns the special tokens that a folder names, or CLIP's own. The map counts for more than the config, unless
-    /// the tokens are `declared`: files of that age no longer need the map.
+    /// Returns the special tokens of a folder, by default CLIP's. The map takes precedence over the config, unless the
+    /// tokens are `declared`, as in newer files.
     fn new(config: &SpecialTokens, map: &SpecialTokens, declared: bool) -> Self {
         let (first, second) = if declared { (config, map) } else { (map, config) };
         let pick = |part: fn(&SpecialTokens) -> &Option<Token>, default: &str| match part(first)
@@ -228,8 +228,8 @@ impl Named {
         }
     }
 
-    /// Returns all special tokens: the declared ones as they are; else the named ones, the last of the same text
-    /// counting.
+    /// Returns all special tokens: the declared ones if there are any, otherwise the named ones; of tokens with the
+    /// same text, the last.
     fn with_declared(&self, declared: Vec<AddedToken>) -> Vec<AddedToken> {
         let fixed = declared.len();
         let mut special = declared;

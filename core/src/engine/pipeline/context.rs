@@ -53,7 +53,7 @@ impl BuildContext {
     /// Like [`weights`](Self::weights), read through `source`, which changes their names or shapes.
     pub(crate) fn weights_through(&self, component: &Component, source: Arc<dyn WeightSource>) -> Weights {
         let watch = self.progress.as_ref().map(|progress| progress.of(component));
-        Weights::over(weight_registry::forms(component, source, &self.options.packed_cache)).with_watch(watch)
+        Weights::over(weight_registry::forms(component, source, &self.options.packed_cache)).with_observer(watch)
     }
 
     /// Returns how many bytes the executor needs for this number of weights.

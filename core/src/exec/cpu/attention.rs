@@ -10,10 +10,10 @@ use super::past::PastAt;
 use super::run::Run;
 use super::span::{LINE, Span};
 
-/// Queries per piece of work; a multiple of the rows of every tile.
+/// Queries per piece of work, a multiple of the rows of every tile.
 const QUERIES: usize = 96;
 /// Maximum number of rows of a tile.
-const TALLEST: usize = 8;
+const MAX_ROWS: usize = 8;
 
 /// A compiled attention step.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Piece<'a> {
 impl Attention {
     /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self) -> usize {
-        TALLEST * KEYS + (QUERIES + TALLEST) * (self.keys.padded_values() + 2) + 2 * LINE
+        MAX_ROWS * KEYS + (QUERIES + MAX_ROWS) * (self.keys.padded_values() + 2) + 2 * LINE
     }
 
     pub(super) fn run(&self, run: &Run<'_>, q: Span, packed: Span, out: Span) {
@@ -60,13 +60,13 @@ impl Attention {
         run.pieces(q.shape.n * layout.heads * blocks, &|piece, thread| {
             let (row, head, block) = (piece / (layout.heads * blocks), piece / blocks % layout.heads, piece % blocks);
             let scores = run.scratch.of(thread);
-            let largest = scores.wrapping_add(TALLEST * KEYS);
-            let sums = largest.wrapping_add((QUERIES + TALLEST).next_multiple_of(LINE));
+            let largest = scores.wrapping_add(MAX_ROWS * KEYS);
+            let sums = largest.wrapping_add((QUERIES + MAX_ROWS).next_multiple_of(LINE));
             let piece = Piece {
                 run,
                 layout,
                 scores,
-                gathered: sums.wrapping_add((QUERIES + TALLEST).next_multiple_of(LINE)),
+                gathered: sums.wrapping_add((QUERIES + MAX_ROWS).next_multiple_of(LINE)),
                 largest,
                 sums,
             };
@@ -74,8 +74,8 @@ impl Attention {
             let count = QUERIES.min(tokens - first);
             let whole = std::iter::once(packed.ptr()).chain(past.frames().iter().copied());
             let heads = whole.map(|keys| layout.head(keys, self.kv_row[row], head).cast_const());
-            // SAFETY: the pieces divide rows, heads and queries among themselves; `scratch` has room for what
-            // `thread_scratch` says; nothing writes keys and values meanwhile.
+            // SAFETY: pieces have disjoint rows, heads and queries; `scratch` has the size that `thread_scratch`
+            // returns; no thread writes keys and values during this step.
             unsafe { piece.run([q, out], row * tokens, [head, first, count], heads, self.causal) }
         });
         if let Some(to) = past.keep() {
@@ -83,8 +83,7 @@ impl Attention {
             let len = layout.head_len() * layout.size;
             run.pieces(layout.rows * layout.heads, &|piece, _| {
                 let (from, to) = (packed.ptr().wrapping_add(piece * len), to.ptr().wrapping_add(piece * len));
-                // SAFETY: both have room for all heads, of which this one is the piece's own; no query is left that
-                // reads.
+                // SAFETY: both contain all heads, and each piece copies one; all queries are done.
                 unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
             });
         }
@@ -107,7 +106,7 @@ impl Piece<'_> {
         let height = kernels.attend[0].rows;
         let wide = layout.padded_values();
         for i in 0..QUERIES {
-            // SAFETY: scratch for `QUERIES` numbers each.
+            // SAFETY: both have `QUERIES` elements.
             unsafe {
                 *self.largest.add(i) = f32::NEG_INFINITY;
                 *self.sums.add(i) = 0.0;
@@ -121,7 +120,7 @@ impl Piece<'_> {
                 if causal && first_key > query + count - 1 {
                     continue;
                 }
-                let mut rows = [std::ptr::null::<u8>(); TALLEST];
+                let mut rows = [std::ptr::null::<u8>(); MAX_ROWS];
                 for (i, address) in rows.iter_mut().enumerate().take(height) {
                     *address = q.channel(row + query + i.min(count - 1), head * layout.width);
                 }
@@ -143,8 +142,8 @@ impl Piece<'_> {
     ///
     /// # Safety
     ///
-    /// As `run`; `rows` are addresses of `width` numbers for all rows of a tile.
-    unsafe fn block(&self, rows: &[*const u8; TALLEST], block: Block, [at, count]: [usize; 2], causal: Option<usize>) {
+    /// As `run`; `rows` are addresses of `width` elements for all rows of a tile.
+    unsafe fn block(&self, rows: &[*const u8; MAX_ROWS], block: Block, [at, count]: [usize; 2], causal: Option<usize>) {
         let (layout, kernels, first_key) = (self.layout, self.run.kernels, block.first);
         let block_values = block.head.wrapping_add(layout.keys_len() * layout.size);
         let padded = KEYS.min(layout.padded_keys() - first_key);
@@ -193,7 +192,7 @@ impl Piece<'_> {
                 gathered,
                 gathered_len,
             });
-            let mut weights = [std::ptr::null::<u8>(); TALLEST];
+            let mut weights = [std::ptr::null::<u8>(); MAX_ROWS];
             for (i, address) in weights.iter_mut().enumerate().take(height) {
                 *address = self.scores.add(i * KEYS).cast();
             }

@@ -4,21 +4,21 @@
 
 use dreamframe_kernels::{Convert, Geglu, ToBytes};
 
-use super::pointwise::{each_stretch, flattened};
+use super::pointwise::{flattened, for_each_block};
 use super::run::Run;
 use super::span::Span;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::ByteScale;
 
-/// The first half of the channels times the GELU of the second.
+/// Multiplies the first half of the channels by the GELU of the second.
 pub(super) fn geglu(run: &Run<'_>, x: Span, out: Span) {
     let pixels = x.shape.pixels();
     let half = out.shape.c;
-    each_stretch(run, x.shape, |row, first, rows| {
+    for_each_block(run, x.shape, |row, first, rows| {
         let at = row * pixels + first;
         let (value, gate, ld, from_sums) = (x.pixel(at).cast_const(), x.channel(at, half).cast_const(), x.ld, false);
         let (to, out_ld) = (out.pixel(at), out.ld);
-        // SAFETY: the stretches divide the pixels among themselves; nothing writes `x`.
+        // SAFETY: the blocks have disjoint pixels; nothing writes `x`.
         unsafe {
             (run.kernels.geglu)(&Geglu { value, gate, ld, from_sums, out: to, out_ld, rows, cols: half });
         }
@@ -28,9 +28,9 @@ pub(super) fn geglu(run: &Run<'_>, x: Span, out: Span) {
 /// Copies `x` to the channels of `out` from `start` on.
 pub(super) fn copy(run: &Run<'_>, x: Span, out: Span, start: usize) {
     let pixels = x.shape.pixels();
-    each_stretch(run, x.shape, |row, first, count| {
+    for_each_block(run, x.shape, |row, first, count| {
         for at in row * pixels + first..row * pixels + first + count {
-            // SAFETY: the stretches divide the pixels among themselves; nothing writes `x`.
+            // SAFETY: the blocks have disjoint pixels; nothing writes `x`.
             let (from, to) = unsafe { (x.read(at), out.write(at)) };
             to[start * x.size()..][..from.len()].copy_from_slice(from);
         }
@@ -45,22 +45,22 @@ pub(super) fn to_bytes(run: &Run<'_>, x: Span, out: Span, scale: ByteScale) -> R
         .ok_or_else(|| Error::new(ErrorKind::Internal, "the instruction set has no kernels for int8"))?;
     let (pixels, ld, channels) = (x.shape.pixels(), x.ld, x.shape.c);
     let (inverse, zero) = (1.0 / scale.scale(), f32::from(scale.zero()));
-    each_stretch(run, x.shape, |row, first, count| {
+    for_each_block(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
         let (from, to) = (x.pixel(at).cast_const(), out.ptr().wrapping_add(at * channels));
-        // SAFETY: the stretches divide the pixels among themselves; nothing writes `x`.
+        // SAFETY: the blocks have disjoint pixels; nothing writes `x`.
         unsafe { (bytes.to_bytes)(&ToBytes { x: from, ld, to, pixels: count, channels, inverse, zero }) }
     });
     Ok(())
 }
 
-/// Repeats every pixel two by two times.
+/// Repeats every pixel twice in both directions.
 pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
     let (w, wide) = (x.shape.w, out.shape.w);
     run.pieces(out.shape.n * out.shape.h, &|line, _| {
         let (row, y) = (line / out.shape.h, line % out.shape.h);
         for column in 0..wide {
-            // SAFETY: lines divide the pixels among themselves; nothing writes `x`.
+            // SAFETY: lines have disjoint pixels; nothing writes `x`.
             unsafe {
                 let from = x.read((row * x.shape.h + y / 2) * w + column / 2);
                 out.write(line * wide + column).copy_from_slice(from);
@@ -73,10 +73,10 @@ pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
 pub(super) fn convert(run: &Run<'_>, x: Span, out: Span, convert: unsafe fn(&Convert)) {
     let (x, out) = flattened(x, out);
     let pixels = x.shape.pixels();
-    each_stretch(run, x.shape, |row, first, count| {
+    for_each_block(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
         for pixel in at..at + count {
-            // SAFETY: the stretches divide the pixels among themselves; nothing writes `x`.
+            // SAFETY: the blocks have disjoint pixels; nothing writes `x`.
             unsafe { convert(&Convert { from: x.pixel(pixel), to: out.pixel(pixel), len: x.shape.c }) };
         }
     });

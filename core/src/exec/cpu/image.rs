@@ -11,11 +11,11 @@ use crate::net::steps::Depthwise;
 use crate::net::{ImageOp, bilinear};
 
 /// Maximum number of input pixels of an output pixel: those of a 7x7 kernel.
-const MOST: usize = 49;
+const MAX_TAPS: usize = 49;
 
 /// Returns whether a kernel of this side is supported.
-pub(super) fn fits(kernel: usize) -> bool {
-    kernel * kernel <= MOST
+pub(super) fn is_supported(kernel: usize) -> bool {
+    kernel * kernel <= MAX_TAPS
 }
 
 /// Depthwise convolution. `table` has the biases and then, tap after tap, the weights of all channels.
@@ -27,7 +27,7 @@ pub(super) fn depthwise(
     posts: &[PostAt],
 ) {
     lines(run, out, posts, |row, y, column, to| {
-        let mut pixels = [run.zeros.cast::<u8>(); MOST];
+        let mut pixels = [run.zeros.cast::<u8>(); MAX_TAPS];
         let taps = &mut pixels[..kernel * kernel];
         for (tap, seen) in taps.iter_mut().enumerate() {
             let (sy, sx) = (y * stride + tap / kernel, column * stride + tap % kernel);
@@ -36,7 +36,7 @@ pub(super) fn depthwise(
                 *seen = x.pixel((row * x.shape.h + sy) * x.shape.w + sx).cast_const();
             }
         }
-        let how = How::ByChannel(table.numbers::<f32>().as_ptr());
+        let how = How::ByChannel(table.elements::<f32>().as_ptr());
         // SAFETY: zeros and pixels of `x` have all its channels, and the table too.
         unsafe { (run.kernels.gather)(&Gather { pixels: taps, how, out: to, channels: x.shape.c }) }
     });
@@ -119,7 +119,7 @@ fn lines(run: &Run<'_>, out: Span, posts: &[PostAt], pixel: impl Fn(usize, usize
         for column in 0..w {
             pixel(line / h, line % h, column, out.pixel(line * w + column));
         }
-        // SAFETY: lines divide the pixels among themselves.
+        // SAFETY: lines have disjoint pixels.
         unsafe { finish_in_place(run, out, line * w, w, posts) }
     });
 }

@@ -86,7 +86,7 @@ impl KeyLayout {
 
     /// Packs keys and values: for each head and row, a few keys at a time.
     pub(super) fn pack(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
-        // All widths are compatible: the keys of a block begin a panel, and its values a group.
+        // The keys of a block begin a panel, and its values a group.
         let blocks = self.keys.div_ceil(KEYS);
         run.pieces(self.rows * self.heads * blocks, &|piece, _| {
             let (row, head, block) = (piece / (self.heads * blocks), piece / blocks % self.heads, piece % blocks);
@@ -105,8 +105,8 @@ impl KeyLayout {
                 to: self.head(packed.ptr(), row, head),
                 keys_len: self.keys_len(),
             };
-            // SAFETY: these keys of this head of this row are this piece's, `head_len` is what the plan made room for, and
-            // no thread writes keys and values in this step.
+            // SAFETY: each piece has its own keys of a head of a row, the plan allocates `head_len` per head, and no thread
+            // writes keys and values in this step.
             unsafe {
                 if run.kernels.stores_f32() {
                     block.pack_f32();
@@ -118,13 +118,13 @@ impl KeyLayout {
     }
 }
 
-/// The offset of each layer's keys and values in the memory of a frame.
+/// The offsets of the cached keys and values of each layer in the memory of a frame.
 #[derive(Debug, Default)]
-pub(super) struct Shelf {
+pub(super) struct KvCacheLayout {
     len: usize,
 }
 
-impl Shelf {
+impl KvCacheLayout {
     /// Returns the offset of a further layer.
     pub(super) fn add(&mut self, layout: &KeyLayout) -> usize {
         let first = self.len;

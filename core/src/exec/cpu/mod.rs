@@ -1,7 +1,7 @@
 //! The CPU executor: a static memory plan, packed weights, kernels selected at run time.
 
 mod attention;
-mod choice;
+mod conv_window;
 mod elementwise;
 mod image;
 mod keys;
@@ -14,13 +14,13 @@ mod pool;
 mod product;
 mod profile;
 mod run;
+mod small_weights;
 mod span;
 mod step;
-mod tables;
 #[cfg(test)]
 pub(super) mod tests;
-mod walk;
 mod winograd;
+mod winograd_policy;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -30,13 +30,13 @@ use std::time::Instant;
 pub use dreamframe_kernels::Isa;
 use dreamframe_kernels::Kernels;
 
-use self::choice::Choice;
-#[cfg(any(test, feature = "internals"))]
-pub use self::choice::Form as WinogradForm;
 use self::network::CpuNetwork;
 use self::pool::Pool;
 pub use self::pool::background;
 use self::step::CpuLayout;
+#[cfg(any(test, feature = "internals"))]
+pub use self::winograd_policy::Form as WinogradForm;
+use self::winograd_policy::WinogradPolicy;
 use super::{Dtype, Executor, Network};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::plan::Plan;
@@ -69,7 +69,7 @@ impl Default for CpuOptions {
 }
 
 /// Maximum number of threads of an executor.
-const MOST_THREADS: usize = 1024;
+const MAX_THREADS: usize = 1024;
 
 /// Runs networks on the CPU. Its threads sleep while idle. Executors with the same number of threads share them, and
 /// they end when the last network of these is dropped.
@@ -77,7 +77,7 @@ const MOST_THREADS: usize = 1024;
 pub struct CpuExecutor {
     kernels: &'static Kernels,
     pool: Arc<Pool>,
-    winograd: Choice,
+    winograd: WinogradPolicy,
 }
 
 impl CpuExecutor {
@@ -90,13 +90,13 @@ impl CpuExecutor {
     /// be started.
     pub fn new(options: CpuOptions) -> Result<Self> {
         let kernels = choose(options)?;
-        let all = || available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_THREADS);
+        let all = || available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_THREADS);
         let threads = options.threads.map_or_else(all, NonZeroUsize::get);
-        if threads > MOST_THREADS {
-            let text = format!("threads: got {threads}, expected at most {MOST_THREADS}");
+        if threads > MAX_THREADS {
+            let text = format!("threads: got {threads}, expected at most {MAX_THREADS}");
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
-        let winograd = if options.winograd { Choice::Measured } else { Choice::Never };
+        let winograd = if options.winograd { WinogradPolicy::Measured } else { WinogradPolicy::Never };
         Ok(Self { kernels, pool: Pool::shared(threads, options.pin)?, winograd })
     }
 
@@ -109,7 +109,7 @@ impl CpuExecutor {
     #[cfg(any(test, feature = "internals"))]
     pub fn always_winograd(self, form: WinogradForm) -> Self {
         assert!(matches!(form.side, 2 | 4) && form.tiles > 0, "{form:?}");
-        Self { winograd: Choice::Always(form), ..self }
+        Self { winograd: WinogradPolicy::Always(form), ..self }
     }
 
     /// Returns the instruction set.
@@ -128,7 +128,7 @@ impl CpuExecutor {
         let pieces = self.threads();
         let start = Instant::now();
         self.pool.run(pieces, &|_, _| {
-            // SAFETY: the table is there only where the processor has its instructions.
+            // SAFETY: a table of kernels exists only if the CPU supports its instructions.
             std::hint::black_box(unsafe { peak(ROUNDS) });
         });
         let each = 2 * ROUNDS * sums * lanes * group;
@@ -212,8 +212,8 @@ impl Executor for CpuExecutor {
     }
 
     fn least_scratch_bytes(&self, program: &Program) -> usize {
-        let rooms = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: None };
-        Plan::new(program, &rooms).arena_len.saturating_mul(self.kernels.size)
+        let layout = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: None };
+        Plan::new(program, &layout).arena_len.saturating_mul(self.kernels.size)
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {

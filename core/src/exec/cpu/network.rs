@@ -1,4 +1,4 @@
-//! A program compiled for the CPU: its plan, its weights, and the loop over its steps.
+//! A program compiled for the CPU, and the loop over its steps.
 
 #![allow(unsafe_code, reason = "steps read and write parts of one arena")]
 
@@ -9,16 +9,16 @@ use std::time::Instant;
 
 use dreamframe_kernels::Kernels;
 
-use super::choice::Choice;
 use super::elementwise;
-use super::keys::Shelf;
+use super::keys::KvCacheLayout;
 use super::pack;
 use super::past::{self, PastAt};
 use super::pool::Pool;
 use super::profile;
 use super::run::Run;
 use super::span::{Aligned, LINE, Scratch, Span};
-use super::step::{CpuLayout, Loader, Ready};
+use super::step::{CompiledStep, CpuLayout, StepCompiler};
+use super::winograd_policy::WinogradPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::arena::Arena;
 use crate::exec::{Constants, FrameKeys, Network, RunArgs, StepTime, View, ViewMut};
@@ -27,10 +27,10 @@ use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
 
 /// The constants of a network.
-struct Kept {
+struct ConstantValues {
     /// The network that computed it.
     network: u64,
-    numbers: Aligned,
+    elements: Aligned,
 }
 
 /// A compiled program, with its plan and packed weights.
@@ -38,10 +38,10 @@ pub(super) struct CpuNetwork {
     id: u64,
     program: Arc<Program>,
     plan: Plan,
-    constant: Vec<Ready>,
-    frame: Vec<Ready>,
+    constant: Vec<CompiledStep>,
+    frame: Vec<CompiledStep>,
     thread_scratch: usize,
-    shelf: Shelf,
+    kv_cache: KvCacheLayout,
     zeros: Aligned,
     kernels: &'static Kernels,
     pool: Arc<Pool>,
@@ -56,7 +56,7 @@ impl fmt::Debug for CpuNetwork {
 /// The addresses of the memories of a run.
 struct Memory<'i, 'o> {
     arena: *mut u8,
-    kept: *mut u8,
+    values: *mut u8,
     inputs: &'i [View<'i>],
     outputs: *mut ViewMut<'o>,
 }
@@ -83,12 +83,12 @@ impl CpuNetwork {
         program: &Arc<Program>,
         weights: &Weights,
         kernels: &'static Kernels,
-        winograd: Choice,
+        winograd: WinogradPolicy,
         pool: &Arc<Pool>,
     ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut plan = Plan::new(program, &CpuLayout { kernels, winograd, program, weights: Some(weights) });
-        let mut loader = Loader {
+        let mut compiler = StepCompiler {
             program,
             values: &plan.values,
             places: &plan.places,
@@ -96,21 +96,22 @@ impl CpuNetwork {
             kernels,
             winograd,
             keys: Vec::new(),
-            shelf: Shelf::default(),
+            kv_cache: KvCacheLayout::default(),
             widest_kernel: 1,
         };
         weights.load(&pack::layout(kernels), &|count, piece| pool.run(count, &|i, _| piece(i)));
-        loader.pack_all(plan.constant.iter().chain(&plan.frame), pool)?;
-        let ready = |loader: &mut Loader<'_>, steps: Vec<_>| {
-            steps.into_iter().map(|planned| loader.ready(planned)).collect::<Result<Vec<_>>>()
+        compiler.pack_all(plan.constant.iter().chain(&plan.frame), pool)?;
+        let compile_all = |compiler: &mut StepCompiler<'_>, steps: Vec<_>| {
+            steps.into_iter().map(|planned| compiler.compile(planned)).collect::<Result<Vec<_>>>()
         };
-        let constant = ready(&mut loader, std::mem::take(&mut plan.constant))?;
-        let frame = ready(&mut loader, std::mem::take(&mut plan.frame))?;
-        let shelf = std::mem::take(&mut loader.shelf);
-        let thread_scratch = loader.thread_scratch(&constant).max(loader.thread_scratch(&frame)).next_multiple_of(LINE);
+        let constant = compile_all(&mut compiler, std::mem::take(&mut plan.constant))?;
+        let frame = compile_all(&mut compiler, std::mem::take(&mut plan.frame))?;
+        let kv_cache = std::mem::take(&mut compiler.kv_cache);
+        let thread_scratch =
+            compiler.thread_scratch(&constant).max(compiler.thread_scratch(&frame)).next_multiple_of(LINE);
         let widest = plan.values.iter().map(|value| value.shape.c).max().unwrap_or(0);
-        let zeros = Aligned::zeros::<f32>((widest * loader.widest_kernel).max(kernels.lanes * kernels.tiles.len()))
-            .ok_or_else(|| no_memory(widest))?;
+        let zeros = Aligned::zeros::<f32>((widest * compiler.widest_kernel).max(kernels.lanes * kernels.tiles.len()))
+            .ok_or_else(|| out_of_memory(widest))?;
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             program: Arc::clone(program),
@@ -118,7 +119,7 @@ impl CpuNetwork {
             constant,
             frame,
             thread_scratch,
-            shelf,
+            kv_cache,
             zeros,
             kernels,
             pool: Arc::clone(pool),
@@ -128,14 +129,16 @@ impl CpuNetwork {
     fn check_inputs(&self, rate: Rate, inputs: &[View<'_>]) -> Result<()> {
         let expected = self.program.inputs_at(rate).count();
         if inputs.len() != expected {
-            return Err(self.misfit(format!("input count: got {}, expected {expected}", inputs.len())));
+            return Err(self.invalid_argument(format!("input count: got {}, expected {expected}", inputs.len())));
         }
         for (input, given) in self.program.inputs_at(rate).zip(inputs) {
             let shape = self.program.shape(input.value);
             if given.len() != shape.len() {
                 let (name, len) = (&input.name, given.len());
-                return Err(self
-                    .misfit(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
+                return Err(self.invalid_argument(format!(
+                    "{name}: got {len} elements, expected {} for the shape {shape:?}",
+                    shape.len()
+                )));
             }
             given.host().map_err(|error| error.within(&input.name).within(self.program.name()))?;
         }
@@ -145,21 +148,23 @@ impl CpuNetwork {
     fn check_outputs(&self, outputs: &mut [ViewMut<'_>]) -> Result<()> {
         let expected = self.program.outputs().len();
         if outputs.len() != expected {
-            return Err(self.misfit(format!("output count: got {}, expected {expected}", outputs.len())));
+            return Err(self.invalid_argument(format!("output count: got {}, expected {expected}", outputs.len())));
         }
         for (output, given) in self.program.outputs().iter().zip(outputs) {
             let shape = self.program.shape(output.value);
             if given.len() != shape.len() {
                 let (name, len) = (&output.name, given.len());
-                return Err(self
-                    .misfit(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
+                return Err(self.invalid_argument(format!(
+                    "{name}: got {len} elements, expected {} for the shape {shape:?}",
+                    shape.len()
+                )));
             }
             given.host().map_err(|error| error.within(&output.name).within(self.program.name()))?;
         }
         Ok(())
     }
 
-    fn misfit(&self, text: String) -> Error {
+    fn invalid_argument(&self, text: String) -> Error {
         Error::new(ErrorKind::InvalidArgument, text).within(self.program.name())
     }
 
@@ -169,7 +174,7 @@ impl CpuNetwork {
         let shape = self.plan.values[value].shape;
         let (base, size) = match place.space {
             Space::Arena => (memory.arena, self.kernels.size),
-            Space::Kept => (memory.kept, self.kernels.size),
+            Space::Constants => (memory.values, self.kernels.size),
             // Inputs are only read: no step of a plan writes to one.
             Space::Input(i) => (memory.input(i).cast_mut().cast(), size_of::<f32>()),
             Space::Output(i) => (memory.output(i).cast(), size_of::<f32>()),
@@ -179,15 +184,15 @@ impl CpuNetwork {
 
     fn steps(
         &self,
-        steps: &[Ready],
+        steps: &[CompiledStep],
         run: &Run<'_>,
         memory: &Memory<'_, '_>,
         mut times: Option<&mut Vec<StepTime>>,
     ) -> Result<()> {
-        for (i, ready) in steps.iter().enumerate() {
+        for (i, compiled) in steps.iter().enumerate() {
             let start = times.as_ref().map(|_| Instant::now());
-            let scratch = memory.arena.wrapping_add(ready.planned.scratch * self.kernels.size).cast();
-            ready
+            let scratch = memory.arena.wrapping_add(compiled.planned.scratch * self.kernels.size).cast();
+            compiled
                 .run(run, &|value| self.span(memory, value), scratch)
                 .map_err(|error| error.within(self.program.name()))?;
             if let (Some(times), Some(start)) = (&mut times, start) {
@@ -197,21 +202,22 @@ impl CpuNetwork {
         Ok(())
     }
 
-    /// Runs on one frame.
+    /// Runs the steps of a frame.
     fn frame(&self, args: RunArgs<'_, '_>, past: PastAt) -> Result<()> {
         let RunArgs { constants, scratch, inputs, outputs, times, .. } = args;
         self.check_inputs(Rate::Frame, inputs)?;
         self.check_outputs(outputs)?;
-        let kept = constants.get::<Kept>().filter(|kept| kept.network == self.id);
-        let kept = kept.ok_or_else(|| self.misfit("the constants belong to another network".to_owned()))?;
+        let values = constants.get::<ConstantValues>().filter(|values| values.network == self.id);
+        let values =
+            values.ok_or_else(|| self.invalid_argument("the constants belong to another network".to_owned()))?;
         let arena: &mut Arena = scratch.get_or_default();
         arena.reserve(self.arena_len())?;
-        let arena = arena.numbers().as_mut_ptr();
-        let scratch = Scratch::new(arena.wrapping_add(self.room(self.plan.arena_len)), self.thread_scratch);
+        let arena = arena.elements().as_mut_ptr();
+        let scratch = Scratch::new(arena.wrapping_add(self.f32_len(self.plan.arena_len)), self.thread_scratch);
         let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast(), past };
         // No step of a frame writes to constants.
-        let kept = kept.numbers.ptr().cast_mut();
-        let memory = Memory { arena: arena.cast(), kept, inputs, outputs: outputs.as_mut_ptr() };
+        let values = values.elements.ptr().cast_mut();
+        let memory = Memory { arena: arena.cast(), values, inputs, outputs: outputs.as_mut_ptr() };
         self.steps(&self.frame, &run, &memory, times)?;
         for &(value, output) in &self.plan.copies {
             let from = self.span(&memory, value);
@@ -227,16 +233,16 @@ impl CpuNetwork {
 
     /// Number of `f32` elements of scratch memory for a run.
     fn arena_len(&self) -> usize {
-        self.room(self.plan.arena_len) + self.thread_scratch * self.pool.threads()
+        self.f32_len(self.plan.arena_len) + self.thread_scratch * self.pool.threads()
     }
 
     /// Returns the number of `f32` with the size of `stored` stored elements.
-    fn room(&self, stored: usize) -> usize {
+    fn f32_len(&self, stored: usize) -> usize {
         (stored * self.kernels.size).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
     }
 }
 
-fn no_memory(len: usize) -> Error {
+fn out_of_memory(len: usize) -> Error {
     Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {len} elements"))
 }
 
@@ -252,24 +258,24 @@ impl Network for CpuNetwork {
     fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
         let inputs: Vec<View<'_>> = inputs.iter().map(|input| View::Host(input)).collect();
         self.check_inputs(Rate::Constant, &inputs)?;
-        let arena_len = self.room(self.plan.constant_arena_len);
+        let arena_len = self.f32_len(self.plan.constant_arena_len);
         let len = arena_len + self.thread_scratch;
-        let mut arena = Aligned::zeros::<f32>(len).ok_or_else(|| no_memory(len))?;
-        let kept_len = self.room(self.plan.kept_len);
-        let mut kept = Aligned::zeros::<f32>(kept_len).ok_or_else(|| no_memory(kept_len))?;
-        let (arena, kept_at) = (arena.ptr_mut(), kept.ptr_mut());
-        let memory = Memory { arena, kept: kept_at, inputs: &inputs, outputs: std::ptr::null_mut() };
+        let mut arena = Aligned::zeros::<f32>(len).ok_or_else(|| out_of_memory(len))?;
+        let constants_len = self.f32_len(self.plan.constants_len);
+        let mut values = Aligned::zeros::<f32>(constants_len).ok_or_else(|| out_of_memory(constants_len))?;
+        let (arena, values_ptr) = (arena.ptr_mut(), values.ptr_mut());
+        let memory = Memory { arena, values: values_ptr, inputs: &inputs, outputs: std::ptr::null_mut() };
         // On the calling thread: the pool's threads belong to frames that run concurrently.
         let scratch = Scratch::new(arena.cast::<f32>().wrapping_add(arena_len), self.thread_scratch);
         let zeros = self.zeros.ptr().cast();
         let run = Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE };
-        for &(input, value) in &self.plan.kept_inputs {
+        for &(input, value) in &self.plan.constant_inputs {
             let to = self.span(&memory, value);
             let from = Span::of_f32(memory.input(input).cast_mut(), to.shape);
             elementwise::convert(&run, from, to, self.kernels.store);
         }
         self.steps(&self.constant, &run, &memory, None)?;
-        Ok(Constants::new(Kept { network: self.id, numbers: kept }))
+        Ok(Constants::new(ConstantValues { network: self.id, elements: values }))
     }
 
     fn run(&self, mut args: RunArgs<'_, '_>) -> Result<()> {
@@ -278,16 +284,16 @@ impl Network for CpuNetwork {
             None => PastAt::NONE,
         };
         if let Some(times) = args.times.as_deref_mut().filter(|times| times.len() != self.frame.len()) {
-            *times = self.frame.iter().map(|ready| profile::describe(ready, &self.plan.values)).collect();
+            *times = self.frame.iter().map(|compiled| profile::describe(compiled, &self.plan.values)).collect();
         }
         self.frame(args, past)
     }
 
     fn frame_keys_bytes(&self) -> usize {
-        self.shelf.bytes(self.kernels.size)
+        self.kv_cache.bytes(self.kernels.size)
     }
 
     fn frame_keys(&self) -> Result<FrameKeys> {
-        past::room(self.frame_keys_bytes(), self.id)
+        past::allocate(self.frame_keys_bytes(), self.id)
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use dreamframe_kernels::{Convert, LayerNorm, Moments, Normalise, PostAt};
 
-use super::pointwise::{each_stretch, finish_in_place};
+use super::pointwise::{finish_in_place, for_each_block};
 use super::run::Run;
 use super::span::{Aligned, Span};
 use crate::net::{Activation, Shape};
 
 /// Pixels that are summed in `f32` before their sums are added in `f64`; more for long rows, so that a row has at
-/// most [`MOST_CHUNKS`].
+/// most [`MAX_CHUNKS`].
 const CHUNK: usize = 128;
-const MOST_CHUNKS: usize = 64;
+const MAX_CHUNKS: usize = 64;
 
 /// The parameters of a norm.
 #[derive(Debug)]
@@ -24,14 +24,14 @@ pub(super) struct Norm {
     pub(super) eps: f32,
 }
 
-/// Pixels per chunk, and number of chunks.
+/// Returns the pixels per chunk, and the number of chunks.
 fn chunks(shape: Shape) -> (usize, usize) {
     let pixels = shape.pixels();
-    let chunk = CHUNK.max(pixels.div_ceil(MOST_CHUNKS));
+    let chunk = CHUNK.max(pixels.div_ceil(MAX_CHUNKS));
     (chunk, pixels.div_ceil(chunk))
 }
 
-/// Elements of scratch memory of a group norm.
+/// Returns the elements of scratch memory of a group norm.
 pub(super) fn group_norm_scratch(shape: Shape) -> usize {
     shape.n * (chunks(shape).1 + 1) * 2 * shape.c
 }
@@ -69,7 +69,7 @@ pub(super) fn group_norm(
     });
     for row in 0..n {
         let scales = scratch.pixel(row * (count + 1) + count).cast::<f32>();
-        // SAFETY: no piece is at work between the two jobs; the last place of a row has room for twice the channels.
+        // SAFETY: no piece runs between the two jobs; the last entry of a row has twice as many elements as channels.
         let scales = unsafe { std::slice::from_raw_parts_mut(scales, 2 * c) };
         // The means replace the shift, which is no longer needed.
         let shift = Convert { from: x.pixel(row * pixels), to: scales.as_mut_ptr().cast(), len: c };
@@ -82,10 +82,10 @@ pub(super) fn group_norm(
     // SiLU is applied with the scaling, other posts while the elements are in the cache.
     let silu = posts.first() == Some(&PostAt::Activate(Activation::Silu));
     let posts = &posts[usize::from(silu)..];
-    each_stretch(run, x.shape, |row, first, count_of| {
+    for_each_block(run, x.shape, |row, first, count_of| {
         let at = row * pixels + first;
         let scales = scratch.pixel(row * (count + 1) + count).cast::<f32>();
-        // SAFETY: the stretches divide the pixels among themselves; nothing writes scales any more.
+        // SAFETY: the blocks have disjoint pixels; nothing writes scales any more.
         unsafe {
             (run.kernels.normalise)(&Normalise {
                 x: x.pixel(at),
@@ -96,7 +96,7 @@ pub(super) fn group_norm(
                 channels: c,
                 mean: scales,
                 factor: scales.add(c),
-                shift: norm.bias.numbers().as_ptr(),
+                shift: norm.bias.elements().as_ptr(),
                 silu,
             });
             finish_in_place(run, out, at, count_of, posts);
@@ -115,7 +115,7 @@ fn scales_of<'a>(
 ) {
     let (c, count) = (scales.len() / 2, pixels as f64);
     let wide = c / groups;
-    let weight = norm.weight.numbers::<f32>();
+    let weight = norm.weight.elements::<f32>();
     for group in 0..groups {
         let channels = group * wide..(group + 1) * wide;
         let of = |shift: &[f32], channel: usize| {
@@ -146,9 +146,9 @@ fn scales_of<'a>(
 /// Normalizes the channels of each pixel.
 pub(super) fn layer_norm(run: &Run<'_>, norm: &Norm, [x, out]: [Span; 2], posts: &[PostAt]) {
     let pixels = x.shape.pixels();
-    each_stretch(run, x.shape, |row, first, count| {
+    for_each_block(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
-        // SAFETY: the stretches divide the pixels among themselves.
+        // SAFETY: the blocks have disjoint pixels.
         unsafe {
             (run.kernels.layer_norm)(&LayerNorm {
                 x: x.pixel(at),
@@ -157,8 +157,8 @@ pub(super) fn layer_norm(run: &Run<'_>, norm: &Norm, [x, out]: [Span; 2], posts:
                 out_ld: out.ld,
                 pixels: count,
                 channels: x.shape.c,
-                weight: norm.weight.numbers().as_ptr(),
-                bias: norm.bias.numbers().as_ptr(),
+                weight: norm.weight.elements().as_ptr(),
+                bias: norm.bias.elements().as_ptr(),
                 eps: norm.eps,
             });
             finish_in_place(run, out, at, count, posts);

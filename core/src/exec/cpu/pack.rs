@@ -42,7 +42,7 @@ pub(super) fn layout(kernels: &Kernels) -> PackedLayout {
 }
 
 impl PackedForm for Vec<Packed> {
-    fn memories(&self) -> Vec<&[u8]> {
+    fn buffers(&self) -> Vec<&[u8]> {
         self.iter().flat_map(|packed| [packed.weights.bytes(), packed.columns.bytes()]).collect()
     }
 }
@@ -58,7 +58,7 @@ struct Packing {
 }
 
 impl Packed {
-    /// Packs a weight into memories, which `memory` allocates by size in bytes: first the weights, then biases and
+    /// Packs a weight into buffers, which `memory` allocates by size in bytes: first the weights, then biases and
     /// scales.
     fn over(packing: Packing, kernels: &Kernels, mut memory: impl FnMut(usize) -> Option<Aligned>) -> Option<Self> {
         let Packing { shape: [c_out, c_in, taps], geglu, winograd, bytes } = packing;
@@ -87,24 +87,24 @@ impl Packed {
 
     /// The biases of a panel.
     pub(super) fn biases(&self, panel: Panel) -> *const f32 {
-        self.columns.numbers::<f32>()[panel.bias..].as_ptr()
+        self.columns.elements::<f32>()[panel.bias..].as_ptr()
     }
 
     /// Returns scale and sum of the weights of each column; `None` if the weights are not bytes.
     pub(super) fn scales_and_sums(&self) -> Option<(&[f32], &[f32])> {
-        let of_bytes = self.columns.numbers().get(self.width..).filter(|_| self.bytes.is_some())?;
+        let of_bytes = self.columns.elements().get(self.width..).filter(|_| self.bytes.is_some())?;
         of_bytes.split_at_checked(self.width)
     }
 
     /// Writes a value of each output channel to its column, from `first` on.
-    fn spread(&mut self, first: usize, numbers: &[f32], lanes: usize) {
-        let (parts, half) = if self.geglu { (2, numbers.len() / 2) } else { (1, 0) };
-        let columns = &mut self.columns.numbers_mut::<f32>()[first..];
+    fn write_columns(&mut self, first: usize, elements: &[f32], lanes: usize) {
+        let (parts, half) = if self.geglu { (2, elements.len() / 2) } else { (1, 0) };
+        let columns = &mut self.columns.elements_mut::<f32>()[first..];
         for panel in &self.panels {
             for part in 0..parts {
-                let place = panel.bias + part * panel.vectors * lanes / 2;
-                let of = &numbers[part * half + panel.channel..][..panel.channels];
-                columns[place..][..panel.channels].copy_from_slice(of);
+                let index = panel.bias + part * panel.vectors * lanes / 2;
+                let of = &elements[part * half + panel.channel..][..panel.channels];
+                columns[index..][..panel.channels].copy_from_slice(of);
             }
         }
     }
@@ -165,8 +165,8 @@ impl Source<'_> {
         let bytes = if self.bytes.is_some() { "bytes." } else { "" };
         // The key includes whether there is a bias.
         let names = [self.weight, self.bias.unwrap_or_default()];
-        let restore = |memories| self.restore(memories, kernels);
-        weights.kept(&layout(kernels), &names, &format!("{bytes}{form}"), restore, || {
+        let restore = |buffers| self.restore(buffers, kernels);
+        weights.stored(&layout(kernels), &names, &format!("{bytes}{form}"), restore, || {
             let bias = match self.bias {
                 Some(name) => Some(read(weights, name, &[self.c_out])?),
                 None => None,
@@ -175,20 +175,20 @@ impl Source<'_> {
                 Some(side) => vec![self.c_out, self.c_in, side, side],
                 None => vec![self.c_out, self.c_in],
             };
-            let numbers = read(weights, self.weight, &shape)?;
+            let elements = read(weights, self.weight, &shape)?;
             let packing = self.packing();
-            let pack = |numbers: &[f32]| {
+            let pack = |elements: &[f32]| {
                 let packed = match packing.bytes {
-                    Some(_) => pack_bytes(numbers, bias.as_deref(), packing, kernels),
-                    None if kernels.stores_f32() => pack::<f32>(numbers, bias.as_deref(), packing, kernels),
-                    None => pack::<u16>(numbers, bias.as_deref(), packing, kernels),
+                    Some(_) => pack_bytes(elements, bias.as_deref(), packing, kernels),
+                    None if kernels.stores_f32() => pack::<f32>(elements, bias.as_deref(), packing, kernels),
+                    None => pack::<u16>(elements, bias.as_deref(), packing, kernels),
                 };
                 packed.map_err(|error| error.within(self.weight))
             };
             if self.phases {
-                return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2))).collect();
+                return (0..4).map(|phase| pack(&phase_of(&elements, phase / 2, phase % 2))).collect();
             }
-            Ok(vec![pack(&numbers)?])
+            Ok(vec![pack(&elements)?])
         })
     }
 
@@ -206,14 +206,14 @@ impl Source<'_> {
         }
     }
 
-    /// Returns the packed forms in memories of an earlier process, if their sizes match.
-    fn restore(&self, memories: Vec<AlignedBytes>, kernels: &Kernels) -> Option<Vec<Packed>> {
+    /// Returns the packed forms in buffers of an earlier process, if their sizes match.
+    fn restore(&self, buffers: Vec<AlignedBytes>, kernels: &Kernels) -> Option<Vec<Packed>> {
         let (count, _) = self.forms();
-        let mut memories = memories.into_iter();
-        let mut next = |len| Aligned::of_len(memories.next()?, len);
+        let mut buffers = buffers.into_iter();
+        let mut next = |len| Aligned::of_len(buffers.next()?, len);
         let forms = (0..count).map(|_| Packed::over(self.packing(), kernels, &mut next));
         let forms = forms.collect::<Option<Vec<_>>>()?;
-        memories.next().is_none().then_some(forms)
+        buffers.next().is_none().then_some(forms)
     }
 
     /// Returns the number of elements of the weight.
@@ -245,48 +245,48 @@ fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> 
 /// Maximum number of weights of an output channel of a narrow panel, which are processed in one pass.
 const NARROW: usize = 4096;
 
-fn pack<T: Number>(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
+fn pack<T: Number>(elements: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
     let Packing { shape, geglu, winograd, .. } = packing;
     let too_large = || {
         let [c_out, c_in, taps] = shape;
         Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {c_out}x{c_in}x{taps} packed weights"))
     };
-    let mut packed = Packed::over(packing, kernels, Aligned::room).ok_or_else(too_large)?;
+    let mut packed = Packed::over(packing, kernels, Aligned::zeroed_bytes).ok_or_else(too_large)?;
     if let Some(bias) = bias {
-        packed.spread(0, bias, kernels.lanes);
+        packed.write_columns(0, bias, kernels.lanes);
     }
     let Packed { group, narrow, panels, weights, .. } = &mut packed;
     let panels = Panels { panels, shape, geglu, winograd, group: *group, lanes: kernels.lanes, narrow: *narrow };
-    panels.pack(numbers, weights.numbers_mut::<T>());
+    panels.pack(elements, weights.elements_mut::<T>());
     Ok(packed)
 }
 
 /// Quantizes weights to bytes, with a scale for each output channel.
-fn pack_bytes(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
+fn pack_bytes(elements: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
     let [c_out, c_in, taps] = packing.shape;
-    let mut whole = vec![0.0; numbers.len()];
+    let mut whole = vec![0.0; elements.len()];
     let mut row_bytes = vec![0; c_in * taps];
     let (mut scales, mut sums) = (Vec::with_capacity(c_out), Vec::with_capacity(c_out));
-    for (row, whole) in numbers.chunks_exact(c_in * taps).zip(whole.chunks_exact_mut(c_in * taps)) {
+    for (row, whole) in elements.chunks_exact(c_in * taps).zip(whole.chunks_exact_mut(c_in * taps)) {
         scales.push(weight_bytes(row, &mut row_bytes));
         sums.push(row_bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>() as f32);
         whole.iter_mut().zip(&row_bytes).for_each(|(whole, &byte)| *whole = f32::from(byte));
     }
     let mut packed = pack::<i8>(&whole, bias, packing, kernels)?;
-    for (part, numbers) in [(1, scales), (2, sums)] {
-        packed.spread(part * packed.width, &numbers, kernels.lanes);
+    for (part, elements) in [(1, scales), (2, sums)] {
+        packed.write_columns(part * packed.width, &elements, kernels.lanes);
     }
     Ok(packed)
 }
 
 /// Reads a weight, and checks its length.
 pub(super) fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let numbers = weights.source().read(name, shape)?;
-    if numbers.len() != shape.iter().product::<usize>() {
-        let text = format!("{name}: got {} elements, expected those of the shape {shape:?}", numbers.len());
+    let elements = weights.source().read(name, shape)?;
+    if elements.len() != shape.iter().product::<usize>() {
+        let text = format!("{name}: got {} elements, expected those of the shape {shape:?}", elements.len());
         return Err(Error::new(ErrorKind::BadModel, text));
     }
-    Ok(numbers)
+    Ok(elements)
 }
 
 #[cfg(test)]
@@ -306,10 +306,10 @@ mod tests {
     #[test]
     fn gates_are_packed_next_to_their_values() {
         let kernels = Isa::Portable.kernels().unwrap();
-        let numbers = (0..12).map(|i| i as f32).collect::<Vec<_>>();
+        let elements = (0..12).map(|i| i as f32).collect::<Vec<_>>();
         let packing = Packing { shape: [6, 2, 1], geglu: true, winograd: None, bytes: None };
-        let packed = pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), packing, kernels).unwrap();
-        assert_eq!(packed.weights.numbers::<f32>()[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
-        assert_eq!(packed.columns.numbers::<f32>()[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
+        let packed = pack::<f32>(&elements, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), packing, kernels).unwrap();
+        assert_eq!(packed.weights.elements::<f32>()[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
+        assert_eq!(packed.columns.elements::<f32>()[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
     }
 }

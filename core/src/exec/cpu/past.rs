@@ -1,16 +1,16 @@
 //! Keys and values of earlier frames, in the layout of attention.
 
-#![allow(unsafe_code, reason = "hands addresses of these to threads")]
+#![allow(unsafe_code, reason = "shares addresses with threads")]
 
 use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Past};
 
 /// The keys and values of one frame: those of each layer with cached attention, concatenated.
-pub(super) struct KeptKeys {
+pub(super) struct CachedKeys {
     /// The network that created it.
     network: u64,
-    numbers: Aligned,
+    elements: Aligned,
 }
 
 /// The addresses of all cached frames of a run.
@@ -32,15 +32,15 @@ impl PastAt {
     pub(super) fn new(past: &mut Past<'_>, network: u64) -> Result<Self> {
         past.check()?;
         let mut at = Self { filled: past.filled, keep: past.keep, ..Self::NONE };
-        for (place, frame) in at.frames.iter_mut().zip(past.frames.iter_mut()) {
-            let frame = frame.get_mut::<KeptKeys>().filter(|frame| frame.network == network);
+        for (address, frame) in at.frames.iter_mut().zip(past.frames.iter_mut()) {
+            let frame = frame.get_mut::<CachedKeys>().filter(|frame| frame.network == network);
             let another = || Error::new(ErrorKind::InvalidArgument, "the earlier frames belong to another network");
-            *place = frame.ok_or_else(another)?.numbers.ptr_mut();
+            *address = frame.ok_or_else(another)?.elements.ptr_mut();
         }
         Ok(at)
     }
 
-    /// Returns the same for a layer whose keys and values are at the offset `bytes`.
+    /// Returns the addresses for a layer whose keys and values are at the offset `bytes`.
     pub(super) fn layer(self, bytes: usize) -> Self {
         Self { frames: self.frames.map(|frame| frame.wrapping_add(bytes)), ..self }
     }
@@ -57,10 +57,10 @@ impl PastAt {
 }
 
 /// Allocates memory for a frame of `bytes`.
-pub(super) fn room(bytes: usize, network: u64) -> Result<FrameKeys> {
-    let numbers = Aligned::room(bytes).ok_or_else(|| {
+pub(super) fn allocate(bytes: usize, network: u64) -> Result<FrameKeys> {
+    let elements = Aligned::zeroed_bytes(bytes).ok_or_else(|| {
         let text = format!("failed to allocate {bytes} bytes for keys and values of a frame");
         Error::new(ErrorKind::OutOfMemory, text)
     })?;
-    Ok(FrameKeys::new(KeptKeys { network, numbers }))
+    Ok(FrameKeys::new(CachedKeys { network, elements }))
 }

@@ -16,9 +16,9 @@ pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
     let alone = !posts.iter().any(|post| matches!(post, PostAt::Add { .. }));
     let (x, out) = if alone { flattened(x, out) } else { (x, out) };
     let pixels = x.shape.pixels();
-    each_stretch(run, x.shape, |row, first, count| {
+    for_each_block(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
-        // SAFETY: the stretches divide the pixels among themselves.
+        // SAFETY: the blocks have disjoint pixels.
         unsafe { finish_from(run, x, out, at, count, posts) };
     });
 }
@@ -55,7 +55,7 @@ unsafe fn finish_from(run: &Run<'_>, from: Span, out: Span, first: usize, rows: 
     }
 }
 
-/// Returns the same elements as pixels with many channels, if both values are contiguous: images have few channels, and
+/// Reshapes both values to fewer pixels with more channels if they are contiguous, since images have few channels and
 /// vectors many lanes.
 pub(super) fn flattened(x: Span, out: Span) -> (Span, Span) {
     const MOST: usize = 256;
@@ -71,17 +71,17 @@ pub(super) fn flattened(x: Span, out: Span) -> (Span, Span) {
 }
 
 /// Calls `f(row, first pixel, pixels)` for blocks that fit into the L1 cache, several of them per piece of work.
-pub(super) fn each_stretch(run: &Run<'_>, shape: Shape, f: impl Fn(usize, usize, usize) + Sync) {
-    const STRETCHES: usize = 8;
+pub(super) fn for_each_block(run: &Run<'_>, shape: Shape, f: impl Fn(usize, usize, usize) + Sync) {
+    const BLOCKS: usize = 8;
     let pixels = shape.pixels();
-    let stretch = (CACHED / shape.c.max(1)).clamp(1, pixels.max(1));
-    let piece = stretch * STRETCHES;
+    let block = (CACHED / shape.c.max(1)).clamp(1, pixels.max(1));
+    let piece = block * BLOCKS;
     let pieces = pixels.div_ceil(piece);
     run.pieces(shape.n * pieces, &|i, _| {
         let (row, start) = (i / pieces, i % pieces * piece);
         let end = (start + piece).min(pixels);
-        for first in (start..end).step_by(stretch) {
-            f(row, first, stretch.min(end - first));
+        for first in (start..end).step_by(block) {
+            f(row, first, block.min(end - first));
         }
     });
 }

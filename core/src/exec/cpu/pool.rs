@@ -1,6 +1,6 @@
-//! The executor's thread pool: a job consists of pieces, which awake threads take one after the other.
+//! The executor's thread pool: a job consists of pieces, which the threads that are awake take one after the other.
 //!
-//! A job is started without allocating or locking. Workers that wake late find the job closed and are not waited for,
+//! A job is started without allocating or locking. The caller does not wait for workers that wake after the job is closed,
 //! so a job that is shorter than a thread's wake-up costs no more than on one thread.
 
 #![allow(unsafe_code, reason = "a job borrows from the thread that waits for it, which the compiler cannot see")]
@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 const INSIDE: u64 = (1 << 16) - 1;
 /// Bit of the gate: whether workers may enter.
 const OPEN: u64 = 1 << 16;
-/// Step of the rest of the gate: the number of the job.
+/// Increment of the remaining bits of the gate: the number of the job.
 const JOB: u64 = 1 << 17;
 
 /// How often a worker checks for the next job before it sleeps: some tens of microseconds, about the longest pause
@@ -38,13 +38,13 @@ struct Shared {
     asleep: Vec<AtomicBool>,
 }
 
-// SAFETY: `job` is the only part that is not `Sync`; the gate orders its one writer and its readers, and what it points
-// to is `Sync` and outlives the job (see `Pool::run`).
+// SAFETY: `job` is the only field that is not `Sync`. The gate synchronizes its only writer with its readers. The work
+// that it points to is `Sync` and outlives the job (see `Pool::run`).
 unsafe impl Sync for Shared {}
 // SAFETY: as above.
 unsafe impl Send for Shared {}
 
-/// How many pools this process has: those after the first do not pin their threads, or all would share the first cores.
+/// The number of pools of this process. Only the first one pins its threads: otherwise all would share the first cores.
 static POOLS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -79,7 +79,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// A pool, with the options that it was made with.
+/// A pool, with the options that it was created with.
 type SharedPool = ((usize, bool), Weak<Pool>);
 
 /// The pools in use.
@@ -212,10 +212,10 @@ impl Shared {
             }
             done = gate & !(INSIDE | OPEN);
             let _leaving = Leaving(self);
-            // SAFETY: we are inside, so the caller of this job waits for us and has written the pointer before it
-            // opened the gate.
+            // SAFETY: this worker is inside the gate, so the caller of the job waits for it, and has written the pointer
+            // before it opened the gate.
             if let Some(piece) = unsafe { *self.job.get() } {
-                // SAFETY: as above: what it points to lives until we have left.
+                // SAFETY: as above: the work lives until this worker has left.
                 self.take_pieces(unsafe { &*piece }, index + 1);
             }
         }
@@ -223,13 +223,13 @@ impl Shared {
 
     /// Returns the gate when it is open for a job other than `done`; `None` when the pool ends.
     fn wait(&self, index: usize, done: u64) -> Option<u64> {
-        let look = || {
+        let open_job = || {
             let gate = self.gate.load(Ordering::SeqCst);
             (gate & OPEN != 0 && gate & !(INSIDE | OPEN) != done).then_some(gate)
         };
         loop {
             for _ in 0..SPINS {
-                if let Some(gate) = look() {
+                if let Some(gate) = open_job() {
                     return Some(gate);
                 }
                 std::hint::spin_loop();
@@ -239,7 +239,7 @@ impl Shared {
             }
             self.asleep[index].store(true, Ordering::SeqCst);
             // A thread that opens the gate or stops the pool after this reads `asleep`, so no wake-up is lost.
-            if look().is_none() && !self.stop.load(Ordering::SeqCst) {
+            if open_job().is_none() && !self.stop.load(Ordering::SeqCst) {
                 thread::park();
             }
             self.asleep[index].store(false, Ordering::SeqCst);
@@ -276,7 +276,7 @@ impl Drop for Pool {
 /// Pins this thread to a core, if each of `threads` can have its own.
 #[cfg(target_os = "linux")]
 fn pin_to_core(index: usize, threads: usize) {
-    // SAFETY: plain system calls on a set that lives on our stack; zero bytes are an empty set.
+    // SAFETY: system calls on a set on this stack; zero bytes are an empty set.
     unsafe {
         let mut allowed: libc::cpu_set_t = std::mem::zeroed();
         if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut allowed) != 0 {

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use dreamframe_kernels::{Finish, Geglu, Kernels, Panel, PostAt, Tile};
 
+use super::conv_window::ConvWindow;
 use super::pack::Packed;
 use super::run::Run;
 use super::span::{Aligned, LINE, Span};
-use super::walk::Walk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::ByteScale;
 use crate::net::steps::Product as Geometry;
@@ -132,24 +132,24 @@ impl Bytes {
     /// `None` for weights other than bytes.
     fn new(packed: &Packed, scale: ByteScale, side: usize) -> Result<Option<Self>> {
         let Some((scales_in, sums)) = packed.scales_and_sums() else { return Ok(None) };
-        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {} scales", sums.len()));
-        let mut starts = Aligned::zeros::<f32>(sums.len()).ok_or_else(no_room)?;
-        let mut scales = Aligned::zeros::<f32>(sums.len()).ok_or_else(no_room)?;
-        let mut zeros = Aligned::zeros::<i8>(side * packed.c_in).ok_or_else(no_room)?;
-        for (start, &sum) in starts.numbers_mut::<f32>().iter_mut().zip(sums) {
+        let out_of_memory = || Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {} scales", sums.len()));
+        let mut starts = Aligned::zeros::<f32>(sums.len()).ok_or_else(out_of_memory)?;
+        let mut scales = Aligned::zeros::<f32>(sums.len()).ok_or_else(out_of_memory)?;
+        let mut zeros = Aligned::zeros::<i8>(side * packed.c_in).ok_or_else(out_of_memory)?;
+        for (start, &sum) in starts.elements_mut::<f32>().iter_mut().zip(sums) {
             *start = f32::from_bits((-i32::from(scale.zero()) * sum as i32) as u32);
         }
-        scales.numbers_mut().iter_mut().zip(scales_in).for_each(|(to, from)| *to = from * scale.scale());
-        zeros.numbers_mut::<i8>().fill(scale.zero() as i8);
+        scales.elements_mut().iter_mut().zip(scales_in).for_each(|(to, from)| *to = from * scale.scale());
+        zeros.elements_mut::<i8>().fill(scale.zero() as i8);
         Ok(Some(Self { starts, scales, zeros }))
     }
 
     fn starts(&self, panel: Panel) -> *const f32 {
-        self.starts.numbers::<f32>()[panel.bias..].as_ptr()
+        self.starts.elements::<f32>()[panel.bias..].as_ptr()
     }
 
     fn scales(&self, panel: Panel) -> *const f32 {
-        self.scales.numbers::<f32>()[panel.bias..].as_ptr()
+        self.scales.elements::<f32>()[panel.bias..].as_ptr()
     }
 }
 
@@ -159,7 +159,7 @@ struct Piece<'a> {
     run: &'a Run<'a>,
     packed: &'a Packed,
     bytes: Option<&'a Bytes>,
-    walk: Walk,
+    window: ConvWindow,
     out: Span,
     posts: &'a [PostAt],
     /// Which of the four, and the width of a quarter of the output, if there are four.
@@ -187,11 +187,11 @@ impl<'a> Piece<'a> {
         let table = run.scratch.of(thread);
         let sums = table.wrapping_add(table_len(packed.taps, run.kernels));
         let zeros = bytes.map_or(run.zeros.cast(), |bytes| bytes.zeros.ptr());
-        let walk = Walk { x, out: shape, geometry, zeros };
-        Self { product, run, packed, bytes, walk, out, posts, phase, table: table.cast(), sums }
+        let window = ConvWindow { x, out: shape, geometry, zeros };
+        Self { product, run, packed, bytes, window, out, posts, phase, table: table.cast(), sums }
     }
 
-    /// Some pixels of one panel.
+    /// Computes some pixels of one panel.
     fn run(&self, rows: Range<usize>, panel: Panel) {
         let (kernel, _) = self.packed.kernel(panel, self.run.kernels);
         let width = panel.vectors * self.run.kernels.lanes;
@@ -223,23 +223,23 @@ impl<'a> Piece<'a> {
     /// `sums` has memory for all rows of the panel's tile.
     unsafe fn add(&self, block: &Block, panel: Panel, [pixel, count, at]: [usize; 3], sums: *mut f32) {
         let (kernel, width) = self.packed.kernel(panel, self.run.kernels);
-        let (side, c_in, taps) = (self.walk.geometry.kernel, self.packed.c_in, block.taps.clone());
+        let (side, c_in, taps) = (self.window.geometry.kernel, self.packed.c_in, block.taps.clone());
         let tap_len = self.packed.tap_len(width);
         let first = block.taps.start * tap_len + block.channels.start * width;
-        let whole_lines = self.walk.has_lines() && block.has_lines(side, c_in) && !self.packed.is_padded();
+        let whole_lines = self.window.has_lines() && block.has_lines(side, c_in) && !self.packed.is_padded();
         let biases = self.packed.biases(panel);
         let start = self.bytes.map_or(biases, |bytes| bytes.starts(panel));
         let scaled =
             self.bytes.filter(|_| at + 1 == self.product.blocks.len()).map(|bytes| [bytes.scales(panel), biases]);
-        // SAFETY: the table has room for the taps of all rows of a tile; `walk` writes addresses of pixels of `x` or of
-        // zeros, with `c_in` channels each (of lines, with `side * c_in`); the panel has the weights of all taps, a
-        // line's side by side.
+        // SAFETY: the table has entries for the taps of all rows of a tile; `window` writes addresses of pixels of `x`
+        // or of zeros, with `c_in` channels each (`side * c_in` for lines); the panel has the weights of all taps,
+        // those of a line contiguously.
         unsafe {
-            let lines = whole_lines && self.walk.lines(pixel, count, kernel.rows, taps.clone(), self.table);
+            let lines = whole_lines && self.window.lines(pixel, count, kernel.rows, taps.clone(), self.table);
             let (taps, len, tap_stride) = if lines {
                 (taps.len() / side, side * c_in, side * tap_len)
             } else {
-                self.walk.addresses(pixel, count, kernel.rows, taps.clone(), self.table);
+                self.window.addresses(pixel, count, kernel.rows, taps.clone(), self.table);
                 (taps.len(), block.channels.len(), tap_len)
             };
             (kernel.run)(&Tile {
@@ -261,7 +261,7 @@ impl<'a> Piece<'a> {
     ///
     /// # Safety
     ///
-    /// `sums` has `count` rows of `width` numbers, and no other thread uses these pixels and channels of `out`.
+    /// `sums` has `count` rows of `width` elements, and no other thread uses these pixels and channels of `out`.
     unsafe fn finish(&self, panel: Panel, [pixel, rows, width]: [usize; 3], sums: *mut f32) {
         let (first_pixel, pixel_step) = match self.phase {
             // Every second pixel of every second line.
@@ -317,7 +317,7 @@ fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
     if c_in <= limit {
         let count = (taps * c_in).div_ceil(limit);
         let step = taps.div_ceil(count);
-        // Whole lines of the kernel if possible, see `Walk::lines`.
+        // Whole lines of the kernel if possible, see `ConvWindow::lines`.
         let line = taps.isqrt();
         let step = if step >= line { step / line * line } else { step };
         for tap in (0..taps).step_by(step) {

@@ -1,12 +1,12 @@
 //! Cost of the steps of a network.
 
-use super::step::Ready;
+use super::step::CompiledStep;
 use crate::exec::StepTime;
 use crate::net::steps::{PlanValue, Product, StepKind};
 
 /// Returns the description of a step, and its number of multiplications and additions in products.
-pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
-    let step = &ready.planned.step;
+pub(super) fn describe(compiled: &CompiledStep, values: &[PlanValue]) -> StepTime {
+    let step = &compiled.planned.step;
     let (x, out) = (values[step.inputs[0]].shape, values[step.output].shape);
     let image = format!("{}x{}x{}", out.n, out.h, out.w);
     let (what, operations) = match step.kind {

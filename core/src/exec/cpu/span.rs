@@ -1,6 +1,6 @@
 //! Memory that several threads write concurrently.
 
-#![allow(unsafe_code, reason = "threads write disjoint parts of one stretch of memory")]
+#![allow(unsafe_code, reason = "threads write disjoint parts of one allocation")]
 
 use dreamframe_kernels::Number;
 
@@ -21,7 +21,7 @@ pub(super) struct Span {
     pub(super) shape: Shape,
 }
 
-// SAFETY: a span is an address; what is done with it is up to the unsafe code that uses it.
+// SAFETY: a span is an address; the unsafe code that dereferences it is responsible for its use.
 unsafe impl Send for Span {}
 // SAFETY: as above.
 unsafe impl Sync for Span {}
@@ -62,35 +62,35 @@ impl Span {
         self.shape.n * self.shape.pixels()
     }
 
-    /// The channels of a pixel, as bytes.
+    /// Returns the channels of a pixel, as bytes.
     ///
     /// # Safety
     ///
     /// Nothing writes them while the slice lives.
     pub(super) unsafe fn read(&self, pixel: usize) -> &[u8] {
-        // SAFETY: the span's memory holds all pixels; the caller promises that they stay as they are.
+        // SAFETY: the span's memory contains all pixels; the caller guarantees that nothing writes them.
         unsafe { std::slice::from_raw_parts(self.pixel(pixel), self.shape.c * self.size) }
     }
 
-    /// Returns the same for a span of `f32`.
+    /// Returns the channels of a pixel of a span of `f32`.
     ///
     /// # Safety
     ///
     /// Like [`read`](Self::read); the span is one of `f32`.
     pub(super) unsafe fn read_f32(&self, pixel: usize) -> &[f32] {
         debug_assert_eq!(self.size, size_of::<f32>());
-        // SAFETY: as `read`; such spans begin where an `f32` may.
+        // SAFETY: as `read`; spans of `f32` are aligned.
         unsafe { std::slice::from_raw_parts(self.pixel(pixel).cast(), self.shape.c) }
     }
 
-    /// The channels of a pixel, as bytes, to write.
+    /// Returns the channels of a pixel, as bytes, for writing.
     ///
     /// # Safety
     ///
     /// Nothing else reads or writes them while the slice lives.
     #[allow(clippy::mut_from_ref, reason = "a span is an address; the caller keeps threads apart")]
     pub(super) unsafe fn write(&self, pixel: usize) -> &mut [u8] {
-        // SAFETY: the span's memory holds all pixels; the caller promises that nothing else uses this one.
+        // SAFETY: the span's memory contains all pixels; the caller guarantees that nothing else uses this one.
         unsafe { std::slice::from_raw_parts_mut(self.pixel(pixel), self.shape.c * self.size) }
     }
 }
@@ -108,12 +108,12 @@ unsafe impl Send for Scratch {}
 unsafe impl Sync for Scratch {}
 
 impl Scratch {
-    /// `len` elements per thread (a multiple of [`LINE`]), starting at `ptr`.
+    /// Creates scratch memory of `len` elements per thread (a multiple of [`LINE`]), starting at `ptr`.
     pub(super) fn new(ptr: *mut f32, len: usize) -> Self {
         Self { ptr, len }
     }
 
-    /// The memory of one thread.
+    /// Returns the memory of one thread.
     pub(super) fn of(&self, thread: usize) -> *mut f32 {
         self.ptr.wrapping_add(thread * self.len)
     }
@@ -126,11 +126,11 @@ pub(super) struct Aligned(AlignedBytes);
 impl Aligned {
     /// Allocates `len` zeros of type `T`; `None` if there is not enough memory.
     pub(super) fn zeros<T: Number>(len: usize) -> Option<Self> {
-        Self::room(len.checked_mul(size_of::<T>())?)
+        Self::zeroed_bytes(len.checked_mul(size_of::<T>())?)
     }
 
     /// Allocates `len` zero bytes.
-    pub(super) fn room(bytes: usize) -> Option<Self> {
+    pub(super) fn zeroed_bytes(bytes: usize) -> Option<Self> {
         AlignedBytes::zeros(bytes).map(Self)
     }
 
@@ -160,20 +160,20 @@ impl Aligned {
     }
 
     /// Returns the elements.
-    pub(super) fn numbers<T: Number>(&self) -> &[T] {
-        // SAFETY: any bytes are a `T`; the memory is ours, aligned to more than a `T` is, and as long.
+    pub(super) fn elements<T: Number>(&self) -> &[T] {
+        // SAFETY: all bytes are valid as a `T`; the memory is owned, sufficiently aligned, and has this length.
         unsafe { std::slice::from_raw_parts(self.ptr().cast(), self.len() / size_of::<T>()) }
     }
 
     /// Returns the elements for writing.
-    pub(super) fn numbers_mut<T: Number>(&mut self) -> &mut [T] {
-        // SAFETY: as in `numbers`, and borrowed for us alone.
+    pub(super) fn elements_mut<T: Number>(&mut self) -> &mut [T] {
+        // SAFETY: as in `elements`, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.ptr_mut().cast(), self.len() / size_of::<T>()) }
     }
 }
 
 impl PackedForm for Aligned {
-    fn memories(&self) -> Vec<&[u8]> {
+    fn buffers(&self) -> Vec<&[u8]> {
         vec![self.bytes()]
     }
 }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use dreamframe_kernels::{Kernels, PostAt};
 
 use super::attention::Attention;
-use super::choice::Choice;
 use super::elementwise;
 use super::image;
-use super::keys::{KeyLayout, Shelf};
+use super::keys::{KeyLayout, KvCacheLayout};
 use super::norm::{self, Norm};
 use super::pack::Source;
 use super::pointwise;
 use super::pool::Pool;
 use super::product::Product;
 use super::run::Run;
+use super::small_weights;
 use super::span::{Aligned, Span};
-use super::tables;
 use super::winograd::{self, Winograd};
+use super::winograd_policy::WinogradPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::ByteScale;
 use crate::net::plan::{Place, Planned, Space};
@@ -28,13 +28,13 @@ use crate::net::{ImageOp, Program, Shape, WeightId, Weights};
 
 /// A compiled step, independent of addresses.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(super) struct CompiledStep {
     pub(super) planned: Planned,
-    work: Work,
+    operation: Operation,
 }
 
 #[derive(Debug)]
-enum Work {
+enum Operation {
     Product(Product),
     Winograd(Winograd),
     Depthwise(Depthwise, Arc<Aligned>),
@@ -58,7 +58,7 @@ enum Work {
 /// The plan's layout for these kernels.
 pub(super) struct CpuLayout<'a> {
     pub(super) kernels: &'static Kernels,
-    pub(super) winograd: Choice,
+    pub(super) winograd: WinogradPolicy,
     pub(super) program: &'a Program,
     /// The quantization of layers; all run in the number format if there is none.
     pub(super) weights: Option<&'a Weights>,
@@ -94,70 +94,74 @@ impl StorageLayout for CpuLayout<'_> {
 }
 
 /// Compiles steps: reads and packs their weights.
-pub(super) struct Loader<'a> {
+pub(super) struct StepCompiler<'a> {
     pub(super) program: &'a Program,
     pub(super) values: &'a [PlanValue],
     pub(super) places: &'a [Place],
     pub(super) weights: &'a Weights,
     pub(super) kernels: &'static Kernels,
-    pub(super) winograd: Choice,
+    pub(super) winograd: WinogradPolicy,
     /// The layout of each packed value so far.
     pub(super) keys: Vec<(Slot, KeyLayout)>,
     /// The layout of cached keys and values so far.
-    pub(super) shelf: Shelf,
+    pub(super) kv_cache: KvCacheLayout,
     /// The longest side of a kernel so far.
     pub(super) widest_kernel: usize,
 }
 
-impl Loader<'_> {
+impl StepCompiler<'_> {
     /// Reads and packs the weights of a step.
-    pub(super) fn ready(&mut self, planned: Planned) -> Result<Ready> {
+    pub(super) fn compile(&mut self, planned: Planned) -> Result<CompiledStep> {
         let Step { ref inputs, output, .. } = planned.step;
         let shape = |value: Slot| self.values[value].shape;
-        let work = match planned.step.kind {
+        let operation = match planned.step.kind {
             StepKind::Product(geometry) => {
                 let (input, out) = (shape(inputs[0]), shape(output));
                 let form = self.winograd.form(&geometry, input.c, out, self.kernels);
                 let packed = self.source(&planned.step, &geometry).pack(self.weights, self.kernels)?;
                 self.widest_kernel = self.widest_kernel.max(geometry.kernel);
                 match form {
-                    Some(form) => Work::Winograd(Winograd::new(packed, form, geometry.upsample, out, self.kernels)),
-                    None => Work::Product(Product::new(packed, geometry, input, self.kernels)?),
+                    Some(form) => {
+                        Operation::Winograd(Winograd::new(packed, form, geometry.upsample, out, self.kernels))
+                    }
+                    None => Operation::Product(Product::new(packed, geometry, input, self.kernels)?),
                 }
             }
-            StepKind::Depthwise(depthwise) => Work::Depthwise(depthwise, self.taps(depthwise)?),
-            StepKind::Image(op) => Work::Image(op),
-            StepKind::GroupNorm { groups, eps, weight, bias } => Work::GroupNorm(self.norm(weight, bias, eps)?, groups),
-            StepKind::LayerNorm { eps, weight, bias } => Work::LayerNorm(self.norm(weight, bias, eps)?),
+            StepKind::Depthwise(depthwise) => Operation::Depthwise(depthwise, self.taps(depthwise)?),
+            StepKind::Image(op) => Operation::Image(op),
+            StepKind::GroupNorm { groups, eps, weight, bias } => {
+                Operation::GroupNorm(self.norm(weight, bias, eps)?, groups)
+            }
+            StepKind::LayerNorm { eps, weight, bias } => Operation::LayerNorm(self.norm(weight, bias, eps)?),
             StepKind::PackKeys { heads } => {
                 let layout = KeyLayout::new(shape(inputs[0]), shape(inputs[1]), heads, self.kernels);
                 self.keys.push((output, layout));
-                Work::PackKeys(layout)
+                Operation::PackKeys(layout)
             }
-            StepKind::Attention { causal, ref kv_row, looks_back, .. } => {
+            StepKind::Attention { causal, ref kv_row, cached_layer, .. } => {
                 let keys = self.keys.iter().find(|(packed, _)| *packed == inputs[1]).map(|(_, layout)| *layout);
                 let keys = keys.ok_or_else(|| Error::new(ErrorKind::Internal, "attention before its keys"))?;
-                let past = looks_back.map(|_| self.shelf.add(&keys));
-                Work::Attention(Attention { keys, causal, kv_row: kv_row.clone(), past })
+                let past = cached_layer.map(|_| self.kv_cache.add(&keys));
+                Operation::Attention(Attention { keys, causal, kv_row: kv_row.clone(), past })
             }
-            StepKind::Pointwise => Work::Pointwise,
-            StepKind::Mul => Work::Mul,
-            StepKind::Geglu => Work::Geglu,
-            StepKind::Concat => Work::Concat,
-            StepKind::Upsample => Work::Upsample,
+            StepKind::Pointwise => Operation::Pointwise,
+            StepKind::Mul => Operation::Mul,
+            StepKind::Geglu => Operation::Geglu,
+            StepKind::Concat => Operation::Concat,
+            StepKind::Upsample => Operation::Upsample,
             StepKind::Embed { weight } => {
-                self.check_names(inputs[0])?;
-                Work::Embed(self.table(weight)?)
+                self.check_indices(inputs[0])?;
+                Operation::Embed(self.table(weight)?)
             }
-            StepKind::AddWeight { weight } => Work::AddWeight(self.table(weight)?),
+            StepKind::AddWeight { weight } => Operation::AddWeight(self.table(weight)?),
             StepKind::TakeToken => {
-                self.check_names(inputs[1])?;
-                Work::TakeToken
+                self.check_indices(inputs[1])?;
+                Operation::TakeToken
             }
-            StepKind::Import => Work::Import,
-            StepKind::ToBytes { scale } => Work::ToBytes(scale),
+            StepKind::Import => Operation::Import,
+            StepKind::ToBytes { scale } => Operation::ToBytes(scale),
         };
-        Ok(Ready { planned, work })
+        Ok(CompiledStep { planned, operation })
     }
 
     /// Packs the weights of the products of `steps`, the largest first, on all threads: a few at a time, so that frames
@@ -174,12 +178,12 @@ impl Loader<'_> {
         sources.sort_by_key(|source| std::cmp::Reverse(source.len()));
         for some in sources.chunks(2 * pool.threads()) {
             pool.run(some.len(), &|i, _| drop(some[i].pack(self.weights, self.kernels)));
-            self.weights.go_on()?;
+            self.weights.check_cancelled()?;
         }
         Ok(())
     }
 
-    /// The weight of a product.
+    /// Returns the weight of a product.
     fn source(&self, step: &Step, geometry: &Geometry) -> Source<'_> {
         let spec = self.program.weight(geometry.weight);
         let (c_in, out) = (self.values[step.inputs[0]].shape.c, self.values[step.output].shape);
@@ -203,21 +207,21 @@ impl Loader<'_> {
 
     fn plain(&self, weight: WeightId) -> Result<Arc<Aligned>> {
         let spec = self.program.weight(weight);
-        tables::plain(self.weights, &spec.name, &spec.shape, self.kernels)
+        small_weights::plain(self.weights, &spec.name, &spec.shape, self.kernels)
     }
 
     fn taps(&self, depthwise: Depthwise) -> Result<Arc<Aligned>> {
-        if !image::fits(depthwise.kernel) {
+        if !image::is_supported(depthwise.kernel) {
             let text = format!("depthwise convolutions with kernels of side {} are not supported", depthwise.kernel);
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let spec = self.program.weight(depthwise.weight);
         let bias = depthwise.bias.map(|bias| self.program.weight(bias).name.as_str());
-        tables::taps(self.weights, &spec.name, bias, &spec.shape, self.kernels)
+        small_weights::taps(self.weights, &spec.name, bias, &spec.shape, self.kernels)
     }
 
     /// Inputs that contain indices must not be converted: a narrower format could not represent them.
-    fn check_names(&self, value: Slot) -> Result<()> {
+    fn check_indices(&self, value: Slot) -> Result<()> {
         if self.kernels.stores_f32() || matches!(self.places[value].space, Space::Input(_)) {
             return Ok(());
         }
@@ -227,59 +231,59 @@ impl Loader<'_> {
 
     fn table(&self, weight: WeightId) -> Result<Arc<Aligned>> {
         let spec = self.program.weight(weight);
-        tables::table(self.weights, &spec.name, &spec.shape, self.kernels)
+        small_weights::table(self.weights, &spec.name, &spec.shape, self.kernels)
     }
 
-    /// Elements of scratch memory of each thread for the steps.
-    pub(super) fn thread_scratch(&self, steps: &[Ready]) -> usize {
-        let need = |ready: &Ready| match &ready.work {
-            Work::Product(product) => product.thread_scratch(self.kernels),
-            Work::Winograd(winograd) => winograd.thread_scratch(),
-            Work::Attention(attention) => attention.thread_scratch(),
-            Work::Depthwise(..)
-            | Work::Image(_)
-            | Work::GroupNorm(..)
-            | Work::LayerNorm(_)
-            | Work::PackKeys(_)
-            | Work::Pointwise
-            | Work::Mul
-            | Work::Geglu
-            | Work::Concat
-            | Work::Upsample
-            | Work::Embed(_)
-            | Work::AddWeight(_)
-            | Work::TakeToken
-            | Work::Import
-            | Work::ToBytes(_) => 0,
+    /// Returns the elements of scratch memory of each thread for the steps.
+    pub(super) fn thread_scratch(&self, steps: &[CompiledStep]) -> usize {
+        let need = |compiled: &CompiledStep| match &compiled.operation {
+            Operation::Product(product) => product.thread_scratch(self.kernels),
+            Operation::Winograd(winograd) => winograd.thread_scratch(),
+            Operation::Attention(attention) => attention.thread_scratch(),
+            Operation::Depthwise(..)
+            | Operation::Image(_)
+            | Operation::GroupNorm(..)
+            | Operation::LayerNorm(_)
+            | Operation::PackKeys(_)
+            | Operation::Pointwise
+            | Operation::Mul
+            | Operation::Geglu
+            | Operation::Concat
+            | Operation::Upsample
+            | Operation::Embed(_)
+            | Operation::AddWeight(_)
+            | Operation::TakeToken
+            | Operation::Import
+            | Operation::ToBytes(_) => 0,
         };
         steps.iter().map(need).max().unwrap_or(0)
     }
 }
 
-impl Ready {
-    /// Runs the step; `span` returns values, `scratch` is the step's own memory.
+impl CompiledStep {
+    /// Runs the step; `span` returns the memory of a value, `scratch` is the step's scratch memory.
     pub(super) fn run(&self, run: &Run<'_>, span: &dyn Fn(Slot) -> Span, scratch: *mut f32) -> Result<()> {
         let step = &self.planned.step;
         let (x, out) = (span(step.inputs[0]), span(step.output));
         let second = || span(step.inputs[1]);
-        let mut room = [PostAt::Affine { mul: 1.0, add: 0.0 }; MAX_POSTS];
-        let posts = &mut room[..step.posts.len()];
+        let mut storage = [PostAt::Affine { mul: 1.0, add: 0.0 }; MAX_POSTS];
+        let posts = &mut storage[..step.posts.len()];
         for (at, post) in posts.iter_mut().zip(&step.posts) {
-            *at = find(post, span, out.shape);
+            *at = resolve(post, span, out.shape);
         }
-        match &self.work {
-            Work::Product(product) => product.run(run, x, out, posts),
-            Work::Winograd(winograd) => winograd.run(run, x, out, posts, scratch),
-            Work::Depthwise(depthwise, table) => image::depthwise(run, *depthwise, table, [x, out], posts),
-            Work::Image(op) => image::image(run, *op, [x, out], posts),
-            Work::GroupNorm(norm, groups) => norm::group_norm(run, norm, *groups, [x, out], scratch, posts),
-            Work::LayerNorm(norm) => norm::layer_norm(run, norm, [x, out], posts),
-            Work::PackKeys(layout) => layout.pack(run, x, second(), out),
-            Work::Attention(attention) => attention.run(run, x, second(), out),
-            Work::Pointwise => pointwise::pointwise(run, x, out, posts),
-            Work::Mul => image::mul(run, [x, second(), out], posts),
-            Work::Geglu => elementwise::geglu(run, x, out),
-            Work::Concat => {
+        match &self.operation {
+            Operation::Product(product) => product.run(run, x, out, posts),
+            Operation::Winograd(winograd) => winograd.run(run, x, out, posts, scratch),
+            Operation::Depthwise(depthwise, table) => image::depthwise(run, *depthwise, table, [x, out], posts),
+            Operation::Image(op) => image::image(run, *op, [x, out], posts),
+            Operation::GroupNorm(norm, groups) => norm::group_norm(run, norm, *groups, [x, out], scratch, posts),
+            Operation::LayerNorm(norm) => norm::layer_norm(run, norm, [x, out], posts),
+            Operation::PackKeys(layout) => layout.pack(run, x, second(), out),
+            Operation::Attention(attention) => attention.run(run, x, second(), out),
+            Operation::Pointwise => pointwise::pointwise(run, x, out, posts),
+            Operation::Mul => image::mul(run, [x, second(), out], posts),
+            Operation::Geglu => elementwise::geglu(run, x, out),
+            Operation::Concat => {
                 let mut start = 0;
                 for part in step.inputs.iter().map(|&part| span(part)) {
                     // A part that was computed in place needs no copy.
@@ -289,23 +293,23 @@ impl Ready {
                     start += part.shape.c;
                 }
             }
-            Work::Upsample => elementwise::upsample(run, x, out),
-            Work::Embed(table) => elementwise::embed(x, out, table.bytes())?,
-            Work::AddWeight(table) => {
+            Operation::Upsample => elementwise::upsample(run, x, out),
+            Operation::Embed(table) => elementwise::embed(x, out, table.bytes())?,
+            Operation::AddWeight(table) => {
                 // The same rows of the table for every row of the batch.
                 let add = PostAt::Add { from: table.ptr(), ld: x.shape.c, div: 1, modulo: x.shape.pixels() };
                 pointwise::pointwise(run, x, out, &[add]);
             }
-            Work::TakeToken => elementwise::take_token(x, second(), out)?,
-            Work::Import => elementwise::convert(run, x, out, run.kernels.store),
-            Work::ToBytes(scale) => elementwise::to_bytes(run, x, out, *scale)?,
+            Operation::TakeToken => elementwise::take_token(x, second(), out)?,
+            Operation::Import => elementwise::convert(run, x, out, run.kernels.store),
+            Operation::ToBytes(scale) => elementwise::to_bytes(run, x, out, *scale)?,
         }
         Ok(())
     }
 }
 
 /// Returns a post with the address of its operand.
-fn find(post: &Post, span: &dyn Fn(Slot) -> Span, shape: Shape) -> PostAt {
+fn resolve(post: &Post, span: &dyn Fn(Slot) -> Span, shape: Shape) -> PostAt {
     match *post {
         Post::Add { value, repeat } => {
             let operand = span(value);

@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 use dreamframe_kernels::{Finish, FromPoints, Kernels, MOST_SIDE, Panel, PostAt, Tile, ToPoints, row_addresses};
 
-use super::choice::Form;
 use super::pack::Packed;
 use super::product::CACHED;
 use super::run::Run;
 use super::span::{LINE, Span};
+use super::winograd_policy::Form;
 use crate::net::Shape;
 
 /// Tiles that are transformed at a time: they fit into the L1 cache.
@@ -26,7 +26,7 @@ const TILES: usize = 16;
 /// Channels per piece of work of the input transform.
 const CHANNELS: usize = 256;
 /// Maximum number of rows of a micro-kernel.
-const MOST_ROWS: usize = 24;
+const MAX_ROWS: usize = 24;
 
 /// The memory layout of a block: its tiles at each point, and its sums of some panels.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ impl BlockMemory {
         let widest = c_out.next_multiple_of(kernels.lanes).min(kernels.tiles.len() * kernels.lanes);
         let tiles_len = points * point * kernels.size / size_of::<f32>();
         // The last micro-kernel may write beyond the last tile.
-        let sums_point = odd((form.tiles + MOST_ROWS) * widest, LINE);
+        let sums_point = odd((form.tiles + MAX_ROWS) * widest, LINE);
         Self { points, row, point, tiles_len, sums_point }
     }
 
@@ -66,11 +66,11 @@ impl BlockMemory {
 /// `f32` elements that all threads share for a convolution from `c_in` channels to `out`.
 pub(super) fn scratch(form: Form, c_in: usize, out: Shape, kernels: &Kernels) -> usize {
     let panels = out.c.div_ceil(kernels.tiles.len() * kernels.lanes);
-    if form.shared { BlockMemory::new(within(form, out), c_in, out.c, kernels).len(panels) } else { 0 }
+    if form.shared { BlockMemory::new(clamped(form, out), c_in, out.c, kernels).len(panels) } else { 0 }
 }
 
 /// Returns the parameters with blocks no larger than the image.
-fn within(form: Form, out: Shape) -> Form {
+fn clamped(form: Form, out: Shape) -> Form {
     let tiles = out.n * out.h.div_ceil(form.side) * out.w.div_ceil(form.side);
     Form { tiles: form.tiles.clamp(1, tiles.max(1)), ..form }
 }
@@ -81,16 +81,16 @@ pub(super) struct Winograd {
     packed: Arc<Vec<Packed>>,
     form: Form,
     /// Whether the image is upsampled by two first.
-    enlarge: bool,
-    room: BlockMemory,
+    upsample: bool,
+    memory: BlockMemory,
     /// Tiles per line, and lines of tiles.
     grid: [usize; 2],
     /// Parts of the sum, as ranges of channels, in order.
-    cuts: Vec<Range<usize>>,
+    channel_ranges: Vec<Range<usize>>,
 }
 
 /// Adjacent tiles of a block.
-struct Stretch {
+struct Strip {
     /// The index of the first one in the block.
     at: usize,
     tiles: usize,
@@ -102,29 +102,29 @@ struct Stretch {
 }
 
 impl Winograd {
-    /// Compiles the convolution to `out`; with `enlarge`, of an image of half the width and height.
-    pub(super) fn new(packed: Arc<Vec<Packed>>, form: Form, enlarge: bool, out: Shape, kernels: &Kernels) -> Self {
-        let (form, c_in) = (within(form, out), packed[0].c_in);
-        let room = BlockMemory::new(form, c_in, out.c, kernels);
+    /// Compiles the convolution to `out`; with `upsample`, of an image of half the width and height.
+    pub(super) fn new(packed: Arc<Vec<Packed>>, form: Form, upsample: bool, out: Shape, kernels: &Kernels) -> Self {
+        let (form, c_in) = (clamped(form, out), packed[0].c_in);
+        let memory = BlockMemory::new(form, c_in, out.c, kernels);
         let widest = packed[0].panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
         let parts = (c_in * widest * kernels.size).div_ceil(CACHED).max(1);
         let step = c_in.div_ceil(parts).next_multiple_of(4 * kernels.group);
-        let cuts = (0..c_in).step_by(step).map(|c| c..(c + step).min(c_in)).collect();
+        let channel_ranges = (0..c_in).step_by(step).map(|c| c..(c + step).min(c_in)).collect();
         let grid = [out.w.div_ceil(form.side), out.h.div_ceil(form.side)];
-        Self { packed, form, enlarge, room, grid, cuts }
+        Self { packed, form, upsample, memory, grid, channel_ranges }
     }
 
     /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self) -> usize {
-        if self.form.shared { 0 } else { self.room.len(1) }
+        if self.form.shared { 0 } else { self.memory.len(1) }
     }
 
-    /// `shared` is the memory that [`scratch`] asks for.
+    /// Runs the convolution; `shared` has the number of elements that [`scratch`] returns.
     pub(super) fn run(&self, run: &Run<'_>, x: Span, out: Span, posts: &[PostAt], shared: *mut f32) {
         let tiles = x.shape.n * self.grid[0] * self.grid[1];
         let blocks = tiles.div_ceil(self.form.tiles);
         let panels = &self.packed[0].panels;
-        let block = |i: usize, memory: *mut f32| {
+        let block = |i: usize, block_memory: *mut f32| {
             let tiles = i * self.form.tiles..((i + 1) * self.form.tiles).min(tiles);
             Block {
                 of: self,
@@ -133,12 +133,12 @@ impl Winograd {
                 out,
                 posts,
                 tiles,
-                at_points: memory,
-                sums: memory.wrapping_add(self.room.tiles_len),
+                at_points: block_memory,
+                sums: block_memory.wrapping_add(self.memory.tiles_len),
             }
         };
         if !self.form.shared {
-            run.pieces(blocks, &|i, thread| block(i, run.scratch.of(thread)).alone());
+            run.pieces(blocks, &|i, thread| block(i, run.scratch.of(thread)).run_on_one_thread());
             return;
         }
         for i in 0..blocks {
@@ -146,32 +146,32 @@ impl Winograd {
             let chunks = block.tiles.len().div_ceil(TILES);
             let chunk = |i: usize| i * TILES..((i + 1) * TILES).min(block.tiles.len());
             let parts = x.shape.c.div_ceil(CHANNELS);
-            // SAFETY: pieces of a job divide tiles and channels, points and panels, tiles and panels among themselves,
-            // and a job begins when the one before is done.
+            // SAFETY: the pieces of a job have disjoint tiles and channels, points and panels, or tiles and panels, and
+            // a job starts after the previous one is done.
             run.pieces(chunks * parts, &|piece, _| unsafe {
                 let first = piece % parts * CHANNELS;
-                block.spread(chunk(piece / parts), first..(first + CHANNELS).min(x.shape.c));
+                block.transform_input(chunk(piece / parts), first..(first + CHANNELS).min(x.shape.c));
             });
             // SAFETY: as above.
-            run.pieces(self.room.points * panels.len(), &|piece, _| unsafe {
+            run.pieces(self.memory.points * panels.len(), &|piece, _| unsafe {
                 block.multiply(piece / panels.len(), panels[piece % panels.len()], piece % panels.len());
             });
             // SAFETY: as above.
             run.pieces(chunks * panels.len(), &|piece, _| unsafe {
-                block.gather(chunk(piece / panels.len()), panels[piece % panels.len()], piece % panels.len());
+                block.transform_output(chunk(piece / panels.len()), panels[piece % panels.len()], piece % panels.len());
             });
         }
     }
 
     /// Splits the tiles of a block at the ends of lines; the first has the index `at` in its block.
-    fn stretches(&self, tiles: Range<usize>, mut at: usize) -> impl Iterator<Item = Stretch> {
+    fn strips(&self, tiles: Range<usize>, mut at: usize) -> impl Iterator<Item = Strip> {
         let ([wide, tall], side, mut next) = (self.grid, self.form.side, tiles.start);
         std::iter::from_fn(move || {
             let (line, x) = (next / wide, next % wide);
             let count = (wide - x).min(tiles.end - next);
-            let stretch = Stretch { at, tiles: count, row: line / tall, y: line % tall * side, x: x * side };
+            let strip = Strip { at, tiles: count, row: line / tall, y: line % tall * side, x: x * side };
             (at, next) = (at + count, next + count);
-            (count > 0).then_some(stretch)
+            (count > 0).then_some(strip)
         })
     }
 }
@@ -189,27 +189,27 @@ struct Block<'a> {
     sums: *mut f32,
 }
 
-// SAFETY: addresses, with which unsafe code keeps threads apart.
+// SAFETY: addresses; the unsafe code that uses them ensures that threads access disjoint memory.
 unsafe impl Sync for Block<'_> {}
 
 impl Block<'_> {
     /// Processes a block on one thread: its tiles stay in the L2 cache.
-    fn alone(&self) {
+    fn run_on_one_thread(&self) {
         // SAFETY: the block's memory is this thread's; no other thread has these tiles of the output.
         unsafe {
-            self.spread(0..self.tiles.len(), 0..self.x.shape.c);
+            self.transform_input(0..self.tiles.len(), 0..self.x.shape.c);
             for &panel in &self.of.packed[0].panels {
-                (0..self.of.room.points).for_each(|point| self.multiply(point, panel, 0));
+                (0..self.of.memory.points).for_each(|point| self.multiply(point, panel, 0));
                 for first in (0..self.tiles.len()).step_by(TILES) {
-                    self.gather(first..(first + TILES).min(self.tiles.len()), panel, 0);
+                    self.transform_output(first..(first + TILES).min(self.tiles.len()), panel, 0);
                 }
             }
         }
     }
 
     /// Ranges of tiles of the block.
-    fn stretches(&self, tiles: Range<usize>) -> impl Iterator<Item = Stretch> {
-        self.of.stretches(self.tiles.start + tiles.start..self.tiles.start + tiles.end, tiles.start)
+    fn strips(&self, tiles: Range<usize>) -> impl Iterator<Item = Strip> {
+        self.of.strips(self.tiles.start + tiles.start..self.tiles.start + tiles.end, tiles.start)
     }
 
     /// Transforms the input of some tiles of the block, for some channels.
@@ -217,56 +217,56 @@ impl Block<'_> {
     /// # Safety
     ///
     /// No other thread uses these channels of these tiles.
-    unsafe fn spread(&self, tiles: Range<usize>, channels: Range<usize>) {
-        let (x, out, room, side) = (self.x, self.out.shape, &self.of.room, self.of.form.side);
-        let halve = u32::from(self.of.enlarge);
-        for stretch in self.stretches(tiles) {
-            let line = |i: usize| match (stretch.y + i).checked_sub(1) {
+    unsafe fn transform_input(&self, tiles: Range<usize>, channels: Range<usize>) {
+        let (x, out, memory, side) = (self.x, self.out.shape, &self.of.memory, self.of.form.side);
+        let halve = u32::from(self.of.upsample);
+        for strip in self.strips(tiles) {
+            let line = |i: usize| match (strip.y + i).checked_sub(1) {
                 Some(y) if y < out.h => {
-                    let first = (stretch.row * x.shape.h + (y >> halve)) * x.shape.w;
+                    let first = (strip.row * x.shape.h + (y >> halve)) * x.shape.w;
                     (x.channel(first, channels.start).cast_const(), x.ld)
                 }
                 _ => (self.run.zeros.cast(), 0),
             };
             let mut lines = [(self.run.zeros.cast(), 0); MOST_SIDE + 2];
             lines.iter_mut().take(side + 2).enumerate().for_each(|(i, to)| *to = line(i));
-            let first = stretch.at * room.row + channels.start;
+            let first = strip.at * memory.row + channels.start;
             // SAFETY: lines have all pixels of the image and its channels, zeros at least as many channels; the block
-            // has room for its tiles at all points.
+            // has memory for its tiles at all points.
             unsafe {
                 (self.run.kernels.to_points[side / 2 - 1])(&ToPoints {
                     lines,
                     width: out.w,
                     halve,
-                    first: stretch.x as isize - 1,
-                    tiles: stretch.tiles,
+                    first: strip.x as isize - 1,
+                    tiles: strip.tiles,
                     channels: channels.len(),
                     out: self.at_points.cast::<u8>().wrapping_add(first * x.size()),
-                    out_ld: room.row,
-                    point_stride: room.point,
+                    out_ld: memory.row,
+                    point_stride: memory.point,
                 });
             }
         }
     }
 
-    /// Multiplies all tiles at a point by a panel; `place` is the index of its sums.
+    /// Multiplies all tiles at a point by a panel; `index` is the index of its sums.
     ///
     /// # Safety
     ///
     /// The tiles have been transformed; no other thread uses these sums.
-    unsafe fn multiply(&self, point: usize, panel: Panel, place: usize) {
-        let (room, packed, kernels) = (&self.of.room, &self.of.packed[0], self.run.kernels);
+    unsafe fn multiply(&self, point: usize, panel: Panel, index: usize) {
+        let (memory, packed, kernels) = (&self.of.memory, &self.of.packed[0], self.run.kernels);
         let (kernel, width) = packed.kernel(panel, kernels);
-        let sums = self.sums.wrapping_add((place * room.points + point) * room.sums_point);
-        let tiles = self.at_points.cast::<u8>().wrapping_add(point * room.point * kernels.size);
+        let sums = self.sums.wrapping_add((index * memory.points + point) * memory.sums_point);
+        let tiles = self.at_points.cast::<u8>().wrapping_add(point * memory.point * kernels.size);
         let count = self.tiles.len();
-        let mut rows = [std::ptr::null::<u8>(); MOST_ROWS];
-        for (part, cut) in self.of.cuts.iter().enumerate() {
-            let first = point * packed.tap_len(width) + cut.start * width;
+        let mut rows = [std::ptr::null::<u8>(); MAX_ROWS];
+        for (part, range) in self.of.channel_ranges.iter().enumerate() {
+            let first = point * packed.tap_len(width) + range.start * width;
             for tile in (0..count).step_by(kernel.rows) {
-                let step = room.row * kernels.size;
+                let step = memory.row * kernels.size;
                 let row = tiles.wrapping_add(tile * step);
-                // SAFETY: no tile has more than `MOST_ROWS` rows; rows have all channels; the panel has weights for all
+                // SAFETY: no tile has more than `MAX_ROWS` rows; rows have all channels; the panel has weights for all
                 // of them at each point; there is memory for the sums of one more micro-kernel than there are tiles;
                 // there are as many zeros as a panel is wide.
                 unsafe {
@@ -274,8 +274,8 @@ impl Block<'_> {
                     (kernel.run)(&Tile {
                         rows: rows.as_ptr(),
                         taps: 1,
-                        offset: cut.start,
-                        len: cut.len(),
+                        offset: range.start,
+                        len: range.len(),
                         panel: packed.panel(panel, first),
                         tap_stride: 0,
                         sums: sums.wrapping_add(tile * width),
@@ -288,43 +288,43 @@ impl Block<'_> {
         }
     }
 
-    /// Transforms the sums with index `place`, of `panel`, to pixels of some tiles and stores them.
+    /// Transforms the sums with index `index`, of `panel`, to pixels of some tiles and stores them.
     ///
     /// # Safety
     ///
     /// All points of the panel have been multiplied; no other thread uses these tiles of it, or of the output.
-    unsafe fn gather(&self, tiles: Range<usize>, panel: Panel, place: usize) {
-        let (room, packed, kernels) = (&self.of.room, &self.of.packed[0], self.run.kernels);
+    unsafe fn transform_output(&self, tiles: Range<usize>, panel: Panel, index: usize) {
+        let (memory, packed, kernels) = (&self.of.memory, &self.of.packed[0], self.run.kernels);
         let (side, shape, width) = (self.of.form.side, self.out.shape, panel.vectors * kernels.lanes);
-        let sums = self.sums.wrapping_add(place * room.points * room.sums_point);
-        for stretch in self.stretches(tiles) {
-            let sums = sums.wrapping_add(stretch.at * width);
-            // SAFETY: guaranteed by the caller; a panel has a bias for each place.
+        let sums = self.sums.wrapping_add(index * memory.points * memory.sums_point);
+        for strip in self.strips(tiles) {
+            let sums = sums.wrapping_add(strip.at * width);
+            // SAFETY: guaranteed by the caller; a panel has a bias for each column.
             unsafe {
                 (kernels.from_points[side / 2 - 1])(&FromPoints {
                     sums,
-                    point_stride: room.sums_point,
-                    tiles: stretch.tiles,
+                    point_stride: memory.sums_point,
+                    tiles: strip.tiles,
                     width,
                     bias: packed.biases(panel),
                 });
             }
             for pixel in 0..side * side {
-                let (y, x) = (stretch.y + pixel / side, stretch.x + pixel % side);
+                let (y, x) = (strip.y + pixel / side, strip.x + pixel % side);
                 if y >= shape.h || x >= shape.w {
                     continue;
                 }
-                let first_pixel = (stretch.row * shape.h + y) * shape.w + x;
+                let first_pixel = (strip.row * shape.h + y) * shape.w + x;
                 // SAFETY: guaranteed by the caller; operands of posts have the shape of `out` by the plan. Tiles whose
-                // pixel lies beside the image are left out.
+                // pixel is outside the image are skipped.
                 unsafe {
                     (kernels.finish)(&Finish {
-                        from: sums.wrapping_add(pixel * room.sums_point).cast(),
+                        from: sums.wrapping_add(pixel * memory.sums_point).cast(),
                         from_ld: width,
                         from_sums: true,
                         out: self.out.channel(first_pixel, panel.channel),
                         out_ld: self.out.ld * side,
-                        rows: stretch.tiles.min((shape.w - x).div_ceil(side)),
+                        rows: strip.tiles.min((shape.w - x).div_ceil(side)),
                         cols: panel.channels,
                         first_pixel,
                         pixel_step: side,

@@ -217,7 +217,7 @@ impl<'a> Emitter<'a> {
                 let attributes = [("axis", Int(-1)), ("epsilon", Float(*eps))];
                 (Layout::Tokens, self.graph.node("LayerNormalization", &inputs, &attributes))
             }
-            OpKind::Attention { heads, causal, kv_row, looks_back: _ } => {
+            OpKind::Attention { heads, causal, kv_row, cached_layer: _ } => {
                 (Layout::Tokens, self.attention(op, *heads, *causal, kv_row))
             }
             OpKind::Activate(activation) => {

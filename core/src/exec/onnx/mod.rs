@@ -62,7 +62,7 @@ impl OnnxExecutor {
             (Form::Transposed, ElementType::F16) => "onnx-f16-transposed",
             (Form::Transposed, _) => "onnx-f32-transposed",
         };
-        weights.go_on()?;
+        weights.check_cancelled()?;
         weights.packed(&[&spec.name], form, || {
             let mut elements = weights.source().read(&spec.name, &spec.shape)?;
             if weight.form == Form::Transposed {
@@ -163,7 +163,7 @@ impl Network for OnnxNetwork {
 
     /// Fails for networks with cached attention, so that an update which switches it on is rejected.
     fn frame_keys(&self) -> Result<FrameKeys> {
-        if self.program.layers_that_look_back() == 0 {
+        if self.program.cached_attention_layers() == 0 {
             return Ok(FrameKeys::new(()));
         }
         let text = "the executor onnx does not support cached attention";

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::exec::cpu::tests::naive::{self, Made, noise};
+use crate::exec::cpu::tests::naive::{self, GeneratedWeights, noise};
 use crate::exec::cpu::tests::{ROUNDING, error, inputs, run};
 use crate::net::{Activation, Padding, ProgramBuilder, random_program};
 
@@ -33,7 +33,7 @@ fn check(builder: ProgramBuilder) {
         // Norms of nearly equal values, and differences of large ones, amplify rounding errors.
         let disturbed = naive::run(&program, &constant, &frame, rounding);
         let executor = OnnxExecutor::new(&library, dtype, 1).unwrap();
-        let found = run(&*executor.compile(&program, &Weights::new(Arc::new(Made))).unwrap());
+        let found = run(&*executor.compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap());
         for (i, output) in program.outputs().iter().enumerate() {
             let bound = least + 4.0 * error(&expected[i], disturbed[i].iter().copied());
             let error = error(&expected[i], found[i].iter().map(|&x| f64::from(x)));
@@ -198,7 +198,7 @@ fn wrong_lengths_and_indices_out_of_range_are_errors() {
     b.output("y", y);
     let executor = OnnxExecutor::new(&library, Dtype::F32, 1).unwrap();
     let program = Arc::new(b.finish().unwrap());
-    let network = executor.compile(&program, &Weights::new(Arc::new(Made))).unwrap();
+    let network = executor.compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap();
     let constants = network.constants(&[]).unwrap();
     let run = |ids: &[f32]| {
         let error = network.run_on_host(&constants, &mut Default::default(), &[ids], &mut [&mut [0.0; 4]]).unwrap_err();

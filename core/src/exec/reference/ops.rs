@@ -44,7 +44,9 @@ pub(super) fn apply(
         OpKind::LayerNorm { eps, weight: w, bias: b } => {
             scale_shift(&normalise(x, &[3], *eps)?, weight(*w), weight(*b))
         }
-        OpKind::Attention { heads, causal, kv_row, looks_back: _ } => attention(inputs, *heads, *causal, kv_row, shape),
+        OpKind::Attention { heads, causal, kv_row, cached_layer: _ } => {
+            attention(inputs, *heads, *causal, kv_row, shape)
+        }
         OpKind::Activate(activation) => activate(x, *activation),
         OpKind::Geglu => &x.narrow(3, 0, shape.c)? * x.narrow(3, shape.c, shape.c)?.contiguous()?.gelu_erf()?,
         OpKind::Add => x.broadcast_add(inputs[1]),
@@ -84,13 +86,13 @@ fn from_nchw(x: &Tensor) -> CandleResult<Tensor> {
     exchanged(x, [n, c, h * w])?.reshape((n, h, w, c))
 }
 
-/// Transposes `n` matrices of these numbers of rows and columns. A permuted tensor that is made contiguous is the same,
-/// but takes several times as long.
+/// Transposes `n` matrices of these elements of rows and columns. A permuted tensor that is made contiguous is the
+/// same, but takes several times as long.
 fn exchanged(x: &Tensor, [n, rows, columns]: [usize; 3]) -> CandleResult<Tensor> {
-    let numbers = x.flatten_all()?.to_vec1::<f32>()?;
-    let mut exchanged = vec![0.0; numbers.len()];
+    let elements = x.flatten_all()?.to_vec1::<f32>()?;
+    let mut exchanged = vec![0.0; elements.len()];
     let len = (rows * columns).max(1);
-    for (from, to) in numbers.chunks_exact(len).zip(exchanged.chunks_exact_mut(len)) {
+    for (from, to) in elements.chunks_exact(len).zip(exchanged.chunks_exact_mut(len)) {
         transpose(from, columns, to);
     }
     Tensor::from_vec(exchanged, (n, columns, rows), x.device())
@@ -128,13 +130,13 @@ fn image(x: &Tensor, op: ImageOp, shape: Shape) -> CandleResult<Tensor> {
         ImageOp::Resize { align_corners } => {
             // Interpolation is one matrix for each direction.
             let matrix = |from: usize, to: usize| {
-                let mut numbers = vec![0.0; from * to];
+                let mut elements = vec![0.0; from * to];
                 for at in 0..to {
                     let (first, second) = bilinear(at, from, to, align_corners);
-                    numbers[at * from + first] += 1.0 - second;
-                    numbers[at * from + (first + 1).min(from - 1)] += second;
+                    elements[at * from + first] += 1.0 - second;
+                    elements[at * from + (first + 1).min(from - 1)] += second;
                 }
-                Tensor::from_vec(numbers, (to, from), x.device())
+                Tensor::from_vec(elements, (to, from), x.device())
             };
             let tall = matrix(h, shape.h)?.broadcast_matmul(&x.reshape((n, h, w * c))?)?;
             let wide = matrix(w, shape.w)?.broadcast_matmul(&tall.reshape((n * shape.h, w, c))?)?;

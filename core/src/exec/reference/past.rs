@@ -66,6 +66,6 @@ impl LookBack {
 }
 
 /// Returns the index of a layer among those with cached attention.
-pub(super) fn looks_back(op: &Op) -> Option<usize> {
-    if let OpKind::Attention { looks_back, .. } = op.kind { looks_back } else { None }
+pub(super) fn cached_layer(op: &Op) -> Option<usize> {
+    if let OpKind::Attention { cached_layer, .. } = op.kind { cached_layer } else { None }
 }

@@ -30,12 +30,12 @@ fn run(builder: ProgramBuilder, constant: &[&[f32]], frame: &[&[f32]]) -> Result
 }
 
 /// Evaluates one operation for one image.
-fn one_op(shape: Shape, numbers: &[f32], op: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> Vec<f32> {
+fn one_op(shape: Shape, elements: &[f32], op: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> Vec<f32> {
     let mut builder = ProgramBuilder::new("test");
     let x = builder.input("x", shape, Rate::Frame);
     let y = op(&mut builder, x);
     builder.output("y", y);
-    run(builder, &[], &[numbers]).unwrap()
+    run(builder, &[], &[elements]).unwrap()
 }
 
 #[test]
@@ -53,14 +53,14 @@ fn a_convolution_sees_zeros_where_its_padding_says() {
 #[test]
 fn pixels_are_mixed_and_moved_as_the_names_say() {
     let shape = Shape::new(1, 2, 3, 1);
-    let numbers = [1.0, 5.0, 3.0, 4.0, 2.0, 6.0];
-    assert_eq!(one_op(shape, &numbers, |b, x| b.max_pool(x)), [5.0, 6.0]);
-    assert_eq!(one_op(shape, &numbers, |b, x| b.resize(x, 1, 5, true)), [1.0, 3.0, 5.0, 4.0, 3.0]);
-    assert_eq!(one_op(shape, &numbers, |b, x| b.resize(x, 1, 3, false)), [2.5, 3.5, 4.5]);
-    assert_eq!(one_op(shape, &numbers, |b, x| b.reflect(x, 1))[..5], [2.0, 4.0, 2.0, 6.0, 2.0]);
+    let elements = [1.0, 5.0, 3.0, 4.0, 2.0, 6.0];
+    assert_eq!(one_op(shape, &elements, |b, x| b.max_pool(x)), [5.0, 6.0]);
+    assert_eq!(one_op(shape, &elements, |b, x| b.resize(x, 1, 5, true)), [1.0, 3.0, 5.0, 4.0, 3.0]);
+    assert_eq!(one_op(shape, &elements, |b, x| b.resize(x, 1, 3, false)), [2.5, 3.5, 4.5]);
+    assert_eq!(one_op(shape, &elements, |b, x| b.reflect(x, 1))[..5], [2.0, 4.0, 2.0, 6.0, 2.0]);
     let deep = Shape::new(1, 1, 2, 4);
-    let numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-    assert_eq!(one_op(deep, &numbers, |b, x| b.depth_to_space(x, 2)), [1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 7.0, 8.0]);
+    let elements = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+    assert_eq!(one_op(deep, &elements, |b, x| b.depth_to_space(x, 2)), [1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 7.0, 8.0]);
     // Kernel of ones and zeros: 0 to 8 eighths, each channel its own; two pixels apart.
     let y = one_op(Shape::new(1, 3, 3, 1), &[1.0; 9], |b, x| b.dilated3x3("w", x, 1, 2));
     assert_eq!((y[0], y[4]), ((4.0 + 5.0 + 7.0 + 8.0) / 8.0, 4.0 / 8.0));
@@ -71,27 +71,27 @@ fn pixels_are_mixed_and_moved_as_the_names_say() {
 #[test]
 fn a_factor_with_one_pixel_is_repeated() {
     let shape = Shape::new(1, 1, 2, 2);
-    let numbers = [1.0, 2.0, 3.0, 4.0];
-    assert_eq!(one_op(shape, &numbers, |b, x| b.mul(x, x)), [1.0, 4.0, 9.0, 16.0]);
+    let elements = [1.0, 2.0, 3.0, 4.0];
+    assert_eq!(one_op(shape, &elements, |b, x| b.mul(x, x)), [1.0, 4.0, 9.0, 16.0]);
     let first = |b: &mut ProgramBuilder, x| {
         let factor = b.refold(x, 1, 1);
         b.mul(x, factor)
     };
-    assert_eq!(one_op(shape, &numbers, first), [1.0, 4.0, 3.0, 8.0]);
+    assert_eq!(one_op(shape, &elements, first), [1.0, 4.0, 3.0, 8.0]);
 }
 
 #[test]
 fn channels_lie_innermost() {
     let shape = Shape::new(1, 1, 2, 2);
-    let numbers = [1.0, 2.0, 3.0, 4.0];
-    assert_eq!(one_op(shape, &numbers, |b, x| b.slice(x, 1, 1)), [2.0, 4.0]);
-    assert_eq!(one_op(shape, &numbers, |b, x| b.concat(x, x)), [1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0]);
+    let elements = [1.0, 2.0, 3.0, 4.0];
+    assert_eq!(one_op(shape, &elements, |b, x| b.slice(x, 1, 1)), [2.0, 4.0]);
+    assert_eq!(one_op(shape, &elements, |b, x| b.concat(x, x)), [1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0]);
     assert_eq!(
-        one_op(shape, &numbers, |b, x| b.upsample(x)),
+        one_op(shape, &elements, |b, x| b.upsample(x)),
         [1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0]
     );
     // Weight [[0, 1/8], [2/8, 3/8]], bias [0, 1/8].
-    assert_eq!(one_op(shape, &numbers, |b, x| b.linear("w", x, 2, true)), [0.25, 1.125, 0.5, 2.375]);
+    assert_eq!(one_op(shape, &elements, |b, x| b.linear("w", x, 2, true)), [0.25, 1.125, 0.5, 2.375]);
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub(super) fn sections(
 fn read_memory(bytes: &Bytes, offset: u64, memory: Memory, key: &str) -> Result<AlignedBytes, PackedError> {
     let no_room = || PackedError::NoRoom(memory.len);
     let len = usize::try_from(memory.len).map_err(|_| no_room())?;
-    let mut read = AlignedBytes::with_room(len).ok_or_else(no_room)?;
+    let mut read = AlignedBytes::with_capacity(len).ok_or_else(no_room)?;
     let mut digest = Sha256::new();
     for done in (0..len).step_by(CHUNK) {
         let chunk = read.extend(CHUNK.min(len - done));

@@ -10,10 +10,11 @@ use super::super::cache::user_cache;
 
 /// Where packed weights are stored between starts, so that a start need not read and pack a model again.
 ///
-/// A file of packed weights may be removed at any time; the next start writes it again. It is used only for weight files
-/// with the sizes, modification times and headers that it was made from, by the same version of this crate, for the same
-/// instructions of the processor. It is authenticated with a random secret of the user, `dreamframe/packed.key` in the
-/// user's cache, or `packed.key` in a named folder. A file that came with a model is therefore not used.
+/// A file of packed weights may be removed at any time; the next start writes it again. It is used only for weight
+/// files with the sizes, modification times and headers that it was made from, by the same version of this crate, for
+/// the same instructions of the processor. It is authenticated with a random secret of the user,
+/// `dreamframe/packed.key` in the user's cache, or `packed.key` in a named folder. A file that came with a model is
+/// therefore not used.
 ///
 /// ```
 /// use dreamframe::{Engine, EngineOptions, PackedCache, StreamDiffusionParams};
@@ -35,7 +36,7 @@ pub enum PackedCache {
     /// cache: `XDG_CACHE_HOME`, or `~/.cache`.
     #[default]
     Beside,
-    /// Not stored: every start packs the weights.
+    /// Packed weights are not stored; they are packed at every start.
     Off,
     /// In this folder, with a folder for each model. Small networks and random weights are stored too. A user who can
     /// read `packed.key` there and write to the folder can change the weights that are used.

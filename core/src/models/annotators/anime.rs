@@ -74,8 +74,8 @@ pub fn anime_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, AnimeConfi
     Ok((weights, config))
 }
 
-/// Builds the network for an image of `h` x `w` pixels in -1..1, both a multiple of its [step](AnimeConfig::step); gives
-/// for each pixel from -1, a line, to 1, paper.
+/// Builds the network for an image of `h` x `w` pixels in -1..1, both a multiple of its [step](AnimeConfig::step);
+/// gives for each pixel from -1, a line, to 1, paper.
 ///
 /// # Errors
 ///
@@ -149,7 +149,7 @@ fn enlarged(b: &mut ProgramBuilder, name: &str, x: ValueId, channels: usize) -> 
     b.depth_to_space(all, 2)
 }
 
-/// Returns the part of a transposed convolution that makes one of four pixels: of `[c_in, c_out, 4, 4]`, `[c_out,
+/// Returns the part of a transposed convolution that computes one of four pixels: of `[c_in, c_out, 4, 4]`, `[c_out,
 /// c_in, 2, 2]`.
 fn quarter(numbers: &[f32], c_in: usize, c_out: usize, part: usize) -> Vec<f32> {
     // Which tap a pixel sees the two pixels next to it through, in one direction; by which of two it is.

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// Every weight is one number, and reading is counted.
+/// Weights of one element, with a counter of reads.
 #[derive(Debug, Default)]
 struct Counting(AtomicUsize);
 
@@ -19,14 +19,14 @@ impl WeightSource for Counting {
 
 /// A store in memory.
 #[derive(Debug, Default, Clone)]
-struct Shelf(Arc<Mutex<Shelved>>);
+struct MemoryStore(Arc<Mutex<StoredSections>>);
 
-type Shelved = HashMap<PackedLayout, Vec<(String, Vec<u8>)>>;
+type StoredSections = HashMap<PackedLayout, Vec<(String, Vec<u8>)>>;
 
-impl PackedStore for Shelf {
+impl PackedStore for MemoryStore {
     fn load(&self, layout: &PackedLayout, _parallel: Parallel<'_>) -> (Sections, Vec<String>) {
-        let shelf = self.0.lock().unwrap();
-        let Some(sections) = shelf.get(layout) else { return (Sections::new(), vec!["nothing there".into()]) };
+        let store = self.0.lock().unwrap();
+        let Some(sections) = store.get(layout) else { return (Sections::new(), vec!["nothing there".into()]) };
         let aligned = |bytes: &[u8]| {
             let mut aligned = AlignedBytes::zeros(bytes.len()).unwrap();
             aligned.copy_from_slice(bytes);
@@ -42,21 +42,21 @@ impl PackedStore for Shelf {
     }
 }
 
-impl Shelf {
+impl MemoryStore {
     fn keys(&self) -> Vec<String> {
         self.0.lock().unwrap().values().flatten().map(|(key, _)| key.clone()).collect()
     }
 }
 
-fn stored(source: Arc<Counting>, shelf: &Shelf) -> Weights {
-    Weights::over(Arc::new(Forms::new(source, Some(Box::new(shelf.clone())))))
+fn stored(source: Arc<Counting>, store: &MemoryStore) -> Weights {
+    Weights::over(Arc::new(Forms::new(source, Some(Box::new(store.clone())))))
 }
 
 #[derive(Debug, PartialEq)]
 struct Form(Vec<u8>);
 
 impl PackedForm for Form {
-    fn memories(&self) -> Vec<&[u8]> {
+    fn buffers(&self) -> Vec<&[u8]> {
         vec![&self.0]
     }
 }
@@ -69,16 +69,16 @@ fn serial(count: usize, piece: &(dyn Fn(usize) + Sync)) {
     (0..count).for_each(piece);
 }
 
-/// Requests the form of each key, and returns how many were read from the source.
-fn ask(shelf: &Shelf, version: u32, keys: &[&str]) -> (usize, Vec<String>) {
+/// Requests the form of each key. Returns the number of weights that were read from the source, and the notices.
+fn request(store: &MemoryStore, version: u32, keys: &[&str]) -> (usize, Vec<String>) {
     let source = Arc::new(Counting::default());
-    let weights = stored(source.clone(), shelf);
+    let weights = stored(source.clone(), store);
     let layout = layout(version);
     weights.load(&layout, &serial);
     for key in keys {
         let restore = |mut parts: Vec<AlignedBytes>| Some(Form(parts.pop()?.to_vec())).filter(|form| form.0.len() == 4);
         let make = || Ok(Form(weights.source().read(key, &[1])?[0].to_le_bytes().to_vec()));
-        let form = weights.kept(&layout, &[key], "form", restore, make).unwrap();
+        let form = weights.stored(&layout, &[key], "form", restore, make).unwrap();
         assert_eq!(form.0, 7_f32.to_le_bytes());
     }
     (source.0.load(Ordering::Relaxed), weights.save())
@@ -86,51 +86,51 @@ fn ask(shelf: &Shelf, version: u32, keys: &[&str]) -> (usize, Vec<String>) {
 
 #[test]
 fn saved_forms_are_not_read_from_the_source_again() {
-    let shelf = Shelf::default();
-    assert_eq!(ask(&shelf, 1, &["a", "b"]), (2, vec!["nothing there".into(), "saved".into()]));
-    assert_eq!(ask(&shelf, 1, &["b", "a"]), (0, vec![]));
+    let store = MemoryStore::default();
+    assert_eq!(request(&store, 1, &["a", "b"]), (2, vec!["nothing there".into(), "saved".into()]));
+    assert_eq!(request(&store, 1, &["b", "a"]), (0, vec![]));
 }
 
 #[test]
 fn another_layout_version_is_packed_again() {
-    let shelf = Shelf::default();
-    ask(&shelf, 1, &["a"]);
-    assert_eq!(ask(&shelf, 2, &["a"]).0, 1);
+    let store = MemoryStore::default();
+    request(&store, 1, &["a"]);
+    assert_eq!(request(&store, 2, &["a"]).0, 1);
 }
 
 #[test]
-fn a_new_form_joins_those_that_are_kept_even_if_nothing_asked_for_them() {
-    let shelf = Shelf::default();
-    ask(&shelf, 1, &["a", "b"]);
-    assert_eq!(ask(&shelf, 1, &["c"]), (1, vec!["saved".into()]));
-    assert_eq!(shelf.keys(), ["a#form", "b#form", "c#form"]);
+fn saving_a_new_form_keeps_stored_forms_that_were_not_used() {
+    let store = MemoryStore::default();
+    request(&store, 1, &["a", "b"]);
+    assert_eq!(request(&store, 1, &["c"]), (1, vec!["saved".into()]));
+    assert_eq!(store.keys(), ["a#form", "b#form", "c#form"]);
 }
 
 #[test]
-fn mismatched_memories_are_packed_again_and_saved() {
-    let shelf = Shelf::default();
-    shelf.0.lock().unwrap().insert(layout(1), vec![("a#form".into(), vec![1, 2, 3])]);
-    assert_eq!(ask(&shelf, 1, &["a"]), (1, vec!["saved".into()]));
-    assert_eq!(ask(&shelf, 1, &["a"]), (0, vec![]));
+fn stored_forms_of_a_wrong_size_are_packed_again_and_saved() {
+    let store = MemoryStore::default();
+    store.0.lock().unwrap().insert(layout(1), vec![("a#form".into(), vec![1, 2, 3])]);
+    assert_eq!(request(&store, 1, &["a"]), (1, vec!["saved".into()]));
+    assert_eq!(request(&store, 1, &["a"]), (0, vec![]));
 }
 
 #[test]
-fn without_a_store_a_form_is_made_once() {
+fn without_a_store_a_form_is_packed_once() {
     let source = Arc::new(Counting::default());
     let weights = Weights::new(source.clone());
     weights.load(&layout(1), &serial);
     for _ in 0..2 {
         let make = || Ok(Form(vec![weights.source().read("a", &[1])?[0] as u8]));
-        weights.kept(&layout(1), &["a"], "form", |_| None, make).unwrap();
+        weights.stored(&layout(1), &["a"], "form", |_| None, make).unwrap();
     }
     assert_eq!((source.0.load(Ordering::Relaxed), weights.save()), (1, vec![]));
 }
 
-/// The form of a weight, and how often the source was read for it.
+/// Returns the packed form of weights.
 fn form(weights: &Weights, names: &[&str]) -> Arc<Form> {
     weights.load(&layout(1), &serial);
     let make = || Ok(Form(weights.source().read(names[0], &[1, 1])?[0].to_le_bytes().to_vec()));
-    weights.kept(&layout(1), names, "form", |_| None, make).unwrap()
+    weights.stored(&layout(1), names, "form", |_| None, make).unwrap()
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn concurrent_engines_share_one_packed_form() {
         inner = Some(form(&two, &["a"]));
         Ok(Form(vec![9]))
     };
-    let outer = one.kept(&layout(1), &["a"], "form", |_| None, make).unwrap();
+    let outer = one.stored(&layout(1), &["a"], "form", |_| None, make).unwrap();
     assert!(Arc::ptr_eq(&outer, &inner.unwrap()) && Arc::ptr_eq(&outer, &form(&two, &["a"])));
 }
 
@@ -152,7 +152,7 @@ fn change(by: f32) -> Arc<LowRank> {
 }
 
 #[test]
-fn merged_weights_share_the_forms_of_all_that_stays_the_same() {
+fn merged_weights_share_the_forms_of_unchanged_weights() {
     let source = Arc::new(Counting::default());
     let base = Arc::new(Weights::new(source.clone()));
     let merge =
@@ -161,7 +161,7 @@ fn merged_weights_share_the_forms_of_all_that_stays_the_same() {
     assert!(Arc::ptr_eq(&form(&one, &["b", "c"]), &form(&base, &["b", "c"])));
     assert!(Arc::ptr_eq(&form(&one, &["b", "c"]), &form(&two, &["b", "c"])));
     assert_eq!(source.0.load(Ordering::Relaxed), 1);
-    // A form of several weights is another one where any of them changes.
+    // A form of several weights differs if any of them changes.
     for names in [["a", "c"], ["c", "a"]] {
         let forms = [&base, &one, &two].map(|weights| form(weights, &names));
         assert!(!Arc::ptr_eq(&forms[0], &forms[1]) && !Arc::ptr_eq(&forms[1], &forms[2]));
@@ -173,17 +173,17 @@ fn merged_weights_share_the_forms_of_all_that_stays_the_same() {
 
 #[test]
 fn forms_of_merged_weights_are_never_stored() {
-    let shelf = Shelf::default();
-    let base = stored(Arc::default(), &shelf);
+    let store = MemoryStore::default();
+    let base = stored(Arc::default(), &store);
     let merged = Weights::merged(&Arc::new(base), [("a".to_owned(), 1.0, change(2.0))]);
     form(&merged, &["a"]);
     form(&merged, &["b"]);
     assert_eq!(merged.save(), ["nothing there", "saved"]);
-    assert_eq!(shelf.keys(), ["b#form"]);
+    assert_eq!(store.keys(), ["b#form"]);
 }
 
 #[test]
-fn merged_layers_are_not_done_in_eight_bits() {
+fn merged_layers_are_not_computed_in_int8() {
     let scale = crate::net::bytes::ByteScale::new(0.5, 3).unwrap();
     let scales = ["a", "b"].map(|name| (name.to_owned(), scale)).into_iter().collect();
     let base = Arc::new(Weights::new(Arc::new(Counting::default())).with_byte_scales(scales));

@@ -1,45 +1,45 @@
-//! Optical flow without a network: Lucas and Kanade's, for every pixel, from coarse to fine.
+//! Optical flow without a network: the dense Lucas-Kanade method, from coarse to fine.
 //!
-//! For each pixel, the least-squares solution of the changes of brightness around it; a few iterations at each level of a
-//! pyramid, each starting from the coarser level. For motion of up to some dozens of pixels; without gradients, the flow
-//! is that of the surroundings.
+//! The flow of each pixel is the least-squares solution for the changes of brightness in its neighbourhood, in a few
+//! iterations at each level of a pyramid, starting from the coarser level. It is suitable for motion of up to some
+//! dozens of pixels. Where there are no gradients, the flow is that of the neighbourhood.
 
 use super::FlowSource;
 use crate::error::Result;
 use crate::preprocess::Image;
 use crate::preprocess::resize::{Interpolation, Resizer};
 
-/// Sizes, each half the next finer one.
+/// Maximum number of levels of the pyramid; each has half the size of the next finer one.
 const LEVELS: usize = 6;
-/// The shorter side of the finest size, in pixels: finer detail costs much and hardly changes the flow.
+/// The shorter side of the finest level, in pixels: finer detail is expensive and hardly changes the flow.
 const FINEST: usize = 256;
-/// The shorter side of the coarsest size, at least.
+/// Minimum shorter side of the coarsest level, in pixels.
 const COARSEST: usize = 12;
-/// Rounds at each size.
+/// Iterations at each level.
 const ROUNDS: usize = 4;
-/// Pixels that are looked at on each side of a pixel.
+/// The radius of the neighbourhood of a pixel, in pixels.
 const RADIUS: usize = 4;
-/// The weight of the flow of the surroundings, relative to gradients: the square of a change of brightness, in 0..1, from pixel
-/// to pixel.
+/// The weight of the neighbourhood's flow relative to gradients: the square of a difference in brightness, in 0..1,
+/// between adjacent pixels.
 const SMOOTHNESS: f32 = 1e-4;
-/// The most that a round changes the flow by, in pixels.
+/// The maximum change of the flow in an iteration, in pixels.
 const MOST: f32 = 2.0;
 
-/// Numbers that are averaged around each pixel.
+/// The number of values per pixel that are averaged over the neighbourhood.
 const TERMS: usize = 7;
 
-/// Flow without a network, with its memory.
+/// Optical flow without a network, with its scratch memory.
 #[derive(Debug, Default)]
 pub(in crate::preprocess) struct DenseFlow {
-    /// Pyramids of both pictures, the finest first: brightness.
+    /// Brightness pyramids of both pictures, the finest level first.
     pyramids: [Vec<Image>; 2],
     resizer: Resizer,
-    /// A picture at the finest size.
+    /// A picture at the finest level.
     colours: Image,
-    /// The flow of the size before, and of this one.
+    /// The flow of the previous level, and of this one.
     coarse: Image,
     fine: Image,
-    /// At each pixel: the products of its slopes, of each with the change, and the flow.
+    /// For each pixel: the products of its gradients, of each gradient with the difference, and the flow.
     products: Image,
     line: Vec<[f32; TERMS]>,
 }
@@ -71,7 +71,7 @@ impl FlowSource for DenseFlow {
     }
 }
 
-/// Fills `pyramid` with the brightness of `image` at ever coarser sizes.
+/// Fills `pyramid` with the brightness of `image` at all levels.
 fn build(pyramid: &mut Vec<Image>, resizer: &mut Resizer, image: &Image, colours: &mut Image) {
     let shorter = image.width().min(image.height());
     let scale = (FINEST as f64 / shorter.max(1) as f64).min(1.0);
@@ -95,7 +95,7 @@ fn build(pyramid: &mut Vec<Image>, resizer: &mut Resizer, image: &Image, colours
     }
 }
 
-/// A flow resized, with its vectors scaled accordingly.
+/// Resizes a flow, and scales its vectors accordingly.
 pub(super) fn scaled(resizer: &mut Resizer, from: &Image, size: (usize, usize), to: &mut Image) {
     resizer.resize(Interpolation::Bilinear, from, size, to);
     let scale = [size.0 as f32 / from.width().max(1) as f32, size.1 as f32 / from.height().max(1) as f32];
@@ -104,7 +104,7 @@ pub(super) fn scaled(resizer: &mut Resizer, from: &Image, size: (usize, usize), 
     }
 }
 
-/// Returns the channels of `image` between pixels; outside of it, those of the nearest one.
+/// Samples `image` by bilinear interpolation; positions outside are clamped.
 pub(super) fn sample<const N: usize>(image: &Image, x: f32, y: f32) -> [f32; N] {
     let (width, height) = (image.width(), image.height());
     // NaN becomes 0.
@@ -123,8 +123,8 @@ pub(super) fn sample<const N: usize>(image: &Image, x: f32, y: f32) -> [f32; N] 
     })
 }
 
-/// Fills `products`, `[height, width, 7]`: with the slopes of `previous`, and how far `current` would differ from it were
-/// there no flow, judged by the slopes from where `flow` leads.
+/// Fills `products`, `[height, width, 7]`, from the gradients of `previous` and its difference to `current` at the
+/// positions given by `flow`.
 fn products(previous: &Image, current: &Image, flow: &Image, products: &mut Image) {
     let (width, height) = (previous.width(), previous.height());
     products.resize(width, height, TERMS);
@@ -141,7 +141,7 @@ fn products(previous: &Image, current: &Image, flow: &Image, products: &mut Imag
     }
 }
 
-/// Averages each number over the pixels around, by running sums along lines and then along columns.
+/// Averages each value over the neighbourhood, by running sums along lines and then along columns.
 fn average(products: &mut Image, line: &mut Vec<[f32; TERMS]>) {
     let (width, height) = (products.width(), products.height());
     let pixels = products.pixels_mut().as_chunks_mut::<TERMS>().0;
@@ -154,7 +154,7 @@ fn average(products: &mut Image, line: &mut Vec<[f32; TERMS]>) {
     }
 }
 
-/// Averages `len` pixels that lie `step` apart.
+/// Averages `len` pixels with a stride of `step`.
 fn average_line(pixels: &mut [[f32; TERMS]], line: &mut [[f32; TERMS]], first: usize, step: usize, len: usize) {
     for (to, from) in line.iter_mut().zip(pixels.iter().skip(first).step_by(step)).take(len) {
         *to = *from;
@@ -176,7 +176,7 @@ fn average_line(pixels: &mut [[f32; TERMS]], line: &mut [[f32; TERMS]], first: u
     }
 }
 
-/// Sets the flow of each pixel to the value that best explains the changes around it and is close to the flow around it.
+/// Sets the flow of each pixel to the least-squares solution in its neighbourhood, regularized by the flow there.
 fn step(products: &Image, flow: &mut Image) {
     let flow = flow.pixels_mut().as_chunks_mut::<2>().0;
     for ([u, v], &[xx, xy, yy, xt, yt, around_u, around_v]) in
@@ -184,7 +184,7 @@ fn step(products: &Image, flow: &mut Image) {
     {
         let (xx, yy) = (xx + SMOOTHNESS, yy + SMOOTHNESS);
         let (xt, yt) = (xt - SMOOTHNESS * around_u, yt - SMOOTHNESS * around_v);
-        // Never zero: the square of `xy` is at most the product of the others before they grew.
+        // Never zero: the square of `xy` is at most the product of the others before the regularization.
         let determinant = xx * yy - xy * xy;
         let (new_u, new_v) = ((xy * yt - yy * xt) / determinant, (xy * xt - xx * yt) / determinant);
         if new_u.is_finite() && new_v.is_finite() {
@@ -198,7 +198,7 @@ fn step(products: &Image, flow: &mut Image) {
 mod tests {
     use super::*;
 
-    /// Smooth random blots, moved.
+    /// Returns a smooth pattern, shifted by `dx` and `dy`.
     fn picture(width: usize, height: usize, [dx, dy]: [f32; 2]) -> Image {
         let blots: Vec<[f32; 4]> = (0..60_u64)
             .map(|i| {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_moves_as_a_whole_has_that_flow_everywhere_inside() {
+    fn a_shifted_picture_has_the_shift_as_its_flow() {
         let mut source = DenseFlow::default();
         let mut flow = Image::new();
         for [dx, dy] in [[0.0, 0.0], [1.0, 0.0], [-2.5, 1.5], [6.0, -4.0], [0.3, 0.7]] {

@@ -16,23 +16,23 @@ use super::{Context, Factory, Image, Preprocessor, rgb};
 use crate::error::Result;
 use crate::params::{FlowOutput, TemporalNetSettings};
 
-/// Finds out how a picture has moved.
+/// Computes optical flow.
 pub(super) trait FlowSource: Send + fmt::Debug {
-    /// Fills `flow`, `[height, width, 2]`, with how far each pixel of `previous` has moved, rightwards and downwards, in
-    /// pixels; both pictures have the same size.
+    /// Fills `flow`, `[height, width, 2]`, with the displacement of each pixel of `previous`, to the right and
+    /// downwards, in pixels. Both pictures have the same size.
     ///
     /// # Errors
     ///
     /// The error of the processor.
     fn flow(&mut self, previous: &Image, current: &Image, flow: &mut Image) -> Result<()>;
 
-    /// Returns how often networks ran for it.
+    /// Returns the number of runs of networks.
     fn evaluations(&self) -> u64 {
         0
     }
 }
 
-/// Starts processors that show flow: by a network if there is one.
+/// Starts processors of optical flow, with a network if there is one.
 #[derive(Debug)]
 pub(super) struct FlowFactory {
     pub(super) raft: Option<Raft>,
@@ -48,12 +48,12 @@ impl Factory for FlowFactory {
     }
 }
 
-/// Shows the last frame and the flow since.
+/// Outputs the last frame and the flow from it.
 #[derive(Debug)]
 struct TemporalNet {
     source: Box<dyn FlowSource>,
     settings: TemporalNetSettings,
-    /// The last frame, and the same at the size for flow; none before the first.
+    /// The last frame, at the stream's size and at the size of the flow; `None` before the first.
     last: Option<(Image, Image)>,
     resizers: [Resizer; 2],
     small: Image,
@@ -69,7 +69,7 @@ impl TemporalNet {
         Self { source, settings, last: None, resizers, small, flow, shown, resized }
     }
 
-    /// The output of the first frame: itself, and no flow.
+    /// Writes the output for the first frame: the frame itself, and zero flow.
     fn first(&self, input: &Image, output: &mut Image) {
         match self.settings.output_format {
             FlowOutput::Concat => {
@@ -82,7 +82,7 @@ impl TemporalNet {
         }
     }
 
-    /// The previous frame and the flow as a picture, or the frame warped by the flow.
+    /// Writes the previous frame and the flow as a picture, or the previous frame warped by the flow.
     fn show(&mut self, last: &Image, output: &mut Image) {
         let size = (last.width(), last.height());
         match self.settings.output_format {
@@ -119,7 +119,7 @@ impl Preprocessor for TemporalNet {
         rgb(input)?;
         let size = (self.settings.width as usize, self.settings.height as usize);
         self.resizers[0].resize(Interpolation::Bilinear, input, size, &mut self.small);
-        // Frames of another size have nothing before them.
+        // After a change of size there is no previous frame.
         let last = self.last.take().filter(|(last, small)| last.same_size(input) && small.same_size(&self.small));
         let Some((mut last, mut last_small)) = last else {
             self.first(input, output);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_frame_is_shown_itself_with_no_flow_and_the_next_one_shows_the_last() {
+    fn the_first_frame_has_zero_flow_and_later_ones_output_the_previous_frame() {
         let mut flow = processor(serde_json::json!({"width": 64, "height": 48}));
         let (first, second) = (run(&mut *flow, &frame(0.0)), run(&mut *flow, &frame(1.0)));
         for (image, colour) in [(&first, Some([0.0; 3])), (&second, None)] {
@@ -185,7 +185,7 @@ mod tests {
                 assert!(colour.is_none_or(|colour| shown[3..] == colour));
             }
         }
-        // All moves to the right: the red of the wheel.
+        // Motion to the right is red.
         let middle = &second.pixels()[(24 * 64 + 32) * 6..][3..6];
         assert!(middle[0] > 0.95 && middle[1] < 0.5 && middle[2] < 0.5, "{middle:?}");
         flow.reset();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn still_picture_and_zero_strength_have_white_flow() {
+    fn a_still_picture_and_zero_strength_have_white_flow() {
         for (strength, shift) in [(1.0, 0.0), (0.0, 2.0)] {
             let settings = serde_json::json!({"width": 64, "height": 48, "flow_strength": strength});
             let mut flow = processor(settings);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_warped_frame_is_nearly_the_new_one() {
+    fn the_warped_frame_is_close_to_the_new_one() {
         let mut flow = processor(serde_json::json!({"width": 64, "height": 48, "output_format": "warped_only"}));
         run(&mut *flow, &frame(0.0));
         let (warped, new) = (run(&mut *flow, &frame(2.0)), frame(2.0));

@@ -2,7 +2,7 @@
 
 use crate::preprocess::Image;
 
-/// Steps from red to yellow, on to green, cyan, blue, magenta, and back: as many as the eye distinguishes
+/// The number of steps from red to yellow, green, cyan, blue, magenta and back to red
 /// (Baker et al., "A Database and Evaluation Methodology for Optical Flow").
 const STEPS: [usize; 6] = [15, 6, 4, 11, 13, 6];
 /// Colours of the wheel.
@@ -12,7 +12,7 @@ const COLOURS: usize = 55;
 const WHEEL: [[f32; 3]; COLOURS] = wheel();
 
 const fn wheel() -> [[f32; 3]; COLOURS] {
-    // In each stretch one colour is full, and another one comes or goes.
+    // In each segment one component is constant, and another one rises or falls.
     const FULL: [usize; 6] = [0, 1, 1, 2, 2, 0];
     const MOVING: [(usize, bool); 6] = [(1, true), (0, false), (2, true), (1, false), (0, true), (2, false)];
     let mut colours = [[0.0; 3]; COLOURS];
@@ -33,8 +33,8 @@ const fn wheel() -> [[f32; 3]; COLOURS] {
 
 /// Fills `shown`, red, green and blue in 0..1, with the picture of `flow`, `[height, width, 2]`.
 ///
-/// The longest flow of the picture has a full colour and no flow is white: how long flow is cannot be seen from one
-/// picture to the next.
+/// The longest flow of the picture is fully saturated, and zero flow is white, so lengths are not comparable between
+/// pictures.
 pub(super) fn show(flow: &Image, shown: &mut Image) {
     shown.resize(flow.width(), flow.height(), 3);
     let flow = flow.pixels().as_chunks::<2>().0;
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_flow_is_white_and_the_longest_has_a_full_colour() {
+    fn zero_flow_is_white_and_the_longest_is_fully_saturated() {
         let flow = Image::from_pixels(2, 2, 2, vec![0.0, 0.0, 3.0, 0.0, -1.5, 0.0, 0.0, 3.0]).unwrap();
         let mut shown = Image::new();
         show(&flow, &mut shown);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_those_of_torchvision() {
+    fn colours_match_torchvision() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/annotators/golden.safetensors");
         let bytes = std::fs::read(path).unwrap();
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -85,13 +85,13 @@ mod tests {
         let flow = Image::from_pixels(11, 9, 2, numbers("flow.vectors")).unwrap();
         let mut shown = Image::new();
         show(&flow, &mut shown);
-        // A number that falls on a whole byte may be rounded down to the one below.
+        // A value that is exactly a byte may be rounded down to the next lower one.
         let apart = shown.pixels().iter().zip(numbers("flow.colours")).map(|(a, b)| ((a - b) * 255.0).abs());
         assert!(apart.fold(0.0, f32::max) < 1.01);
     }
 
     #[test]
-    fn flow_that_is_no_number_is_no_panic() {
+    fn nan_is_no_panic() {
         let flow = Image::from_pixels(1, 2, 2, vec![f32::NAN, 1.0, f32::INFINITY, 0.0]).unwrap();
         show(&flow, &mut Image::new());
     }

@@ -1,10 +1,10 @@
-//! Networks with one value for each pixel: edges, lines, depth.
+//! Networks that output one value per pixel: edges, lines, depth.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::places::{ANNOTATORS, Place, Places};
+use super::weight_locator::{ANNOTATORS, WeightFile, WeightLocator};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::models::annotators::{
@@ -20,21 +20,21 @@ const HED_SIDE: usize = 512;
 /// Maximum shorter side of the input of TIN: it was trained at 256, and its cost grows with the pixels.
 #[cfg(feature = "edges")]
 const TIN_SIDE: usize = 384;
-/// What ImageNet's pictures have on average, and by how much they differ.
+/// The mean and the standard deviation of ImageNet's pictures, for red, green and blue.
 const IMAGENET: [([f32; 3], [f32; 3]); 1] = [([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])];
-/// Where Depth Anything V2 is looked for, where nothing else is asked for.
-const DEPTH: [Place<'_>; 2] = [
+/// The default locations of Depth Anything V2.
+const DEPTH: [WeightFile<'_>; 2] = [
     ("depth-anything/Depth-Anything-V2-Small-hf", "model.safetensors"),
     ("depth-anything/Depth-Anything-V2-Small", "depth_anything_v2_vits.safetensors"),
 ];
 
-/// Starts processors that run such a network.
+/// Starts processors that run a network of this kind.
 #[derive(Debug)]
 pub(super) struct Maps {
     loaded: Arc<Loaded>,
-    /// Width and height at which the network looks.
+    /// The width and height of the network's input.
     size: (usize, usize),
-    /// Factor and offset of red, green and blue.
+    /// The factor and the offset of red, green and blue.
     input: [[f32; 3]; 2],
     shown: Shown,
 }
@@ -42,21 +42,21 @@ pub(super) struct Maps {
 /// Conversion of an output value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Shown {
-    /// A logit: the more probable, the brighter.
+    /// A logit, shown as its probability.
     Probability,
-    /// The same, but darker.
+    /// A logit, shown as the complement of its probability.
     Improbability,
-    /// From white at -1 to black at 1.
+    /// Linear, from white at -1 to black at 1.
     Darkness,
-    /// The smallest is black, the largest white; all are black where they hardly differ.
+    /// Linear, from black at the minimum to white at the maximum; all black if they are nearly equal.
     Range,
 }
 
 impl Maps {
-    /// HED where its weights are, else TIN.
-    pub(super) fn edges(places: &Places, executor: &dyn Executor, size: (usize, usize)) -> Result<Self> {
+    /// Loads HED if its weights exist, otherwise TIN.
+    pub(super) fn edges(locator: &WeightLocator, executor: &dyn Executor, size: (usize, usize)) -> Result<Self> {
         let hed = [(ANNOTATORS, "ControlNetHED.safetensors")];
-        let Some(weights) = places.find(&hed)? else { return Self::tin(places, executor, size, &hed) };
+        let Some(weights) = locator.find(&hed)? else { return Self::tin(locator, executor, size, &hed) };
         let (mean, channels) = hed_mean(&*weights)?;
         let (width, height) = at_most(size, HED_SIDE, 16);
         let loaded = Arc::new(Loaded::new(executor, hed_program(channels, height, width)?, weights)?);
@@ -65,7 +65,7 @@ impl Maps {
     }
 
     #[cfg(feature = "edges")]
-    fn tin(_: &Places, executor: &dyn Executor, size: (usize, usize), _: &[Place<'_>]) -> Result<Self> {
+    fn tin(_: &WeightLocator, executor: &dyn Executor, size: (usize, usize), _: &[WeightFile<'_>]) -> Result<Self> {
         use crate::load::WeightFiles;
         use crate::models::annotators::tin_program;
 
@@ -76,46 +76,51 @@ impl Maps {
     }
 
     #[cfg(not(feature = "edges"))]
-    fn tin(places: &Places, _: &dyn Executor, _: (usize, usize), needed: &[Place<'_>]) -> Result<Self> {
-        places.require(needed)?;
+    fn tin(locator: &WeightLocator, _: &dyn Executor, _: (usize, usize), needed: &[WeightFile<'_>]) -> Result<Self> {
+        locator.require(needed)?;
         let text = "the small edge network is not built in: build with the feature `edges`";
         Err(crate::error::Error::new(crate::error::ErrorKind::NotFound, text))
     }
 
     pub(super) fn lineart(
-        places: &Places,
+        locator: &WeightLocator,
         executor: &dyn Executor,
         size: (usize, usize),
         coarse: bool,
         detect: usize,
     ) -> Result<Self> {
         let file = if coarse { "sk_model2.safetensors" } else { "sk_model.safetensors" };
-        let (weights, channels) = lineart_weights(places.require(&[(ANNOTATORS, file)])?)?;
+        let (weights, channels) = lineart_weights(locator.require(&[(ANNOTATORS, file)])?)?;
         let (width, height) = at_most(size, detect, 8);
         let loaded = Arc::new(Loaded::new(executor, lineart_program(channels, height, width)?, Arc::new(weights))?);
         Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Improbability })
     }
 
-    pub(super) fn anime(places: &Places, executor: &dyn Executor, size: (usize, usize), detect: usize) -> Result<Self> {
-        let (weights, config) = anime_weights(places.require(&[(ANNOTATORS, "netG.safetensors")])?)?;
+    pub(super) fn anime(
+        locator: &WeightLocator,
+        executor: &dyn Executor,
+        size: (usize, usize),
+        detect: usize,
+    ) -> Result<Self> {
+        let (weights, config) = anime_weights(locator.require(&[(ANNOTATORS, "netG.safetensors")])?)?;
         let (width, height) = enlarged_to(at_most(size, detect, 1), config.step());
         let loaded = Arc::new(Loaded::new(executor, anime_program(&config, height, width)?, Arc::new(weights))?);
         Ok(Self { loaded, size: (width, height), input: [[2.0; 3], [-1.0; 3]], shown: Shown::Darkness })
     }
 
-    /// Pictures are normalised as the network was trained, which the service's engine leaves out.
+    /// Pictures are normalized as in training, unlike in the service's engine.
     pub(super) fn depth(
-        places: &Places,
+        locator: &WeightLocator,
         executor: &dyn Executor,
         size: (usize, usize),
         model: Option<&str>,
         detect: usize,
     ) -> Result<Self> {
-        let asked: Vec<Place<'_>> = match model {
+        let candidates: Vec<WeightFile<'_>> = match model {
             Some(model) => vec![(model, DEPTH[0].1), (model, DEPTH[1].1)],
             None => DEPTH.to_vec(),
         };
-        let file = places.require(&asked)?;
+        let file = locator.require(&candidates)?;
         let config = DepthConfig::of(&*file)?;
         let (width, height) = scaled_to(size, detect, PATCH);
         let (columns, rows) = (width / PATCH, height / PATCH);
@@ -127,7 +132,7 @@ impl Maps {
     }
 }
 
-/// Brings positions of patches that the network was trained on to `rows` x `columns`.
+/// Returns a function that resizes the position embeddings of patches to `rows` x `columns`.
 fn positions(config: &DepthConfig, rows: usize, columns: usize) -> impl Fn(Vec<f32>) -> Vec<f32> + Send + Sync + use<> {
     let (side, width) = (config.side, config.width);
     move |trained| {
@@ -138,19 +143,19 @@ fn positions(config: &DepthConfig, rows: usize, columns: usize) -> impl Fn(Vec<f
     }
 }
 
-/// `size` with a shorter side of at most `shorter`, both sides a multiple of `step`; nothing is enlarged but to the next one.
+/// Scales `size` down to a shorter side of at most `shorter`, and rounds both sides up to a multiple of `step`.
 fn at_most(size: (usize, usize), shorter: usize, step: usize) -> (usize, usize) {
     scaled_to(size, shorter.min(size.0.min(size.1)), step)
 }
 
-/// `size` with a shorter side of about `shorter`, both sides a multiple of `step`.
+/// Scales `size` to a shorter side of about `shorter`, with both sides a multiple of `step`.
 fn scaled_to((width, height): (usize, usize), shorter: usize, step: usize) -> (usize, usize) {
     let scale = shorter as f64 / width.min(height).max(1) as f64;
     let side = |side: usize| ((side as f64 * scale / step as f64).round() as usize).max(1) * step;
     (side(width), side(height))
 }
 
-/// `size`, enlarged so that both sides are a multiple of `step`.
+/// Rounds both sides of `size` up to a multiple of `step`.
 fn enlarged_to((width, height): (usize, usize), step: usize) -> (usize, usize) {
     (width.next_multiple_of(step), height.next_multiple_of(step))
 }
@@ -205,9 +210,9 @@ impl Preprocessor for MapProcessor {
 }
 
 impl Shown {
-    /// Returns what [`Range`](Self::Range) multiplies numbers by and then adds.
+    /// Returns the factor and the summand of [`Range`](Self::Range) for the values of `map`.
     fn range(self, map: &[f32]) -> (f32, f32) {
-        /// The tolerance.
+        /// The range below which values count as equal.
         const LEAST: f32 = 1e-6;
         if self != Self::Range {
             return (1.0, 0.0);
@@ -232,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sides_are_multiples_near_the_shape_of_the_stream() {
+    fn input_sizes_are_multiples_close_to_the_stream_s_aspect_ratio() {
         assert_eq!(at_most((512, 512), 512, 16), (512, 512));
         assert_eq!(at_most((1024, 768), 512, 16), (688, 512));
         assert_eq!(at_most((100, 60), 512, 16), (96, 64));
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_without_depth_is_black_and_never_not_a_number() {
+    fn constant_depth_is_black_and_never_nan() {
         for map in [&[2.0_f32; 4][..], &[0.0, 1e-9], &[f32::NAN, f32::INFINITY], &[]] {
             let (factor, summand) = Shown::Range.range(map);
             assert_eq!((factor, summand), (0.0, 0.0), "{map:?}");

@@ -2,24 +2,29 @@
 //!
 //! Weights are read from the engine's [`ModelSource`], as safetensors, in the published layouts:
 //!
-//! | processor | looked for as |
+//! | processor | weights |
 //! |---|---|
-//! | `hed` | `lllyasviel/Annotators`, file `ControlNetHED.safetensors`; where that is not, the small network TIN in the binary (feature `edges`) |
-//! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise `sk_model.safetensors`; with `anime_style` `netG.safetensors` |
-//! | `depth`, `depth_tensorrt` | Depth Anything V2: the id that `model` names, or `depth-anything/Depth-Anything-V2-Small-hf` (`model.safetensors`), then `depth-anything/Depth-Anything-V2-Small` (`depth_anything_v2_vits.safetensors`) |
-//! | `openpose`, `mediapipe_pose`, `pose_tensorrt` | in the binary: MoveNet (feature `pose`) |
-//! | `mediapipe_segmentation` | in the binary: MediaPipe's selfie segmentation (feature `segmentation`) |
-//! | `temporal_net_tensorrt` | RAFT-small: `torchvision/raft_small` or `lllyasviel/Annotators`, file `raft_small_C_T_V2-01064c6d.safetensors`; where that is not, flow without weights |
+//! | `hed` | `lllyasviel/Annotators`, file `ControlNetHED.safetensors`; otherwise the embedded network TIN (feature
+//! `edges`) |
+//! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise
+//! `sk_model.safetensors`; with `anime_style` `netG.safetensors` |
+//! | `depth`, `depth_tensorrt` | Depth Anything V2: the id that `model` names, or
+//! `depth-anything/Depth-Anything-V2-Small-hf` (`model.safetensors`), then `depth-anything/Depth-Anything-V2-Small`
+//! (`depth_anything_v2_vits.safetensors`) |
+//! | `openpose`, `mediapipe_pose`, `pose_tensorrt` | embedded: MoveNet (feature `pose`) |
+//! | `mediapipe_segmentation` | embedded: MediaPipe's selfie segmentation (feature `segmentation`) |
+//! | `temporal_net_tensorrt` | RAFT-small: `torchvision/raft_small` or `lllyasviel/Annotators`, file
+//! `raft_small_C_T_V2-01064c6d.safetensors`; otherwise flow without weights |
 //! | `realesrgan_trt` | `xinntao/Real-ESRGAN` or `lllyasviel/Annotators`, file `RealESRGAN_x2plus.safetensors` |
 //!
-//! An id is a folder as [`ModelSource::find`] looks for it: `organisation/name` or `name` in a directory of models, or in
-//! the Hugging Face cache.
+//! An id is resolved to a folder by [`ModelSource::find`]: `organisation/name` or `name` in a directory of models, or
+//! in the Hugging Face cache.
 
 mod maps;
 #[cfg(feature = "safety")]
 mod nsfw;
-mod places;
 mod upscaler;
+mod weight_locator;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,8 +35,8 @@ use serde_json::{Map, Value};
 use self::maps::Maps;
 #[cfg(feature = "safety")]
 pub use self::nsfw::NsfwClassifier;
-use self::places::{ANNOTATORS, Place, Places};
 use self::upscaler::Enlarging;
+use self::weight_locator::{ANNOTATORS, WeightFile, WeightLocator};
 use super::flow::{FlowFactory, Raft};
 use super::network::Network;
 use super::pose::PoseFactory;
@@ -43,16 +48,16 @@ use crate::exec::Executor;
 use crate::load::ModelSource;
 use crate::params::ProcessorName;
 
-/// The size of images if none is given.
+/// The default size of images.
 const USUAL: (usize, usize) = (512, 512);
 
-/// What torchvision's RAFT-small is called, and where it is looked for.
+/// The file name and the locations of torchvision's RAFT-small.
 const RAFT_FILE: &str = "raft_small_C_T_V2-01064c6d.safetensors";
-const RAFT: [Place<'_>; 2] = [("torchvision/raft_small", RAFT_FILE), (ANNOTATORS, RAFT_FILE)];
+const RAFT: [WeightFile<'_>; 2] = [("torchvision/raft_small", RAFT_FILE), (ANNOTATORS, RAFT_FILE)];
 
-/// Loads the networks of processors, and shares them as long as they are in use.
+/// Loads the networks of processors, and shares them while they are in use.
 pub struct ModelNetworks {
-    places: Places,
+    locator: WeightLocator,
     executor: Arc<dyn Executor>,
     loaded: Mutex<HashMap<Key, Weak<dyn Factory>>>,
 }
@@ -65,9 +70,9 @@ struct Key {
 }
 
 impl ModelNetworks {
-    /// Makes networks out of `source`, to be run by `executor`. Loads nothing yet.
+    /// Creates networks with weights from `source` that run on `executor`. Loads nothing yet.
     pub fn new(source: ModelSource, executor: Arc<dyn Executor>) -> Self {
-        Self { places: Places::new(source), executor, loaded: Mutex::default() }
+        Self { locator: WeightLocator::new(source), executor, loaded: Mutex::default() }
     }
 
     fn load_for(
@@ -92,7 +97,9 @@ impl ModelNetworks {
         if let Some(found) = find() {
             return Ok(found);
         }
-        // Loaded without the lock, so that two loads run at the same time; the second one uses the result of the first.
+        // Loaded without holding the lock, so that different networks load concurrently. Of two concurrent loads of the
+        // same
+        // network, the second uses the result of the first.
         let made = self.make(key)?;
         if let Some(found) = find() {
             return Ok(found);
@@ -104,33 +111,35 @@ impl ModelNetworks {
     }
 
     fn make(&self, key: &Key) -> Result<Arc<dyn Factory>> {
-        let (places, executor) = (&self.places, &*self.executor);
+        let (locator, executor) = (&self.locator, &*self.executor);
         Ok(match key.network {
-            Network::Edges => Arc::new(Maps::edges(places, executor, key.size)?),
-            Network::Lineart { coarse, detect } => Arc::new(Maps::lineart(places, executor, key.size, coarse, detect)?),
-            Network::Anime { detect } => Arc::new(Maps::anime(places, executor, key.size, detect)?),
+            Network::Edges => Arc::new(Maps::edges(locator, executor, key.size)?),
+            Network::Lineart { coarse, detect } => {
+                Arc::new(Maps::lineart(locator, executor, key.size, coarse, detect)?)
+            }
+            Network::Anime { detect } => Arc::new(Maps::anime(locator, executor, key.size, detect)?),
             Network::Depth { ref model, detect } => {
-                Arc::new(Maps::depth(places, executor, key.size, model.as_deref(), detect)?)
+                Arc::new(Maps::depth(locator, executor, key.size, model.as_deref(), detect)?)
             }
             Network::Pose(style) => Arc::new(PoseFactory::load(executor, style)?),
             Network::Flow(size) => {
-                let weights = places.find(&RAFT)?;
+                let weights = locator.find(&RAFT)?;
                 let raft = weights.map(|weights| Raft::new(executor, weights, size)).transpose()?;
                 Arc::new(FlowFactory { raft })
             }
             Network::Segmentation(view) => Arc::new(SegmentationFactory::load(executor, view)?),
-            Network::Enlarging => Arc::new(Enlarging::load(places, executor, key.size)?),
+            Network::Enlarging => Arc::new(Enlarging::load(locator, executor, key.size)?),
         })
     }
 }
 
 impl fmt::Debug for ModelNetworks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ModelNetworks").field("places", &self.places).finish_non_exhaustive()
+        f.debug_struct("ModelNetworks").field("locator", &self.locator).finish_non_exhaustive()
     }
 }
 
-/// Laid out for the size that models were trained at; images of any size are brought to what a network is laid out for.
+/// Compiles for the default size; images of other sizes are resized to the network's input.
 impl Networks for ModelNetworks {
     fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>> {
         self.load_for(name, settings, USUAL)
@@ -185,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_do_not_fit_are_refused_with_their_names() {
+    fn weights_of_a_wrong_shape_are_rejected_by_name() {
         type Tensors<'a> = &'a [(&'a str, &'a [usize])];
         let hed = "lllyasviel/Annotators/ControlNetHED.safetensors";
         let lineart = "Annotators/sk_model2.safetensors";
@@ -245,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pickled_file_is_not_passed_over_for_another_network() {
+    fn a_pickled_file_is_an_error_not_a_fallback() {
         let folder = tempfile::tempdir().unwrap();
         let annotators = folder.path().join("lllyasviel/Annotators");
         std::fs::create_dir_all(&annotators).unwrap();

@@ -10,10 +10,10 @@ use crate::net::bilinear;
 use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::{Image, rgb};
 
-/// The classes that are no harm: drawing and neutral.
+/// The indices of the harmless classes: drawing and neutral.
 const HARMLESS: [usize; 2] = [0, 2];
 
-/// The source of a pixel of a scaled line.
+/// The source of a pixel of a scaled line: the first neighbour, and the weight of the second.
 type Place = (usize, f32);
 
 /// Scores pictures for safety.
@@ -24,7 +24,7 @@ pub struct NsfwClassifier {
 }
 
 impl NsfwClassifier {
-    /// Lays the network out.
+    /// Compiles the network.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl NsfwClassifier {
     }
 }
 
-/// Brings a picture of any shape to the network's square: linear in both directions, the corners stay where they are.
+/// Resizes a picture to the network's square input by bilinear interpolation with aligned corners.
 fn scale(image: &Image, square: &mut [f32]) {
     let (width, height) = (image.width(), image.height());
     let places = |from: usize| std::array::from_fn::<Place, NSFW_SIDE, _>(|at| bilinear(at, from, NSFW_SIDE, true));

@@ -1,10 +1,10 @@
-//! Real-ESRGAN: a picture twice as large.
+//! Real-ESRGAN, which doubles the size of a picture.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::places::{ANNOTATORS, Places};
+use super::weight_locator::{ANNOTATORS, WeightLocator};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::models::annotators::{UpscalerConfig, upscaler_program};
@@ -14,7 +14,7 @@ use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
 
 const FILE: &str = "RealESRGAN_x2plus.safetensors";
 
-/// Starts processors that enlarge twofold.
+/// Starts processors that double the size.
 #[derive(Debug)]
 pub(super) struct Enlarging {
     loaded: Arc<Loaded>,
@@ -22,8 +22,12 @@ pub(super) struct Enlarging {
 }
 
 impl Enlarging {
-    pub(super) fn load(places: &Places, executor: &dyn Executor, (width, height): (usize, usize)) -> Result<Self> {
-        let weights = places.require(&[("xinntao/Real-ESRGAN", FILE), (ANNOTATORS, FILE)])?;
+    pub(super) fn load(
+        locator: &WeightLocator,
+        executor: &dyn Executor,
+        (width, height): (usize, usize),
+    ) -> Result<Self> {
+        let weights = locator.require(&[("xinntao/Real-ESRGAN", FILE), (ANNOTATORS, FILE)])?;
         let config = UpscalerConfig::of(&*weights)?;
         let half = |side: usize| side.div_ceil(2).max(1);
         let program = upscaler_program(config, half(height), half(width))?;
@@ -73,7 +77,8 @@ impl Preprocessor for EnlargingProcessor {
     }
 }
 
-/// Two by two pixels as one with twelve channels: of each colour the upper left, the upper right, the lower ones.
+/// Turns 2x2 pixels into one with twelve channels: for each colour the upper left pixel, the upper right, the lower
+/// two.
 fn fold(pixels: &[f32], width: usize, folded: &mut Vec<f32>) {
     folded.resize(pixels.len(), 0.0);
     let (line, lines) = (width * 3, folded.as_chunks_mut::<12>().0.chunks_exact_mut((width / 2).max(1)));
@@ -94,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_pixels_of_a_colour_lie_side_by_side() {
+    fn folding_groups_pixels_by_colour() {
         // Red counts pixels, green is ten more, blue twenty.
         let pixels: Vec<f32> = (0..8).flat_map(|i| [i as f32, i as f32 + 10.0, i as f32 + 20.0]).collect();
         let mut folded = Vec::new();

@@ -1,8 +1,8 @@
-//! Decodes MoveNet's four maps into the joints of the person in the middle.
+//! Decodes MoveNet's four output maps into the joints of the most central person.
 
 use crate::models::annotators::{JOINTS, POSE_GRID};
 
-/// Where a joint is, in shares of the picture's height and width, and how sure that is.
+/// The position of a joint, in fractions of the picture's height and width, and its score.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Joint {
     pub(super) y: f32,
@@ -13,9 +13,9 @@ pub(super) struct Joint {
 /// The joints of a person, in COCO's order.
 pub(super) type Joints = [Joint; JOINTS];
 
-/// Counts a place less the farther it is from where something is expected.
+/// Returns a weight that falls with the distance to an expected position.
 fn nearness(dy: f32, dx: f32) -> f32 {
-    /// From this distance on it does; in places of the grid.
+    /// The offset of the distance, in cells of the grid.
     const SOFT: f32 = 1.8;
     1.0 / ((dy * dy + dx * dx).sqrt() + SOFT)
 }
@@ -24,7 +24,7 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// Returns the place of the largest of `value(line, column)`; the first one if there are several.
+/// Returns the cell with the largest `value(line, column)`; the first one if there are several.
 fn largest(value: impl Fn(usize, usize) -> f32) -> (usize, usize) {
     let mut best = (f32::NEG_INFINITY, (0, 0));
     for place in 0..POSE_GRID * POSE_GRID {
@@ -37,8 +37,8 @@ fn largest(value: impl Fn(usize, usize) -> f32) -> (usize, usize) {
     best.1
 }
 
-/// Finds the joints in the network's outputs: the person nearest to the centre determines the expected position of each joint, the joint's
-/// own map where it is near there, and a last map how far from the place of the grid.
+/// Finds the joints in the network's outputs. The person nearest to the centre determines the expected position of each
+/// joint, the maximum of the joint's map near it the cell, and the last map the offset from the cell.
 pub(super) fn decode(outputs: &[Vec<f32>]) -> Joints {
     let at = |map: usize, y: usize, x: usize, channel: usize, channels: usize| {
         let numbers = outputs.get(map).map_or(&[] as &[f32], Vec::as_slice);
@@ -68,12 +68,12 @@ mod tests {
     const PLACES: usize = POSE_GRID * POSE_GRID;
 
     #[test]
-    fn joint_is_the_map_maximum_near_its_expected_position() {
+    fn a_joint_is_the_map_maximum_near_its_expected_position() {
         let mut maps = vec![vec![-9.0; PLACES], vec![-9.0; PLACES * JOINTS], vec![0.0; PLACES * 2 * JOINTS]];
         maps.push(vec![0.0; PLACES * 2 * JOINTS]);
         let place = |y: usize, x: usize| y * POSE_GRID + x;
         maps[0][place(20, 30)] = 5.0;
-        // The nose is expected 10 above; it is one pixel off, and brighter elsewhere, but far.
+        // The nose is expected 10 cells above. The maximum near it is one cell off; a larger one is far away.
         maps[2][place(20, 30) * 2 * JOINTS] = -10.0;
         maps[1][place(10, 31) * JOINTS] = 1.0;
         maps[1][place(47, 0) * JOINTS] = 3.0;
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_that_are_missing_or_not_numbers_give_joints_all_the_same() {
+    fn missing_maps_and_nan_are_no_panic() {
         assert!(decode(&[]).iter().all(|joint| joint.score == 0.5));
         decode(&[vec![f32::NAN; PLACES], vec![f32::NAN; PLACES * JOINTS]]);
     }

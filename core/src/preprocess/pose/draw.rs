@@ -1,8 +1,8 @@
-//! Lines, discs and ellipses with smooth edges.
+//! Anti-aliased lines, discs and ellipses.
 
 use crate::preprocess::Image;
 
-/// A point in pixels: column, line; the middle of the first pixel is at 0.5.
+/// A point in pixels: column, line; the centre of the first pixel is at 0.5.
 pub(super) type Point = [f32; 2];
 
 /// A picture to draw on, with red, green and blue in 0..255.
@@ -14,7 +14,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// Becomes a black picture of this width and height.
+    /// Resizes to this width and height, and fills with black.
     pub(super) fn clear(&mut self, (width, height): (usize, usize)) {
         (self.width, self.height) = (width, height);
         self.pixels.clear();
@@ -26,7 +26,7 @@ impl Canvas {
         (self.width, self.height)
     }
 
-    /// Draws a line with round ends, `half` pixels to both sides.
+    /// Draws a line with round ends and a width of twice `half` pixels.
     pub(super) fn line(&mut self, from: Point, to: Point, half: f32, colour: [u8; 3]) {
         let (dx, dy) = (to[0] - from[0], to[1] - from[1]);
         let length = dx * dx + dy * dy;
@@ -44,7 +44,7 @@ impl Canvas {
         self.line(centre, centre, radius, colour);
     }
 
-    /// Draws an ellipse that reaches from one point to the other, `half` pixels to both sides.
+    /// Draws an ellipse whose one axis is the segment between two points, and the other twice `half` pixels.
     pub(super) fn ellipse(&mut self, from: Point, to: Point, half: f32, colour: [u8; 3]) {
         let centre = [(from[0] + to[0]) / 2.0, (from[1] + to[1]) / 2.0];
         let (dx, dy) = ((to[0] - from[0]) / 2.0, (to[1] - from[1]) / 2.0);
@@ -63,17 +63,17 @@ impl Canvas {
         });
     }
 
-    /// Scales all coordinates by `times`.
+    /// Multiplies the brightness of all pixels by `times`.
     pub(super) fn dim(&mut self, times: f32) {
         self.pixels.iter_mut().for_each(|pixel| *pixel = pixel.map(|x| x * times));
     }
 
-    /// Mixes `colour` in by how far inside a pixel's middle is, in pixels.
+    /// Blends `colour` by the signed distance of a pixel's centre to the edge, in pixels; positive inside.
     fn fill(&mut self, least: Point, largest: Point, colour: [u8; 3], inside: impl Fn(f32, f32) -> f32) {
         let colour = colour.map(f32::from);
         let range = |axis: usize, size: usize| {
             let (first, last) = (least[axis] - 1.0, largest[axis] + 1.0);
-            // Casts clamp, and NaN becomes 0.
+            // Casts saturate, and NaN becomes 0.
             (first.max(0.0) as usize).min(size)..((last.max(0.0) as usize).saturating_add(1)).min(size)
         };
         for y in range(1, self.height) {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn line_has_its_width_smooth_edges_and_round_ends() {
+    fn a_line_has_its_width_smooth_edges_and_round_ends() {
         let canvas = drawn(|canvas| canvas.line([5.0, 5.0], [15.0, 5.0], 2.0, [200, 0, 0]));
         let column: Vec<f32> = (0..10).map(|y| at(&canvas, 10, y)).collect();
         assert_eq!(column, [0.0, 0.0, 0.0, 200.0, 200.0, 200.0, 200.0, 0.0, 0.0, 0.0]);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn areas_are_those_of_the_shapes() {
+    fn drawn_areas_match_the_shapes() {
         let area = |canvas: &Canvas| canvas.pixels.iter().map(|pixel| pixel[1] / 100.0).sum::<f32>();
         let disc = drawn(|canvas| canvas.disc([9.3, 5.1], 3.5, [0, 100, 0]));
         assert!((area(&disc) - std::f32::consts::PI * 3.5 * 3.5).abs() < 0.5, "{}", area(&disc));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_outside_or_nowhere_is_no_panic() {
+    fn coordinates_outside_and_nan_are_no_panic() {
         drawn(|canvas| {
             for far in [-1e30, 1e30, f32::INFINITY, f32::NAN] {
                 canvas.line([far, 3.0], [5.0, far], 4.0, [1; 3]);

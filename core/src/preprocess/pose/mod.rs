@@ -19,7 +19,7 @@ use crate::exec::Executor;
 use crate::models::annotators::POSE_SIDE;
 use crate::params::{MediapipePoseSettings, OpenposeSettings, PoseTensorrtSettings};
 
-/// From which score on `openpose`, which has no setting for it, draws a joint.
+/// The minimum score of a joint for `openpose`, which has no setting for it.
 const OPENPOSE_THRESHOLD: f32 = 0.3;
 
 /// The drawing style.
@@ -46,7 +46,7 @@ impl fmt::Debug for PoseFactory {
 }
 
 impl PoseFactory {
-    /// Lays out MoveNet.
+    /// Compiles MoveNet.
     ///
     /// # Errors
     ///
@@ -93,21 +93,21 @@ impl PoseFactory {
 struct Settings {
     /// The shorter side of the canvas, in pixels.
     side: usize,
-    /// From which score on a joint is drawn.
+    /// The minimum score of a joint.
     threshold: f32,
-    /// The half of a limb's width, in pixels.
+    /// Half of a limb's width, in pixels.
     limb: f32,
     /// The radius of a joint, in pixels.
     joint: f32,
-    /// The score that the best joint of a person must have: where none was found before, and where one was.
+    /// The minimum score of the best joint of a person: without and with a person in the previous frame.
     person: [f32; 2],
     /// The weight of a new frame.
     smoothing: f32,
 }
 
 impl Settings {
-    /// `draw_hands`, `draw_face` and `model_complexity` change nothing: MoveNet comes in one size, without hands, and with
-    /// the joints of the face alone.
+    /// `draw_hands`, `draw_face` and `model_complexity` have no effect: MoveNet has one size, no hands, and only joints
+    /// of the face.
     fn read(style: PoseStyle, settings: &Map<String, Value>) -> Self {
         let plain = Self { side: 0, threshold: 0.0, limb: 4.0, joint: 4.0, person: [0.0; 2], smoothing: 1.0 };
         match style {
@@ -143,7 +143,7 @@ struct Pose {
     running: Running,
     style: PoseStyle,
     settings: Settings,
-    /// The joints of the last frame, where it had a person.
+    /// The joints of the last frame, if it had a person.
     last: Option<Joints>,
     resizer: Resizer,
     resized: Image,
@@ -200,7 +200,7 @@ impl Preprocessor for Pose {
 }
 
 impl Pose {
-    /// Returns the joints in `input`, in shares of its height and width.
+    /// Returns the joints in `input`, in fractions of its height and width.
     fn joints(&mut self, input: &Image) -> Result<Joints> {
         let (width, height) = within((input.width(), input.height()), POSE_SIDE);
         let how = if width < input.width() { Interpolation::Area } else { Interpolation::Bilinear };
@@ -223,7 +223,7 @@ impl Pose {
     }
 }
 
-/// Returns the new joints, mixed with the last ones.
+/// Returns the new joints, blended with the last ones.
 fn smoothed(last: Joints, new: Joints, amount: f32) -> Joints {
     let mut joints = new;
     for (joint, last) in joints.iter_mut().zip(last) {
@@ -233,7 +233,7 @@ fn smoothed(last: Joints, new: Joints, amount: f32) -> Joints {
     joints
 }
 
-/// Returns the size with its longer side as long as `side`.
+/// Returns the size scaled to a longer side of `side`.
 fn within((width, height): (usize, usize), side: usize) -> (usize, usize) {
     let scale = side as f64 / width.max(height).max(1) as f64;
     let scaled = |x: usize| ((x as f64 * scale).round() as usize).clamp(1, side);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canvas_has_the_shape_of_the_frame_and_its_shorter_side_is_the_setting() {
+    fn the_canvas_has_the_frame_s_aspect_ratio_and_the_configured_shorter_side() {
         let frame = Image::from_pixels(40, 20, 3, vec![0.5; 40 * 20 * 3]).unwrap();
         let mut output = Image::new();
         for style in [PoseStyle::Openpose, PoseStyle::Mediapipe, PoseStyle::Service] {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_are_no_pictures_are_refused() {
+    fn invalid_frames_are_rejected() {
         let mut pose = start(PoseStyle::Service, serde_json::json!({}));
         let mut output = Image::new();
         for image in [Image::new(), Image::from_pixels(2, 2, 4, vec![0.0; 16]).unwrap()] {
@@ -271,7 +271,7 @@ mod tests {
         }
     }
 
-    /// Returns the numbers of a golden: half or single precision.
+    /// Returns the values of a reference file, in half or single precision.
     #[cfg(feature = "pose")]
     fn golden(name: &str) -> Vec<f32> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/annotators/golden.safetensors");
@@ -286,13 +286,13 @@ mod tests {
 
     #[cfg(feature = "pose")]
     #[test]
-    fn the_joints_are_those_that_the_published_graph_finds() {
+    fn joints_match_the_published_graph() {
         use crate::exec::Dtype;
         use crate::exec::cpu::{CpuExecutor, CpuOptions};
         use crate::exec::reference::ReferenceExecutor;
 
         let (small, expected) = (golden("pose.picture"), golden("pose.joints"));
-        // The golden saw each pixel twice in both directions.
+        // The reference data was computed with pixels doubled in both directions.
         let pixels = (0..192 * 192).flat_map(|i| {
             let at = (i / 192 / 2 * 96 + i % 192 / 2) * 3;
             [small[at], small[at + 1], small[at + 2]]
@@ -304,13 +304,13 @@ mod tests {
             let mut pose = factory.pose(&Map::new());
             let found = pose.joints(&frame).unwrap();
             for (i, (joint, expected)) in found.iter().zip(expected.as_chunks::<3>().0).enumerate() {
-                // A joint out of the picture is a guess.
+                // Joints outside the picture are unreliable.
                 let close = expected[2] > 0.2;
                 let apart = (joint.y - expected[0]).hypot(joint.x - expected[1]);
                 assert!(!close || apart < 2e-3, "joint {i}: {joint:?} for {expected:?}");
                 assert!((joint.score - expected[2]).abs() < 2e-3, "joint {i}: {joint:?} for {expected:?}");
             }
-            // The picture, and the middle of a wide one.
+            // The picture, and the centre of a wide one.
             let mut wide = vec![0.0; 384 * 192 * 3];
             for (to, from) in wide.chunks_exact_mut(384 * 3).zip(frame.pixels().chunks_exact(192 * 3)) {
                 to[96 * 3..][..192 * 3].copy_from_slice(from);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn joints_move_by_the_share_that_is_set() {
+    fn smoothing_blends_joints_by_the_setting() {
         let (last, new) = ([Joint::default(); JOINTS], [Joint { y: 1.0, x: 0.5, score: 0.9 }; JOINTS]);
         let joint = smoothed(last, new, 0.75)[3];
         assert_eq!(joint, Joint { y: 0.75, x: 0.375, score: 0.9 });

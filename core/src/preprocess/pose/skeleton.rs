@@ -1,9 +1,9 @@
-//! Skeletons: the joints and limbs that are drawn, and their colours.
+//! Skeletons: joints, limbs and their colours.
 
 use super::decode::{Joint, Joints};
 use super::draw::{Canvas, Point};
 
-/// OpenPose's drawing of limbs.
+/// The shape of OpenPose's limbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limbs {
     /// Ellipses from joint to joint.
@@ -12,7 +12,7 @@ pub(super) enum Limbs {
     Lines,
 }
 
-/// COCO's joint that each of OpenPose's is; the neck is the middle of the shoulders.
+/// COCO's joint for each of OpenPose's; `None` for the neck, the midpoint of the shoulders.
 const OPENPOSE_JOINTS: [Option<usize>; 18] = [
     Some(0),
     None,
@@ -34,7 +34,7 @@ const OPENPOSE_JOINTS: [Option<usize>; 18] = [
     Some(3),
 ];
 
-/// OpenPose's limbs. The colour of each is that of the joint at its place in [`OPENPOSE_COLOURS`].
+/// OpenPose's limbs. The colour of each is the one with the same index in [`OPENPOSE_COLOURS`].
 const OPENPOSE_LIMBS: [[usize; 2]; 17] = [
     [1, 2],
     [1, 5],
@@ -55,7 +55,7 @@ const OPENPOSE_LIMBS: [[usize; 2]; 17] = [
     [15, 17],
 ];
 
-/// Colours of OpenPose's joints: once round the hues.
+/// The colours of OpenPose's joints, in the order of hues.
 const OPENPOSE_COLOURS: [[u8; 3]; 18] = [
     [255, 0, 0],
     [255, 85, 0],
@@ -80,7 +80,8 @@ const OPENPOSE_COLOURS: [[u8; 3]; 18] = [
 /// The brightness of OpenPose's limbs, relative to its joints.
 const LIMB_BRIGHTNESS: f32 = 0.6;
 
-/// The service's limbs with their colours; joint 17 is the middle of the shoulders. The service names colours blue first.
+/// The service's limbs with their colours; joint 17 is the midpoint of the shoulders. The service stores colours as
+/// BGR.
 const SERVICE_LIMBS: [([usize; 2], [u8; 3]); 16] = [
     ([0, 17], [0, 0, 255]),
     ([13, 15], [0, 85, 255]),
@@ -101,23 +102,23 @@ const SERVICE_LIMBS: [([usize; 2], [u8; 3]); 16] = [
 ];
 /// The colour of all of the service's joints.
 const SERVICE_JOINT: [u8; 3] = [0, 255, 0];
-/// How much of the drawing of a person the service keeps.
+/// The opacity of the service's drawing.
 const SERVICE_OPACITY: f32 = 0.75;
 
-/// Returns the middle of the shoulders.
+/// Returns the midpoint of the shoulders.
 fn neck(joints: &Joints) -> Joint {
     let (left, right) = (joints[5], joints[6]);
     let middle = |part: fn(&Joint) -> f32| (part(&left) + part(&right)) / 2.0;
     Joint { y: middle(|joint| joint.y), x: middle(|joint| joint.x), score: middle(|joint| joint.score) }
 }
 
-/// Returns where a joint is on the canvas, if its score is above `threshold`.
+/// Returns the position of a joint on the canvas, if its score is above `threshold`.
 fn seen(canvas: &Canvas, joint: Joint, threshold: f32) -> Option<Point> {
     let (width, height) = canvas.size();
     (joint.score > threshold).then_some([joint.x * width as f32, joint.y * height as f32])
 }
 
-/// Draws a person as OpenPose does; `limb` is half of a limb's width, `joint` a joint's radius.
+/// Draws a person in the style of OpenPose; `limb` is half of a limb's width, `joint` a joint's radius.
 pub(super) fn openpose(canvas: &mut Canvas, joints: &Joints, threshold: f32, limbs: Limbs, [limb, joint]: [f32; 2]) {
     let neck = neck(joints);
     let points = OPENPOSE_JOINTS.map(|at| seen(canvas, at.map_or(neck, |at| joints[at]), threshold));
@@ -137,7 +138,7 @@ pub(super) fn openpose(canvas: &mut Canvas, joints: &Joints, threshold: f32, lim
     }
 }
 
-/// Draws a person as the service does.
+/// Draws a person in the style of the service.
 pub(super) fn service(canvas: &mut Canvas, joints: &Joints, threshold: f32, [limb, joint]: [f32; 2]) {
     let neck = neck(joints);
     let point = |canvas: &Canvas, at: usize| seen(canvas, joints.get(at).copied().unwrap_or(neck), threshold);
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
     use crate::preprocess::Image;
 
-    /// Returns all joints in a corner and unseen, but those that `shown` names.
+    /// Returns joints of which only those in `shown` have a score.
     fn joints(shown: &[(usize, f32, f32)]) -> Joints {
         let mut joints = [Joint::default(); 17];
         for &(at, x, y) in shown {
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn openpose_draws_dim_limbs_and_bright_joints() {
         let mut canvas = canvas();
-        // The right shoulder and elbow; the neck has but one of its shoulders.
+        // The right shoulder and elbow; the neck lacks the other shoulder.
         openpose(&mut canvas, &joints(&[(6, 0.2, 0.5), (8, 0.8, 0.5)]), 0.5, Limbs::Ellipses, [4.0, 4.0]);
         assert_eq!(pixel(&canvas, 40, 50), [255, 170, 0]);
         assert_eq!(pixel(&canvas, 160, 50), [255, 255, 0]);

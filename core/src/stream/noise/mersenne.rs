@@ -1,8 +1,8 @@
-//! Mersenne Twister 19937 (Matsumoto and Nishimura, 1998), with the framework's transform in blocks of 16.
+//! Mersenne Twister 19937 (Matsumoto and Nishimura, 1998), with PyTorch's transform in blocks of 16.
 
 use super::radius;
 
-/// Normal numbers are made in blocks of this many.
+/// Normally distributed numbers are computed in blocks of this length.
 pub(super) const BLOCK: usize = 16;
 
 const WORDS: usize = 624;
@@ -15,7 +15,7 @@ pub(super) struct Mersenne {
 }
 
 impl Mersenne {
-    /// Seeds it with the low 32 bits of `seed`.
+    /// Creates a generator from the low 32 bits of `seed`.
     pub(super) fn new(seed: u64) -> Self {
         let mut state = [seed as u32; WORDS];
         for i in 1..WORDS {
@@ -25,9 +25,9 @@ impl Mersenne {
         Self { state, next: WORDS }
     }
 
-    /// Draws `len` normal numbers, at least [`BLOCK`].
+    /// Draws `len` normally distributed numbers; `len` is at least [`BLOCK`].
     ///
-    /// If `len` is no multiple of [`BLOCK`], the last block overlaps the one before and is drawn afresh.
+    /// If `len` is not a multiple of [`BLOCK`], the last block overlaps the previous one and is drawn again.
     pub(super) fn normal(&mut self, len: usize) -> Vec<f32> {
         let mut numbers: Vec<f32> = (0..len).map(|_| self.uniform()).collect();
         let mut blocks = numbers.chunks_exact_mut(BLOCK);
@@ -41,7 +41,7 @@ impl Mersenne {
         numbers
     }
 
-    /// Draws an evenly distributed number in [0, 1), of 24 bits.
+    /// Draws a uniformly distributed number in [0, 1), with 24 bits.
     fn uniform(&mut self) -> f32 {
         (self.word() & 0x00FF_FFFF) as f32 / (1 << 24) as f32
     }
@@ -68,7 +68,8 @@ impl Mersenne {
     }
 }
 
-/// Turns evenly distributed numbers into normal ones: the first half of a block gives the radii, the second the angles.
+/// Converts uniformly distributed numbers to normally distributed ones: the first half of a block gives the radii, the
+/// second half the angles.
 fn box_muller(block: &mut [f32]) {
     let (first, second) = block.split_at_mut(BLOCK / 2);
     for (a, b) in first.iter_mut().zip(second) {

@@ -1,15 +1,16 @@
-//! Philox 4x32-10, a counter-based generator (Salmon et al., 2011), with the transform to normal numbers of CUDA.
+//! Philox 4x32-10, a counter-based generator (Salmon et al., 2011), with CUDA's transform to normally distributed
+//! numbers.
 
 use half::f16;
 
 use super::radius;
 
-/// Draws `len` normal numbers, each rounded to `f16`.
+/// Draws `len` normally distributed numbers, each rounded to `f16`.
 pub(super) fn normal_f16(seed: u64, len: usize) -> Vec<f32> {
     (0..len as u64).map(|thread| f16::from_f32(normal(seed, thread)).to_f32()).collect()
 }
 
-/// The first normal number of `thread`.
+/// Returns the first normally distributed number of `thread`.
 fn normal(seed: u64, thread: u64) -> f32 {
     const SCALE: f32 = 1.0 / 4_294_967_296.0;
     const TURN: f32 = std::f32::consts::TAU * SCALE;
@@ -21,13 +22,14 @@ fn normal(seed: u64, thread: u64) -> f32 {
     radius(u) * f64::from(v).sin() as f32
 }
 
-/// Number `index` of the evenly distributed sequence of `seed`, in (0, 1], apart from every normal number's counter.
+/// Returns number `index` of the uniformly distributed sequence of `seed`, in (0, 1]; its counters differ from those of
+/// [`normal`].
 pub(super) fn uniform(seed: u64, index: u64) -> f32 {
     let [x, ..] = block(seed, 1, index);
     ((x >> 8) + 1) as f32 / (1 << 24) as f32
 }
 
-/// The four words at `offset` and `thread` under the key `seed`.
+/// Returns the four words of the counter at `offset` and `thread`, with the key `seed`.
 fn block(seed: u64, offset: u32, thread: u64) -> [u32; 4] {
     const ROUNDS: u32 = 10;
     const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -53,14 +55,14 @@ fn block(seed: u64, offset: u32, thread: u64) -> [u32; 4] {
 mod tests {
     use super::*;
 
-    /// The published known answers of Random123 (`philox4x32 10`), as far as the key and counter layout here reaches.
+    /// The known answer of Random123 (`philox4x32 10`) for a zero key and counter.
     #[test]
-    fn the_published_answer_for_zeros_comes_out() {
+    fn zeros_give_the_published_answer() {
         assert_eq!(block(0, 0, 0), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
     }
 
     #[test]
-    fn uniform_numbers_reach_one_but_not_zero() {
+    fn uniform_numbers_exclude_zero() {
         let numbers: Vec<f32> = (0..20_000).map(|index| uniform(7, index)).collect();
         assert!(numbers.iter().all(|&number| 0.0 < number && number <= 1.0));
         let mean = numbers.iter().map(|&number| f64::from(number)).sum::<f64>() / 20_000.0;

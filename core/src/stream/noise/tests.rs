@@ -1,4 +1,4 @@
-//! Both generators against the goldens, and what their rows promise.
+//! Compares both generators with reference data, and checks the properties of rows.
 
 use half::f16;
 use serde_json::Value;
@@ -12,7 +12,7 @@ fn golden(generator: &str) -> Vec<(u64, Value)> {
 }
 
 #[test]
-fn torch_cpu_draws_what_torch_draws() {
+fn torch_cpu_matches_the_reference_data() {
     let mut worst = 0.0_f64;
     for (seed, case) in golden("torch_cpu") {
         let values = case["values"].as_array().unwrap();
@@ -23,12 +23,12 @@ fn torch_cpu_draws_what_torch_draws() {
             worst = worst.max(difference);
         }
     }
-    // torch's vectorised logarithm and sine are off by a unit in the last place here and there.
+    // PyTorch's vectorized logarithm and sine sometimes differ by a unit in the last place.
     assert!(worst < 1e-6, "the largest difference is {worst:e}");
 }
 
 #[test]
-fn philox_draws_the_very_bits_of_the_golden() {
+fn philox_matches_the_reference_data_exactly() {
     for (seed, case) in golden("philox") {
         let bits: Vec<u16> =
             case["f16_bits"].as_array().unwrap().iter().map(|bits| bits.as_u64().unwrap() as u16).collect();
@@ -39,7 +39,7 @@ fn philox_draws_the_very_bits_of_the_golden() {
 }
 
 #[test]
-fn the_check_values_of_the_specification_come_out() {
+fn the_check_values_of_the_specification_match() {
     let philox = Generator::Philox.draw(0, 16).unwrap();
     for (drawn, expected) in philox.iter().zip([-0.924663, -0.425344, -2.643846, 0.145184, -0.120866]) {
         assert_eq!(*drawn, f16::from_f64(expected).to_f32());
@@ -52,7 +52,7 @@ fn the_check_values_of_the_specification_come_out() {
 }
 
 #[test]
-fn rows_are_the_planes_turned_to_channels_last() {
+fn rows_are_the_drawn_planes_in_channels_last_order() {
     for generator in Generator::ALL {
         let shape = Shape::new(2, 8, 6, 4);
         let planar = generator.draw(5, shape.len()).unwrap();
@@ -66,8 +66,8 @@ fn rows_are_the_planes_turned_to_channels_last() {
 }
 
 #[test]
-fn a_row_depends_on_the_seed_and_its_place_alone() {
-    // 9 by 9 by 4 is no multiple of 16: the size at which a plain draw would change its end.
+fn a_row_depends_only_on_the_seed_and_its_index() {
+    // 9 * 9 * 4 is not a multiple of 16, so the end of a plain draw would depend on its length.
     for (generator, side) in [(Generator::Philox, 8), (Generator::TorchCpu, 8), (Generator::TorchCpu, 9)] {
         let rows = |seed, n| generator.rows(seed, Shape::new(n, side, side, 4)).unwrap();
         let (one, three) = (rows(789, 1), rows(789, 3));
@@ -78,7 +78,7 @@ fn a_row_depends_on_the_seed_and_its_place_alone() {
 }
 
 #[test]
-fn philox_counts_all_bits_of_the_seed_and_torch_cpu_the_low_half() {
+fn philox_uses_all_bits_of_the_seed_and_torch_cpu_the_low_half() {
     let shape = Shape::new(1, 8, 8, 4);
     let same =
         |generator: Generator| generator.rows(3, shape).unwrap() == generator.rows(3 + (1 << 32), shape).unwrap();
@@ -99,7 +99,7 @@ fn the_noise_has_mean_zero_and_variance_one() {
 }
 
 #[test]
-fn refuses_what_it_cannot_draw() {
+fn invalid_lengths_and_shapes_are_rejected() {
     assert_eq!(Generator::TorchCpu.draw(0, 15).unwrap_err().kind(), ErrorKind::Unsupported);
     assert_eq!(Generator::Philox.draw(0, 1).unwrap().len(), 1);
     for shape in [Shape::new(0, 8, 8, 4), Shape::new(1, usize::MAX, 2, 4), Shape::new(1, 1 << 20, 1 << 20, 4)] {

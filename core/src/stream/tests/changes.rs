@@ -39,7 +39,7 @@ fn assert_noised(row: &[f32], latent: &[f32], config: &StreamConfig, stage: usiz
 }
 
 #[test]
-fn longer_list_keeps_rows_in_flight_and_fills_others_from_the_newest_frame() {
+fn a_longer_list_keeps_rows_in_flight_and_fills_new_ones_from_the_newest_frame() {
     for cfg_type in CfgType::ALL {
         for had in 1..LIST.len() {
             let (short, long) = (stages(cfg_type, &LIST[..had]), stages(cfg_type, &LIST));
@@ -56,7 +56,7 @@ fn longer_list_keeps_rows_in_flight_and_fills_others_from_the_newest_frame() {
                 let (_, source) = step(&mut stream, 6 + new, ROW);
                 assert_eq!(source, 5, "{cfg_type}, {had}: the newest frame at the time of the change");
             }
-            // From here on, every frame has ended through every stage.
+            // From here on, every frame has passed through every stage.
             for number in 6 - had + 1..9 {
                 let now = number + LIST.len() - 1;
                 assert_eq!(step(&mut stream, now, ROW), alone(&long, number), "{cfg_type}, {had}: frame {number}");
@@ -67,7 +67,7 @@ fn longer_list_keeps_rows_in_flight_and_fills_others_from_the_newest_frame() {
 
 #[test]
 fn new_stage_continues_with_the_prediction_for_the_newest_frame() {
-    // From one stage to two, the new row is what it would have been, had there been two from the start.
+    // The new row is the same as with two stages from the start.
     for cfg_type in CfgType::ALL {
         for do_add_noise in [true, false] {
             let with = |list: &[usize]| StreamConfig { do_add_noise, ..stages(cfg_type, list) };
@@ -80,7 +80,7 @@ fn new_stage_continues_with_the_prediction_for_the_newest_frame() {
 }
 
 #[test]
-fn a_shorter_list_lets_the_oldest_rows_leave() {
+fn a_shorter_list_drops_the_oldest_rows() {
     for cfg_type in CfgType::ALL {
         for kept in 1..LIST.len() {
             let (long, short) = (stages(cfg_type, &LIST), stages(cfg_type, &LIST[..kept]));
@@ -95,7 +95,7 @@ fn a_shorter_list_lets_the_oldest_rows_leave() {
 }
 
 #[test]
-fn shorter_and_longer_again_never_shows_an_empty_row() {
+fn repeated_changes_of_length_never_show_an_empty_row() {
     let mut stream = filled(&stages(CfgType::SelfNegative, &LIST), 5);
     let lengths = [2, 4, 1, 3, 4, 1, 2];
     let mut number = 5;
@@ -124,7 +124,7 @@ fn list_of_equal_length_takes_effect_immediately_and_keeps_rows() {
 }
 
 #[test]
-fn new_noise_counts_for_rows_that_enter_a_stage() {
+fn new_noise_applies_to_rows_that_enter_a_stage() {
     let old = stages(CfgType::SelfNegative, &LIST[..3]);
     let turned: Vec<f32> = old.noise.view().host().unwrap().iter().map(|x| -x).collect();
     let new = StreamConfig { noise: Arc::new(turned.into()), ..old.clone() };
@@ -182,12 +182,12 @@ fn guidance_that_begins_as_the_list_grows_starts_every_row_at_the_fixed_noise() 
     assert_ne!(
         was_on.in_flight().1,
         on.noise.range(ROW..on.noise.len()).host().unwrap(),
-        "a stream that goes on has other stock noise"
+        "a stream whose guidance was not interrupted has other stock noise"
     );
 }
 
 #[test]
-fn self_and_initialize_hand_their_stock_noise_to_each_other() {
+fn stock_noise_is_retained_between_self_and_initialize() {
     let own = stages(CfgType::SelfNegative, &LIST[..3]);
     let mut stream = filled(&own, 6);
     let before = stream.in_flight().1.to_vec();
@@ -196,7 +196,7 @@ fn self_and_initialize_hand_their_stock_noise_to_each_other() {
 }
 
 #[test]
-fn another_mode_begins_with_the_next_frame() {
+fn a_change_of_mode_takes_effect_with_the_next_frame() {
     let batched = stages(CfgType::SelfNegative, &LIST[..3]);
     let sequential = StreamConfig { batched: false, ..batched.clone() };
     let mut stream = filled(&batched, 5);
@@ -208,7 +208,7 @@ fn another_mode_begins_with_the_next_frame() {
 }
 
 #[test]
-fn a_refused_change_changes_nothing() {
+fn a_rejected_change_has_no_effect() {
     let good = stages(CfgType::SelfNegative, &LIST[..3]);
     let mut stream = filled(&good, 5);
     let bad = StreamConfig { table: stages(CfgType::None, &LIST).table, ..good.clone() };
@@ -218,7 +218,7 @@ fn a_refused_change_changes_nothing() {
 }
 
 #[test]
-fn a_frame_that_waits_goes_through_a_change() {
+fn a_frame_that_has_entered_survives_a_change() {
     let good = stages(CfgType::None, &LIST[..1]);
     let mut stream = filled(&good, 2);
     stream.enter(&frame(2, ROW), 2).unwrap();

@@ -1,13 +1,13 @@
-//! The figures of the specification's section 19.2, and its repairs of the reference (4.4, 17.1, 21).
+//! The values of the specification's section 19.2, and its corrections of the reference (4.4, 17.1, 21).
 
 use super::toy::{Toy, config, new_stream, step, table};
 use crate::stream::{CfgType, StreamConfig};
 
 const NOISE: [f32; 3] = [0.3, -0.7, 1.1];
-/// Relative to the figure, or absolute below 1: the stream counts in `f32`, the figures have six decimals.
+/// Relative to the value, or absolute below 1: the stream computes in `f32`, and the values have six decimals.
 const TOLERANCE: f64 = 1e-6;
 
-/// A line of the table: what it sets, the five outputs, the buffer after and, where it is kept, the stock after.
+/// A line of the table: the parameters, the five outputs, and the final buffer and stock noise.
 struct Line {
     set: (CfgType, f32, f32, bool),
     outputs: [f64; 5],
@@ -30,7 +30,7 @@ const LINES: [Line; 6] = [
         buffer: [0.775664, 0.155650],
         stock: None,
     },
-    // The stock column of this line does not apply: without guidance there is no stock work.
+    // The stock column of this line does not apply: without guidance, no stock noise is computed.
     Line {
         set: (CfgType::SelfNegative, 1.0, 0.7, true),
         outputs: OUTPUTS_WITHOUT_GUIDANCE,
@@ -68,7 +68,7 @@ fn assert_near(got: impl Into<f64>, expected: f64, what: impl std::fmt::Display)
 }
 
 #[test]
-fn the_toy_stream_of_the_specification_comes_out_in_every_mode() {
+fn the_toy_stream_of_the_specification_matches_in_every_mode() {
     for line in &LINES {
         let (cfg, ..) = line.set;
         let mut stream = new_stream(1, toy_config(line.set)).unwrap();
@@ -97,8 +97,8 @@ fn the_toy_stream_of_the_specification_comes_out_in_every_mode() {
     }
 }
 
-/// The third number of the stock column belongs to the row that has left, which nothing reads, so the stream does not
-/// keep it. It follows from that row: the fixed noise of stage 0 plus the residue.
+/// The third value of the stock column belongs to the last row, whose stock noise the stream does not store. It is the
+/// fixed noise of stage 0 plus the residue of that row.
 fn stock_after_last_stage(x: f32, stock: f32, clean: f32) -> f64 {
     let table = table(&[12, 20, 32]);
     let last = table.steps()[2];
@@ -106,7 +106,7 @@ fn stock_after_last_stage(x: f32, stock: f32, clean: f32) -> f64 {
     f64::from(NOISE[0]) + f64::from(clean) - explained
 }
 
-/// The reference as it is, for one stage in self mode: its stock noise feeds on itself.
+/// A model of the reference for one stage in self mode, whose stock noise feeds back on itself.
 fn reference_of_one_stage(t_index: usize, frames: usize) -> Vec<f64> {
     let table = table(&[t_index]);
     let step = table.steps()[0];
@@ -124,7 +124,7 @@ fn reference_of_one_stage(t_index: usize, frames: usize) -> Vec<f64> {
 }
 
 #[test]
-fn one_stage_stays_where_the_reference_runs_away() {
+fn one_stage_is_stable_where_the_reference_diverges() {
     let lines = [
         (36, [0.676213, 0.636646, 0.599924, 0.565844, 0.534215, 0.504862]),
         (20, [0.103913, -0.478419, -2.069208, -6.414856, -18.286110, -50.715493]),
@@ -151,7 +151,7 @@ fn one_stage_stays_where_the_reference_runs_away() {
 }
 
 #[test]
-fn no_stock_gathers_while_guidance_rests() {
+fn no_stock_noise_accumulates_while_guidance_is_inactive() {
     let noise = [0.3];
     let resting = StreamConfig { guidance_scale: 1.0, delta: 1.0, ..config(&[0], &noise) };
     let raised = StreamConfig { guidance_scale: 1.2, ..resting.clone() };
@@ -170,7 +170,7 @@ fn sequential_mode_keeps_stock_noise_from_stage_to_stage() {
     let mut stream = new_stream(1, self_guided).unwrap();
     let mut out = [0.0];
     stream.step(&[1.0], 0, &mut Toy::of(&stream), &mut out).unwrap();
-    // By hand, stage after stage: sections 3.4 and 4.3 with the fixed noise of each stage.
+    // The expected value, stage by stage: sections 3.4 and 4.3 with the fixed noise of each stage.
     let table = table(&[12, 20, 32]);
     let noise = [0.3_f64, -0.7, 1.1];
     let (mut x, mut stock, mut clean) = (0.0, 0.0, 1.0);

@@ -14,7 +14,7 @@ pub(super) struct Toy {
     table: Arc<StepTable>,
     cfg_type: CfgType,
     active: bool,
-    /// Every call it was given, with the number of rows.
+    /// Every call, with the number of rows.
     pub(super) calls: Vec<(Call, usize)>,
     /// The rows of the last call.
     pub(super) seen: Vec<f32>,
@@ -52,13 +52,13 @@ impl Predict for Toy {
     }
 }
 
-/// The table of `t_index_list` on the grid of 50.
+/// Returns the table of `t_index_list` on the grid of 50.
 pub(super) fn table(t_index_list: &[usize]) -> Arc<StepTable> {
     let alphas = Betas::default().alphas_cumprod().unwrap();
     Arc::new(StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, t_index_list).unwrap())
 }
 
-/// A batched configuration with the noise `noise`, self guidance 1.4 with delta 0.5.
+/// Returns a batched configuration with the noise `noise`, and self guidance 1.4 with delta 0.5.
 pub(super) fn config(t_index_list: &[usize], noise: &[f32]) -> StreamConfig {
     StreamConfig {
         table: table(t_index_list),
@@ -71,24 +71,24 @@ pub(super) fn config(t_index_list: &[usize], noise: &[f32]) -> StreamConfig {
     }
 }
 
-/// Noise for `rows` rows of `row_len` numbers: row `i` is the same whatever `rows` is.
+/// Returns noise for `rows` rows of `row_len` elements; row `i` does not depend on `rows`.
 pub(super) fn noise(rows: usize, row_len: usize) -> Vec<f32> {
     Generator::Philox.draw(789, rows * row_len).unwrap()
 }
 
-/// A frame that differs from others.
+/// Returns a frame that depends on `number`.
 pub(super) fn frame(number: usize, row_len: usize) -> Vec<f32> {
     (0..row_len).map(|k| ((number * 7 + k * 3) % 11) as f32 * 0.2 - 1.0).collect()
 }
 
-/// Runs frame `number` through `stream` with the toy networks: the clean latent, and the frame it was made from.
+/// Runs frame `number` through `stream` with the toy networks; returns the clean latent and the id of its frame.
 pub(super) fn step(stream: &mut StreamBatch, number: usize, row_len: usize) -> (Vec<f32>, u64) {
     let mut out = vec![0.0; row_len];
     let source = stream.step(&frame(number, row_len), number as u64, &mut Toy::of(stream), &mut out).unwrap();
     (out, source)
 }
 
-/// A stream without frames, in host memory.
+/// Creates a stream without frames, in host memory.
 pub(super) fn new_stream(row_len: usize, config: StreamConfig) -> Result<StreamBatch> {
     StreamBatch::new(Arc::new(HostQueue), row_len, config)
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use dreamframe_kernels::{Isa, plain_bytes};
 
-use super::naive::{self, Made};
+use super::naive::{self, GeneratedWeights};
 use super::{bits, executor, frame, inputs, run};
 use crate::error::Result;
-use crate::exec::cpu::choice::Choice;
 use crate::exec::cpu::pool::Pool;
 use crate::exec::cpu::step::CpuLayout;
+use crate::exec::cpu::winograd_policy::WinogradPolicy;
 use crate::exec::cpu::{CpuExecutor, Executor};
 use crate::net::bytes::{ByteScale, ByteScales, weight_bytes};
 use crate::net::plan::Plan;
@@ -22,26 +22,27 @@ struct Rounded;
 
 impl WeightSource for Rounded {
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        Made.shape(name)
+        GeneratedWeights.shape(name)
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let mut numbers = Made.read(name, shape)?;
+        let mut elements = GeneratedWeights.read(name, shape)?;
         if shape.len() > 1 {
-            for row in numbers.chunks_exact_mut(shape[1..].iter().product()) {
+            for row in elements.chunks_exact_mut(shape[1..].iter().product()) {
                 let mut bytes = vec![0; row.len()];
                 let scale = weight_bytes(row, &mut bytes);
                 row.iter_mut().zip(bytes).for_each(|(x, byte)| *x = scale * f32::from(byte));
             }
         }
-        Ok(numbers)
+        Ok(elements)
     }
 }
 
 /// The int8 executors of this machine, with the relative error of their results.
 fn executors(threads: usize) -> Vec<(CpuExecutor, f64)> {
     let pool = Arc::new(Pool::new(threads, false).unwrap());
-    let mut found = vec![(CpuExecutor { kernels: &plain_bytes::KERNELS, winograd: Choice::Measured, pool }, 1e-6)];
+    let mut found =
+        vec![(CpuExecutor { kernels: &plain_bytes::KERNELS, winograd: WinogradPolicy::Measured, pool }, 1e-6)];
     if Isa::Int8.available() {
         // Half of the last bit of bf16.
         found.push((executor(Isa::Int8, threads), 1.01 / 256.0));
@@ -71,7 +72,8 @@ fn check(shape: Shape, scale: ByteScale, op: impl FnOnce(&mut ProgramBuilder, Va
 }
 
 fn weights(scale: ByteScale) -> Weights {
-    Weights::new(Arc::new(Made)).with_byte_scales(ByteScales::from_iter([("layer.weight".to_owned(), scale)]))
+    Weights::new(Arc::new(GeneratedWeights))
+        .with_byte_scales(ByteScales::from_iter([("layer.weight".to_owned(), scale)]))
 }
 
 /// For inputs from -2 to 2, and for a range that clips some of them.
@@ -80,7 +82,7 @@ fn scales() -> [ByteScale; 3] {
 }
 
 #[test]
-fn convolutions_in_bytes_are_right_at_every_edge() {
+fn int8_convolutions_match_the_definition() {
     for (n, h, w, c_in, c_out) in [
         (1, 5, 7, 4, 5),
         (2, 9, 4, 20, 33),
@@ -110,7 +112,7 @@ fn convolutions_in_bytes_are_right_at_every_edge() {
 }
 
 #[test]
-fn enlarging_convolutions_in_bytes_are_right_at_every_seam() {
+fn int8_upsampling_convolutions_are_close_to_the_definition() {
     // Four kernels of sums of weights, each rounded separately: close to the definition, not equal.
     for (h, w, c_in, c_out) in [(1, 1, 4, 9), (3, 100, 8, 33), (7, 13, 640, 64), (5, 96, 16, 3)] {
         let mut builder = ProgramBuilder::new("one");
@@ -137,7 +139,7 @@ fn enlarging_convolutions_in_bytes_are_right_at_every_seam() {
 }
 
 #[test]
-fn linear_layers_in_bytes_are_right_for_every_width() {
+fn int8_linear_layers_of_any_width_match_the_definition() {
     for c in [4, 8, 16, 28, 48, 64, 72, 132] {
         check(Shape::tokens(2, 13, c), scales()[1], |b, x| b.linear("layer", x, 37, true));
         check(Shape::tokens(2, 13, 36), scales()[1], |b, x| b.linear("layer", x, c, false));
@@ -146,13 +148,13 @@ fn linear_layers_in_bytes_are_right_for_every_width() {
 }
 
 #[test]
-fn sums_too_long_for_the_cache_are_cut_without_a_trace() {
+fn int8_sums_split_for_the_cache_match_the_definition() {
     check(Shape::new(1, 3, 3, 1400), scales()[1], |b, x| b.conv3x3("layer", x, 66));
     check(Shape::tokens(1, 100, 8004), scales()[1], |b, x| b.linear("layer", x, 130, true));
 }
 
 #[test]
-fn what_follows_a_layer_in_bytes_is_done_in_its_store() {
+fn elementwise_operations_fused_to_int8_layers_match_the_definition() {
     check(Shape::new(2, 6, 5, 40), scales()[0], |b, x| {
         let y = b.conv3x3("layer", x, 40);
         b.activate(y, Activation::Silu)
@@ -197,7 +199,7 @@ fn the_largest_sums_do_not_overflow() {
 }
 
 #[test]
-fn a_layer_in_bytes_is_as_near_as_its_steps_allow() {
+fn the_error_of_an_int8_layer_is_within_its_rounding() {
     let (shape, c_out) = (Shape::new(1, 9, 7, 48), 40);
     let mut builder = ProgramBuilder::new("one");
     let x = frame(&mut builder, shape);
@@ -207,10 +209,10 @@ fn a_layer_in_bytes_is_as_near_as_its_steps_allow() {
     let scale = ByteScale::new(4.0 / 255.0, 128).unwrap();
     let given = inputs(&program, Rate::Frame);
     let expected = naive::run(&program, &[], &given, 0.0);
-    let weight = Made.read("layer.weight", &[c_out, 48, 3, 3]).unwrap();
+    let weight = GeneratedWeights.read("layer.weight", &[c_out, 48, 3, 3]).unwrap();
     for (executor, rounding) in executors(2) {
         let found = run(&*executor.compile(&program, &weights(scale)).unwrap());
-        let plain = run(&*executor.compile(&program, &Weights::new(Arc::new(Made))).unwrap());
+        let plain = run(&*executor.compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap());
         assert_ne!(bits(&found), bits(&plain), "without scales, nothing is in bytes");
         let size = expected[0].iter().fold(0.0_f64, |size, x| size.max(x.abs()));
         for (i, (expected, found)) in expected[0].iter().zip(&found[0]).enumerate() {
@@ -227,7 +229,7 @@ fn a_layer_in_bytes_is_as_near_as_its_steps_allow() {
 }
 
 #[test]
-fn layers_that_read_the_same_share_its_bytes_and_others_do_not() {
+fn layers_with_equal_quantization_share_the_quantized_input() {
     for (second, shared) in [(scales()[0], true), (scales()[1], false)] {
         let mut builder = ProgramBuilder::new("shared");
         let x = frame(&mut builder, Shape::tokens(1, 9, 32));
@@ -238,8 +240,8 @@ fn layers_that_read_the_same_share_its_bytes_and_others_do_not() {
         builder.output("y", y);
         let program = Arc::new(builder.finish().unwrap());
         let scales = [("layer.weight".to_owned(), scales()[0]), ("other.weight".to_owned(), second)];
-        let weights = Weights::new(Arc::new(Made)).with_byte_scales(ByteScales::from_iter(scales));
-        let (kernels, winograd) = (&plain_bytes::KERNELS, Choice::Never);
+        let weights = Weights::new(Arc::new(GeneratedWeights)).with_byte_scales(ByteScales::from_iter(scales));
+        let (kernels, winograd) = (&plain_bytes::KERNELS, WinogradPolicy::Never);
         let plan = Plan::new(&program, &CpuLayout { kernels, winograd, program: &program, weights: Some(&weights) });
         let steps = plan.frame.iter().filter(|planned| matches!(planned.step.kind, StepKind::ToBytes { .. }));
         assert_eq!(steps.count(), if shared { 1 } else { 2 });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::naive::Made;
+use super::naive::GeneratedWeights;
 use super::{executor, frame, run};
 use crate::error::{ErrorKind, Result};
 use crate::exec::cpu::Isa;
@@ -11,13 +11,13 @@ use crate::exec::{Executor, Scratch};
 use crate::net::{ProgramBuilder, Rate, Shape, WeightSource, Weights};
 
 #[test]
-fn a_number_that_names_nothing_is_refused() {
+fn an_invalid_token_id_is_rejected() {
     let mut builder = ProgramBuilder::new("text");
     let ids = builder.input("ids", Shape::tokens(1, 1, 1), Rate::Frame);
     let x = builder.embed("token", ids, 50, 4);
     builder.output("x", x);
     let program = Arc::new(builder.finish().unwrap());
-    let network = executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
+    let network = executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap();
     let constants = network.constants(&[]).unwrap();
     for id in [50.0, -1.0, 0.5, f32::NAN, f32::INFINITY] {
         let mut out = [0.0; 4];
@@ -28,20 +28,20 @@ fn a_number_that_names_nothing_is_refused() {
 }
 
 #[test]
-fn wrong_inputs_outputs_and_constants_are_refused() {
+fn wrong_inputs_outputs_and_constants_are_rejected() {
     let mut builder = ProgramBuilder::new("net");
     let x = frame(&mut builder, Shape::vector(1, 4));
     let y = builder.silu(x);
     builder.output("y", y);
     let program = Arc::new(builder.finish().unwrap());
-    let compile = || executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
+    let compile = || executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap();
     let (network, other) = (compile(), compile());
     let constants = network.constants(&[]).unwrap();
     let mut scratch = Scratch::new();
     let mut out = [0.0; 4];
     assert!(network.constants(&[&[1.0]]).is_err());
-    for (inputs, room) in [(&[][..], 4), (&[&[1.0; 3][..]][..], 4), (&[&[1.0; 4][..]][..], 3)] {
-        let error = network.run_on_host(&constants, &mut scratch, inputs, &mut [&mut out[..room]]).unwrap_err();
+    for (inputs, len) in [(&[][..], 4), (&[&[1.0; 3][..]][..], 4), (&[&[1.0; 4][..]][..], 3)] {
+        let error = network.run_on_host(&constants, &mut scratch, inputs, &mut [&mut out[..len]]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     }
     assert!(network.run_on_host(&constants, &mut scratch, &[&[1.0; 4]], &mut []).is_err());
@@ -49,17 +49,17 @@ fn wrong_inputs_outputs_and_constants_are_refused() {
     assert!(network.run_on_host(&constants, &mut scratch, &[&[1.0; 4]], &mut [&mut out]).is_ok());
 }
 
-/// Counts what is read.
+/// Generated weights, with a counter of reads.
 struct Counting(AtomicUsize);
 
 impl WeightSource for Counting {
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        Made.shape(name)
+        GeneratedWeights.shape(name)
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Made.read(name, shape)
+        GeneratedWeights.read(name, shape)
     }
 }
 

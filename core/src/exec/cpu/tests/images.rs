@@ -4,7 +4,7 @@ use super::check_one;
 use crate::net::{Activation, Padding, Shape};
 
 #[test]
-fn dilated_convolutions_are_right_at_every_edge() {
+fn dilated_convolutions_match_the_definition() {
     for (h, w, c_in, c_out, dilation) in [(9, 7, 5, 9, 2), (20, 17, 32, 32, 4), (3, 40, 16, 33, 5), (1, 1, 3, 4, 3)] {
         check_one(Shape::new(2, h, w, c_in), |b, x| {
             let y = b.dilated3x3("conv", x, c_out, dilation);
@@ -14,7 +14,7 @@ fn dilated_convolutions_are_right_at_every_edge() {
 }
 
 #[test]
-fn convolutions_of_single_channels_are_right() {
+fn depthwise_convolutions_match_the_definition() {
     for (h, w, c) in [(1, 1, 3), (7, 9, 24), (6, 5, 33), (12, 4, 96)] {
         for (kernel, stride, padding) in [
             (3, 1, Padding::all(1)),
@@ -36,7 +36,7 @@ fn convolutions_of_single_channels_are_right() {
 }
 
 #[test]
-fn products_are_right_with_a_whole_image_and_with_one_pixel() {
+fn products_with_an_image_or_a_pixel_match_the_definition() {
     for (h, w, c) in [(1, 1, 3), (7, 9, 24), (6, 5, 33), (12, 4, 96)] {
         check_one(Shape::new(2, h, w, c), |b, x| {
             let gate = b.activate(x, Activation::ReluUpTo { limit: 1.0 });
@@ -50,7 +50,7 @@ fn products_are_right_with_a_whole_image_and_with_one_pixel() {
 }
 
 #[test]
-fn images_are_pooled_resized_unfolded_and_mirrored() {
+fn image_operations_match_the_definition() {
     for (h, w, c) in [(2, 3, 4), (5, 4, 16), (7, 7, 36)] {
         let shape = Shape::new(2, h, w, c);
         check_one(shape, |b, x| b.max_pool(x));

@@ -1,19 +1,19 @@
-//! The executor against the definition of every operation, on every instruction set that this machine has.
+//! Compares the executor with the definition of every operation, on every instruction set of this machine.
 
 mod bytes;
 mod contract;
 mod images;
-mod kept;
 pub(in crate::exec) mod naive;
 mod past;
 mod ragged;
 mod random;
+mod stored_forms;
 mod winograd;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use self::naive::{Made, noise};
+use self::naive::{GeneratedWeights, noise};
 use super::{CpuExecutor, CpuOptions, Isa};
 use crate::exec::arena::Arena;
 use crate::exec::{Dtype, Executor, Network, Scratch};
@@ -38,23 +38,23 @@ pub(super) fn executor(isa: Isa, threads: usize) -> CpuExecutor {
 /// Random inputs of one rate. Inputs with indices (`ids3`: below 3) are integers.
 pub(in crate::exec) fn inputs(program: &Program, rate: Rate) -> Vec<Vec<f32>> {
     let of = |(i, input): (usize, &crate::net::Input)| {
-        let numbers = noise(i as u64 + 1, program.shape(input.value).len());
+        let elements = noise(i as u64 + 1, program.shape(input.value).len());
         match input.name.strip_prefix("ids").map(|bound| bound.parse::<f32>().unwrap()) {
-            Some(bound) => numbers.into_iter().map(|x| ((x * 0.5 + 0.5) * bound).floor().min(bound - 1.0)).collect(),
-            None => numbers.into_iter().map(|x| x * 2.0).collect(),
+            Some(bound) => elements.into_iter().map(|x| ((x * 0.5 + 0.5) * bound).floor().min(bound - 1.0)).collect(),
+            None => elements.into_iter().map(|x| x * 2.0).collect(),
         }
     };
     program.inputs_at(rate).enumerate().map(of).collect()
 }
 
-fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
-    numbers.iter().map(Vec::as_slice).collect()
+fn slices(elements: &[Vec<f32>]) -> Vec<&[f32]> {
+    elements.iter().map(Vec::as_slice).collect()
 }
 
 /// Scratch memory filled with NaN.
 fn dirty_scratch(network: &dyn Network) -> Scratch {
-    let mut arena = Arena::with_room(network.scratch_bytes() / size_of::<f32>()).unwrap();
-    arena.numbers().fill(f32::NAN);
+    let mut arena = Arena::with_capacity(network.scratch_bytes() / size_of::<f32>()).unwrap();
+    arena.elements().fill(f32::NAN);
     Scratch::of(arena)
 }
 
@@ -67,8 +67,8 @@ pub(in crate::exec) fn run(network: &dyn Network) -> Vec<Vec<f32>> {
     let mut run = || {
         let lens = program.outputs().iter().map(|output| program.shape(output.value).len());
         let mut outputs = lens.map(|len| vec![f32::NAN; len]).collect::<Vec<_>>();
-        let mut places = outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>();
-        network.run_on_host(&constants, &mut scratch, &slices(&frame), &mut places).unwrap();
+        let mut slices_mut = outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>();
+        network.run_on_host(&constants, &mut scratch, &slices(&frame), &mut slices_mut).unwrap();
         outputs
     };
     let first = run();
@@ -98,7 +98,7 @@ fn check(builder: ProgramBuilder) {
     let disturbed = |by| naive::run(&program, &constant, &frame, by);
     let (disturbed, disturbed_bf16) = (disturbed(ROUNDING), disturbed(BF16_ROUNDING));
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-        let weights = Weights::new(Arc::new(Made));
+        let weights = Weights::new(Arc::new(GeneratedWeights));
         let found = run(&*executor(isa, 1).compile(&program, &weights).unwrap());
         for (i, output) in program.outputs().iter().enumerate() {
             let bound = match Dtype::of(isa) {
@@ -129,7 +129,7 @@ fn check_one(shape: Shape, op: impl FnOnce(&mut ProgramBuilder, ValueId) -> Valu
 }
 
 #[test]
-fn convolutions_of_odd_sizes_are_right() {
+fn convolutions_of_odd_sizes_match_the_definition() {
     for (n, h, w, c_in, c_out) in [
         (1, 5, 7, 3, 4),
         (2, 9, 4, 17, 33),
@@ -162,7 +162,7 @@ fn convolutions_of_odd_sizes_are_right() {
 }
 
 #[test]
-fn enlarging_convolutions_are_right_at_every_seam() {
+fn upsampling_convolutions_match_the_definition() {
     for (h, w, c_in, c_out) in [(1, 1, 5, 9), (3, 100, 6, 33), (7, 13, 600, 64), (5, 96, 16, 3), (9, 24, 20, 16)] {
         check_one(Shape::new(2, h, w, c_in), |b, x| {
             let y = b.conv2d("conv", x, c_out, 3, 1, Padding::all(1), true, true);
@@ -174,7 +174,7 @@ fn enlarging_convolutions_are_right_at_every_seam() {
 }
 
 #[test]
-fn convolutions_to_very_few_channels_are_right() {
+fn convolutions_to_few_channels_match_the_definition() {
     for c_out in 1..=5 {
         for c_in in [16, 48, 320] {
             check_one(Shape::new(2, 7, 19, c_in), |b, x| {
@@ -187,13 +187,13 @@ fn convolutions_to_very_few_channels_are_right() {
 }
 
 #[test]
-fn sums_too_long_for_the_cache_are_cut_without_a_trace() {
+fn sums_split_for_the_cache_match_the_definition() {
     check_one(Shape::new(1, 3, 3, 700), |b, x| b.conv3x3("conv", x, 66));
     check_one(Shape::tokens(1, 100, 3001), |b, x| b.linear("linear", x, 130, true));
 }
 
 #[test]
-fn linear_layers_of_every_width_are_right() {
+fn linear_layers_of_any_width_match_the_definition() {
     for c in [1, 2, 7, 15, 16, 31, 48, 49, 63, 64, 70, 129] {
         check_one(Shape::tokens(2, 13, 37), |b, x| b.linear("linear", x, c, true));
         check_one(Shape::vector(3, c), |b, x| b.linear("linear", x, 24, false));
@@ -201,7 +201,7 @@ fn linear_layers_of_every_width_are_right() {
 }
 
 #[test]
-fn what_follows_a_layer_is_done_in_its_store() {
+fn fused_elementwise_operations_match_the_definition() {
     for activation in [
         Activation::Silu,
         Activation::Gelu,
@@ -233,7 +233,7 @@ fn what_follows_a_layer_is_done_in_its_store() {
 }
 
 #[test]
-fn summands_are_repeated_over_rows_and_pixels() {
+fn summands_are_broadcast_over_rows_and_pixels() {
     let a = Shape::new(3, 4, 5, 19);
     for b in [a, Shape { n: 1, ..a }, Shape { h: 1, w: 1, ..a }, Shape::vector(1, 19)] {
         for fused in [false, true] {
@@ -261,7 +261,7 @@ fn geglu_is_correct_fused_and_alone() {
 }
 
 #[test]
-fn norms_are_right() {
+fn norms_match_the_definition() {
     for (c, groups) in [(1, 1), (6, 3), (32, 32), (40, 8), (70, 7), (64, 1)] {
         for (h, w) in [(1, 1), (7, 5), (13, 21)] {
             check_one(Shape::new(2, h, w, c), |b, x| b.group_norm("norm", x, groups, 1e-5));
@@ -275,7 +275,7 @@ fn norms_are_right() {
 }
 
 #[test]
-fn a_norm_of_numbers_far_from_zero_keeps_its_precision() {
+fn norms_of_values_far_from_zero_keep_their_precision() {
     check_one(Shape::new(1, 20, 20, 12), |b, x| {
         let y = b.affine(x, 1.0, 300.0);
         let y = b.group_norm("norm", y, 3, 1e-5);
@@ -284,7 +284,7 @@ fn a_norm_of_numbers_far_from_zero_keeps_its_precision() {
 }
 
 #[test]
-fn attention_is_right_for_heads_of_any_width() {
+fn attention_with_heads_of_any_width_matches_the_definition() {
     for (heads, width, queries, keys) in
         [(1, 1, 1, 1), (2, 40, 13, 77), (3, 5, 100, 9), (1, 70, 97, 300), (8, 8, 20, 20), (2, 64, 7, 513)]
     {
@@ -299,7 +299,7 @@ fn attention_is_right_for_heads_of_any_width() {
 }
 
 #[test]
-fn keys_of_a_prompt_are_laid_out_once() {
+fn attention_to_a_constant_prompt_matches_the_definition() {
     let mut builder = ProgramBuilder::new("attention");
     let x = frame(&mut builder, Shape::new(2, 6, 6, 24));
     let text = builder.input("text", Shape::tokens(1, 77, 30), Rate::Constant);
@@ -311,7 +311,7 @@ fn keys_of_a_prompt_are_laid_out_once() {
 }
 
 #[test]
-fn a_causal_token_sees_only_what_came_before() {
+fn causal_attention_matches_the_definition() {
     for (heads, tokens) in [(1, 1), (2, 7), (2, 77), (1, 300)] {
         check_one(Shape::tokens(2, tokens, heads * 12), |b, x| {
             let q = b.linear("q", x, heads * 12, true);
@@ -321,7 +321,7 @@ fn a_causal_token_sees_only_what_came_before() {
 }
 
 #[test]
-fn values_that_only_move_are_right() {
+fn operations_without_arithmetic_match_the_definition() {
     let shape = Shape::new(2, 5, 3, 23);
     check_one(shape, |b, x| b.upsample(x));
     check_one(shape, |b, x| {
@@ -338,7 +338,7 @@ fn values_that_only_move_are_right() {
 }
 
 #[test]
-fn tokens_are_looked_up_and_taken() {
+fn token_lookup_and_selection_match_the_definition() {
     let mut builder = ProgramBuilder::new("text");
     let ids = builder.input("ids50", Shape::tokens(2, 9, 1), Rate::Constant);
     let last = builder.input("ids9", Shape::vector(2, 1), Rate::Constant);
@@ -350,7 +350,7 @@ fn tokens_are_looked_up_and_taken() {
 }
 
 #[test]
-fn a_concatenation_is_made_in_place_where_it_can_be() {
+fn concatenations_with_and_without_copies_match_the_definition() {
     let mut builder = ProgramBuilder::new("skip");
     let x = frame(&mut builder, Shape::new(1, 6, 6, 10));
     let a = builder.conv3x3("a", x, 21);
@@ -367,7 +367,7 @@ fn a_concatenation_is_made_in_place_where_it_can_be() {
 }
 
 #[test]
-fn an_output_may_be_an_input_or_a_constant_or_given_twice() {
+fn an_output_may_be_an_input_a_constant_or_a_duplicate() {
     let mut builder = ProgramBuilder::new("outputs");
     let x = frame(&mut builder, Shape::new(1, 3, 3, 5));
     let c = builder.input("c", Shape::vector(1, 5), Rate::Constant);

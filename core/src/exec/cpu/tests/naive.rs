@@ -6,10 +6,10 @@ use dreamframe_kernels::definitions::{dot, erfc};
 use crate::error::Result;
 use crate::net::{Activation, ImageOp, Op, OpKind, Padding, Program, Rate, Shape, WeightId, WeightSource};
 
-/// Weights that depend on their names alone.
-pub(in crate::exec) struct Made;
+/// Pseudorandom weights that depend only on their names.
+pub(in crate::exec) struct GeneratedWeights;
 
-impl WeightSource for Made {
+impl WeightSource for GeneratedWeights {
     fn shape(&self, _: &str) -> Option<Vec<usize>> {
         None
     }
@@ -17,7 +17,7 @@ impl WeightSource for Made {
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let seed = name.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
         let len: usize = shape.iter().product();
-        // About as large as trained ones, so that results stay close to one.
+        // About the size of trained weights, so that results stay close to one.
         let size = 2.0 / (len as f32 / shape[0] as f32).sqrt().max(1.0);
         Ok(noise(seed, len).into_iter().map(|x| x * size).collect())
     }
@@ -33,10 +33,10 @@ pub(in crate::exec) fn run(
     frames: &[Vec<f32>],
     disturb: f64,
 ) -> Vec<Vec<f64>> {
-    run_with(program, &Made, constants, frames, disturb)
+    run_with(program, &GeneratedWeights, constants, frames, disturb)
 }
 
-/// The same with other weights.
+/// Like [`run`], with other weights.
 pub(super) fn run_with(
     program: &Program,
     weights: &dyn WeightSource,
@@ -46,27 +46,28 @@ pub(super) fn run_with(
 ) -> Vec<Vec<f64>> {
     let mut values = vec![Vec::new(); program.shapes().len()];
     for (rate, given) in [(Rate::Constant, constants), (Rate::Frame, frames)] {
-        for (input, numbers) in program.inputs_at(rate).zip(given) {
-            let names = input.name.starts_with("ids");
-            let numbers = numbers.iter().map(|&x| f64::from(x)).collect();
-            values[input.value.index()] = if names { numbers } else { moved(numbers, input.value.index(), disturb) };
+        for (input, elements) in program.inputs_at(rate).zip(given) {
+            let are_indices = input.name.starts_with("ids");
+            let elements = elements.iter().map(|&x| f64::from(x)).collect();
+            values[input.value.index()] =
+                if are_indices { elements } else { disturbed(elements, input.value.index(), disturb) };
         }
     }
     for op in program.ops() {
         let inputs = op.inputs.iter().map(|&value| Value { shape: program.shape(value), x: &values[value.index()] });
         let out = Naive { program, weights }.op(op, &inputs.collect::<Vec<_>>());
         assert_eq!(out.len(), program.shape(op.output).len());
-        values[op.output.index()] = moved(out, op.output.index(), disturb);
+        values[op.output.index()] = disturbed(out, op.output.index(), disturb);
     }
     program.outputs().iter().map(|output| values[output.value.index()].clone()).collect()
 }
 
-/// The numbers, each moved by up to `disturb` times the largest.
-fn moved(mut numbers: Vec<f64>, value: usize, disturb: f64) -> Vec<f64> {
-    let size = disturb * numbers.iter().fold(0.0_f64, |size, x| size.max(x.abs()));
-    let by = noise(value as u64 + 1000, numbers.len());
-    numbers.iter_mut().zip(by).for_each(|(x, by)| *x += size * f64::from(by));
-    numbers
+/// Adds noise of up to `disturb` times the largest element.
+fn disturbed(mut elements: Vec<f64>, value: usize, disturb: f64) -> Vec<f64> {
+    let size = disturb * elements.iter().fold(0.0_f64, |size, x| size.max(x.abs()));
+    let by = noise(value as u64 + 1000, elements.len());
+    elements.iter_mut().zip(by).for_each(|(x, by)| *x += size * f64::from(by));
+    elements
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +83,7 @@ impl Value<'_> {
         self.x[((n * s.h + y) * s.w + x) * s.c + c]
     }
 
-    /// Some channels of a pixel, where pixels are in one row.
+    /// Returns some channels of a pixel, by its index in the row.
     fn channels(&self, n: usize, token: usize, start: usize, len: usize) -> &[f64] {
         let s = self.shape;
         assert!(n < s.n && token < s.pixels() && start + len <= s.c);
@@ -90,13 +91,13 @@ impl Value<'_> {
         &self.x[at..at + len]
     }
 
-    /// The same with pixels in one row.
+    /// Returns one channel of a pixel, by its index in the row.
     fn token(&self, n: usize, token: usize, c: usize) -> f64 {
         self.at(n, token / self.shape.w, token % self.shape.w, c)
     }
 }
 
-/// All indices of a shape, in order.
+/// Calls `f` for all indices of a shape, in order, and collects the results.
 fn each(shape: Shape, f: impl Fn(usize, usize, usize, usize) -> f64) -> Vec<f64> {
     let mut out = Vec::new();
     for n in 0..shape.n {
@@ -163,7 +164,7 @@ impl Naive<'_> {
                 let norms = a.x.chunks_exact(a.shape.c).map(|pixel| Norm::of(pixel, eps)).collect::<Vec<_>>();
                 each(out, |n, y, x, c| norms[(n * out.h + y) * out.w + x].apply(a.at(n, y, x, c)) * weight[c] + bias[c])
             }
-            OpKind::Attention { heads, causal, ref kv_row, looks_back: _ } => {
+            OpKind::Attention { heads, causal, ref kv_row, cached_layer: _ } => {
                 attention(a, inputs[1], inputs[2], out, heads, causal, kv_row)
             }
             OpKind::Activate(activation) => each(out, |n, y, x, c| activate(a.at(n, y, x, c), activation)),
@@ -280,16 +281,16 @@ fn image(a: Value<'_>, op: ImageOp, out: Shape) -> Vec<f64> {
     }
 }
 
-/// Mean and divisor of a norm.
+/// The mean and the divisor of a norm.
 struct Norm {
     mean: f64,
     deviation: f64,
 }
 
 impl Norm {
-    fn of(numbers: &[f64], eps: f32) -> Self {
-        let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-        let variance = numbers.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / numbers.len() as f64;
+    fn of(elements: &[f64], eps: f32) -> Self {
+        let mean = elements.iter().sum::<f64>() / elements.len() as f64;
+        let variance = elements.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / elements.len() as f64;
         Self { mean, deviation: (variance + f64::from(eps)).sqrt() }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{Isa, best};
-use super::naive::{Made, noise};
+use super::naive::{GeneratedWeights, noise};
 use super::{bits, dirty_scratch, error, executor};
 use crate::error::{ErrorKind, Result};
 use crate::exec::reference::ReferenceExecutor;
@@ -18,7 +18,7 @@ fn program(shape: Shape, heads: usize) -> Arc<Program> {
     for layer in ["one", "two"] {
         x = b.scope(layer, |b| {
             let [q, k, v] = ["q", "k", "v"].map(|name| b.linear(name, x, shape.c, false));
-            b.attention_to_past([q, k, v], heads)
+            b.cached_attention([q, k, v], heads)
         });
     }
     b.output("y", x);
@@ -26,7 +26,7 @@ fn program(shape: Shape, heads: usize) -> Arc<Program> {
 }
 
 fn compile(executor: &dyn Executor, program: &Arc<Program>) -> Arc<dyn Network> {
-    executor.compile(program, &Weights::new(Arc::new(Made))).unwrap()
+    executor.compile(program, &Weights::new(Arc::new(GeneratedWeights))).unwrap()
 }
 
 fn keys(network: &dyn Network, count: usize) -> Vec<FrameKeys> {
@@ -45,32 +45,36 @@ fn frame(network: &dyn Network, number: u64, past: &mut Past<'_>) -> Result<Vec<
     Ok(output)
 }
 
-/// Six frames with a ring of `room` slots.
-fn film(network: &dyn Network, room: usize) -> Vec<Vec<f32>> {
-    let mut frames = keys(network, room);
+/// Six frames with a ring of `slots` slots.
+fn run_frames(network: &dyn Network, slots: usize) -> Vec<Vec<f32>> {
+    let mut frames = keys(network, slots);
     let run = |number: usize| {
-        let mut past = Past { frames: &mut frames, filled: number.min(room), keep: Some(number % room) };
+        let mut past = Past { frames: &mut frames, filled: number.min(slots), keep: Some(number % slots) };
         frame(network, number as u64, &mut past).unwrap()
     };
     (0..6).map(run).collect()
 }
 
 #[test]
-fn each_row_attends_to_what_it_kept() {
+fn each_row_attends_to_its_cached_keys() {
     for (rows, tokens, heads, width) in [(1, 5, 1, 8), (3, 20, 2, 12), (2, 300, 1, 40)] {
         let program = program(Shape::new(rows, tokens, 1, heads * width), heads);
-        let expected = |room| film(&*compile(&ReferenceExecutor, &program), room);
+        let expected = |slots| run_frames(&*compile(&ReferenceExecutor, &program), slots);
         let expected = [1, 3].map(expected);
         for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
             let bound = if Dtype::of(isa) == Dtype::F32 { 1e-5 } else { 5e-2 };
-            for (room, expected) in [1, 3].into_iter().zip(&expected) {
-                let got = film(&*compile(&executor(isa, 1), &program), room);
+            for (slots, expected) in [1, 3].into_iter().zip(&expected) {
+                let got = run_frames(&*compile(&executor(isa, 1), &program), slots);
                 for (number, (got, expected)) in got.iter().zip(expected).enumerate() {
                     let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
                     let error = error(&expected, got.iter().map(|&x| f64::from(x)));
-                    assert!(error < bound, "{isa:?} frame {number} of {room}, {tokens} tokens: {error:e}");
+                    assert!(error < bound, "{isa:?} frame {number} of {slots}, {tokens} tokens: {error:e}");
                 }
-                assert_eq!(bits(&got), bits(&film(&*compile(&executor(isa, 2), &program), room)), "{isa:?} threads");
+                assert_eq!(
+                    bits(&got),
+                    bits(&run_frames(&*compile(&executor(isa, 2), &program), slots)),
+                    "{isa:?} threads"
+                );
             }
         }
     }
@@ -103,7 +107,7 @@ fn filled_cache_slots_are_used_and_empty_ones_are_not() {
 }
 
 #[test]
-fn a_past_that_is_not_the_networks_is_refused() {
+fn invalid_cached_frames_are_rejected() {
     let program = program(Shape::new(1, 4, 1, 8), 1);
     let executors: [Box<dyn Executor>; 2] =
         [Box::new(executor(best(Dtype::F32).unwrap(), 1)), Box::new(ReferenceExecutor)];

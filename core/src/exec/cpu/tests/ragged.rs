@@ -44,12 +44,12 @@ proptest! {
     }
 
     #[test]
-    fn convolutions_that_leave_pixels_out(n in 1_usize..3, (h, w) in sides(), c in channels(), dilation in 1_usize..5) {
+    fn dilated_convolutions(n in 1_usize..3, (h, w) in sides(), c in channels(), dilation in 1_usize..5) {
         check_one(Shape::new(n, h, w, c), |b, x| b.dilated3x3("conv", x, c + 1, dilation));
     }
 
     #[test]
-    fn convolutions_of_single_channels(
+    fn depthwise_convolutions(
         n in 1_usize..3,
         (h, w) in sides(),
         c in channels(),

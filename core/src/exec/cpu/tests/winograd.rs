@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::naive::{self, Made};
+use super::naive::{self, GeneratedWeights};
 use super::{BF16_ROUNDING, bits, error, executor, inputs, run};
 use crate::exec::cpu::{CpuExecutor, CpuOptions, Isa, WinogradForm};
 use crate::exec::{Dtype, Executor};
@@ -21,7 +21,7 @@ fn forms() -> impl Iterator<Item = (Isa, WinogradForm)> {
 }
 
 fn compiled(executor: &CpuExecutor, program: &Arc<Program>) -> Vec<Vec<f32>> {
-    run(&*executor.compile(program, &Weights::new(Arc::new(Made))).unwrap())
+    run(&*executor.compile(program, &Weights::new(Arc::new(GeneratedWeights))).unwrap())
 }
 
 /// Checks every form against the definition, and that threads and blocks do not change the result.
@@ -52,7 +52,7 @@ fn check(builder: ProgramBuilder) {
     }
 }
 
-/// A convolution with a summand and an activation, of an image and of a part of its channels; and one of it enlarged.
+/// A convolution with a summand and an activation, one of a slice of its channels, and one of the upsampled result.
 fn conv(shape: Shape, c_out: usize) -> ProgramBuilder {
     let mut b = ProgramBuilder::new("conv");
     let x = b.input("x", shape, Rate::Frame);
@@ -72,21 +72,21 @@ fn conv(shape: Shape, c_out: usize) -> ProgramBuilder {
 }
 
 #[test]
-fn images_of_every_size_are_right() {
+fn images_of_any_size_match_the_definition() {
     for (n, h, w) in [(1, 1, 1), (3, 1, 2), (2, 2, 1), (1, 3, 3), (2, 4, 5), (1, 5, 4), (2, 9, 7), (1, 17, 40)] {
         check(conv(Shape::new(n, h, w, 6), 5));
     }
 }
 
 #[test]
-fn channels_of_every_number_are_right() {
+fn any_number_of_channels_matches_the_definition() {
     for (c_in, c_out) in [(1, 1), (2, 3), (15, 17), (16, 16), (33, 31), (64, 64), (65, 130), (300, 7)] {
         check(conv(Shape::new(1, 5, 6, c_in), c_out));
     }
 }
 
 #[test]
-fn sums_too_long_for_the_cache_are_cut_without_a_trace() {
+fn sums_split_for_the_cache_match_the_definition() {
     let mut b = ProgramBuilder::new("conv");
     let x = b.input("x", Shape::new(1, 4, 3, 3301), Rate::Frame);
     let y = b.conv3x3("conv", x, 66);
@@ -97,7 +97,7 @@ fn sums_too_long_for_the_cache_are_cut_without_a_trace() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn any_convolution_is_right(n in 1_usize..4, h in 1_usize..20, w in 1_usize..20, c_in in 1_usize..70, c_out in 1_usize..70) {
+    fn any_convolution_matches_the_definition(n in 1_usize..4, h in 1_usize..20, w in 1_usize..20, c_in in 1_usize..70, c_out in 1_usize..70) {
         check(conv(Shape::new(n, h, w, c_in), c_out));
     }
 }
@@ -123,7 +123,7 @@ fn plain(isa: Isa) -> CpuExecutor {
 }
 
 #[test]
-fn it_loses_little_more_than_the_plain_form() {
+fn its_error_is_at_most_twice_that_of_direct_convolution() {
     for c_in in [64, 320] {
         let program = one_layer(Shape::new(1, 16, 16, c_in), 64);
         let expected = &naive::run(&program, &[], &inputs(&program, Rate::Frame), 0.0)[0];
@@ -137,7 +137,7 @@ fn it_loses_little_more_than_the_plain_form() {
 }
 
 #[test]
-fn it_is_chosen_where_it_is_faster_unless_switched_off() {
+fn it_is_selected_where_it_is_faster_unless_disabled() {
     let (worth, not) = (one_layer(Shape::new(1, 16, 16, 64), 64), one_layer(Shape::new(1, 16, 16, 16), 64));
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
         let form = WinogradForm { side: 2, tiles: 7, shared: false };

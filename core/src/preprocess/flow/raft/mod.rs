@@ -19,7 +19,7 @@ use crate::preprocess::resize::{Interpolation, Resizer};
 
 /// Number of iterations of a flow.
 const ROUNDS: usize = 12;
-/// The shortest side of pictures: coarser places would not be places any more.
+/// Minimum side of pictures, so that the coarsest level of the pyramid is not empty.
 const SHORTEST: usize = 128;
 
 /// RAFT's programs at one size, shared.
@@ -42,7 +42,7 @@ impl Raft {
         (side(size.0), side(size.1))
     }
 
-    /// Lays `weights` out for pictures of `size`, one of [`size`](Self::size).
+    /// Compiles the programs for pictures of `size`, a result of [`size`](Self::size).
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Raft {
     }
 }
 
-/// RAFT with the memory of one processor.
+/// The state of RAFT for one processor.
 #[derive(Debug)]
 pub(super) struct RaftFlow {
     features: Running,
@@ -84,7 +84,7 @@ pub(super) struct RaftFlow {
     resizer: Resizer,
     /// Both pictures at this size, in -1..1.
     pictures: [Image; 2],
-    /// What the newer picture was when it was last looked at, and its features.
+    /// The previous newer picture, and its features.
     last: Image,
     last_features: Vec<f32>,
     correlation: CorrelationVolume,
@@ -93,7 +93,7 @@ pub(super) struct RaftFlow {
     /// The gated part of `hidden`.
     passed: Vec<f32>,
     surroundings: Vec<f32>,
-    /// The flow of each place, in places.
+    /// The flow of each position, in positions.
     coarse: Vec<f32>,
     fine: Image,
 }
@@ -124,8 +124,8 @@ impl RaftFlow {
         }
     }
 
-    /// Compares the features of both pictures, and sees what surrounds the motion.
-    fn look(&mut self) -> Result<()> {
+    /// Computes the features of both pictures and the context.
+    fn encode(&mut self) -> Result<()> {
         let [previous, current] = &self.pictures;
         if self.last != *previous {
             set(&mut self.last_features, first(self.features.run(previous.pixels())?));
@@ -143,13 +143,13 @@ impl RaftFlow {
         Ok(())
     }
 
-    /// Moves the flow on.
+    /// Runs one iteration of the flow.
     fn round(&mut self) -> Result<()> {
         self.correlation.look_up(&self.coarse, &mut self.numbers);
         let inputs = [&*self.hidden, &self.surroundings, &self.numbers, &self.coarse];
         let [gates, given, ..] = self.motion.run_on(&inputs)? else { return Ok(()) };
         let channels = self.channels;
-        // For each place the gates of what is new, then those of what was.
+        // For each position the update gates, then the reset gates.
         self.passed.resize(self.hidden.len(), 0.0);
         let places = self.passed.chunks_exact_mut(channels).zip(self.hidden.chunks_exact(channels));
         for ((passed, hidden), gates) in places.zip(gates.chunks_exact(2 * channels)) {
@@ -202,7 +202,7 @@ impl FlowSource for RaftFlow {
             self.resizer.resize(Interpolation::Bilinear, from, self.size, to);
             to.pixels_mut().iter_mut().for_each(|x| *x = *x * 2.0 - 1.0);
         }
-        self.look()?;
+        self.encode()?;
         self.coarse.fill(0.0);
         for _ in 0..ROUNDS {
             self.round()?;
@@ -225,7 +225,7 @@ fn first(outputs: &[Vec<f32>]) -> &[f32] {
     outputs.first().map_or(&[], Vec::as_slice)
 }
 
-/// Makes `to` a copy of `from`.
+/// Copies `from` to `to`.
 fn set(to: &mut Vec<f32>, from: &[f32]) {
     to.clear();
     to.extend_from_slice(from);
@@ -243,7 +243,7 @@ mod tests {
 
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/flow");
 
-    /// Returns the golden network at the size of the golden.
+    /// Returns the network of the reference data, at its size.
     fn raft() -> RaftFlow {
         let source = ModelSource::folder(format!("{FOLDER}/models"));
         let id = "torchvision/raft_small".parse().unwrap();
@@ -251,7 +251,7 @@ mod tests {
         RaftFlow::new(&Raft::new(&ReferenceExecutor, Arc::new(weights), (136, 128)).unwrap())
     }
 
-    /// Two frames of the golden at its size, and of every fourth pixel where it has moved.
+    /// Returns two frames of the reference data, and the flow of every fourth pixel.
     fn golden() -> ([Image; 2], Vec<f32>) {
         let bytes = std::fs::read(format!("{FOLDER}/golden.safetensors")).unwrap();
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_is_that_of_torchvision_after_all_rounds() {
+    fn flow_matches_torchvision() {
         let (mut raft, ([previous, current], expected), mut flow) = (raft(), golden(), Image::new());
         raft.flow(&previous, &current, &mut flow).unwrap();
         assert_eq!((flow.width(), flow.height(), flow.channels()), (136, 128, 2));
@@ -280,21 +280,21 @@ mod tests {
     }
 
     #[test]
-    fn frame_equal_to_the_last_is_always_skipped() {
+    fn the_features_of_the_previous_frame_are_reused() {
         let (mut known, ([a, b], _)) = (raft(), golden());
         let [mut first, mut second, mut new] = [Image::new(), Image::new(), Image::new()];
         known.flow(&a, &b, &mut first).unwrap();
         known.flow(&b, &a, &mut second).unwrap();
         raft().flow(&b, &a, &mut new).unwrap();
         assert!(second == new && second != first);
-        // A frame that was not the last one is looked at.
+        // A frame other than the previous one is encoded.
         known.flow(&b, &a, &mut second).unwrap();
         assert!(second == new);
         assert_eq!(known.evaluations(), (3 + 2 + 3) + 3 * 36);
     }
 
     #[test]
-    fn sides_are_whole_places_and_not_too_short() {
+    fn sides_are_multiples_of_eight_and_at_least_the_minimum() {
         assert_eq!(Raft::size((512, 512)), (512, 512));
         assert_eq!(Raft::size((16, 131)), (128, 128));
         assert_eq!(Raft::size((4095, 132)), (4096, 136));

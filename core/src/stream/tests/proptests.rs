@@ -1,4 +1,4 @@
-//! Properties of every constant configuration.
+//! Properties of streams with a constant configuration.
 
 use proptest::prelude::*;
 
@@ -22,12 +22,12 @@ fn any_config() -> impl Strategy<Value = StreamConfig> {
 
 proptest! {
     #[test]
-    fn a_batched_picture_is_the_sequential_one_later(config in any_config()) {
+    fn batched_pictures_are_the_sequential_ones_delayed(config in any_config()) {
         let delay = config.table.delay();
         let batched = run(&config, ROW, 0..9);
         let sequential = run(&StreamConfig { batched: false, ..config }, ROW, 0..9);
         for (number, picture) in batched.iter().enumerate() {
-            // The rows of the first frame fill the stream, so its picture comes from the start.
+            // The first frame fills all rows, so its picture is available from the start.
             prop_assert_eq!(picture, &sequential[number.saturating_sub(delay)]);
         }
     }
@@ -39,7 +39,7 @@ proptest! {
     }
 
     #[test]
-    fn a_failed_prediction_changes_nothing(config in any_config(), batched in any::<bool>(), at in 0_usize..5) {
+    fn a_failed_prediction_has_no_effect(config in any_config(), batched in any::<bool>(), at in 0_usize..5) {
         let config = StreamConfig { batched, ..config };
         let mut stream = new_stream(ROW, config.clone()).unwrap();
         let mut pictures = Vec::new();
@@ -48,7 +48,7 @@ proptest! {
                 let mut out = vec![7.0; ROW];
                 let mut left = at % 2;
                 let mut toy = Toy::of(&stream);
-                // Where a frame takes several calls, a later one fails too.
+                // If a frame takes several calls, a later one may fail too.
                 let mut failing = |call: Call, x: View<'_>, eps: ViewMut<'_>| {
                     if left == 0 { return Err(Error::new(ErrorKind::Device, "gone")); }
                     left -= 1;
@@ -57,7 +57,7 @@ proptest! {
                 if stream.step(&frame(99, ROW), 99, &mut failing, &mut out).is_err() {
                     prop_assert_eq!(out, vec![7.0; ROW], "nothing was written");
                 } else {
-                    // A single call had succeeded: then it is a frame like any other, and this case shows nothing.
+                    // The only call succeeded, so this case checks nothing.
                     return Ok(());
                 }
             }
@@ -68,7 +68,7 @@ proptest! {
 }
 
 #[test]
-fn the_calls_are_those_that_guidance_lists() {
+fn calls_have_the_rows_that_guidance_lists() {
     for cfg_type in CfgType::ALL {
         for batched in [true, false] {
             let config = StreamConfig { cfg_type, batched, ..config(&[12, 20, 32], &noise(3, ROW)) };
@@ -84,7 +84,7 @@ fn the_calls_are_those_that_guidance_lists() {
             for number in 0..3 {
                 let mut toy = Toy::of(&stream);
                 stream.step(&frame(number, ROW), number as u64, &mut toy, &mut out).unwrap();
-                // The first frame of a batch takes two calls more, whose results are dropped.
+                // The first frame of a batch takes two additional calls, whose results are dropped.
                 let times = if batched && number == 0 { 3 } else { 1 };
                 assert_eq!(toy.calls, expected.repeat(times), "{cfg_type}, frame {number}");
             }
@@ -93,7 +93,7 @@ fn the_calls_are_those_that_guidance_lists() {
 }
 
 #[test]
-fn a_picture_names_the_frame_it_was_made_from() {
+fn a_picture_has_the_id_of_its_frame() {
     let config = config(&[12, 20, 32], &noise(3, ROW));
     let mut stream = new_stream(ROW, config.clone()).unwrap();
     assert_eq!(stream.delay(), 2);
@@ -104,7 +104,7 @@ fn a_picture_names_the_frame_it_was_made_from() {
 }
 
 #[test]
-fn reset_stream_restarts() {
+fn a_reset_stream_starts_again() {
     let config = config(&[12, 20, 32], &noise(3, ROW));
     let mut stream = new_stream(ROW, config.clone()).unwrap();
     (0..4).for_each(|number| drop(step(&mut stream, number, ROW)));
@@ -114,7 +114,7 @@ fn reset_stream_restarts() {
 }
 
 #[test]
-fn a_hook_sees_the_noised_latent_and_what_it_writes_counts() {
+fn the_noised_latent_can_be_modified_before_the_step() {
     let config = config(&[12], &noise(1, ROW));
     let step_0 = config.table.steps()[0];
     let mut stream = new_stream(ROW, config.clone()).unwrap();
@@ -145,7 +145,7 @@ fn nan_does_not_persist_after_its_frame() {
 }
 
 #[test]
-fn refuses_calls_that_do_not_fit() {
+fn invalid_arguments_are_rejected() {
     let good = config(&[12, 20], &noise(2, ROW));
     let refused = |row_len, config: StreamConfig| {
         let error = new_stream(row_len, config).unwrap_err();
@@ -173,5 +173,5 @@ fn refuses_calls_that_do_not_fit() {
     stream.enter(&[0.0; ROW], 0).unwrap();
     assert!(stream.advance(&mut toy, &mut [0.0; ROW + 1]).is_err());
     assert!(stream.configure(StreamConfig { delta: f32::NAN, ..good }).is_err());
-    assert!(stream.advance(&mut toy, &mut [0.0; ROW]).is_ok(), "the frame that entered still waits");
+    assert!(stream.advance(&mut toy, &mut [0.0; ROW]).is_ok(), "the frame that entered is still in row 0");
 }

@@ -5,30 +5,30 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{ModelSource, WeightFiles};
 
-/// ControlNet's authors' collection.
+/// The collection of ControlNet's authors.
 pub(super) const ANNOTATORS: &str = "lllyasviel/Annotators";
 
 /// A file in the folder of a model id.
-pub(super) type Place<'a> = (&'a str, &'a str);
+pub(super) type WeightFile<'a> = (&'a str, &'a str);
 
-/// Finds files of weights.
+/// Finds weight files.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct WeightLocator {
     source: ModelSource,
 }
 
-impl Places {
+impl WeightLocator {
     pub(super) fn new(source: ModelSource) -> Self {
         Self { source }
     }
 
-    /// Opens the first existing one of `places`; `None` if none exists.
+    /// Opens the first existing one of `files`; `None` if none exists.
     ///
     /// # Errors
     ///
     /// `InvalidArgument` for an invalid model id, `Unsupported` for a pickled file, `BadModel` for a broken one.
-    pub(super) fn find(&self, places: &[Place<'_>]) -> Result<Option<Arc<WeightFiles>>> {
-        for (id, file) in places {
+    pub(super) fn find(&self, files: &[WeightFile<'_>]) -> Result<Option<Arc<WeightFiles>>> {
+        for (id, file) in files {
             match self.source.weights(&id.parse()?, file) {
                 Ok(weights) => return Ok(Some(Arc::new(weights))),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -38,17 +38,17 @@ impl Places {
         Ok(None)
     }
 
-    /// Opens the first existing one of `places`.
+    /// Opens the first existing one of `files`.
     ///
     /// # Errors
     ///
-    /// Like [`find`](Self::find), and `NotFound` naming all of them and where was looked for the first.
-    pub(super) fn require(&self, places: &[Place<'_>]) -> Result<Arc<WeightFiles>> {
-        if let Some(found) = self.find(places)? {
+    /// Like [`find`](Self::find), and `NotFound` with all of `files` and the folders that were searched for the first.
+    pub(super) fn require(&self, files: &[WeightFile<'_>]) -> Result<Arc<WeightFiles>> {
+        if let Some(found) = self.find(files)? {
             return Ok(found);
         }
-        let all: Vec<String> = places.iter().map(|(id, file)| format!("{id}/{file}")).collect();
-        let why = match places.first() {
+        let all: Vec<String> = files.iter().map(|(id, file)| format!("{id}/{file}")).collect();
+        let why = match files.first() {
             Some((id, file)) => self.source.weights(&id.parse()?, file).err().map(|error| error.to_string()),
             None => None,
         };

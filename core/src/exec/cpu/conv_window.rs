@@ -11,16 +11,16 @@ use crate::net::Shape;
 use crate::net::steps::Product as Geometry;
 
 /// The mapping of output pixels to input pixels for each tap.
-pub(super) struct Walk {
+pub(super) struct ConvWindow {
     pub(super) x: Span,
     /// The shape of the output, or of a quarter of it.
     pub(super) out: Shape,
     pub(super) geometry: Geometry,
-    /// Zeros: as many as a line of the kernel reads elements.
+    /// Zeros, as many as the elements that a line of the kernel reads.
     pub(super) zeros: *const u8,
 }
 
-impl Walk {
+impl ConvWindow {
     /// Whether input pixels that are adjacent in a line of the kernel are contiguous in memory.
     pub(super) fn has_lines(&self) -> bool {
         let Geometry { kernel, dilation, upsample, .. } = self.geometry;

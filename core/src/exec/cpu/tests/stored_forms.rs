@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::super::Isa;
-use super::naive::Made;
+use super::naive::GeneratedWeights;
 use super::{bits, executor, frame, run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
@@ -16,22 +16,22 @@ use crate::net::{
 
 /// A store in memory, shared by its clones.
 #[derive(Debug, Default, Clone)]
-struct Shelf(Arc<Mutex<HashMap<String, Vec<Vec<u8>>>>>);
+struct MemoryStore(Arc<Mutex<HashMap<String, Vec<Vec<u8>>>>>);
 
-impl PackedStore for Shelf {
+impl PackedStore for MemoryStore {
     fn load(&self, _layout: &PackedLayout, parallel: Parallel<'_>) -> (Sections, Vec<String>) {
-        let shelf = self.0.lock().unwrap();
+        let store = self.0.lock().unwrap();
         let called = AtomicUsize::new(0);
-        parallel(shelf.len(), &|_| {
+        parallel(store.len(), &|_| {
             called.fetch_add(1, Ordering::Relaxed);
         });
-        assert_eq!(called.into_inner(), shelf.len());
+        assert_eq!(called.into_inner(), store.len());
         let aligned = |bytes: &Vec<u8>| {
             let mut aligned = AlignedBytes::zeros(bytes.len()).unwrap();
             aligned.copy_from_slice(bytes);
             aligned
         };
-        (shelf.iter().map(|(key, parts)| (key.clone(), parts.iter().map(aligned).collect())).collect(), Vec::new())
+        (store.iter().map(|(key, parts)| (key.clone(), parts.iter().map(aligned).collect())).collect(), Vec::new())
     }
 
     fn save(&self, _layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String> {
@@ -46,7 +46,7 @@ struct Forbidden;
 
 impl WeightSource for Forbidden {
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        Made.shape(name)
+        GeneratedWeights.shape(name)
     }
 
     fn read(&self, name: &str, _shape: &[usize]) -> Result<Vec<f32>> {
@@ -54,7 +54,7 @@ impl WeightSource for Forbidden {
     }
 }
 
-/// One product of every form, both norms and both kinds of tables.
+/// One product of every form, both norms and both kinds of small weights.
 fn program() -> Arc<Program> {
     let mut builder = ProgramBuilder::new("forms");
     let x = frame(&mut builder, Shape::new(1, 6, 6, 16));
@@ -75,45 +75,45 @@ fn program() -> Arc<Program> {
     Arc::new(builder.finish().unwrap())
 }
 
-fn weights(source: impl WeightSource + 'static, shelf: &Shelf) -> Weights {
-    Weights::over(Arc::new(Forms::new(Arc::new(source), Some(Box::new(shelf.clone())))))
+fn weights(source: impl WeightSource + 'static, store: &MemoryStore) -> Weights {
+    Weights::over(Arc::new(Forms::new(Arc::new(source), Some(Box::new(store.clone())))))
 }
 
 #[test]
-fn kept_forms_give_the_same_bits_and_the_source_is_not_read() {
+fn stored_forms_give_the_same_bits_without_reading_the_source() {
     let program = program();
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-        let shelf = Shelf::default();
-        let fresh = weights(Made, &shelf);
+        let store = MemoryStore::default();
+        let fresh = weights(GeneratedWeights, &store);
         let first = run(&*executor(isa, 2).compile(&program, &fresh).unwrap());
         fresh.save();
-        let kept = weights(Forbidden, &shelf);
+        let kept = weights(Forbidden, &store);
         let second = run(&*executor(isa, 2).compile(&program, &kept).unwrap());
         assert_eq!(bits(&first), bits(&second), "{isa:?}");
     }
 }
 
 #[test]
-fn memories_of_a_wrong_length_or_number_are_packed_again() {
+fn stored_buffers_of_a_wrong_length_or_count_are_packed_again() {
     let program = program();
     let isa = Isa::Portable;
-    let shelf = Shelf::default();
-    let fresh = weights(Made, &shelf);
+    let store = MemoryStore::default();
+    let fresh = weights(GeneratedWeights, &store);
     let expected = run(&*executor(isa, 1).compile(&program, &fresh).unwrap());
     fresh.save();
-    let good = shelf.0.lock().unwrap().clone();
+    let good = store.0.lock().unwrap().clone();
     let spoilt: [fn(&mut Vec<Vec<u8>>); 4] =
         [|parts| parts[0].truncate(4), |parts| parts.clear(), |parts| parts.push(vec![0; 4]), |parts| parts[0].push(0)];
     for key in good.keys() {
         for spoil in spoilt {
             let mut bad = good.clone();
             spoil(bad.get_mut(key).unwrap());
-            *shelf.0.lock().unwrap() = bad;
-            let mended = weights(Made, &shelf);
+            *store.0.lock().unwrap() = bad;
+            let mended = weights(GeneratedWeights, &store);
             let found = run(&*executor(isa, 1).compile(&program, &mended).unwrap());
             assert_eq!(bits(&expected), bits(&found), "{key}");
             mended.save();
-            assert!(*shelf.0.lock().unwrap() == good, "{key}");
+            assert!(*store.0.lock().unwrap() == good, "{key}");
         }
     }
 }

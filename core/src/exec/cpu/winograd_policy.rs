@@ -17,9 +17,9 @@ pub struct Form {
     pub shared: bool,
 }
 
-/// Which convolutions use Winograd's algorithm.
+/// The convolutions that use Winograd's algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Choice {
+pub(super) enum WinogradPolicy {
     Never,
     /// Those measured to be faster.
     Measured,
@@ -28,7 +28,7 @@ pub(super) enum Choice {
     Always(Form),
 }
 
-impl Choice {
+impl WinogradPolicy {
     /// Returns the parameters for a convolution from `c_in` channels to `out`; `None` if it does not use Winograd's
     /// algorithm.
     pub(super) fn form(self, geometry: &Geometry, c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
@@ -49,14 +49,14 @@ impl Choice {
 }
 
 /// Minimum number of channels, in and out, for which the transforms pay off.
-const FEWEST_CHANNELS_F32: usize = 32;
-const FEWEST_CHANNELS_BF16: usize = 64;
+const MIN_CHANNELS_F32: usize = 32;
+const MIN_CHANNELS_BF16: usize = 64;
 /// Minimum number of tiles per weight: with fewer, reading the weights dominates.
-const FEWEST_TILES: usize = 32;
+const MIN_TILES: usize = 32;
 /// Minimum number of tiles of side 4: with fewer, the gain over side 2 does not justify weights that are 4 times as
 /// large.
-const FEWEST_LARGE_TILES: usize = 64;
-/// Number of channels from which on a block is shared: the weights are then too large to be read for a few tiles.
+const MIN_LARGE_TILES: usize = 64;
+/// Minimum number of channels for a shared block: the weights are then too large to be read for a few tiles.
 const SHARED_CHANNELS: usize = 192;
 /// Bytes of a shared block: about the size of the L3 cache.
 const SHARED: usize = 32 << 20;
@@ -67,15 +67,16 @@ const BLOCKS: usize = 32;
 /// The number of tiles of a block is a multiple of this, which fills the rows of most micro-kernels.
 const ROWS: usize = 12;
 
-/// Whether it was measured to be faster than direct convolution (by `benches/winograd.rs`).
+/// Returns the parameters if Winograd's algorithm was measured to be faster than direct convolution (by
+/// `benches/winograd.rs`).
 fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
     let tiles = |side| out.n * out.h.div_ceil(side) * out.w.div_ceil(side);
     let (fewest, large) = match Dtype::of(kernels.isa) {
-        Dtype::F32 => (FEWEST_CHANNELS_F32, tiles(4) >= FEWEST_LARGE_TILES),
+        Dtype::F32 => (MIN_CHANNELS_F32, tiles(4) >= MIN_LARGE_TILES),
         // With side 4, the rounding error is ten times as large.
-        Dtype::Auto | Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => (FEWEST_CHANNELS_BF16, false),
+        Dtype::Auto | Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => (MIN_CHANNELS_BF16, false),
     };
-    if c_in.min(out.c) < fewest || tiles(2) < FEWEST_TILES {
+    if c_in.min(out.c) < fewest || tiles(2) < MIN_TILES {
         return None;
     }
     let side = if large { 4 } else { 2 };
@@ -98,7 +99,7 @@ mod tests {
     use dreamframe_kernels::Isa;
 
     #[test]
-    fn bf16_never_gets_large_tiles_and_blocks_have_some() {
+    fn bf16_never_uses_large_tiles_and_blocks_are_not_empty() {
         for isa in Isa::ALL {
             let Some(kernels) = isa.kernels() else { continue };
             for side in [1, 3, 8, 16, 31, 64, 200, 512, 2000] {
