@@ -98,9 +98,9 @@ impl Options {
     }
 }
 
-/// Tells the state.
+/// Writes a line to standard error.
 fn say(what: &str) {
-    // Whoever does not read it does not miss it.
+    // Nothing depends on this output.
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 

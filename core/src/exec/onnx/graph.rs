@@ -43,9 +43,6 @@ pub(super) struct Model {
     pub(super) inputs: Vec<Port>,
     pub(super) outputs: Vec<Port>,
     pub(super) weights: Vec<GraphWeight>,
-    /// The number of nodes of each operator.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by tests of the structure"))]
-    pub(super) node_counts: BTreeMap<&'static str, usize>,
 }
 
 /// Writes a graph.
@@ -56,7 +53,6 @@ pub(super) struct GraphBuilder {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     weights: Vec<GraphWeight>,
-    node_counts: BTreeMap<&'static str, usize>,
     /// Names of constants, by their bytes and dimensions.
     constants: BTreeMap<(i64, Vec<i64>, Vec<u8>), String>,
 }
@@ -78,7 +74,6 @@ impl GraphBuilder {
         attributes: &[(&str, Attribute<'_>)],
     ) {
         self.nodes.push(proto::node(op, inputs, outputs, attributes));
-        *self.node_counts.entry(op).or_default() += 1;
     }
 
     /// Returns the name of the next node, for nodes with several outputs.
@@ -151,12 +146,6 @@ impl GraphBuilder {
         graph = self.outputs.iter().fold(graph, |graph, port| graph.message(12, &info(port)));
         let opset = Message::default().text(1, "").int(2, OPSET);
         let model = Message::default().int(1, IR_VERSION).text(2, "dreamframe").message(7, &graph).message(8, &opset);
-        Model {
-            bytes: model.into_bytes(),
-            inputs: self.inputs,
-            outputs: self.outputs,
-            weights: self.weights,
-            node_counts: self.node_counts,
-        }
+        Model { bytes: model.into_bytes(), inputs: self.inputs, outputs: self.outputs, weights: self.weights }
     }
 }

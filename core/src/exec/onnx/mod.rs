@@ -1,6 +1,6 @@
 //! Runs programs with ONNX Runtime, as graphs that are written from them in memory.
 //!
-//! `emit` writes a program as two graphs, of the constants and of a frame; weights are passed beside them. `runtime` is the
+//! `emit` writes a program as two graphs, of the constants and of a frame; weights are passed separately. `runtime` is the
 //! only file that names the crate of the library.
 
 mod emit;
@@ -92,7 +92,16 @@ impl Executor for OnnxExecutor {
         let Graphs { constant, frame, constants } = emit::emit(program, self.element);
         let constant = constant.map(|model| self.session(program, weights, &model)).transpose()?;
         let frame = self.session(program, weights, &frame)?;
-        Ok(Arc::new(OnnxNetwork { program: Arc::clone(program), constant, frame, constants, id: Arc::new(()) }))
+        let ranges = |rate| program.inputs_at(rate).map(|input| emit::index_range(program, input.value)).collect();
+        Ok(Arc::new(OnnxNetwork {
+            program: Arc::clone(program),
+            constant,
+            frame,
+            constants,
+            constant_ranges: ranges(Rate::Constant),
+            frame_ranges: ranges(Rate::Frame),
+            id: Arc::new(()),
+        }))
     }
 }
 
@@ -104,6 +113,10 @@ struct OnnxNetwork {
     frame: Session,
     /// The constants that a frame reads.
     constants: Vec<ValueId>,
+    /// For each constant input with indices, the number of entries that they select from.
+    constant_ranges: Vec<Option<usize>>,
+    /// The same for frame inputs.
+    frame_ranges: Vec<Option<usize>>,
     /// Identifies the network's own constants.
     id: Arc<()>,
 }
@@ -191,8 +204,12 @@ impl OnnxNetwork {
 
     /// Checks that token ids and indices are in the range of what they select from.
     fn check_indices(&self, rate: Rate, inputs: &[&[f32]]) -> Result<()> {
-        for (input, elements) in self.program.inputs_at(rate).zip(inputs) {
-            let Some(len) = emit::index_range(&self.program, input.value) else { continue };
+        let ranges = match rate {
+            Rate::Constant => &self.constant_ranges,
+            Rate::Frame => &self.frame_ranges,
+        };
+        for ((input, elements), range) in self.program.inputs_at(rate).zip(inputs).zip(ranges) {
+            let Some(len) = *range else { continue };
             let is_valid = |index: f32| index >= 0.0 && index < len as f32 && index.fract() == 0.0;
             if let Some(index) = elements.iter().find(|&&index| !is_valid(index)) {
                 let text = format!("{}: got index {index}, expected a whole number less than {len}", input.name);

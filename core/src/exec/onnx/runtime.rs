@@ -21,7 +21,7 @@ pub(super) struct Runtime {
     path: PathBuf,
 }
 
-/// The library of this process: it cannot be unloaded, and there can be no other beside it.
+/// The library of this process: it cannot be unloaded, and a process loads only one.
 static LOADED: Mutex<Option<Arc<Runtime>>> = Mutex::new(None);
 
 impl fmt::Debug for Runtime {

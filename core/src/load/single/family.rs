@@ -197,7 +197,7 @@ fn refuse(what: &str) -> Error {
 
 fn without_text_encoder(wanted: &[&str]) -> Error {
     let text = format!(
-        "text encoders: missing, expected {}… beside the UNet; use a full checkpoint or a diffusers folder",
+        "text encoders: missing, expected {}… next to the UNet; use a full checkpoint or a diffusers folder",
         wanted.join("…, ")
     );
     Error::new(ErrorKind::NotFound, text)

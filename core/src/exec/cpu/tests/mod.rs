@@ -6,7 +6,7 @@ mod images;
 pub(in crate::exec) mod naive;
 mod past;
 mod ragged;
-mod random;
+pub(in crate::exec) mod random;
 mod stored_forms;
 mod winograd;
 
