@@ -14,8 +14,10 @@ use dreamframe::models::{
 use dreamframe::net::{Program, Weights};
 
 use crate::Golden;
+use crate::native::is_full;
 
-/// Every executor (ONNX Runtime's if its library is known), the CPU's once for each kind of instructions that this machine has, with names for messages.
+/// Returns every executor with its name for messages: the CPU's once for each instruction set that this machine has, and
+/// ONNX Runtime's for [`onnx_dtypes`], if its library is known.
 ///
 /// # Panics
 ///
@@ -35,7 +37,7 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
         executors.push((format!("{}-{}", executor.name(), isa.name()), Box::new(executor)));
     }
     if let Some(library) = onnx_library() {
-        for dtype in [Dtype::F32, Dtype::F16] {
+        for &dtype in onnx_dtypes() {
             let executor = OnnxExecutor::new(&library, dtype, 2).unwrap();
             executors.push((format!("{}-{dtype}", executor.name()), Box::new(executor)));
         }
@@ -45,6 +47,12 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
 
 /// The variable that names ONNX Runtime's library; `cargo xtask test` sets it.
 const ONNX_RUNTIME: &str = "DREAMFRAME_ONNXRUNTIME";
+
+/// Returns the number formats of ONNX Runtime in comparisons with reference data: half precision with
+/// `cargo xtask test --full` only, since it takes as long as all instruction sets together.
+pub fn onnx_dtypes() -> &'static [Dtype] {
+    if is_full() { &[Dtype::F32, Dtype::F16] } else { &[Dtype::F32] }
+}
 
 /// Returns the path of ONNX Runtime's library; without it, prints that tests are skipped on it.
 pub fn onnx_library() -> Option<PathBuf> {

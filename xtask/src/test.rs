@@ -16,6 +16,9 @@ use crate::tools::{cargo, output, workspace};
 /// Makes the property tests use the same cases in every run, so that failures are reproducible.
 const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
 
+/// Makes slow tests run with all cases.
+const FULL: (&str, &str) = ("DREAMFRAME_FULL", "1");
+
 /// The variable that names ONNX Runtime's library to the tests of the graphs that programs are written as.
 const ONNX_RUNTIME: &str = "DREAMFRAME_ONNXRUNTIME";
 
@@ -24,6 +27,19 @@ const COMPUTING: [&str; 3] = ["integration", "random_patches", "steady_state"];
 
 /// The test modules of engines, updates and sessions that also run on a simulated device: those that take little time.
 const QUICK_ON_DEVICE: [&str; 4] = ["session::", "live_changes::", "transitions::", "controlnets::"];
+
+/// The test modules that compare every executor with reference data.
+const WITH_REFERENCE_DATA: [&str; 9] = [
+    "annotators::",
+    "cached::",
+    "control::",
+    "ip_adapter::",
+    "lora::",
+    "nsfw::",
+    "parity::",
+    "safety::",
+    "segmentation::",
+];
 
 /// The test modules without engines, which nothing runs on a simulated device, and those of other programs' clients.
 const NEVER_ON_DEVICE: [&str; 10] = [
@@ -105,14 +121,22 @@ pub(crate) fn all_on_device() -> Outcome {
     run(&mut on_device(tests, &skipped))
 }
 
-/// Runs tests of engines, updates and sessions with ONNX Runtime in place of the CPU executor.
+/// Runs tests of engines, updates and sessions with ONNX Runtime in place of the CPU executor, and those with reference
+/// data with its half precision, too.
 pub(crate) fn on_onnx_runtime() -> Outcome {
     let Some(library) = prepare::onnx_library() else {
         return Outcome::NotRun("ONNX Runtime cannot be installed".into());
     };
-    let mut tests = workspace("test");
-    tests.args(["--quiet", "--no-fail-fast", "--test=integration", "--"]).args(QUICK_ON_DEVICE);
-    run(tests.env(SEED.0, SEED.1).env("DREAMFRAME_TEST_DEVICE", "onnx").env(ONNX_RUNTIME, library))
+    let tests = |modules: &[&str]| {
+        let mut tests = workspace("test");
+        tests.args(["--quiet", "--no-fail-fast", "--test=integration", "--"]).args(modules);
+        tests.env(SEED.0, SEED.1).env(ONNX_RUNTIME, &library);
+        tests
+    };
+    let (mut engines, mut references) = (tests(&QUICK_ON_DEVICE), tests(&WITH_REFERENCE_DATA));
+    engines.env("DREAMFRAME_TEST_DEVICE", "onnx");
+    references.env(FULL.0, FULL.1);
+    run_each(&mut [engines, references])
 }
 
 /// Runs the tests of engines that `args` of the test program select on a simulated device.
@@ -146,7 +170,7 @@ fn test_targets() -> Result<(Vec<String>, Vec<String>), String> {
 pub(crate) fn with_libraries(installation: &Path) -> Outcome {
     let mut tests = workspace("test");
     tests.args(["--quiet", "--test", "integration", "--", "c_abi", "hosts"]);
-    run(tests.env("DREAMFRAME_LIBRARY", libraries(installation)).env("DREAMFRAME_FULL", "1"))
+    run(tests.env("DREAMFRAME_LIBRARY", libraries(installation)).env(FULL.0, FULL.1))
 }
 
 /// Runs the unit tests of all libraries several times, each time with other cases of the property tests.
@@ -173,7 +197,7 @@ pub(crate) fn patches_and_frames() -> Outcome {
         "--test",
         "steady_state",
     ]);
-    run(test.env("DREAMFRAME_PATCHES", "20000").env("DREAMFRAME_FULL", "1"))
+    run(test.env("DREAMFRAME_PATCHES", "20000").env(FULL.0, FULL.1))
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ pub(crate) fn run_test(arguments: &[OsString]) -> ExitCode {
     let manifest = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("Cargo.toml");
     let stem = Path::new(program).file_stem().unwrap_or(program).to_string_lossy().into_owned();
     let target = target_name(&stem);
-    let log = Path::new(folder).join(format!("{package} {stem}"));
+    let log =
+        Path::new(folder).join(log_name(&package, &stem, std::env::var("DREAMFRAME_TEST_DEVICE").ok().as_deref()));
     let has_harness = fs::read_to_string(manifest).is_ok_and(|text| has_harness(&text, target));
     let mut test = Command::new(program);
     test.args(arguments);
@@ -90,6 +91,14 @@ fn exit_code(program: &OsStr, status: std::io::Result<std::process::ExitStatus>)
             eprintln!("{}: {error}", program.to_string_lossy());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Returns the name of the file with the times of the program `stem`. A run on another device has its own file.
+fn log_name(package: &str, stem: &str, device: Option<&str>) -> String {
+    match (device, stem.rsplit_once('-')) {
+        (Some(device), Some((target, hash))) => format!("{package} {target} on {device}-{hash}"),
+        _ => format!("{package} {stem}"),
     }
 }
 
@@ -167,6 +176,14 @@ mod tests {
     fn a_target_is_known_by_its_program() {
         assert_eq!(target_name("steady_state-0123456789abcdef"), "steady_state");
         assert_eq!(target_name("cargo-like-0123456789abcdef"), "cargo-like");
+    }
+
+    #[test]
+    fn a_run_on_another_device_keeps_the_times_of_the_first() {
+        assert_eq!(log_name("dreamframe-tests", "network-0123", None), "dreamframe-tests network-0123");
+        let file = log_name("dreamframe-tests", "network-0123", Some("simulated"));
+        let times = parse(&file, "ok a <0.012s>\n");
+        assert_eq!(times[0].name, "dreamframe-tests network on simulated a");
     }
 
     #[test]

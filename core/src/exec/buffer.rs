@@ -10,7 +10,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// `f32` elements in the memory of an executor's device. Only that executor reads and writes them; on the CPU it is
 /// host memory.
-/// memory of the host.
 pub struct Buffer {
     memory: Memory,
     len: usize,

@@ -114,7 +114,7 @@ fn the_examples_write_the_pictures_of_rust() {
         rgb(&mut engine, &frame, calls)
     });
     for (language, [short, other]) in [("c", LINKS), ("cpp", [LINKS[1], LINKS[0]])] {
-        // Each language is linked in one way; `--full` has both.
+        // Each language is linked in one way, and of C++ the first example runs; `--full` has all of them.
         for (link, name) in [Some(short), is_full().then_some(other)].into_iter().flatten() {
             let folder = all.join(language).join(name);
             std::fs::create_dir_all(&folder).unwrap();
@@ -125,6 +125,9 @@ fn the_examples_write_the_pictures_of_rust() {
             let picture = folder.join("picture.ppm");
             run(program(build("hello")).arg(&frame_path).arg(&picture));
             assert!(ppm(&picture, 512, 512) == plain, "hello, {language}, {name}");
+            if language == "cpp" && !is_full() {
+                continue;
+            }
             run(program(build("hot_swap")).arg(&frame_path).arg(&folder));
             for (index, swapped) in swapped.iter().enumerate() {
                 let picture = ppm(&folder.join(format!("{index}.ppm")), 512, 512);
@@ -199,7 +202,7 @@ fn wrong_calls_and_calls_on_many_threads_are_borne() {
 #[test]
 fn memory_stays_flat_over_many_cycles() {
     let cycles = compile("tests/c/cycles.c", Link::Shared, &["-O1"], folder("cycles").join("cycles"));
-    let (count, most_kib) = if is_full() { ("10000", "512") } else { ("300", "160") };
+    let (count, most_kib) = if is_full() { ("10000", "512") } else { ("120", "64") };
     run(program(cycles).args([count, count, most_kib]));
 }
 

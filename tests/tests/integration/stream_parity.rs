@@ -9,7 +9,7 @@ use dreamframe::{
     StreamDiffusionParams,
 };
 use dreamframe_tests::frames::{largest_difference, psnr};
-use dreamframe_tests::onnx_library;
+use dreamframe_tests::{onnx_dtypes, onnx_library};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -43,11 +43,11 @@ fn bytes(file: &str, name: &str) -> Vec<u8> {
     SafeTensors::deserialize(&file).unwrap().tensor(name).unwrap().data().to_vec()
 }
 
-/// Returns every executor in `f32`, and ONNX Runtime's in `f16` too.
+/// Returns every executor in `f32`, and with `--full` ONNX Runtime's in `f16`.
 fn devices() -> Vec<Device> {
     let mut devices = vec![Device::reference().unwrap(), Device::cpu(Dtype::F32, Some(2)).unwrap()];
     if let Some(library) = onnx_library() {
-        devices.extend([Dtype::F32, Dtype::F16].map(|dtype| Device::onnx(&library, dtype, Some(2)).unwrap()));
+        devices.extend(onnx_dtypes().iter().map(|&dtype| Device::onnx(&library, dtype, Some(2)).unwrap()));
     }
     devices
 }

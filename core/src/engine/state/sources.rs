@@ -63,9 +63,10 @@ mod tests {
     fn a_picture_has_the_stamp_of_its_source() {
         use crate::frame::{FrameView, PixelFormat, Timestamp};
 
-        let mut engine = crate::Engine::builder().build().unwrap();
-        let (pixels, delay) = (vec![90; 512 * 512 * 3], engine.delay() as u64);
-        let frame = FrameView::packed(PixelFormat::Rgb8, 512, 512, &pixels).unwrap();
+        let params = crate::StreamDiffusionParams { width: 64, height: 64, ..crate::StreamDiffusionParams::demo() };
+        let mut engine = crate::Engine::builder().params(params).build().unwrap();
+        let (pixels, delay) = (vec![90; 64 * 64 * 3], engine.delay() as u64);
+        let frame = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels).unwrap();
         for index in 0..4_u64 {
             let stamp = Stamp { timestamp: Timestamp(index * 10), tag: index + 1 };
             let picture = engine.process(&frame.with_stamp(stamp)).unwrap();

@@ -95,7 +95,7 @@ fn sums_split_for_the_cache_match_the_definition() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
     fn any_convolution_matches_the_definition(n in 1_usize..4, h in 1_usize..20, w in 1_usize..20, c_in in 1_usize..70, c_out in 1_usize..70) {
         check(conv(Shape::new(n, h, w, c_in), c_out));
