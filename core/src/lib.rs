@@ -92,7 +92,7 @@
 //! | `whip` | no | frames in over WebRTC: server and client |
 //! | `whep` | no | pictures out over WebRTC: server and client |
 //! | `vp8` | no | the video codec VP8, by the system's libvpx 1.8 or newer |
-//! | `onnx` | no | networks on ONNX Runtime, a library that is loaded at run time: `Device::onnx` |
+//! | `onnx` | no | networks on ONNX Runtime, a library that is loaded at run time: [`ExecutorKind::Onnx`] |
 //! | `reference` | no | the slow reference executor on candle, for comparisons |
 
 pub mod cpu;
@@ -171,9 +171,12 @@ pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
 pub use engine::verify::{ComponentReport, family_name, verify_checkpoint};
 pub use engine::{
-    ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo,
-    PictureKind, Plan, Prepared, Progress, SafetyChecker, Snapshot, StyleImages, Update, Workbench,
+    ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, OnnxOptions, Picture,
+    PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker, Snapshot, StyleImages, Update,
+    Workbench,
 };
+#[cfg(feature = "onnx")]
+pub use engine::{OnnxReport, ProviderReport};
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;
 #[doc(inline)]

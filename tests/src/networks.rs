@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
-use dreamframe::exec::onnx::OnnxExecutor;
+use dreamframe::exec::onnx::{OnnxConfig, OnnxExecutor};
 use dreamframe::exec::reference::ReferenceExecutor;
-use dreamframe::exec::{Dtype, Executor, Scratch};
+use dreamframe::exec::{Dtype, Executor, Provider, Scratch};
 use dreamframe::models::{
     UnetConfig, UnetShape, guidance_embedding, time_ids_embedding, timestep_embedding, unet_program,
 };
@@ -38,7 +38,9 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
     }
     if let Some(library) = onnx_library() {
         for &dtype in onnx_dtypes() {
-            let executor = OnnxExecutor::new(&library, dtype, 2).unwrap();
+            let (library, provider) = (&*library, Provider::Cpu);
+            let config = OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 2 };
+            let executor = OnnxExecutor::new(&config).unwrap();
             executors.push((format!("{}-{dtype}", executor.name()), Box::new(executor)));
         }
     }

@@ -120,8 +120,7 @@ impl EngineBuilder {
         let Self { source, params, mut options, registry, observing, device, style_images, safety_checker, progress } =
             self;
         params.validate()?;
-        let (kind, dtype, threads) = (options.executor, options.dtype, options.threads);
-        let executor = device.map_or_else(|| Device::named(kind, dtype, threads), Ok)?.executor();
+        let executor = device.map_or_else(|| Device::of_options(&mut options), Ok)?.executor();
         #[cfg(any(test, feature = "internals"))]
         let executor = for_tests(executor);
         options.dtype = executor.dtype();
@@ -157,10 +156,9 @@ fn for_tests(executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
         Ok("simulated") if executor.name() != "simulated" => Arc::new(SimulatedExecutor::new(executor)),
         #[cfg(feature = "onnx")]
         Ok("onnx") if executor.name() == "cpu" && executor.dtype() == crate::exec::Dtype::F32 => {
-            let library = std::env::var_os("DREAMFRAME_ONNXRUNTIME").unwrap_or_default();
-            let executor =
-                crate::exec::onnx::OnnxExecutor::new(library.as_ref(), crate::exec::Dtype::F32, executor.threads());
-            Arc::new(executor.expect("DREAMFRAME_ONNXRUNTIME names the library"))
+            let options = super::OnnxOptions::default().with_provider(crate::exec::Provider::Cpu);
+            let device = Device::onnx(&options, crate::exec::Dtype::F32, Some(executor.threads()));
+            device.expect("DREAMFRAME_ONNXRUNTIME names the library").executor()
         }
         Ok(_) | Err(_) => executor,
     }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::options::ExecutorKind;
+use super::options::{EngineOptions, ExecutorKind, OnnxOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::cpu::{CpuExecutor, CpuOptions};
 use crate::exec::{Dtype, Executor};
@@ -57,32 +57,56 @@ impl Device {
         Err(Error::new(ErrorKind::Unsupported, "executor reference needs the feature `reference`"))
     }
 
-    /// Returns ONNX Runtime's CPU provider, with `threads` threads; with as many as the machine has for `None`. `library` is
-    /// the path of ONNX Runtime 1.24 or newer, which is loaded once per process. `dtype` is `Auto`, `F32` or `F16`.
-    ///
-    /// For comparisons: [`cpu`](Self::cpu) is faster. Cached attention is not supported.
+    /// Returns the device of an execution provider of ONNX Runtime, with `threads` threads of the processor; with as many
+    /// as the machine has for `None`. For [`Provider::Auto`] it is the first that works. `dtype` is `F32`, `F16`, or `Auto`
+    /// for the provider's own.
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such file, `Unsupported` if it is another library or for another dtype, `InvalidArgument`
-    /// for 0 threads or if the process has loaded another library.
-    #[cfg(feature = "onnx")]
-    pub fn onnx(library: impl AsRef<std::path::Path>, dtype: Dtype, threads: Option<usize>) -> Result<Self> {
-        let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = threads.unwrap_or_else(all);
-        if threads == 0 {
-            return Err(Error::new(ErrorKind::InvalidArgument, "threads: got 0, expected at least 1"));
-        }
-        Ok(Self::of(Arc::new(crate::exec::onnx::OnnxExecutor::new(library.as_ref(), dtype, threads)?)))
+    /// `NotFound` if ONNX Runtime is not installed, or a plug-in is missing; `Unsupported` for another version, a provider
+    /// without a device here, another dtype, or without the feature `onnx`; `InvalidArgument` for 0 threads, or if the
+    /// process has loaded another library.
+    pub fn onnx(options: &OnnxOptions, dtype: Dtype, threads: Option<usize>) -> Result<Self> {
+        #[cfg(feature = "onnx")]
+        return super::onnx_devices::open(options, dtype, threads).map(|(executor, _)| Self::of(executor));
+        #[cfg(not(feature = "onnx"))]
+        return Err(Self::without_onnx(options, dtype, threads));
     }
 
-    /// Returns the device that options name.
-    pub(super) fn named(kind: ExecutorKind, dtype: Dtype, threads: Option<usize>) -> Result<Self> {
-        match kind {
-            ExecutorKind::Cpu => Self::cpu(dtype, threads),
-            ExecutorKind::Reference if matches!(dtype, Dtype::Auto | Dtype::F32) => Self::reference(),
+    #[cfg(not(feature = "onnx"))]
+    fn without_onnx(_: &OnnxOptions, _: Dtype, _: Option<usize>) -> Error {
+        Error::new(ErrorKind::Unsupported, "executor onnx needs the feature `onnx`")
+    }
+
+    /// Returns the device that options name, and replaces the automatic choices in them by those that were made.
+    pub(super) fn of_options(options: &mut EngineOptions) -> Result<Self> {
+        let EngineOptions { executor, onnx, dtype, threads, .. } = options;
+        match *executor {
+            ExecutorKind::Cpu => Self::cpu(*dtype, *threads),
+            #[cfg(feature = "onnx")]
+            ExecutorKind::Auto | ExecutorKind::Onnx => {
+                let opened = if *executor == ExecutorKind::Auto {
+                    super::onnx_devices::open_gpu(onnx, *dtype, *threads)
+                } else {
+                    super::onnx_devices::open(onnx, *dtype, *threads).map(Some)
+                };
+                let Some((device, provider)) = opened? else {
+                    *executor = ExecutorKind::Cpu;
+                    return Self::cpu(*dtype, *threads);
+                };
+                (*executor, onnx.provider) = (ExecutorKind::Onnx, provider);
+                Ok(Self::of(device))
+            }
+            #[cfg(not(feature = "onnx"))]
+            ExecutorKind::Auto => {
+                *executor = ExecutorKind::Cpu;
+                Self::cpu(*dtype, *threads)
+            }
+            #[cfg(not(feature = "onnx"))]
+            ExecutorKind::Onnx => Self::onnx(onnx, *dtype, *threads),
+            ExecutorKind::Reference if matches!(*dtype, Dtype::Auto | Dtype::F32) => Self::reference(),
             ExecutorKind::Reference => {
-                let text = format!("dtype: got {dtype} for the executor {kind}, expected f32");
+                let text = format!("dtype: got {dtype} for the executor {executor}, expected f32");
                 Err(Error::new(ErrorKind::Unsupported, text))
             }
         }
@@ -122,7 +146,8 @@ mod tests {
     fn auto_is_a_number_format_that_the_device_has() {
         let device = Device::cpu(Dtype::Auto, Some(2)).unwrap();
         assert!(matches!(device.dtype(), Dtype::F32 | Dtype::Bf16) && device.threads() == 2, "{device:?}");
-        assert_eq!(Device::named(ExecutorKind::Reference, Dtype::Auto, None).unwrap().dtype(), Dtype::F32);
+        let mut reference = EngineOptions::default().with_executor(ExecutorKind::Reference);
+        assert_eq!(Device::of_options(&mut reference).unwrap().dtype(), Dtype::F32);
     }
 
     #[test]
@@ -130,7 +155,8 @@ mod tests {
         let refused = Device::cpu(Dtype::F16, None).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
         assert_eq!(refused.to_string(), "dtype: got f16 for the executor cpu, expected auto, f32, bf16 or int8");
-        let refused = Device::named(ExecutorKind::Reference, Dtype::Bf16, None).unwrap_err();
+        let mut reference = EngineOptions::default().with_executor(ExecutorKind::Reference).with_dtype(Dtype::Bf16);
+        let refused = Device::of_options(&mut reference).unwrap_err();
         assert_eq!(refused.to_string(), "dtype: got bf16 for the executor reference, expected f32");
         assert_eq!(Device::cpu(Dtype::F32, Some(0)).unwrap_err().kind(), ErrorKind::InvalidArgument);
     }

@@ -8,6 +8,8 @@ mod device;
 mod host;
 mod in_flight;
 mod memory_fit;
+#[cfg(feature = "onnx")]
+mod onnx_devices;
 mod options;
 mod picture;
 mod pipeline;
@@ -29,7 +31,9 @@ pub use self::builder::EngineBuilder;
 pub use self::device::Device;
 pub use self::host::{SafetyChecker, StyleImages};
 use self::in_flight::InFlight;
-pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
+#[cfg(feature = "onnx")]
+pub use self::onnx_devices::{OnnxReport, ProviderReport};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged, OnnxOptions};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::context::BuildContext;
 use self::pipeline::{Pipeline, quantization};
@@ -37,7 +41,7 @@ pub use self::progress::Progress;
 use self::state::FrameState;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use crate::error::{Error, ErrorKind, Result};
-pub use crate::exec::Dtype;
+pub use crate::exec::{Dtype, Provider};
 use crate::frame::{FrameConverter, FramePool};
 use crate::load::Calibration;
 use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};

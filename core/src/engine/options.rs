@@ -1,11 +1,12 @@
 //! Options that are fixed when an engine is built, unlike its parameters.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::exec::Dtype;
+use crate::exec::{Dtype, Provider};
 use crate::frame::{Fit, PixelFormat};
 use crate::load::{Calibration, PackedCache};
 use crate::setters::setters;
@@ -27,8 +28,10 @@ use crate::stream::noise::Generator;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// The executor of networks.
+    /// The executor of networks. [`Engine::options`](super::Engine::options) returns the chosen one.
     pub executor: ExecutorKind,
+    /// Options of the executor [`Onnx`](ExecutorKind::Onnx).
+    pub onnx: OnnxOptions,
     /// The number format of weights and activations. [`Engine::options`](super::Engine::options) returns the chosen
     /// one.
     pub dtype: Dtype,
@@ -61,6 +64,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             executor: ExecutorKind::Cpu,
+            onnx: OnnxOptions::default(),
             dtype: Dtype::Auto,
             cfg_type: CfgType::SelfNegative,
             noise: Generator::Philox,
@@ -80,6 +84,7 @@ impl Default for EngineOptions {
 setters! {
     EngineOptions:
     with_executor, executor: ExecutorKind;
+    with_onnx, onnx: OnnxOptions;
     with_dtype, dtype: Dtype;
     with_cfg_type, cfg_type: CfgType;
     with_noise, noise: Generator;
@@ -98,10 +103,37 @@ setters! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExecutorKind {
-    /// This crate's own kernels.
+    /// [`Onnx`](Self::Onnx) if ONNX Runtime is installed and has a provider of a GPU that works, otherwise
+    /// [`Cpu`](Self::Cpu).
+    Auto,
+    /// This crate's own kernels, on the processor.
     Cpu,
+    /// ONNX Runtime, a library that is loaded at run time, with the provider in [`OnnxOptions`]. Needs the feature
+    /// `onnx`.
+    Onnx,
     /// candle, one operation at a time: the slow reference.
     Reference,
+}
+
+/// Options of the executor [`Onnx`](ExecutorKind::Onnx).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OnnxOptions {
+    /// The execution provider. [`Engine::options`](super::Engine::options) returns the chosen one.
+    pub provider: Provider,
+    /// The index of the device among those of the provider.
+    pub device_index: u32,
+    /// ONNX Runtime's library, version 1.24 or newer, or a folder with it: an unpacked release, or the Python package
+    /// `onnxruntime`. By default the environment variable `DREAMFRAME_ONNXRUNTIME` names it, or it is in the folder of
+    /// `dreamframe gpu install`. A process loads one library only.
+    pub library: Option<PathBuf>,
+}
+
+setters! {
+    OnnxOptions:
+    with_provider, provider: Provider;
+    with_device_index, device_index: u32;
+    with_library, library: Option<PathBuf>;
 }
 
 /// The control image of each row of the stream.
@@ -157,7 +189,21 @@ macro_rules! named {
     };
 }
 
-named!(ExecutorKind, "executor", Cpu = "cpu", Reference = "reference");
+named!(ExecutorKind, "executor", Auto = "auto", Cpu = "cpu", Onnx = "onnx", Reference = "reference");
+named!(
+    Provider,
+    "provider",
+    Auto = "auto",
+    TensorRtRtx = "tensorrt-rtx",
+    Cuda = "cuda",
+    TensorRt = "tensorrt",
+    CoreMl = "coreml",
+    MiGraphX = "migraphx",
+    DirectMl = "directml",
+    WebGpu = "webgpu",
+    OpenVino = "openvino",
+    Cpu = "cpu"
+);
 named!(ControlImages, "control_images", Newest = "newest", PerRow = "per-row");
 named!(Flagged, "flagged", Previous = "previous", Black = "black");
 named!(Dtype, "dtype", Auto = "auto", F32 = "f32", F16 = "f16", Bf16 = "bf16", Int8 = "int8");

@@ -13,6 +13,7 @@ pub mod observe;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod past;
+mod provider;
 mod queue;
 #[cfg(any(test, feature = "reference"))]
 pub mod reference;
@@ -29,6 +30,7 @@ use dreamframe_kernels::Isa;
 pub use self::buffer::{Buffer, DeviceView, DeviceViewMut, View, ViewMut};
 pub use self::cpu::background;
 pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
+pub use self::provider::Provider;
 pub use self::queue::{HostQueue, Mark, Queue, Scratch, Transfer};
 pub use self::run::{Inputs, RunArgs, StepTime};
 use crate::error::Result;

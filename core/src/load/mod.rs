@@ -38,6 +38,8 @@ mod lora_alpha;
 mod lora_keys;
 #[cfg(test)]
 pub(crate) mod lora_tests;
+#[cfg(feature = "onnx")]
+mod onnx_runtime;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod packed;
@@ -74,6 +76,8 @@ pub(crate) use lora::LoraFile;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use lora::LoraFile;
+#[cfg(feature = "onnx")]
+pub use onnx_runtime::OnnxRuntimeFiles;
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
 #[cfg(feature = "safety")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dreamframe::exec::{Executor, Past, RunArgs, Scratch};
 use dreamframe::models::{UnetConfig, UnetShape, timestep_embedding, unet_program};
-use dreamframe::{Device, Dtype, Engine, ErrorKind, StreamDiffusionParams};
+use dreamframe::{Device, Dtype, Engine, ErrorKind, OnnxOptions, Provider, StreamDiffusionParams};
 use dreamframe_tests::frames::pictures;
 use dreamframe_tests::{Golden, assert_close, executors, onnx_library, relative_error};
 
@@ -78,7 +78,8 @@ fn frames_that_are_kept_change_the_prediction() {
 fn onnx_runtime_rejects_an_update_to_cached_attention_and_frames_continue() {
     let Some(library) = onnx_library() else { return };
     let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
-    let device = Device::onnx(library, Dtype::F32, Some(1)).unwrap();
+    let options = OnnxOptions::default().with_library(Some(library)).with_provider(Provider::Cpu);
+    let device = Device::onnx(&options, Dtype::F32, Some(1)).unwrap();
     let mut engine = Engine::builder().device(device).params(params).build().unwrap();
     pictures(&mut engine, 2);
     let error = engine.edit(|params| params.cached_attention.enabled = true).unwrap_err();

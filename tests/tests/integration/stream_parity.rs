@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dreamframe::{
-    CfgType, Device, Dtype, Engine, EngineOptions, FrameView, Generator, ModelSource, PixelFormat,
-    StreamDiffusionParams,
+    CfgType, Device, Dtype, Engine, EngineOptions, FrameView, Generator, ModelSource, OnnxOptions, PixelFormat,
+    Provider, StreamDiffusionParams,
 };
 use dreamframe_tests::frames::{largest_difference, psnr};
 use dreamframe_tests::{onnx_dtypes, onnx_library};
@@ -47,7 +47,8 @@ fn bytes(file: &str, name: &str) -> Vec<u8> {
 fn devices() -> Vec<Device> {
     let mut devices = vec![Device::reference().unwrap(), Device::cpu(Dtype::F32, Some(2)).unwrap()];
     if let Some(library) = onnx_library() {
-        devices.extend(onnx_dtypes().iter().map(|&dtype| Device::onnx(&library, dtype, Some(2)).unwrap()));
+        let options = OnnxOptions::default().with_library(Some(library)).with_provider(Provider::Cpu);
+        devices.extend(onnx_dtypes().iter().map(|&dtype| Device::onnx(&options, dtype, Some(2)).unwrap()));
     }
     devices
 }

@@ -6,6 +6,7 @@
 mod emit;
 mod graph;
 mod proto;
+mod providers;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -14,44 +15,99 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::emit::Graphs;
-use self::graph::{Form, GraphWeight, Model};
+use self::graph::{Form, GraphBuilder, GraphWeight, Model, Port};
 use self::proto::ElementType;
-use self::runtime::{Runtime, Session, Weight};
-use super::{Constants, Dtype, Executor, FrameKeys, Network, RunArgs, View, ViewMut};
+pub use self::providers::{Packaging, Row};
+use self::runtime::{Runtime, Session, Target, Weight};
+use super::{Constants, Dtype, Executor, FrameKeys, Network, Provider, RunArgs, View, ViewMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Program, Rate, Shape, ValueId, Weights};
 
-/// Runs programs with ONNX Runtime on the CPU.
+/// Runs programs with ONNX Runtime.
 #[derive(Debug, Clone)]
 pub struct OnnxExecutor {
     runtime: Arc<Runtime>,
+    target: Arc<Target>,
+    row: &'static Row,
     element: ElementType,
     threads: usize,
 }
 
+/// What an [`OnnxExecutor`] runs on.
+#[derive(Debug, Clone, Copy)]
+pub struct OnnxConfig<'a> {
+    /// ONNX Runtime's library.
+    pub library: &'a Path,
+    /// The execution provider; the CPU's for [`Provider::Auto`].
+    pub provider: Provider,
+    /// The library of the provider, if it is a plug-in.
+    pub plug_in: Option<&'a Path>,
+    /// The index of the device among those of the provider.
+    pub device_index: u32,
+    /// The number format: `F32`, `F16`, or `Auto` for the provider's own.
+    pub dtype: Dtype,
+    /// Number of threads of the processor.
+    pub threads: usize,
+}
+
 impl OnnxExecutor {
-    /// Loads the library `path`, once per process. `dtype` is `F32` (also for `Auto`) or `F16`.
+    /// Loads the library, once per process, and runs a small graph on the device.
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such file, `Unsupported` if it is not ONNX Runtime 1.24 or newer, or for another number
-    /// format, `InvalidArgument` if the process has loaded another library.
-    pub fn new(path: &Path, dtype: Dtype, threads: usize) -> Result<Self> {
-        let element = match dtype {
+    /// `NotFound` if there is no such library, `Unsupported` if it is not ONNX Runtime 1.24 or newer, if it lacks the
+    /// provider or the device, or for another number format, `InvalidArgument` if the process has loaded another library.
+    pub fn new(config: &OnnxConfig<'_>) -> Result<Self> {
+        let row = Row::of(config.provider);
+        let element = match if config.dtype == Dtype::Auto { row.dtype } else { config.dtype } {
             Dtype::Auto | Dtype::F32 => ElementType::F32,
             Dtype::F16 => ElementType::F16,
-            Dtype::Bf16 | Dtype::Int8 => {
-                let text = format!("dtype of the executor onnx: got {dtype}, expected auto, f32 or f16");
+            dtype @ (Dtype::Bf16 | Dtype::Int8) => {
+                let text = format!("dtype: got {dtype} for the executor onnx, expected auto, f32 or f16");
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         };
-        Ok(Self { runtime: Runtime::load(path)?, element, threads })
+        if !row.systems.contains(&std::env::consts::OS) {
+            let (got, expected) = (std::env::consts::OS, row.systems.join(" or "));
+            let text = format!("provider {}: got the system {got}, expected {expected}", row.provider);
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let runtime = Runtime::load(config.library)?;
+        let named = |error: Error| error.within(&format!("provider {}", row.provider));
+        let target = runtime.target(row, config.device_index, config.plug_in).map_err(named)?;
+        let executor = Self { runtime, target: Arc::new(target), row, element, threads: config.threads };
+        // The CPU is in every build and machine.
+        if row.provider != Provider::Cpu {
+            executor.check().map_err(named)?;
+        }
+        Ok(executor)
+    }
+
+    /// Returns the version of ONNX Runtime.
+    pub fn version(&self) -> String {
+        self.runtime.version()
+    }
+
+    /// Adds two numbers on the device.
+    fn check(&self) -> Result<()> {
+        let mut graph = GraphBuilder::default();
+        let port = |name: &str| Port { name: name.to_owned(), element: self.element, dims: vec![1, 1] };
+        ["a", "b"].map(port).into_iter().for_each(|port| graph.input(port));
+        graph.node_with_outputs("Add", &["a", "b"], &["sum"], &[]);
+        graph.output(port("sum"));
+        let session = self.runtime.session(&graph.finish("check"), &[], self.threads, &self.target)?;
+        let mut sum = [0.0];
+        session.run(&[&[1.0], &[2.0]], &mut [&mut sum])?;
+        if sum == [3.0] {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Device, format!("1 + 2 on the device: got {}, expected 3", sum[0])))
     }
 
     fn session(&self, program: &Program, weights: &Weights, model: &Model) -> Result<Session> {
         let tensors = model.weights.iter().map(|weight| self.weight(program, weights, weight));
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
-        self.runtime.session(model, &tensors, self.threads).map_err(|error| error.within(program.name()))
+        self.runtime.session(model, &tensors, self.threads, &self.target).map_err(|error| error.within(program.name()))
     }
 
     fn weight(&self, program: &Program, weights: &Weights, weight: &GraphWeight) -> Result<Arc<Weight>> {
@@ -78,6 +134,10 @@ impl OnnxExecutor {
 impl Executor for OnnxExecutor {
     fn name(&self) -> &'static str {
         "onnx"
+    }
+
+    fn describe(&self) -> String {
+        format!("onnx ({}, {}, ONNX Runtime {})", self.row.provider, self.dtype(), self.version())
     }
 
     fn dtype(&self) -> Dtype {

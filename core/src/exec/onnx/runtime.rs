@@ -7,18 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 use ort::environment::Environment;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorRef};
 
+use super::super::Provider;
 use super::graph::{Model, Port};
 use super::proto::ElementType;
+use super::providers::{Packaging, Row};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A loaded library.
 pub(super) struct Runtime {
     environment: Environment,
     path: PathBuf,
+    /// The providers whose plug-ins are loaded.
+    plug_ins: Mutex<Vec<Provider>>,
 }
 
 /// The library of this process: it cannot be unloaded, and a process loads only one.
@@ -56,34 +61,124 @@ impl Runtime {
         };
         let builder = ort::init_from(path).map_err(|error| failed(error.to_string()))?;
         let environment = builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
-        let runtime = Arc::new(Self { environment, path: path.to_owned() });
+        let runtime = Arc::new(Self { environment, path: path.to_owned(), plug_ins: Mutex::default() });
         *loaded = Some(Arc::clone(&runtime));
         Ok(runtime)
     }
 
-    /// Returns a session that runs `model` on the CPU with `threads` threads. `weights` are those of the model, in order.
+    /// Returns the version of the library: `1.32.0`.
+    pub(super) fn version(&self) -> String {
+        let info = ort::info();
+        info.split_once("git-branch").map_or(info, |(version, _)| version).trim_end_matches([',', ' ']).to_owned()
+    }
+
+    /// Prepares a provider, whose plug-in is `plug_in`, if it is one.
     ///
     /// # Errors
     ///
-    /// `Unsupported` if the library does not run a node of the model.
-    pub(super) fn session(&self, model: &Model, weights: &[Arc<Weight>], threads: usize) -> Result<Session> {
-        let failed = |error: ort::Error<()>| {
-            Error::new(ErrorKind::Unsupported, "ONNX Runtime does not run the network").with_source(error)
-        };
-        let recover =
-            |error: ort::Error<ort::session::builder::SessionBuilder>| failed(ort::Error::new(error.to_string()));
-        let mut builder = OrtSession::builder(&self.environment)
-            .map_err(failed)?
-            .with_optimization_level(GraphOptimizationLevel::All)
-            .map_err(recover)?
-            .with_intra_threads(threads)
-            .map_err(recover)?;
+    /// `Unsupported` if the library cannot load the plug-in, or there is no device of that index.
+    pub(super) fn target(&self, row: &'static Row, index: u32, plug_in: Option<&Path>) -> Result<Target> {
+        if let (Packaging::PlugIn { .. }, Some(path)) = (row.packaging, plug_in) {
+            let mut registered = self.plug_ins.lock().unwrap_or_else(PoisonError::into_inner);
+            if !registered.contains(&row.provider) {
+                let loaded = self.environment.register_ep_library(row.ep_name, path);
+                loaded.map_err(|error| {
+                    let text = format!("{}: ONNX Runtime cannot load this library", path.display());
+                    Error::new(ErrorKind::Unsupported, text).with_source(error)
+                })?;
+                registered.push(row.provider);
+            }
+            let count = self.devices(row).count();
+            if index as usize >= count {
+                let text = format!("device_index: got {index}, expected less than the number of devices, {count}");
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+        }
+        Ok(Target { row, index })
+    }
+
+    fn devices(&self, row: &'static Row) -> impl Iterator<Item = ort::device::Device<'_>> {
+        self.environment.devices().filter(|device| device.ep().is_ok_and(|name| name == row.ep_name))
+    }
+
+    /// Returns a session that runs `model` with `threads` threads of the processor. `weights` are those of the model, in
+    /// order.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the library does not run a node of the model, or has no such provider or device.
+    pub(super) fn session(
+        &self,
+        model: &Model,
+        weights: &[Arc<Weight>],
+        threads: usize,
+        target: &Target,
+    ) -> Result<Session> {
+        let mut builder = self.builder(target, threads).map_err(failed)?;
         for (weight, value) in model.weights.iter().zip(weights) {
-            builder = builder.with_external_initializer(&weight.name, Arc::clone(&value.0)).map_err(recover)?;
+            let with_weight = builder.with_external_initializer(&weight.name, Arc::clone(&value.0));
+            builder = with_weight.map_err(|error| failed(plain(error)))?;
         }
         let session = builder.commit_from_memory(&model.bytes).map_err(failed)?;
         Ok(Session { session: Mutex::new(session), inputs: model.inputs.clone(), outputs: model.outputs.clone() })
     }
+
+    fn builder(&self, target: &Target, threads: usize) -> ort::Result<SessionBuilder> {
+        let row = target.row;
+        let builder = OrtSession::builder(&self.environment)?
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(plain)?
+            .with_intra_threads(threads)
+            .map_err(plain)?;
+        let options = row.options(target.index);
+        match row.packaging {
+            Packaging::BuiltIn => Ok(builder),
+            Packaging::Build(_) => {
+                builder.with_execution_providers([dispatch(row.provider, target.index, options)]).map_err(plain)
+            }
+            Packaging::PlugIn { .. } => {
+                let devices = self.devices(row).skip(target.index as usize).take(1);
+                let named: Vec<(String, String)> =
+                    options.into_iter().map(|(name, value)| (format!("{}.{name}", row.ep_name), value)).collect();
+                builder.with_devices(devices, Some(&named)).map_err(plain)
+            }
+        }
+    }
+}
+
+/// A provider with one of its devices.
+#[derive(Debug)]
+pub(super) struct Target {
+    row: &'static Row,
+    index: u32,
+}
+
+/// Returns a provider of another build of the library, with its options. It must exist.
+fn dispatch(provider: Provider, device_index: u32, options: Vec<(String, String)>) -> ExecutionProviderDispatch {
+    fn with<P: ArbitrarilyConfigurableExecutionProvider>(provider: P, options: Vec<(String, String)>) -> P {
+        options.into_iter().fold(provider, |provider, (name, value)| provider.with_arbitrary_config(name, value))
+    }
+
+    let index = i32::try_from(device_index).unwrap_or(i32::MAX);
+    let built = match provider {
+        Provider::Cuda => with(ep::CUDA::default(), options).build(),
+        Provider::TensorRt => with(ep::TensorRT::default(), options).build(),
+        Provider::DirectMl => ep::DirectML::default().with_device_id(index).build(),
+        Provider::CoreMl => with(ep::CoreML::default(), options).build(),
+        Provider::MiGraphX => ep::MIGraphX::default().with_device_id(index).build(),
+        Provider::OpenVino => with(ep::OpenVINO::default(), options).build(),
+        Provider::Auto | Provider::Cpu | Provider::TensorRtRtx | Provider::WebGpu => ep::CPU::default().build(),
+    };
+    built.error_on_failure()
+}
+
+fn failed(error: ort::Error<()>) -> Error {
+    Error::new(ErrorKind::Unsupported, "ONNX Runtime does not run the network").with_source(error)
+}
+
+/// Returns the error without the builder.
+fn plain(error: ort::Error<SessionBuilder>) -> ort::Error<()> {
+    ort::Error::new(error.to_string())
 }
 
 /// A weight in the memory of the library.

@@ -3,7 +3,7 @@
 //! The library comes from the variable `DREAMFRAME_ONNXRUNTIME`, which `cargo xtask test` sets; without it, these tests are
 //! skipped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
@@ -24,6 +24,11 @@ fn library() -> Option<PathBuf> {
     library
 }
 
+fn on_cpu(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
+    let provider = Provider::Cpu;
+    OnnxExecutor::new(&OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 1 })
+}
+
 /// Checks that the graphs of a program give the results of the definitions, in single and in half precision.
 fn check(builder: ProgramBuilder) {
     let Some(library) = library() else { return };
@@ -33,7 +38,7 @@ fn check(builder: ProgramBuilder) {
     for (dtype, rounding, least) in [(Dtype::F32, ROUNDING, 1e-5), (Dtype::F16, F16_ROUNDING, 2e-3)] {
         // Norms of nearly equal values, and differences of large ones, amplify rounding errors.
         let disturbed = naive::run(&program, &constant, &frame, rounding);
-        let executor = OnnxExecutor::new(&library, dtype, 1).unwrap();
+        let executor = on_cpu(&library, dtype).unwrap();
         let found = run(&*executor.compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap());
         for (i, output) in program.outputs().iter().enumerate() {
             let bound = least + 4.0 * error(&expected[i], disturbed[i].iter().copied());
@@ -194,7 +199,7 @@ fn wrong_lengths_and_indices_out_of_range_are_errors() {
     let ids = b.input("ids", Shape::tokens(1, 2, 1), Rate::Frame);
     let y = b.embed("words", ids, 3, 2);
     b.output("y", y);
-    let executor = OnnxExecutor::new(&library, Dtype::F32, 1).unwrap();
+    let executor = on_cpu(&library, Dtype::F32).unwrap();
     let program = Arc::new(b.finish().unwrap());
     let network = executor.compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap();
     let constants = network.constants(&[]).unwrap();
@@ -211,8 +216,8 @@ fn wrong_lengths_and_indices_out_of_range_are_errors() {
 #[test]
 fn a_missing_library_and_another_one_are_errors() {
     let Some(library) = library() else { return };
-    let kind = |path: &Path, dtype| OnnxExecutor::new(path, dtype, 1).unwrap_err().kind();
-    OnnxExecutor::new(&library, Dtype::F32, 1).unwrap();
+    let kind = |path: &Path, dtype| on_cpu(path, dtype).unwrap_err().kind();
+    on_cpu(&library, Dtype::F32).unwrap();
     assert_eq!(kind(Path::new("/nonexistent/libonnxruntime.so"), Dtype::F32), ErrorKind::InvalidArgument);
     assert_eq!(kind(&library, Dtype::Int8), ErrorKind::Unsupported);
 }

@@ -1,0 +1,167 @@
+//! Finds ONNX Runtime and the execution providers that work on this machine.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::options::OnnxOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::onnx::{OnnxConfig, OnnxExecutor, Packaging, Row};
+use crate::exec::{Dtype, Executor, Provider};
+use crate::load::OnnxRuntimeFiles;
+
+/// An executor and its provider, which is not [`Provider::Auto`].
+type Opened = (Arc<dyn Executor>, Provider);
+
+/// Opens the provider of `options`; for [`Provider::Auto`], the first that works.
+///
+/// # Errors
+///
+/// Those of [`Device::onnx`](super::Device::onnx).
+pub(super) fn open(options: &OnnxOptions, dtype: Dtype, threads: Option<usize>) -> Result<Opened> {
+    let (files, threads) = (OnnxRuntimeFiles::find(options.library.as_deref())?, count(threads)?);
+    let one = |provider| open_one(&files, provider, options.device_index, dtype, threads);
+    if options.provider != Provider::Auto {
+        return one(options.provider);
+    }
+    match first_that_works(Provider::ALL, one) {
+        Some(opened) => Ok(opened),
+        // The CPU's exists in every build: its error is that of the library.
+        None => one(Provider::Cpu),
+    }
+}
+
+/// Opens the first provider of a GPU that works; `None` if there is none, or ONNX Runtime is not installed.
+///
+/// # Errors
+///
+/// Those of [`Device::onnx`](super::Device::onnx) if the options name a library or a provider.
+pub(super) fn open_gpu(options: &OnnxOptions, dtype: Dtype, threads: Option<usize>) -> Result<Option<Opened>> {
+    if options.library.is_some() || options.provider != Provider::Auto {
+        return open(options, dtype, threads).map(Some);
+    }
+    // The GPU's providers do not compute in these.
+    if matches!(dtype, Dtype::Bf16 | Dtype::Int8) {
+        return Ok(None);
+    }
+    let threads = count(threads)?;
+    let files = match OnnxRuntimeFiles::find(None) {
+        Ok(files) => files,
+        Err(error) => {
+            tracing::debug!(%error, "ONNX Runtime is not installed");
+            return Ok(None);
+        }
+    };
+    let is_gpu = |provider: &Provider| !matches!(provider, Provider::Cpu | Provider::OpenVino);
+    let one = |provider| open_one(&files, provider, options.device_index, dtype, threads);
+    Ok(first_that_works(Provider::ALL.into_iter().filter(is_gpu), one))
+}
+
+fn first_that_works(
+    providers: impl IntoIterator<Item = Provider>,
+    open: impl Fn(Provider) -> Result<Opened>,
+) -> Option<Opened> {
+    providers.into_iter().find_map(|provider| match open(provider) {
+        Ok(opened) => {
+            tracing::info!(%provider, "networks run on ONNX Runtime");
+            Some(opened)
+        }
+        Err(error) => {
+            tracing::debug!(%provider, %error, "provider does not work");
+            None
+        }
+    })
+}
+
+fn open_one(
+    files: &OnnxRuntimeFiles,
+    provider: Provider,
+    device_index: u32,
+    dtype: Dtype,
+    threads: usize,
+) -> Result<Opened> {
+    let row = Row::of(provider);
+    let plug_in = plug_in(files, row)?;
+    let (library, plug_in) = (files.library(), plug_in.as_deref());
+    let config = OnnxConfig { library, provider, plug_in, device_index, dtype, threads };
+    Ok((Arc::new(OnnxExecutor::new(&config)?), row.provider))
+}
+
+/// Returns the library of a provider that is a plug-in.
+///
+/// # Errors
+///
+/// `NotFound` with the file and the Python package that has it.
+fn plug_in(files: &OnnxRuntimeFiles, row: &Row) -> Result<Option<PathBuf>> {
+    let Packaging::PlugIn { package, .. } = row.packaging else { return Ok(None) };
+    let file = row.library().unwrap_or_default();
+    let found = files.provider(&file, Some(package));
+    found.map(Some).ok_or_else(|| {
+        let folder = files.library().parent().unwrap_or_else(|| Path::new("."));
+        let text = format!(
+            "provider {}: got no {file} in {}, expected it there: the Python package {} has it",
+            row.provider,
+            folder.display(),
+            row.package
+        );
+        Error::new(ErrorKind::NotFound, text)
+    })
+}
+
+fn count(threads: Option<usize>) -> Result<usize> {
+    let all = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    match threads.unwrap_or_else(all) {
+        0 => Err(Error::new(ErrorKind::InvalidArgument, "threads: got 0, expected at least 1")),
+        threads => Ok(threads),
+    }
+}
+
+/// ONNX Runtime on this machine, and its execution providers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OnnxReport {
+    /// The library.
+    pub library: PathBuf,
+    /// Its version, such as `1.32.0`; `None` if it cannot be loaded.
+    pub version: Option<String>,
+    /// All providers, in the order in which [`Provider::Auto`] tries them.
+    pub providers: Vec<ProviderReport>,
+}
+
+/// An execution provider on this machine.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ProviderReport {
+    /// The provider.
+    pub provider: Provider,
+    /// The Python package that has its libraries.
+    pub package: &'static str,
+    /// The number format that it runs in unless another is requested.
+    pub dtype: Dtype,
+    /// Whether a small network ran on its device, or why not.
+    pub result: Result<()>,
+}
+
+impl OnnxReport {
+    /// Loads ONNX Runtime, `library` or the one that [`OnnxOptions::library`] describes, and tries each of its providers.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if it is not installed.
+    pub fn gather(library: Option<&Path>) -> Result<Self> {
+        let files = OnnxRuntimeFiles::find(library)?;
+        let mut version = None;
+        let providers = Provider::ALL.map(|provider| {
+            let row = Row::of(provider);
+            let result = plug_in(&files, row).and_then(|plug_in| {
+                let (library, plug_in) = (files.library(), plug_in.as_deref());
+                let config = OnnxConfig { library, provider, plug_in, device_index: 0, dtype: Dtype::Auto, threads: 1 };
+                let executor = OnnxExecutor::new(&config)?;
+                version = Some(executor.version());
+                Ok(())
+            });
+            ProviderReport { provider, package: row.package, dtype: row.dtype, result }
+        });
+        Ok(Self { library: files.library().to_owned(), version, providers: providers.into() })
+    }
+}

@@ -1,0 +1,185 @@
+//! What differs between execution providers: one row each.
+
+use super::super::{Dtype, Provider};
+
+/// How a provider is part of ONNX Runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packaging {
+    /// In every build of the library.
+    BuiltIn,
+    /// In other builds of the library, or in a library of this name next to it.
+    Build(&'static str),
+    /// A plug-in: a library of this name, next to ONNX Runtime or in the Python package of that name.
+    PlugIn {
+        /// The library's name.
+        library: &'static str,
+        /// The folder of the Python package.
+        package: &'static str,
+    },
+}
+
+/// A provider.
+#[derive(Debug)]
+pub struct Row {
+    /// Its name.
+    pub provider: Provider,
+    /// Its name in ONNX Runtime.
+    pub ep_name: &'static str,
+    /// How it is part of ONNX Runtime.
+    pub packaging: Packaging,
+    /// The operating systems that it exists for, as in [`std::env::consts::OS`].
+    pub systems: &'static [&'static str],
+    /// The number format of [`Dtype::Auto`].
+    pub dtype: Dtype,
+    /// The Python package that contains it, for messages.
+    pub package: &'static str,
+    /// The name of the option with the index of the device. Empty if the index is passed in another way, or there is one
+    /// device only.
+    device_option: &'static str,
+    /// Options with fixed values.
+    options: &'static [(&'static str, &'static str)],
+}
+
+const EVERY_SYSTEM: &[&str] = &["linux", "windows", "macos"];
+
+const ROWS: [Row; 9] = [
+    Row {
+        provider: Provider::TensorRtRtx,
+        ep_name: "NvTensorRTRTXExecutionProvider",
+        packaging: Packaging::PlugIn {
+            library: "onnxruntime_providers_nv_tensorrt_rtx",
+            package: "onnxruntime_ep_nv_tensorrt_rtx",
+        },
+        systems: &["linux", "windows"],
+        dtype: Dtype::F16,
+        package: "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        device_option: "device_id",
+        options: &[],
+    },
+    Row {
+        provider: Provider::Cuda,
+        ep_name: "CUDAExecutionProvider",
+        packaging: Packaging::Build("onnxruntime_providers_cuda"),
+        systems: &["linux", "windows"],
+        dtype: Dtype::F16,
+        package: "onnxruntime-gpu",
+        device_option: "device_id",
+        // Convolutions on tensor cores are channels-last.
+        options: &[("prefer_nhwc", "1"), ("fuse_conv_bias", "1"), ("cudnn_conv_algo_search", "HEURISTIC")],
+    },
+    Row {
+        provider: Provider::TensorRt,
+        ep_name: "TensorrtExecutionProvider",
+        packaging: Packaging::Build("onnxruntime_providers_tensorrt"),
+        systems: &["linux", "windows"],
+        dtype: Dtype::F16,
+        package: "onnxruntime-gpu",
+        device_option: "device_id",
+        options: &[("trt_fp16_enable", "1"), ("trt_builder_optimization_level", "3")],
+    },
+    Row {
+        provider: Provider::CoreMl,
+        ep_name: "CoreMLExecutionProvider",
+        packaging: Packaging::Build("onnxruntime_providers_coreml"),
+        systems: &["macos"],
+        dtype: Dtype::F16,
+        package: "onnxruntime",
+        device_option: "",
+        options: &[("ModelFormat", "MLProgram"), ("RequireStaticInputShapes", "1")],
+    },
+    Row {
+        provider: Provider::MiGraphX,
+        ep_name: "MIGraphXExecutionProvider",
+        packaging: Packaging::Build("onnxruntime_providers_migraphx"),
+        systems: &["linux", "windows"],
+        dtype: Dtype::F16,
+        package: "onnxruntime-migraphx",
+        device_option: "",
+        options: &[],
+    },
+    Row {
+        provider: Provider::DirectMl,
+        ep_name: "DmlExecutionProvider",
+        packaging: Packaging::Build("DirectML"),
+        systems: &["windows"],
+        dtype: Dtype::F16,
+        package: "onnxruntime-directml",
+        device_option: "",
+        options: &[],
+    },
+    Row {
+        provider: Provider::WebGpu,
+        ep_name: "WebGpuExecutionProvider",
+        packaging: Packaging::PlugIn { library: "onnxruntime_providers_webgpu", package: "onnxruntime_ep_webgpu" },
+        systems: EVERY_SYSTEM,
+        dtype: Dtype::F16,
+        package: "onnxruntime-ep-webgpu",
+        device_option: "",
+        options: &[],
+    },
+    Row {
+        provider: Provider::OpenVino,
+        ep_name: "OpenVINOExecutionProvider",
+        packaging: Packaging::Build("onnxruntime_providers_openvino"),
+        systems: &["linux", "windows"],
+        dtype: Dtype::F32,
+        package: "onnxruntime-openvino",
+        device_option: "",
+        options: &[("device_type", "CPU")],
+    },
+    Row {
+        provider: Provider::Cpu,
+        ep_name: "CPUExecutionProvider",
+        packaging: Packaging::BuiltIn,
+        systems: EVERY_SYSTEM,
+        dtype: Dtype::F32,
+        package: "onnxruntime",
+        device_option: "",
+        options: &[],
+    },
+];
+
+impl Row {
+    /// Returns the row of a provider; that of the CPU for [`Provider::Auto`].
+    pub fn of(provider: Provider) -> &'static Self {
+        static TABLE: [Row; 9] = ROWS;
+        TABLE.iter().find(|row| row.provider == provider).unwrap_or(&TABLE[TABLE.len() - 1])
+    }
+
+    /// Returns the options of a session on the device `index`, by name.
+    pub fn options(&self, index: u32) -> Vec<(String, String)> {
+        let fixed = self.options.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let device = (!self.device_option.is_empty()).then(|| (self.device_option.to_owned(), index.to_string()));
+        device.into_iter().chain(fixed).collect()
+    }
+
+    /// Returns the name of the provider's library on this system; `None` if it is in ONNX Runtime itself.
+    pub fn library(&self) -> Option<String> {
+        match self.packaging {
+            Packaging::BuiltIn => None,
+            Packaging::Build(library) | Packaging::PlugIn { library, .. } => {
+                let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+                Some(format!("{prefix}{library}{suffix}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_provider_has_its_row_in_the_order_in_which_auto_tries_them() {
+        assert_eq!(ROWS.map(|row| row.provider), Provider::ALL);
+        assert!(Provider::ALL.iter().all(|&provider| Row::of(provider).provider == provider));
+        assert_eq!(Row::of(Provider::Auto).provider, Provider::Cpu);
+    }
+
+    #[test]
+    fn the_index_of_the_device_is_an_option_of_providers_that_have_several() {
+        let options = Row::of(Provider::Cuda).options(3);
+        assert!(options.contains(&("device_id".to_owned(), "3".to_owned())), "{options:?}");
+        assert_eq!(Row::of(Provider::Cpu).options(3), []);
+    }
+}
