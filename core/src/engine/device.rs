@@ -58,7 +58,7 @@ impl Device {
     }
 
     /// Returns the device of an execution provider of ONNX Runtime, with `threads` threads of the processor; with as many
-    /// as the machine has for `None`. For [`Provider::Auto`] it is the first that works. `dtype` is `F32`, `F16`, or `Auto`
+    /// as the machine has for `None`. For [`Provider::Auto`](crate::Provider::Auto) it is the first that works. `dtype` is `F32`, `F16`, or `Auto`
     /// for the provider's own.
     ///
     /// # Errors
