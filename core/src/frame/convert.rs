@@ -31,6 +31,8 @@ pub struct FrameConverter {
     // The same two for half-precision frames.
     floats: Vec<F32x3>,
     scaled_floats: Vec<F32x3>,
+    // The image of a conversion from or to bytes.
+    image: Vec<f32>,
 }
 
 /// The size of a frame, its placement in the image, and the order of its rows.
@@ -60,6 +62,7 @@ impl FrameConverter {
             planes: Vec::new(),
             floats: Vec::new(),
             scaled_floats: Vec::new(),
+            image: Vec::new(),
         }
     }
 
@@ -77,6 +80,38 @@ impl FrameConverter {
         out: &mut [f32],
     ) -> Result<()> {
         self.read(view, fit, (width, height), ValueRange::Signed, out)
+    }
+
+    /// Writes a frame into `out`, `[height, width, 3]` as bytes; otherwise as [`to_signed`](Self::to_signed). Frames in
+    /// half precision are rounded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`to_signed`](Self::to_signed).
+    pub fn to_bytes(&mut self, view: &FrameView<'_>, fit: Fit, width: u32, height: u32, out: &mut [u8]) -> Result<()> {
+        let mut image = std::mem::take(&mut self.image);
+        let made = grow(&mut image, out.len()).and_then(|image| self.to_signed(view, fit, width, height, image));
+        if made.is_ok() {
+            out.iter_mut().zip(&image).for_each(|(out, &value)| *out = ValueRange::Signed.to_byte(value));
+        }
+        self.image = image;
+        made
+    }
+
+    /// Writes `rgb`, `[height, width, 3]` as bytes, into a view of the same size; otherwise as
+    /// [`from_signed`](Self::from_signed).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_signed`](Self::from_signed).
+    pub fn from_bytes(&mut self, rgb: &[u8], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
+        let mut image = std::mem::take(&mut self.image);
+        let made = grow(&mut image, rgb.len()).map(|image| {
+            image.iter_mut().zip(rgb).for_each(|(value, &byte)| *value = ValueRange::Signed.of_byte(byte));
+        });
+        let made = made.and_then(|()| self.from_signed(&image, width, height, view));
+        self.image = image;
+        made
     }
 
     /// Writes a frame into `out`, `[height, width, 3]` in 0..=1; otherwise as [`to_signed`](Self::to_signed).

@@ -120,7 +120,7 @@ impl GraphBuilder {
     pub(super) fn scalar(&mut self, element: ElementType, value: f32) -> String {
         let bytes = match element {
             ElementType::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
-            ElementType::F32 | ElementType::I64 => value.to_le_bytes().to_vec(),
+            ElementType::F32 | ElementType::I64 | ElementType::U8 => value.to_le_bytes().to_vec(),
         };
         self.constant(element, Vec::new(), bytes)
     }

@@ -1,118 +1,70 @@
 //! Runs programs with ONNX Runtime, as graphs that are written from them in memory.
 //!
-//! `emit` writes a program as two graphs, of the constants and of a frame; weights are passed separately. `runtime` is the
-//! only file that names the crate of the library.
+//! `emit` writes a program as two graphs, of the constants and of a frame; weights are passed separately. Values are in the
+//! memory of the provider's device, where `queue` computes with them by graphs of its own (`glue`). `runtime` is the only
+//! file that names the crate of the library.
 
+mod device;
 mod emit;
+mod glue;
 mod graph;
 mod proto;
 mod providers;
+mod queue;
 mod runtime;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 
+use half::f16;
+use half::slice::HalfFloatSliceExt as _;
+
+pub use self::device::OnnxConfig;
+use self::device::OnnxDevice;
 use self::emit::Graphs;
-use self::graph::{Form, GraphBuilder, GraphWeight, Model, Port};
+use self::graph::{Form, GraphWeight, Model};
 use self::proto::ElementType;
 pub use self::providers::{Packaging, Row};
-use self::runtime::{Runtime, Session, Target, Weight};
-use super::{Constants, Dtype, Executor, FrameKeys, Network, Provider, RunArgs, View, ViewMut};
+use self::queue::OnnxQueue;
+use self::runtime::{Memory, Operand, OperandMut, Session, Weight};
+use super::{Constants, Dtype, Executor, FrameKeys, Network, Queue, RunArgs, View, ViewMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Program, Rate, Shape, ValueId, Weights};
 
 /// Runs programs with ONNX Runtime.
 #[derive(Debug, Clone)]
 pub struct OnnxExecutor {
-    runtime: Arc<Runtime>,
-    target: Arc<Target>,
-    row: &'static Row,
-    element: ElementType,
+    device: Arc<OnnxDevice>,
     threads: usize,
 }
 
-/// What an [`OnnxExecutor`] runs on.
-#[derive(Debug, Clone, Copy)]
-pub struct OnnxConfig<'a> {
-    /// ONNX Runtime's library.
-    pub library: &'a Path,
-    /// The execution provider; the CPU's for [`Provider::Auto`].
-    pub provider: Provider,
-    /// The library of the provider, if it is a plug-in.
-    pub plug_in: Option<&'a Path>,
-    /// The index of the device among those of the provider.
-    pub device_index: u32,
-    /// The number format: `F32`, `F16`, or `Auto` for the provider's own.
-    pub dtype: Dtype,
-    /// Number of threads of the processor.
-    pub threads: usize,
-}
-
 impl OnnxExecutor {
-    /// Loads the library, once per process, and runs a small graph on the device.
+    /// Loads the library, once per process, and adds two numbers on the device.
     ///
     /// # Errors
     ///
     /// `NotFound` if there is no such library, `Unsupported` if it is not ONNX Runtime 1.24 or newer, if it lacks the
     /// provider or the device, or for another number format, `InvalidArgument` if the process has loaded another library.
     pub fn new(config: &OnnxConfig<'_>) -> Result<Self> {
-        let row = Row::of(config.provider);
-        let element = match if config.dtype == Dtype::Auto { row.dtype } else { config.dtype } {
-            Dtype::Auto | Dtype::F32 => ElementType::F32,
-            Dtype::F16 => ElementType::F16,
-            dtype @ (Dtype::Bf16 | Dtype::Int8) => {
-                let text = format!("dtype: got {dtype} for the executor onnx, expected auto, f32 or f16");
-                return Err(Error::new(ErrorKind::Unsupported, text));
-            }
-        };
-        if !row.systems.contains(&std::env::consts::OS) {
-            let (got, expected) = (std::env::consts::OS, row.systems.join(" or "));
-            let text = format!("provider {}: got the system {got}, expected {expected}", row.provider);
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-        let runtime = Runtime::load(config.library)?;
-        let named = |error: Error| error.within(&format!("provider {}", row.provider));
-        let target = runtime.target(row, config.device_index, config.plug_in).map_err(named)?;
-        let executor = Self { runtime, target: Arc::new(target), row, element, threads: config.threads };
-        // The CPU is in every build and machine.
-        if row.provider != Provider::Cpu {
-            executor.check().map_err(named)?;
-        }
-        Ok(executor)
+        Ok(Self { device: Arc::new(OnnxDevice::open(config)?), threads: config.threads })
     }
 
     /// Returns the version of ONNX Runtime.
     pub fn version(&self) -> String {
-        self.runtime.version()
-    }
-
-    /// Adds two numbers on the device.
-    fn check(&self) -> Result<()> {
-        let mut graph = GraphBuilder::default();
-        let port = |name: &str| Port { name: name.to_owned(), element: self.element, dims: vec![1, 1] };
-        ["a", "b"].map(port).into_iter().for_each(|port| graph.input(port));
-        graph.node_with_outputs("Add", &["a", "b"], &["sum"], &[]);
-        graph.output(port("sum"));
-        let session = self.runtime.session(&graph.finish("check"), &[], self.threads, &self.target)?;
-        let mut sum = [0.0];
-        session.run(&[&[1.0], &[2.0]], &mut [&mut sum])?;
-        if sum == [3.0] {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Device, format!("1 + 2 on the device: got {}, expected 3", sum[0])))
+        self.device.version()
     }
 
     fn session(&self, program: &Program, weights: &Weights, model: &Model) -> Result<Session> {
         let tensors = model.weights.iter().map(|weight| self.weight(program, weights, weight));
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
-        self.runtime.session(model, &tensors, self.threads, &self.target).map_err(|error| error.within(program.name()))
+        self.device.sessions.session(model, &tensors).map_err(|error| error.within(program.name()))
     }
 
     fn weight(&self, program: &Program, weights: &Weights, weight: &GraphWeight) -> Result<Arc<Weight>> {
         let spec = &program.weights()[weight.weight];
-        let form = match (weight.form, self.element) {
+        let element = self.device.element;
+        let form = match (weight.form, element) {
             (Form::Plain, ElementType::F16) => "onnx-f16",
             (Form::Plain, _) => "onnx-f32",
             (Form::Transposed, ElementType::F16) => "onnx-f16-transposed",
@@ -126,7 +78,7 @@ impl OnnxExecutor {
                 dreamframe_kernels::numbers::transpose(&elements, weight.dims[0] as usize, &mut transposed);
                 elements = transposed;
             }
-            Weight::new(elements, &weight.dims, self.element)
+            Weight::new(elements, &weight.dims, element)
         })
     }
 }
@@ -137,24 +89,29 @@ impl Executor for OnnxExecutor {
     }
 
     fn describe(&self) -> String {
-        format!("onnx ({}, {}, ONNX Runtime {})", self.row.provider, self.dtype(), self.version())
+        format!("onnx ({}, {}, ONNX Runtime {})", self.device.row.provider, self.dtype(), self.version())
     }
 
     fn dtype(&self) -> Dtype {
-        if self.element == ElementType::F16 { Dtype::F16 } else { Dtype::F32 }
+        if self.device.element == ElementType::F16 { Dtype::F16 } else { Dtype::F32 }
     }
 
     fn threads(&self) -> usize {
         self.threads
     }
 
+    fn queue(&self) -> Arc<dyn Queue> {
+        Arc::new(OnnxQueue::new(Arc::clone(&self.device)))
+    }
+
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
-        let Graphs { constant, frame, constants } = emit::emit(program, self.element);
+        let Graphs { constant, frame, constants } = emit::emit(program, self.device.element);
         let constant = constant.map(|model| self.session(program, weights, &model)).transpose()?;
         let frame = self.session(program, weights, &frame)?;
         let ranges = |rate| program.inputs_at(rate).map(|input| emit::index_range(program, input.value)).collect();
         Ok(Arc::new(OnnxNetwork {
             program: Arc::clone(program),
+            device: Arc::clone(&self.device),
             constant,
             frame,
             constants,
@@ -168,6 +125,7 @@ impl Executor for OnnxExecutor {
 #[derive(Debug)]
 struct OnnxNetwork {
     program: Arc<Program>,
+    device: Arc<OnnxDevice>,
     /// Computes the constants that are not inputs of the program.
     constant: Option<Session>,
     frame: Session,
@@ -185,7 +143,7 @@ struct OnnxNetwork {
 struct OnnxConstants {
     network: Arc<()>,
     /// In the order of [`OnnxNetwork::constants`].
-    values: Vec<Vec<f32>>,
+    values: Vec<Memory>,
 }
 
 impl Network for OnnxNetwork {
@@ -197,19 +155,30 @@ impl Network for OnnxNetwork {
         let shapes =
             self.program.inputs_at(Rate::Constant).map(|input| (&*input.name, self.program.shape(input.value)));
         self.check("input", shapes, inputs.iter().map(|input| input.len()))?;
-        self.check_indices(Rate::Constant, inputs)?;
-        let mut values: Vec<Vec<f32>> =
-            self.constants.iter().map(|&value| vec![0.0; self.program.shape(value).len()]).collect();
+        for ((input, elements), range) in self.program.inputs_at(Rate::Constant).zip(inputs).zip(&self.constant_ranges)
+        {
+            self.check_indices(&input.name, elements, *range)?;
+        }
+        let mut values = Vec::with_capacity(self.constants.len());
+        for &value in &self.constants {
+            values.push(self.device.allocate(self.program.shape(value).len(), self.element(value))?);
+        }
         let input_of = |value: &ValueId| self.program.inputs_at(Rate::Constant).position(|input| input.value == *value);
         let mut computed = Vec::new();
-        for (value, elements) in self.constants.iter().zip(&mut values) {
+        for (value, memory) in self.constants.iter().zip(&mut values) {
+            let range = 0..memory.len;
             match input_of(value) {
-                Some(index) => elements.copy_from_slice(inputs[index]),
-                None => computed.push(&mut **elements),
+                Some(index) => self.device.fill(memory, inputs[index])?,
+                None => computed.push(OperandMut::Device(memory, range)),
             }
         }
         if let Some(session) = &self.constant {
-            session.run(inputs, &mut computed).map_err(|error| error.within(self.program.name()))?;
+            let mut converted: Vec<Vec<f16>> = vec![Vec::new(); inputs.len()];
+            let program_inputs = self.program.inputs_at(Rate::Constant).zip(inputs).zip(&mut converted);
+            let operands: Vec<Operand<'_>> = program_inputs
+                .map(|((input, elements), converted)| host_operand(elements, self.element(input.value), converted))
+                .collect();
+            session.run(&operands, &mut computed).map_err(|error| error.within(self.program.name()))?;
         }
         Ok(Constants::new(OnnxConstants { network: Arc::clone(&self.id), values }))
     }
@@ -227,11 +196,20 @@ impl Network for OnnxNetwork {
         self.check("input", shapes, inputs.iter().map(View::len))?;
         let shapes = self.program.outputs().iter().map(|output| (&*output.name, self.program.shape(output.value)));
         self.check("output", shapes, outputs.iter().map(|output| output.len()))?;
-        let mut elements = inputs.iter().map(View::host).collect::<Result<Vec<_>>>()?;
-        self.check_indices(Rate::Frame, &elements)?;
-        elements.extend(constants.values.iter().map(Vec::as_slice));
-        let mut outputs = outputs.iter_mut().map(ViewMut::host).collect::<Result<Vec<_>>>()?;
-        self.frame.run(&elements, &mut outputs).map_err(|error| error.within(self.program.name()))
+        let mut converted: Vec<Vec<f16>> = vec![Vec::new(); inputs.len()];
+        let mut operands = Vec::with_capacity(inputs.len() + constants.values.len());
+        let program_inputs = self.program.inputs_at(Rate::Frame).zip(&self.frame_ranges);
+        for (((input, range), view), converted) in program_inputs.zip(inputs).zip(&mut converted) {
+            operands.push(match view {
+                View::Host(elements) => {
+                    self.check_indices(&input.name, elements, *range)?;
+                    host_operand(elements, self.element(input.value), converted)
+                }
+                View::Device(_) => self.device.on_device(view)?,
+            });
+        }
+        operands.extend(constants.values.iter().map(|memory| Operand::Device(memory, 0..memory.len)));
+        self.run_frame(&operands, outputs)
     }
 
     /// Fails for networks with cached attention, so that an update which switches it on is rejected.
@@ -244,7 +222,45 @@ impl Network for OnnxNetwork {
     }
 }
 
+/// Returns elements of the host in the format `element`.
+fn host_operand<'a>(elements: &'a [f32], element: ElementType, converted: &'a mut Vec<f16>) -> Operand<'a> {
+    if element != ElementType::F16 {
+        return Operand::Floats(elements);
+    }
+    converted.clear();
+    converted.extend(elements.iter().map(|&element| f16::from_f32(element)));
+    Operand::Halves(converted)
+}
+
 impl OnnxNetwork {
+    /// Runs the graph of a frame on all of its inputs.
+    fn run_frame(&self, operands: &[Operand<'_>], outputs: &mut [ViewMut<'_>]) -> Result<()> {
+        let is_half =
+            |output: &ViewMut<'_>| matches!(output, ViewMut::Host(_)) && self.device.element == ElementType::F16;
+        let mut halves: Vec<Vec<f16>> =
+            outputs.iter().map(|output| vec![f16::ZERO; if is_half(output) { output.len() } else { 0 }]).collect();
+        let mut rooms = Vec::with_capacity(outputs.len());
+        for (output, halves) in outputs.iter_mut().zip(&mut halves) {
+            rooms.push(match output {
+                ViewMut::Device(_) => self.device.on_device_mut(output)?,
+                ViewMut::Host(_) if !halves.is_empty() => OperandMut::Halves(halves),
+                ViewMut::Host(elements) => OperandMut::Floats(elements),
+            });
+        }
+        self.frame.run(operands, &mut rooms).map_err(|error| error.within(self.program.name()))?;
+        for (output, halves) in outputs.iter_mut().zip(&halves) {
+            if let (ViewMut::Host(elements), false) = (output, halves.is_empty()) {
+                halves.convert_to_f32_slice(elements);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the format of a value: token ids and indices are in single precision.
+    fn element(&self, value: ValueId) -> ElementType {
+        if emit::index_range(&self.program, value).is_some() { ElementType::F32 } else { self.device.element }
+    }
+
     /// Checks the number of inputs or outputs, and their lengths.
     fn check<'a>(
         &self,
@@ -262,21 +278,13 @@ impl OnnxNetwork {
         })
     }
 
-    /// Checks that token ids and indices are in the range of what they select from.
-    fn check_indices(&self, rate: Rate, inputs: &[&[f32]]) -> Result<()> {
-        let ranges = match rate {
-            Rate::Constant => &self.constant_ranges,
-            Rate::Frame => &self.frame_ranges,
-        };
-        for ((input, elements), range) in self.program.inputs_at(rate).zip(inputs).zip(ranges) {
-            let Some(len) = *range else { continue };
-            let is_valid = |index: f32| index >= 0.0 && index < len as f32 && index.fract() == 0.0;
-            if let Some(index) = elements.iter().find(|&&index| !is_valid(index)) {
-                let text = format!("{}: got index {index}, expected a whole number less than {len}", input.name);
-                return Err(self.invalid(text));
-            }
-        }
-        Ok(())
+    /// Checks that token ids and indices are less than `range`, the number of entries that they select from.
+    fn check_indices(&self, name: &str, elements: &[f32], range: Option<usize>) -> Result<()> {
+        let Some(len) = range else { return Ok(()) };
+        let is_valid = |index: f32| index >= 0.0 && index < len as f32 && index.fract() == 0.0;
+        elements.iter().find(|&&index| !is_valid(index)).map_or(Ok(()), |index| {
+            Err(self.invalid(format!("{name}: got index {index}, expected a whole number less than {len}")))
+        })
     }
 
     fn invalid(&self, text: String) -> Error {

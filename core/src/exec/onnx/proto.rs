@@ -58,6 +58,7 @@ pub(super) enum ElementType {
     F32,
     F16,
     I64,
+    U8,
 }
 
 impl ElementType {
@@ -65,8 +66,19 @@ impl ElementType {
     pub(super) const fn code(self) -> i64 {
         match self {
             Self::F32 => 1,
+            Self::U8 => 2,
             Self::I64 => 7,
             Self::F16 => 10,
+        }
+    }
+
+    /// Returns the bytes of an element.
+    pub(super) const fn size(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::F16 => 2,
+            Self::F32 => 4,
+            Self::I64 => 8,
         }
     }
 }
@@ -99,9 +111,14 @@ pub(super) fn node(op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&
     attributes.iter().fold(message, |message, (name, value)| message.message(5, &attribute(name, *value)))
 }
 
-/// Encodes the `ValueInfoProto` of a tensor.
+/// Encodes the `ValueInfoProto` of a tensor. A negative dimension is any number, the same for all tensors of a graph that
+/// have it.
 pub(super) fn value_info(name: &str, element: ElementType, dims: &[i64]) -> Message {
-    let dim = |dims: Message, &dim: &i64| dims.message(1, &Message::default().int(1, dim));
+    let encoded = |dim: i64| match dim {
+        0.. => Message::default().int(1, dim),
+        _ => Message::default().text(2, &format!("d{}", -dim)),
+    };
+    let dim = |dims: Message, &dim: &i64| dims.message(1, &encoded(dim));
     let shape = dims.iter().fold(Message::default(), dim);
     let tensor = Message::default().int(1, element.code()).message(2, &shape);
     Message::default().text(1, name).message(2, &Message::default().message(1, &tensor))

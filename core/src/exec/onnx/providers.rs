@@ -18,6 +18,18 @@ pub enum Packaging {
     },
 }
 
+/// Where the values of a provider's networks are between runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// In memory of the host: the provider copies operands at each run, if its device has its own memory. Also for devices
+    /// whose memory has no addresses.
+    Host,
+    /// In memory of CUDA.
+    Cuda,
+    /// In the memory of the plug-in's device, which has addresses.
+    PlugIn,
+}
+
 /// A provider.
 #[derive(Debug)]
 pub struct Row {
@@ -31,6 +43,8 @@ pub struct Row {
     pub systems: &'static [&'static str],
     /// The number format of [`Dtype::Auto`].
     pub dtype: Dtype,
+    /// Where values are between runs.
+    pub memory: DeviceKind,
     /// The Python package that contains it, for messages.
     pub package: &'static str,
     /// The name of the option with the index of the device. Empty if the index is passed in another way, or there is one
@@ -52,6 +66,7 @@ const ROWS: [Row; 9] = [
         },
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
+        memory: DeviceKind::PlugIn,
         package: "onnxruntime-ep-nv-tensorrt-rtx-cu13",
         device_option: "device_id",
         options: &[],
@@ -62,6 +77,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_cuda"),
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
+        memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
         device_option: "device_id",
         // Convolutions on tensor cores are channels-last.
@@ -73,6 +89,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_tensorrt"),
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
+        memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
         device_option: "device_id",
         options: &[("trt_fp16_enable", "1"), ("trt_builder_optimization_level", "3")],
@@ -83,6 +100,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_coreml"),
         systems: &["macos"],
         dtype: Dtype::F16,
+        memory: DeviceKind::Host,
         package: "onnxruntime",
         device_option: "",
         options: &[("ModelFormat", "MLProgram"), ("RequireStaticInputShapes", "1")],
@@ -93,6 +111,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_migraphx"),
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
+        memory: DeviceKind::Host,
         package: "onnxruntime-migraphx",
         device_option: "",
         options: &[],
@@ -103,6 +122,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("DirectML"),
         systems: &["windows"],
         dtype: Dtype::F16,
+        memory: DeviceKind::Host,
         package: "onnxruntime-directml",
         device_option: "",
         options: &[],
@@ -113,6 +133,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::PlugIn { library: "onnxruntime_providers_webgpu", package: "onnxruntime_ep_webgpu" },
         systems: EVERY_SYSTEM,
         dtype: Dtype::F16,
+        memory: DeviceKind::Host,
         package: "onnxruntime-ep-webgpu",
         device_option: "",
         options: &[],
@@ -123,6 +144,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_openvino"),
         systems: &["linux", "windows"],
         dtype: Dtype::F32,
+        memory: DeviceKind::Host,
         package: "onnxruntime-openvino",
         device_option: "",
         options: &[("device_type", "CPU")],
@@ -133,6 +155,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::BuiltIn,
         systems: EVERY_SYSTEM,
         dtype: Dtype::F32,
+        memory: DeviceKind::Host,
         package: "onnxruntime",
         device_option: "",
         options: &[],

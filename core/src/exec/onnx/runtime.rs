@@ -1,21 +1,26 @@
 //! ONNX Runtime, a library that is loaded when the first executor asks for it. The only file that names the crate `ort`.
 
+#![allow(unsafe_code, reason = "binds operands where they are, for which the crate has no safe function")]
+
+use std::ffi::CString;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
-use half::slice::HalfFloatSliceExt as _;
+use ort::AsPointer as _;
 use ort::environment::Environment;
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session as OrtSession, SessionInputValue};
-use ort::value::{DynValue, Tensor, TensorRef};
+use ort::session::{IoBinding, Session as OrtSession};
+use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
 use super::super::Provider;
 use super::graph::{Model, Port};
 use super::proto::ElementType;
-use super::providers::{Packaging, Row};
+use super::providers::{DeviceKind, Packaging, Row};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A loaded library.
@@ -120,7 +125,42 @@ impl Runtime {
             builder = with_weight.map_err(|error| failed(plain(error)))?;
         }
         let session = builder.commit_from_memory(&model.bytes).map_err(failed)?;
-        Ok(Session { session: Mutex::new(session), inputs: model.inputs.clone(), outputs: model.outputs.clone() })
+        Ok(Session {
+            inner: Mutex::new(Inner { session, bindings: Vec::new() }),
+            inputs: NamedPort::all(&model.inputs),
+            outputs: NamedPort::all(&model.outputs),
+            info: self.memory_info(target).map_err(failed)?,
+        })
+    }
+
+    /// Returns the memory of the device, for which `session` runs there.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the library does not allocate there.
+    pub(super) fn memory(&self, target: &Target, session: &Session) -> Result<Arc<DeviceMemory>> {
+        let allocator = if target.row.memory == DeviceKind::Host {
+            None
+        } else {
+            let inner = session.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(Mutex::new(Allocator::new(&inner.session, self.memory_info(target).map_err(failed)?).map_err(failed)?))
+        };
+        Ok(Arc::new(DeviceMemory { allocator }))
+    }
+
+    fn memory_info(&self, target: &Target) -> ort::Result<MemoryInfo<'static>> {
+        match target.row.memory {
+            DeviceKind::Host => Ok(Allocator::default().memory_info().to_owned()),
+            DeviceKind::Cuda => {
+                let index = i32::try_from(target.index).unwrap_or(i32::MAX);
+                MemoryInfo::new(AllocationDevice::CUDA, index, AllocatorType::Device, MemoryType::Default)
+            }
+            DeviceKind::PlugIn => {
+                let device = self.devices(target.row).nth(target.index as usize);
+                let device = device.ok_or_else(|| ort::Error::new("the device is gone"))?;
+                Ok(device.memory_info(false).to_owned())
+            }
+        }
     }
 
     fn builder(&self, target: &Target, threads: usize) -> ort::Result<SessionBuilder> {
@@ -196,7 +236,9 @@ impl Weight {
                 let elements: Vec<f16> = elements.into_iter().map(f16::from_f32).collect();
                 Tensor::from_array((dims.to_vec(), elements)).map(Tensor::into_dyn)
             }
-            ElementType::F32 | ElementType::I64 => Tensor::from_array((dims.to_vec(), elements)).map(Tensor::into_dyn),
+            ElementType::F32 | ElementType::I64 | ElementType::U8 => {
+                Tensor::from_array((dims.to_vec(), elements)).map(Tensor::into_dyn)
+            }
         };
         value.map(|value| Self(Arc::new(value))).map_err(|error| internal("a weight", error))
     }
@@ -208,13 +250,157 @@ impl fmt::Debug for Weight {
     }
 }
 
+/// The memory of a target's device.
+pub(super) struct DeviceMemory {
+    /// `None` for memory of the host.
+    allocator: Option<Mutex<Allocator>>,
+}
+
+impl fmt::Debug for DeviceMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceMemory").field("is_host", &self.allocator.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// Elements in the memory of a device, which are not initialized.
+pub(super) struct Memory {
+    /// Keeps the elements.
+    _tensor: DynTensor,
+    address: usize,
+    /// Number of elements.
+    pub(super) len: usize,
+    pub(super) element: ElementType,
+    device: Arc<DeviceMemory>,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("len", &self.len).field("element", &self.element).finish_non_exhaustive()
+    }
+}
+
+impl DeviceMemory {
+    /// Allocates `len` elements.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory` with the bytes that are needed.
+    pub(super) fn allocate(self: &Arc<Self>, len: usize, element: ElementType) -> Result<Memory> {
+        let made = match &self.allocator {
+            Some(allocator) => {
+                let allocator = allocator.lock().unwrap_or_else(PoisonError::into_inner);
+                DynTensor::new(&allocator, element_type(element), [len as i64])
+            }
+            None => DynTensor::new(&Allocator::default(), element_type(element), [len as i64]),
+        };
+        let tensor = made.map_err(|error| {
+            let text = format!("failed to allocate {} bytes on the device", len * element.size());
+            Error::new(ErrorKind::OutOfMemory, text).with_source(error)
+        })?;
+        Ok(Memory { address: tensor.data_ptr() as usize, _tensor: tensor, len, element, device: Arc::clone(self) })
+    }
+}
+
+impl Memory {
+    /// Returns true if it was allocated by `device`.
+    pub(super) fn is_of(&self, device: &Arc<DeviceMemory>) -> bool {
+        Arc::ptr_eq(&self.device, device)
+    }
+}
+
+/// An input of a run.
+#[derive(Debug, Clone)]
+pub(super) enum Operand<'a> {
+    Device(&'a Memory, Range<usize>),
+    Floats(&'a [f32]),
+    Halves(&'a [f16]),
+    Bytes(&'a [u8]),
+}
+
+/// An output of a run.
+#[derive(Debug)]
+pub(super) enum OperandMut<'a> {
+    Device(&'a mut Memory, Range<usize>),
+    Floats(&'a mut [f32]),
+    Halves(&'a mut [f16]),
+    Bytes(&'a mut [u8]),
+}
+
+/// Where the elements of an operand are. It is valid as long as that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    address: usize,
+    len: usize,
+    element: ElementType,
+    is_host: bool,
+}
+
+impl Place {
+    fn host<T>(elements: &[T], element: ElementType) -> Self {
+        Self { address: elements.as_ptr() as usize, len: elements.len(), element, is_host: true }
+    }
+
+    fn device(memory: &Memory, range: &Range<usize>) -> Self {
+        let address = memory.address + range.start * memory.element.size();
+        Self { address, len: range.len(), element: memory.element, is_host: false }
+    }
+
+    fn of(operand: &Operand<'_>) -> Self {
+        match operand {
+            Operand::Device(memory, range) => Self::device(memory, range),
+            Operand::Floats(elements) => Self::host(elements, ElementType::F32),
+            Operand::Halves(elements) => Self::host(elements, ElementType::F16),
+            Operand::Bytes(elements) => Self::host(elements, ElementType::U8),
+        }
+    }
+
+    fn of_mut(operand: &OperandMut<'_>) -> Self {
+        match operand {
+            OperandMut::Device(memory, range) => Self::device(memory, range),
+            OperandMut::Floats(elements) => Self::host(elements, ElementType::F32),
+            OperandMut::Halves(elements) => Self::host(elements, ElementType::F16),
+            OperandMut::Bytes(elements) => Self::host(elements, ElementType::U8),
+        }
+    }
+}
+
 /// A graph that is ready to run.
 pub(super) struct Session {
-    /// The library runs a session on several threads at once, but the crate does not.
-    session: Mutex<OrtSession>,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
+    inner: Mutex<Inner>,
+    inputs: Vec<NamedPort>,
+    outputs: Vec<NamedPort>,
+    /// Where memory of the device is.
+    info: MemoryInfo<'static>,
 }
+
+/// An input or output, with its name as the library takes it.
+struct NamedPort {
+    port: Port,
+    name: CString,
+}
+
+impl NamedPort {
+    fn all(ports: &[Port]) -> Vec<Self> {
+        let named = |port: &Port| Self { port: port.clone(), name: CString::new(&*port.name).unwrap_or_default() };
+        ports.iter().map(named).collect()
+    }
+}
+
+struct Inner {
+    session: OrtSession,
+    /// The most recently used one is last.
+    bindings: Vec<Binding>,
+}
+
+/// Operands that are bound to a session.
+struct Binding {
+    binding: IoBinding,
+    inputs: Vec<Place>,
+    outputs: Vec<Place>,
+}
+
+/// Maximum number of bindings that a session keeps. An engine alternates between few sets of buffers.
+const MOST_BINDINGS: usize = 16;
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -223,51 +409,165 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Runs the graph. `inputs` and `outputs` have the lengths of the graph's, in its order.
+    /// Runs the graph on operands of the types and lengths of its inputs and outputs, in its order.
     ///
     /// # Errors
     ///
-    /// `Device` if the library fails.
-    pub(super) fn run(&self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<()> {
-        let halves: Vec<Vec<f16>> = self.inputs.iter().zip(inputs).map(|(port, input)| to_half(port, input)).collect();
-        let mut values: Vec<SessionInputValue<'_>> = Vec::with_capacity(inputs.len());
-        for ((port, input), half) in self.inputs.iter().zip(inputs).zip(&halves) {
-            let value = match port.element {
-                ElementType::F16 => TensorRef::from_array_view((port.dims.clone(), half.as_slice())).map(Into::into),
-                ElementType::F32 | ElementType::I64 => {
-                    TensorRef::from_array_view((port.dims.clone(), *input)).map(Into::into)
-                }
-            };
-            values.push(value.map_err(|error| internal("an input", error))?);
-        }
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let results = session.run(values.as_slice()).map_err(|error| {
+    /// `Device` if the library fails, `Internal` for other types or lengths.
+    pub(super) fn run(&self, inputs: &[Operand<'_>], outputs: &mut [OperandMut<'_>]) -> Result<()> {
+        let inputs: Vec<Place> = inputs.iter().map(Place::of).collect();
+        self.run_at(&inputs, &outputs.iter().map(Place::of_mut).collect::<Vec<Place>>())
+    }
+
+    /// Like [`run`](Self::run), with the output as the first input, too. Element `i` of the output must depend on
+    /// elements `i` of the inputs only.
+    ///
+    /// # Errors
+    ///
+    /// Those of `run`.
+    pub(super) fn run_in_place(&self, inputs: &[Operand<'_>], output: OperandMut<'_>) -> Result<()> {
+        let output = Place::of_mut(&output);
+        let inputs: Vec<Place> = std::iter::once(output).chain(inputs.iter().map(Place::of)).collect();
+        self.run_at(&inputs, &[output])
+    }
+
+    /// The callers hold the references that places were made of.
+    fn run_at(&self, inputs: &[Place], outputs: &[Place]) -> Result<()> {
+        Self::check(inputs, &self.inputs)?;
+        Self::check(outputs, &self.outputs)?;
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { session, bindings } = &mut *inner;
+        let on_device = |places: &[Place], others: &[Place]| {
+            places.iter().zip(others).all(|(a, b)| a == b || a.is_host && b.is_host)
+        };
+        let known =
+            bindings.iter().position(|bound| on_device(&bound.inputs, inputs) && on_device(&bound.outputs, outputs));
+        let failed = |error: ort::Error<()>| {
             Error::new(ErrorKind::Device, "ONNX Runtime failed to run the network").with_source(error)
-        })?;
-        for (port, output) in self.outputs.iter().zip(outputs) {
-            let value = &results[port.name.as_str()];
-            match port.element {
-                ElementType::F16 => {
-                    let (_, elements) =
-                        value.try_extract_tensor::<f16>().map_err(|error| internal("an output", error))?;
-                    elements.convert_to_f32_slice(output);
+        };
+        let mut bound = match known {
+            Some(index) => bindings.remove(index),
+            None => {
+                if bindings.len() == MOST_BINDINGS {
+                    bindings.remove(0);
                 }
-                ElementType::F32 | ElementType::I64 => {
-                    let (_, elements) =
-                        value.try_extract_tensor::<f32>().map_err(|error| internal("an output", error))?;
-                    output.copy_from_slice(elements);
+                let binding = session.create_binding().map_err(failed)?;
+                Binding { binding, inputs: Vec::new(), outputs: Vec::new() }
+            }
+        };
+        bound.bind(self, inputs, outputs).map_err(failed)?;
+        session.run_binding(&bound.binding).map(drop).map_err(failed)?;
+        bindings.push(bound);
+        Ok(())
+    }
+
+    fn check(places: &[Place], ports: &[NamedPort]) -> Result<()> {
+        let fits = |(place, NamedPort { port, .. }): (&Place, &NamedPort)| {
+            place.element == port.element && takes(port, place.len)
+        };
+        if places.len() == ports.len() && places.iter().zip(ports).all(fits) {
+            return Ok(());
+        }
+        let ports: Vec<&Port> = ports.iter().map(|port| &port.port).collect();
+        Err(Error::new(ErrorKind::Internal, format!("operands of a graph: got {places:?}, expected {ports:?}")))
+    }
+}
+
+impl Binding {
+    /// Binds operands at other places than before. Inputs in host memory are always bound, since that copies them to the
+    /// device.
+    fn bind(&mut self, session: &Session, inputs: &[Place], outputs: &[Place]) -> ort::Result<()> {
+        let api = ort::api();
+        let is_new = self.inputs.is_empty() && self.outputs.is_empty();
+        for (index, (place, port)) in inputs.iter().zip(&session.inputs).enumerate() {
+            if is_new || place.is_host {
+                let value = TensorView::new(place, &port.port, &session.info)?;
+                // SAFETY: the binding, the name and the value are valid; the binding has its own reference to the value.
+                // The elements of the value are read by the next run only, during which the caller keeps them.
+                unsafe {
+                    let status = (api.BindInput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);
+                    ort::Error::result_from_status(status)?;
                 }
             }
+            if let Some(old) = self.inputs.get_mut(index) {
+                *old = *place;
+            }
+        }
+        for (index, (place, port)) in outputs.iter().zip(&session.outputs).enumerate() {
+            let same = self.outputs.get(index) == Some(place);
+            if !same {
+                let value = TensorView::new(place, &port.port, &session.info)?;
+                // SAFETY: as for inputs; the caller has exclusive access to the elements during the run.
+                unsafe {
+                    let status = (api.BindOutput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);
+                    ort::Error::result_from_status(status)?;
+                }
+            }
+            if let Some(old) = self.outputs.get_mut(index) {
+                *old = *place;
+            }
+        }
+        if is_new {
+            (self.inputs, self.outputs) = (inputs.to_vec(), outputs.to_vec());
         }
         Ok(())
     }
 }
 
-/// Returns the elements in half precision, if `port` has that.
-fn to_half(port: &Port, elements: &[f32]) -> Vec<f16> {
-    match port.element {
-        ElementType::F16 => elements.iter().map(|&element| f16::from_f32(element)).collect(),
-        ElementType::F32 | ElementType::I64 => Vec::new(),
+/// A tensor of the library that refers to elements elsewhere.
+struct TensorView(*mut ort::sys::OrtValue);
+
+impl TensorView {
+    /// Refers to the elements at a place, with the dimensions of `port`.
+    fn new(place: &Place, port: &Port, device: &MemoryInfo<'_>) -> ort::Result<Self> {
+        let (allocator, dims) = (Allocator::default(), dims_of(port, place.len));
+        let info = if place.is_host { allocator.memory_info() } else { device };
+        let (bytes, element) = (place.len * place.element.size(), element_type(place.element).into());
+        let mut value = std::ptr::null_mut();
+        // SAFETY: the pointer is that of `place.len` elements of this type in the memory that `info` describes. The library
+        // does not take ownership of them; the value is used by the run for which it was made only.
+        unsafe {
+            let status = (ort::api().CreateTensorWithDataAsOrtValue)(
+                info.ptr(),
+                place.address as *mut _,
+                bytes,
+                dims.as_ptr(),
+                dims.len(),
+                element,
+                &mut value,
+            );
+            ort::Error::result_from_status(status)?;
+        }
+        Ok(Self(value))
+    }
+}
+
+impl Drop for TensorView {
+    fn drop(&mut self) {
+        // SAFETY: the value was created in `new`, and nothing else releases it.
+        unsafe { (ort::api().ReleaseValue)(self.0) }
+    }
+}
+
+/// Returns true if the dimensions of `port`, of which a negative one is any number, have `len` elements.
+fn takes(port: &Port, len: usize) -> bool {
+    let fixed: i64 = port.dims.iter().filter(|&&dim| dim >= 0).product();
+    let is_dynamic = port.dims.iter().any(|&dim| dim < 0);
+    if is_dynamic { fixed > 0 && len.is_multiple_of(fixed as usize) } else { len as i64 == fixed }
+}
+
+/// Returns the dimensions of `len` elements.
+fn dims_of(port: &Port, len: usize) -> Vec<i64> {
+    let fixed: i64 = port.dims.iter().filter(|&&dim| dim >= 0).product();
+    port.dims.iter().map(|&dim| if dim < 0 { len as i64 / fixed.max(1) } else { dim }).collect()
+}
+
+fn element_type(element: ElementType) -> TensorElementType {
+    match element {
+        ElementType::F32 => TensorElementType::Float32,
+        ElementType::F16 => TensorElementType::Float16,
+        ElementType::I64 => TensorElementType::Int64,
+        ElementType::U8 => TensorElementType::Uint8,
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
+use crate::exec::Provider;
 use crate::exec::cpu::tests::naive::{self, GeneratedWeights};
 use crate::exec::cpu::tests::random::seeded_program;
 use crate::exec::cpu::tests::{ROUNDING, error, inputs, run};

@@ -1,0 +1,190 @@
+//! A device of an execution provider: its sessions, its memory, and the operations between networks.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt as _;
+
+use super::super::{Buffer, Dtype, Provider, View, ViewMut};
+use super::glue::Glue;
+use super::graph::{GraphBuilder, Model, Port};
+use super::proto::ElementType;
+use super::providers::Row;
+use super::runtime::{DeviceMemory, Memory, Operand, OperandMut, Runtime, Session, Target, Weight};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Makes sessions on one device.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    runtime: Arc<Runtime>,
+    target: Target,
+    threads: usize,
+}
+
+impl Sessions {
+    /// Returns a session of a graph with its weights, in its order.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the provider does not run a node of the graph.
+    pub(super) fn session(&self, model: &Model, weights: &[Arc<Weight>]) -> Result<Session> {
+        self.runtime.session(model, weights, self.threads, &self.target)
+    }
+}
+
+/// A device with everything that engines share on it.
+#[derive(Debug)]
+pub(super) struct OnnxDevice {
+    pub(super) row: &'static Row,
+    pub(super) element: ElementType,
+    pub(super) sessions: Sessions,
+    pub(super) glue: Glue,
+    memory: Arc<DeviceMemory>,
+}
+
+/// What an [`OnnxExecutor`](super::OnnxExecutor) runs on.
+#[derive(Debug, Clone, Copy)]
+pub struct OnnxConfig<'a> {
+    /// ONNX Runtime's library.
+    pub library: &'a Path,
+    /// The execution provider; the CPU's for [`Provider::Auto`].
+    pub provider: Provider,
+    /// The library of the provider, if it is a plug-in.
+    pub plug_in: Option<&'a Path>,
+    /// The index of the device among those of the provider.
+    pub device_index: u32,
+    /// The number format: `F32`, `F16`, or `Auto` for the provider's own.
+    pub dtype: Dtype,
+    /// Number of threads of the processor.
+    pub threads: usize,
+}
+
+impl OnnxDevice {
+    /// Loads the library, once per process, and adds two numbers on the device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OnnxExecutor::new`](super::OnnxExecutor::new).
+    pub(super) fn open(config: &OnnxConfig<'_>) -> Result<Self> {
+        let row = Row::of(config.provider);
+        let element = match if config.dtype == Dtype::Auto { row.dtype } else { config.dtype } {
+            Dtype::Auto | Dtype::F32 => ElementType::F32,
+            Dtype::F16 => ElementType::F16,
+            dtype @ (Dtype::Bf16 | Dtype::Int8) => {
+                let text = format!("dtype: got {dtype} for the executor onnx, expected auto, f32 or f16");
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+        };
+        if !row.systems.contains(&std::env::consts::OS) {
+            let (got, expected) = (std::env::consts::OS, row.systems.join(" or "));
+            let text = format!("provider {}: got the system {got}, expected {expected}", row.provider);
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let runtime = Runtime::load(config.library)?;
+        let named = |error: Error| error.within(&format!("provider {}", row.provider));
+        let target = runtime.target(row, config.device_index, config.plug_in).map_err(named)?;
+        let sessions = Sessions { runtime, target, threads: config.threads };
+        sessions.check(element).map_err(named)?;
+        let glue = Glue::new(element, &sessions).map_err(named)?;
+        let memory = sessions.runtime.memory(&sessions.target, &glue.clear).map_err(named)?;
+        Ok(Self { row, element, sessions, glue, memory })
+    }
+
+    /// Returns the version of ONNX Runtime.
+    pub(super) fn version(&self) -> String {
+        self.sessions.runtime.version()
+    }
+
+    /// Allocates `len` zeros.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory` with the bytes that are needed.
+    pub(super) fn zeros(&self, len: usize) -> Result<Memory> {
+        let mut memory = self.memory.allocate(len, self.element)?;
+        if len > 0 {
+            self.glue.clear.run_in_place(&[], OperandMut::Device(&mut memory, 0..len))?;
+        }
+        Ok(memory)
+    }
+
+    /// Allocates `len` elements of a format, which are not initialized.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory` with the bytes that are needed.
+    pub(super) fn allocate(&self, len: usize, element: ElementType) -> Result<Memory> {
+        self.memory.allocate(len, element)
+    }
+
+    /// Copies `elements` to `to`, which has as many.
+    ///
+    /// # Errors
+    ///
+    /// Those of the device.
+    pub(super) fn fill(&self, to: &mut Memory, elements: &[f32]) -> Result<()> {
+        let range = 0..to.len;
+        let session = if to.element == self.element { &self.glue.upload } else { &self.glue.copy_floats };
+        session.run(&[Operand::Floats(elements)], &mut [OperandMut::Device(to, range)])
+    }
+
+    /// Returns the elements of `view`, which are on this device.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for memory of another device or of the host.
+    pub(super) fn on_device<'a>(&self, view: &View<'a>) -> Result<Operand<'a>> {
+        let View::Device(view) = view else { return Err(foreign()) };
+        let memory: &Memory = view.memory().ok_or_else(foreign)?;
+        if memory.is_of(&self.memory) { Ok(Operand::Device(memory, view.range())) } else { Err(foreign()) }
+    }
+
+    /// Like [`on_device`](Self::on_device), for writing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `on_device`.
+    pub(super) fn on_device_mut<'a>(&self, view: &'a mut ViewMut<'_>) -> Result<OperandMut<'a>> {
+        let ViewMut::Device(view) = view else { return Err(foreign()) };
+        let range = view.range();
+        let memory: &mut Memory = view.memory().ok_or_else(foreign)?;
+        if memory.is_of(&self.memory) { Ok(OperandMut::Device(memory, range)) } else { Err(foreign()) }
+    }
+
+    /// Wraps memory as a buffer.
+    pub(super) fn buffer(memory: Memory) -> Buffer {
+        let len = memory.len;
+        Buffer::device(memory, len)
+    }
+}
+
+impl Sessions {
+    /// Adds two numbers on the device.
+    fn check(&self, element: ElementType) -> Result<()> {
+        let mut graph = GraphBuilder::default();
+        let port = |name: &str| Port { name: name.to_owned(), element, dims: vec![1] };
+        ["a", "b"].map(port).into_iter().for_each(|port| graph.input(port));
+        graph.node_with_outputs("Add", &["a", "b"], &["sum"], &[]);
+        graph.output(port("sum"));
+        let session = self.session(&graph.finish("check"), &[])?;
+        let mut sum = [0.0];
+        if element == ElementType::F16 {
+            let [a, b, mut half] = [1.0, 2.0, 0.0].map(|number| [f16::from_f32(number)]);
+            session.run(&[Operand::Halves(&a), Operand::Halves(&b)], &mut [OperandMut::Halves(&mut half)])?;
+            half.convert_to_f32_slice(&mut sum);
+        } else {
+            let inputs = [Operand::Floats(&[1.0]), Operand::Floats(&[2.0])];
+            session.run(&inputs, &mut [OperandMut::Floats(&mut sum)])?;
+        }
+        if sum == [3.0] {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Device, format!("1 + 2 on the device: got {}, expected 3", sum[0])))
+    }
+}
+
+/// The error of memory of another device.
+fn foreign() -> Error {
+    Error::new(ErrorKind::InvalidArgument, "buffer: got memory of another device, expected that of the executor onnx")
+}
