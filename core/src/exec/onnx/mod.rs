@@ -11,6 +11,8 @@ mod graph;
 mod proto;
 mod providers;
 mod queue;
+#[cfg(test)]
+mod queue_tests;
 mod runtime;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use crate::net::{Activation, Padding, ProgramBuilder};
 /// The relative error of a value in half precision.
 const F16_ROUNDING: f64 = 1.0 / 2048.0;
 
-fn library() -> Option<PathBuf> {
+pub(super) fn library() -> Option<PathBuf> {
     let library = std::env::var_os("DREAMFRAME_ONNXRUNTIME").map(PathBuf::from);
     if library.is_none() {
         eprintln!("skipped: DREAMFRAME_ONNXRUNTIME does not name ONNX Runtime's library");
@@ -25,7 +25,7 @@ fn library() -> Option<PathBuf> {
     library
 }
 
-fn on_cpu(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
+pub(super) fn on_cpu(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
     let provider = Provider::Cpu;
     OnnxExecutor::new(&OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 1 })
 }
