@@ -7,6 +7,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
 use super::super::{Buffer, Dtype, Provider, View, ViewMut};
+use super::dialect::Dialect;
 use super::glue::Glue;
 use super::graph::{GraphBuilder, Model, Port};
 use super::proto::ElementType;
@@ -162,7 +163,7 @@ impl OnnxDevice {
 impl Sessions {
     /// Adds two numbers on the device.
     fn check(&self, element: ElementType) -> Result<()> {
-        let mut graph = GraphBuilder::default();
+        let mut graph = GraphBuilder::new(Dialect::Standard);
         let port = |name: &str| Port { name: name.to_owned(), element, dims: vec![1] };
         ["a", "b"].map(port).into_iter().for_each(|port| graph.input(port));
         graph.node_with_outputs("Add", &["a", "b"], &["sum"], &[]);

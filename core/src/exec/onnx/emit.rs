@@ -1,13 +1,17 @@
-//! Writes a program as graphs of ONNX, with standard operators alone.
+//! Writes a program as graphs of ONNX, with the operators of a dialect.
 //!
 //! A value is an image `[n, c, h, w]` for operators on pixels, and tokens `[n, h * w, c]` for the others. Tokens have the
 //! memory order of this crate's values, so inputs and outputs of a graph are tokens. A value is converted once for each
-//! layout that its readers need.
+//! layout that its readers need. Images are transposed with four dimensions, as the layout passes of providers do, which
+//! remove pairs of such transpositions.
 
 use std::collections::HashMap;
 
 use dreamframe_kernels::Activation;
 
+use super::dialect::{
+    BIAS_SPLIT_GELU, Dialect, FusedOp, GROUP_NORM, GroupNorm, MULTI_HEAD_ATTENTION, SKIP_GROUP_NORM, fused_ops,
+};
 use super::graph::{Form, GraphBuilder, Model, Port};
 use super::proto::Attribute::{Float, Int, Ints, Text};
 use super::proto::ElementType;
@@ -32,13 +36,19 @@ enum Layout {
     Image,
     /// `[n, h * w, c]`
     Tokens,
+    /// `[n, h, w, c]`, the memory order of tokens.
+    ChannelsLast,
 }
 
 impl Layout {
+    /// All layouts. If several suit an operation equally well, it has the first.
+    const ALL: [Self; 3] = [Self::Image, Self::Tokens, Self::ChannelsLast];
+
     fn dims(self, shape: Shape) -> Vec<i64> {
         let dims = match self {
             Self::Image => vec![shape.n, shape.c, shape.h, shape.w],
             Self::Tokens => vec![shape.n, shape.pixels(), shape.c],
+            Self::ChannelsLast => vec![shape.n, shape.h, shape.w, shape.c],
         };
         dims.into_iter().map(|dim| dim as i64).collect()
     }
@@ -47,24 +57,25 @@ impl Layout {
         match self {
             Self::Image => 1,
             Self::Tokens => 2,
+            Self::ChannelsLast => 3,
         }
     }
 }
 
-/// Writes `program` with values and weights of type `element`. Token ids and indices are single precision in any case,
-/// since half precision does not have all of them.
-pub(super) fn emit(program: &Program, element: ElementType) -> Graphs {
+/// Writes `program` with the operators of `dialect`, and values and weights of type `element`. Token ids and indices are
+/// single precision in any case, since half precision does not have all of them.
+pub(super) fn emit(program: &Program, element: ElementType, dialect: Dialect) -> Graphs {
     let constants = constants_of_frames(program);
     let is_computed = |value: &&ValueId| !program.inputs().iter().any(|input| input.value == **value);
     let computed: Vec<ValueId> = constants.iter().filter(is_computed).copied().collect();
     let constant = (!computed.is_empty()).then(|| {
-        let mut emitter = Emitter::new(program, element);
+        let mut emitter = Emitter::new(program, element, dialect);
         program.inputs_at(Rate::Constant).for_each(|input| emitter.input(input.value));
         program.ops().iter().filter(|op| program.is_constant(op.output)).for_each(|op| emitter.op(op));
         computed.iter().for_each(|&value| emitter.output(value));
         emitter.graph.finish(program.name())
     });
-    let mut emitter = Emitter::new(program, element);
+    let mut emitter = Emitter::new(program, element, dialect);
     program.inputs_at(Rate::Frame).for_each(|input| emitter.input(input.value));
     constants.iter().for_each(|&value| emitter.input(value));
     program.ops().iter().filter(|op| !program.is_constant(op.output)).for_each(|op| emitter.op(op));
@@ -99,14 +110,18 @@ pub(super) fn index_range(program: &Program, value: ValueId) -> Option<usize> {
 struct Emitter<'a> {
     program: &'a Program,
     element: ElementType,
+    dialect: Dialect,
     graph: GraphBuilder,
+    /// The operations that are parts of the nodes of others, by their outputs, which have no tensors.
+    fused: HashMap<ValueId, FusedOp>,
     /// The tensor of each value in each layout that exists.
     tensors: HashMap<(ValueId, Layout), String>,
 }
 
 impl<'a> Emitter<'a> {
-    fn new(program: &'a Program, element: ElementType) -> Self {
-        Self { program, element, graph: GraphBuilder::default(), tensors: HashMap::new() }
+    fn new(program: &'a Program, element: ElementType, dialect: Dialect) -> Self {
+        let graph = GraphBuilder::new(dialect);
+        Self { program, element, dialect, graph, fused: fused_ops(program, dialect), tensors: HashMap::new() }
     }
 
     fn port(&self, name: String, value: ValueId) -> Port {
@@ -133,28 +148,25 @@ impl<'a> Emitter<'a> {
         if let Some(tensor) = self.tensors.get(&(value, layout)) {
             return tensor.clone();
         }
-        let shape = self.program.shape(value);
-        let other = if layout == Layout::Image { Layout::Tokens } else { Layout::Image };
-        // Every value is written, in one layout at least, before it is read.
-        let from = self.tensors.get(&(value, other)).cloned().unwrap_or_default();
-        let tensor = if shape.pixels() == 1 || shape.c == 1 {
-            self.reshape(&from, &layout.dims(shape))
-        } else {
-            let [n, c, pixels] = [shape.n, shape.c, shape.pixels()].map(|dim| dim as i64);
-            let perm = [("perm", Ints(&[0, 2, 1]))];
-            match layout {
-                Layout::Image => {
-                    let channels_first = self.graph.node("Transpose", &[&from], &perm);
-                    self.reshape(&channels_first, &layout.dims(shape))
-                }
-                Layout::Tokens => {
-                    let flat = self.reshape(&from, &[n, c, pixels]);
-                    self.graph.node("Transpose", &[&flat], &perm)
-                }
-            }
+        let (existing, one_order) = (self.layout(value), self.has_one_order(value));
+        let from = match layout {
+            _ if one_order => existing,
+            Layout::Image | Layout::Tokens => Layout::ChannelsLast,
+            Layout::ChannelsLast if self.exists(value, Layout::Tokens) => Layout::Tokens,
+            Layout::ChannelsLast => existing,
+        };
+        let tensor = self.tensor(value, from);
+        let tensor = match (from, layout) {
+            (Layout::ChannelsLast, Layout::Image) if !one_order => self.transpose(&tensor, [0, 3, 1, 2]),
+            (Layout::Image, Layout::ChannelsLast) if !one_order => self.transpose(&tensor, [0, 2, 3, 1]),
+            _ => self.reshape(&tensor, &layout.dims(self.program.shape(value))),
         };
         self.tensors.insert((value, layout), tensor.clone());
         tensor
+    }
+
+    fn transpose(&mut self, tensor: &str, order: [i64; 4]) -> String {
+        self.graph.node("Transpose", &[tensor], &[("perm", Ints(&order))])
     }
 
     fn reshape(&mut self, tensor: &str, dims: &[i64]) -> String {
@@ -162,109 +174,130 @@ impl<'a> Emitter<'a> {
         self.graph.node("Reshape", &[tensor, &dims], &[])
     }
 
-    /// Returns the layout in which `value` exists; images, if it exists in both.
+    fn exists(&self, value: ValueId, layout: Layout) -> bool {
+        self.tensors.contains_key(&(value, layout))
+    }
+
+    /// Returns the first layout in which `value` exists: every value is written before it is read.
     fn layout(&self, value: ValueId) -> Layout {
-        if self.tensors.contains_key(&(value, Layout::Image)) { Layout::Image } else { Layout::Tokens }
+        let layout = Layout::ALL.into_iter().find(|&layout| self.exists(value, layout));
+        debug_assert!(layout.is_some(), "value {} is read before it is written", value.index());
+        layout.unwrap_or(Layout::Tokens)
+    }
+
+    /// Returns whether the elements of `value` have the same order in all layouts.
+    fn has_one_order(&self, value: ValueId) -> bool {
+        let shape = self.program.shape(value);
+        shape.pixels() == 1 || shape.c == 1
+    }
+
+    /// Returns the layout in which `values` together need the fewest transpositions, then the fewest nodes.
+    fn common_layout(&self, values: [ValueId; 2]) -> Layout {
+        let cost = |layout: &Layout| {
+            let [a, b] = values.map(|value| self.conversions(value, *layout));
+            (a[0] + b[0], a[1] + b[1])
+        };
+        Layout::ALL.into_iter().min_by_key(cost).unwrap_or(Layout::Image)
+    }
+
+    /// Returns the number of transpositions and of other nodes that convert `value` to `layout`.
+    fn conversions(&self, value: ValueId, layout: Layout) -> [usize; 2] {
+        let exists = |layout| self.exists(value, layout);
+        match layout {
+            _ if exists(layout) => [0, 0],
+            _ if self.has_one_order(value) => [0, 1],
+            Layout::Image => [1, usize::from(!exists(Layout::ChannelsLast))],
+            Layout::Tokens => [usize::from(!exists(Layout::ChannelsLast)), 1],
+            Layout::ChannelsLast if exists(Layout::Tokens) => [0, 1],
+            Layout::ChannelsLast => [1, 0],
+        }
+    }
+
+    /// Returns the first layout in which `value` exists, and its tensor.
+    fn existing(&mut self, value: ValueId) -> (Layout, String) {
+        let layout = self.layout(value);
+        (layout, self.tensor(value, layout))
     }
 
     fn weight(&mut self, weight: WeightId, form: Form) -> String {
+        self.weight_of(self.element, weight, form)
+    }
+
+    fn weight_of(&mut self, element: ElementType, weight: WeightId, form: Form) -> String {
         let dims: Vec<i64> = self.program.weight(weight).shape.iter().map(|&dim| dim as i64).collect();
         let dims = match form {
             Form::Plain => dims,
             Form::Transposed => dims.into_iter().rev().collect(),
         };
-        self.graph.weight(self.element, weight.index(), form, dims)
-    }
-
-    /// Returns the names of a weight and, if there is one, of a bias.
-    fn weight_and_bias(&mut self, weight: WeightId, bias: Option<WeightId>) -> Vec<String> {
-        let weight = self.weight(weight, Form::Plain);
-        let bias = bias.map(|bias| self.weight(bias, Form::Plain));
-        std::iter::once(weight).chain(bias).collect()
+        self.graph.weight(element, weight.index(), form, dims)
     }
 
     /// Writes one operation.
     fn op(&mut self, op: &Op) {
+        if self.fused.contains_key(&op.output) {
+            return;
+        }
         let x = op.inputs[0];
         let (layout, tensor) = match &op.kind {
-            OpKind::Conv2d { weight, bias, kernel, stride, dilation, padding, upsample } => {
-                let names = self.weight_and_bias(*weight, *bias);
-                let mut image = self.tensor(x, Layout::Image);
-                if *upsample {
-                    image = self.enlarged(&image);
-                }
-                (Layout::Image, self.conv(&image, &names, [*kernel, *stride, *dilation, 1], *padding))
+            &OpKind::Conv2d { weight, bias, kernel, stride, dilation, padding, upsample } => {
+                let image = if upsample { self.enlarged(x) } else { self.tensor(x, Layout::Image) };
+                (Layout::Image, self.conv(&image, weight, bias, [kernel, stride, dilation, 1], padding))
             }
-            OpKind::Depthwise { weight, bias, kernel, stride, padding } => {
-                let names = self.weight_and_bias(*weight, *bias);
+            &OpKind::Depthwise { weight, bias, kernel, stride, padding } => {
                 let image = self.tensor(x, Layout::Image);
                 let groups = self.program.shape(x).c;
-                (Layout::Image, self.conv(&image, &names, [*kernel, *stride, 1, groups], *padding))
+                (Layout::Image, self.conv(&image, weight, bias, [kernel, stride, 1, groups], padding))
             }
             OpKind::Image(image_op) => self.image(op, *image_op),
             OpKind::Linear { weight, bias } => (Layout::Tokens, self.linear(x, *weight, *bias)),
-            OpKind::GroupNorm { groups, eps, weight, bias } => {
-                let names = self.weight_and_bias(*weight, Some(*bias));
-                let image = self.tensor(x, Layout::Image);
-                let attributes = [("num_groups", Int(*groups as i64)), ("epsilon", Float(*eps))];
-                let inputs = [&*image, &*names[0], &*names[1]];
-                (Layout::Image, self.graph.node("GroupNormalization", &inputs, &attributes))
+            &OpKind::GroupNorm { groups, eps, weight, bias } => {
+                self.group_norm(x, GroupNorm { groups, eps, weight, bias }, false)
             }
             OpKind::LayerNorm { eps, weight, bias } => {
-                let names = self.weight_and_bias(*weight, Some(*bias));
                 let tokens = self.tensor(x, Layout::Tokens);
-                let inputs = [&*tokens, &*names[0], &*names[1]];
+                let [scale, shift] = [*weight, *bias].map(|weight| self.weight(weight, Form::Plain));
                 let attributes = [("axis", Int(-1)), ("epsilon", Float(*eps))];
-                (Layout::Tokens, self.graph.node("LayerNormalization", &inputs, &attributes))
+                (Layout::Tokens, self.graph.node("LayerNormalization", &[&tokens, &scale, &shift], &attributes))
             }
             OpKind::Attention { heads, causal, kv_row, cached_layer: _ } => {
                 (Layout::Tokens, self.attention(op, *heads, *causal, kv_row))
             }
-            OpKind::Activate(activation) => {
-                let layout = self.layout(x);
-                let tensor = self.tensor(x, layout);
-                (layout, self.activate(&tensor, *activation))
-            }
+            OpKind::Activate(activation) => self.activated(x, *activation),
             OpKind::Geglu => (Layout::Tokens, self.geglu(x)),
             OpKind::Add => self.binary("Add", op),
             OpKind::Mul => self.binary("Mul", op),
             OpKind::Affine { mul, add } => {
-                let layout = self.layout(x);
-                let tensor = self.tensor(x, layout);
+                let (layout, tensor) = self.existing(x);
                 (layout, self.affine(&tensor, *mul, *add))
             }
             OpKind::Concat => {
-                let layout = self.layout(x);
+                let layout = self.common_layout([x, op.inputs[1]]);
                 let [a, b] = [x, op.inputs[1]].map(|value| self.tensor(value, layout));
                 (layout, self.graph.node("Concat", &[&a, &b], &[("axis", Int(layout.channel_axis()))]))
             }
-            OpKind::Upsample => {
-                let image = self.tensor(x, Layout::Image);
-                (Layout::Image, self.enlarged(&image))
-            }
+            OpKind::Upsample => (Layout::Image, self.enlarged(x)),
             OpKind::Slice { start, len } => {
-                let layout = self.layout(x);
-                let tensor = self.tensor(x, layout);
+                let (layout, tensor) = self.existing(x);
                 (layout, self.slice(&tensor, layout.channel_axis(), *start, *len))
             }
-            OpKind::Embed { weight } => {
-                let ids = self.indices(x, &[self.program.shape(x).n, self.program.shape(x).pixels()]);
-                let table = self.weight(*weight, Form::Plain);
-                (Layout::Tokens, self.graph.node("Gather", &[&table, &ids], &[("axis", Int(0))]))
-            }
+            OpKind::Embed { weight } => (Layout::Tokens, self.embed(x, *weight)),
             OpKind::AddWeight { weight } => (Layout::Tokens, self.add_weight(x, *weight)),
-            OpKind::TakeToken => {
-                let tokens = self.tensor(x, Layout::Tokens);
-                let shape = self.program.shape(op.output);
-                let index = self.indices(op.inputs[1], &[shape.n, 1]);
-                let taken = self.graph.node("GatherND", &[&tokens, &index], &[("batch_dims", Int(1))]);
-                (Layout::Tokens, self.reshape(&taken, &Layout::Tokens.dims(shape)))
-            }
+            OpKind::TakeToken => (Layout::Tokens, self.take_token(op)),
         };
         self.tensors.insert((op.output, layout), tensor);
     }
 
-    fn conv(&mut self, image: &str, weights: &[String], sizes: [usize; 4], padding: Padding) -> String {
+    /// Writes a convolution; `sizes` are kernel, stride, dilation and groups.
+    fn conv(
+        &mut self,
+        image: &str,
+        weight: WeightId,
+        bias: Option<WeightId>,
+        sizes: [usize; 4],
+        padding: Padding,
+    ) -> String {
+        let weights: Vec<String> =
+            std::iter::once(weight).chain(bias).map(|weight| self.weight(weight, Form::Plain)).collect();
         let [kernel, stride, dilation, groups] = sizes.map(|size| size as i64);
         let pads = [padding.top, padding.left, padding.bottom, padding.right].map(|pad| pad as i64);
         let inputs: Vec<&str> = std::iter::once(image).chain(weights.iter().map(String::as_str)).collect();
@@ -278,15 +311,16 @@ impl<'a> Emitter<'a> {
         self.graph.node("Conv", &inputs, &attributes)
     }
 
-    /// Returns the image at twice its size, with repeated pixels.
-    fn enlarged(&mut self, image: &str) -> String {
+    /// Returns the image `x` at twice its size, with repeated pixels.
+    fn enlarged(&mut self, x: ValueId) -> String {
+        let image = self.tensor(x, Layout::Image);
         let scales = self.graph.floats(&[1.0, 1.0, 2.0, 2.0]);
         let attributes = [
             ("mode", Text("nearest")),
             ("coordinate_transformation_mode", Text("asymmetric")),
             ("nearest_mode", Text("floor")),
         ];
-        self.graph.node("Resize", &[image, "", &scales], &attributes)
+        self.graph.node("Resize", &[&image, "", &scales], &attributes)
     }
 
     fn image(&mut self, op: &Op, image_op: ImageOp) -> (Layout, String) {
@@ -331,9 +365,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn linear(&mut self, x: ValueId, weight: WeightId, bias: Option<WeightId>) -> String {
-        let tokens = self.tensor(x, Layout::Tokens);
-        let weight = self.weight(weight, Form::Transposed);
-        let product = self.graph.node("MatMul", &[&tokens, &weight], &[]);
+        let product = self.product(x, weight);
         match bias {
             Some(bias) => {
                 let bias = self.weight(bias, Form::Plain);
@@ -343,21 +375,70 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    fn product(&mut self, x: ValueId, weight: WeightId) -> String {
+        let tokens = self.tensor(x, Layout::Tokens);
+        let weight = self.weight(weight, Form::Transposed);
+        self.graph.node("MatMul", &[&tokens, &weight], &[])
+    }
+
+    /// Writes a group norm, and SiLU of its result if `silu`.
+    fn group_norm(&mut self, x: ValueId, norm: GroupNorm, silu: bool) -> (Layout, String) {
+        let [groups, eps] = [Int(norm.groups as i64), Float(norm.eps)];
+        if self.dialect == Dialect::Standard {
+            let [scale, shift] = [norm.weight, norm.bias].map(|weight| self.weight(weight, Form::Plain));
+            let image = self.tensor(x, Layout::Image);
+            let attributes = [("num_groups", groups), ("epsilon", eps)];
+            return (Layout::Image, self.graph.node("GroupNormalization", &[&image, &scale, &shift], &attributes));
+        }
+        // The kernels of the CUDA provider read scale and shift in single precision.
+        let weights = [norm.weight, norm.bias].map(|weight| self.weight_of(ElementType::F32, weight, Form::Plain));
+        let attributes =
+            [("groups", groups), ("epsilon", eps), ("activation", Int(silu.into())), ("channels_last", Int(1))];
+        let layout = Layout::ChannelsLast;
+        let tensor = if let Some(&FusedOp::Sum(value, vector)) = self.fused.get(&x) {
+            let [value, vector] = [value, vector].map(|value| self.tensor(value, layout));
+            self.graph.node(SKIP_GROUP_NORM, &[&value, &weights[0], &weights[1], &vector], &attributes)
+        } else {
+            let value = self.tensor(x, layout);
+            self.graph.node(GROUP_NORM, &[&value, &weights[0], &weights[1]], &attributes)
+        };
+        (layout, tensor)
+    }
+
     fn attention(&mut self, op: &Op, heads: usize, causal: bool, kv_row: &[usize]) -> String {
-        let [q, k, v] = [0, 1, 2].map(|i| self.tensor(op.inputs[i], Layout::Tokens));
-        let rows = self.program.shape(op.inputs[1]).n;
-        let own = kv_row.len() == rows && kv_row.iter().enumerate().all(|(row, &from)| row == from);
-        let [k, v] = [k, v].map(|tensor| {
-            if own {
-                return tensor;
+        let q = self.tensor(op.inputs[0], Layout::Tokens);
+        let [k, v] = [1, 2].map(|i| self.rows(op.inputs[i], kv_row));
+        let (heads, causal) = (Int(heads as i64), Int(causal.into()));
+        match self.dialect {
+            Dialect::Standard => {
+                let attributes = [("q_num_heads", heads), ("kv_num_heads", heads), ("is_causal", causal)];
+                self.graph.node("Attention", &[&q, &k, &v], &attributes)
             }
-            let rows: Vec<i64> = kv_row.iter().map(|&row| row as i64).collect();
-            let rows = self.graph.ints(&rows);
-            self.graph.node("Gather", &[&tensor, &rows], &[("axis", Int(0))])
-        });
-        let heads = Int(heads as i64);
-        let attributes = [("q_num_heads", heads), ("kv_num_heads", heads), ("is_causal", Int(causal.into()))];
-        self.graph.node("Attention", &[&q, &k, &v], &attributes)
+            Dialect::Cuda => {
+                let attributes = [("num_heads", heads), ("unidirectional", causal)];
+                self.graph.node(MULTI_HEAD_ATTENTION, &[&q, &k, &v], &attributes)
+            }
+        }
+    }
+
+    /// Returns the rows of `value` with the indices `rows`, as tokens.
+    fn rows(&mut self, value: ValueId, rows: &[usize]) -> String {
+        let tokens = self.tensor(value, Layout::Tokens);
+        if rows.iter().copied().eq(0..self.program.shape(value).n) {
+            return tokens;
+        }
+        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let rows = self.graph.ints(&rows);
+        self.graph.node("Gather", &[&tokens, &rows], &[("axis", Int(0))])
+    }
+
+    /// Writes an activation, and the group norm before it if the dialect fuses them.
+    fn activated(&mut self, x: ValueId, activation: Activation) -> (Layout, String) {
+        if let Some(&FusedOp::GroupNorm(x, norm)) = self.fused.get(&x) {
+            return self.group_norm(x, norm, true);
+        }
+        let (layout, tensor) = self.existing(x);
+        (layout, self.activate(&tensor, activation))
     }
 
     fn activate(&mut self, x: &str, activation: Activation) -> String {
@@ -387,6 +468,11 @@ impl<'a> Emitter<'a> {
     }
 
     fn geglu(&mut self, x: ValueId) -> String {
+        if let Some(&FusedOp::Linear(x, weight, bias)) = self.fused.get(&x) {
+            let product = self.product(x, weight);
+            let bias = self.weight(bias, Form::Plain);
+            return self.graph.node(BIAS_SPLIT_GELU, &[&product, &bias], &[]);
+        }
         let tokens = self.tensor(x, Layout::Tokens);
         let name = self.graph.next_name();
         let [a, b] = ["a", "b"].map(|half| format!("{name}{half}"));
@@ -397,8 +483,9 @@ impl<'a> Emitter<'a> {
 
     /// Writes an operator that repeats its second input along dimensions of one element.
     fn binary(&mut self, operator: &'static str, op: &Op) -> (Layout, String) {
-        let layout = self.layout(op.inputs[0]);
-        let [a, b] = [0, 1].map(|i| self.tensor(op.inputs[i], layout));
+        let values = [op.inputs[0], op.inputs[1]];
+        let layout = self.common_layout(values);
+        let [a, b] = values.map(|value| self.tensor(value, layout));
         (layout, self.graph.node(operator, &[&a, &b], &[]))
     }
 
@@ -426,6 +513,20 @@ impl<'a> Emitter<'a> {
         let integers = self.graph.node("Cast", &[&tensor], &[("to", Int(ElementType::I64.code()))]);
         let dims: Vec<i64> = dims.iter().map(|&dim| dim as i64).collect();
         self.reshape(&integers, &dims)
+    }
+
+    fn embed(&mut self, x: ValueId, weight: WeightId) -> String {
+        let ids = self.indices(x, &[self.program.shape(x).n, self.program.shape(x).pixels()]);
+        let table = self.weight(weight, Form::Plain);
+        self.graph.node("Gather", &[&table, &ids], &[("axis", Int(0))])
+    }
+
+    fn take_token(&mut self, op: &Op) -> String {
+        let tokens = self.tensor(op.inputs[0], Layout::Tokens);
+        let shape = self.program.shape(op.output);
+        let index = self.indices(op.inputs[1], &[shape.n, 1]);
+        let taken = self.graph.node("GatherND", &[&tokens, &index], &[("batch_dims", Int(1))]);
+        self.reshape(&taken, &Layout::Tokens.dims(shape))
     }
 
     fn add_weight(&mut self, x: ValueId, weight: WeightId) -> String {

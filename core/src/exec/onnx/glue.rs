@@ -1,6 +1,7 @@
 //! Graphs of a queue's operations, for any number of elements `n`. They compute in single precision.
 
 use super::device::Sessions;
+use super::dialect::Dialect;
 use super::graph::{GraphBuilder, Model, Port};
 use super::proto::Attribute::Int;
 use super::proto::ElementType;
@@ -53,10 +54,13 @@ impl Glue {
 }
 
 /// A graph with one output, on vectors of `n` elements.
-#[derive(Default)]
 struct Vectors(GraphBuilder);
 
 impl Vectors {
+    fn new() -> Self {
+        Self(GraphBuilder::new(Dialect::Standard))
+    }
+
     /// Adds an input and returns its elements in single precision.
     fn input(&mut self, name: &str, element: ElementType) -> String {
         self.0.input(Port { name: name.to_owned(), element, dims: vec![-1] });
@@ -100,13 +104,13 @@ impl Vectors {
 }
 
 fn converted(name: &str, from: ElementType, to: ElementType) -> Model {
-    let mut graph = Vectors::default();
+    let mut graph = Vectors::new();
     let x = graph.input("x", from);
     graph.finish(name, &x, to)
 }
 
 fn import(element: ElementType) -> Model {
-    let mut graph = Vectors::default();
+    let mut graph = Vectors::new();
     let x = graph.input("x", ElementType::U8);
     // As on the CPU, so that the results are the same to the bit.
     let scale = graph.0.scalar(ElementType::F32, 127.5);
@@ -116,7 +120,7 @@ fn import(element: ElementType) -> Model {
 }
 
 fn export(element: ElementType) -> Model {
-    let mut graph = Vectors::default();
+    let mut graph = Vectors::new();
     let x = graph.input("x", element);
     let unit = graph.unit(&x);
     let scaled = graph.scaled(&unit, 255.0);
@@ -127,7 +131,7 @@ fn export(element: ElementType) -> Model {
 }
 
 fn to_unit(element: ElementType) -> Model {
-    let mut graph = Vectors::default();
+    let mut graph = Vectors::new();
     let x = graph.input("x", element);
     let unit = graph.unit(&x);
     graph.finish("to_unit", &unit, element)
@@ -135,7 +139,7 @@ fn to_unit(element: ElementType) -> Model {
 
 /// The input is not read: it may not be a number.
 fn clear(element: ElementType) -> Model {
-    let mut graph = Vectors::default();
+    let mut graph = Vectors::new();
     let x = "x".to_owned();
     graph.0.input(Port { name: x.clone(), element, dims: vec![-1] });
     let len = graph.0.node("Shape", &[&x], &[]);
@@ -145,7 +149,7 @@ fn clear(element: ElementType) -> Model {
 
 /// The sum of `terms` inputs, each times its factor; the factors are the last input.
 fn sum(element: ElementType, terms: usize) -> Model {
-    let mut graph = Vectors::default();
+    let mut graph = Vectors::new();
     let inputs: Vec<String> = (0..terms).map(|term| graph.input(&format!("x{term}"), element)).collect();
     graph.0.input(Port { name: "factors".to_owned(), element: ElementType::F32, dims: vec![terms as i64] });
     let mut product = |term: usize| {

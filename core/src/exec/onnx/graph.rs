@@ -1,11 +1,12 @@
 //! A graph of ONNX while it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::dialect::Dialect;
 use super::proto::{self, Attribute, ElementType, Message};
 
-/// The version of the standard operators: the first with `Attention`.
-const OPSET: i64 = 23;
+/// The version of every operator set besides that of ONNX.
+const CONTRIB_VERSION: i64 = 1;
 const IR_VERSION: i64 = 10;
 
 /// An input or output of a graph.
@@ -30,6 +31,7 @@ pub(super) enum Form {
 pub(super) struct GraphWeight {
     /// The index in [`Program::weights`](crate::net::Program::weights).
     pub(super) weight: usize,
+    pub(super) element: ElementType,
     pub(super) form: Form,
     pub(super) name: String,
     pub(super) dims: Vec<i64>,
@@ -46,19 +48,36 @@ pub(super) struct Model {
 }
 
 /// Writes a graph.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct GraphBuilder {
+    dialect: Dialect,
     nodes: Vec<Message>,
     initializers: Vec<Message>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     weights: Vec<GraphWeight>,
+    /// The domains of operators besides that of ONNX.
+    domains: BTreeSet<&'static str>,
     /// Names of constants, by their bytes and dimensions.
     constants: BTreeMap<(i64, Vec<i64>, Vec<u8>), String>,
 }
 
 impl GraphBuilder {
-    /// Adds a node with one output and returns the output's name.
+    /// Starts an empty graph.
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            nodes: Vec::new(),
+            initializers: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            weights: Vec::new(),
+            domains: BTreeSet::new(),
+            constants: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a node with one output and returns the output's name. `op` is one of [`Dialect::operators`].
     pub(super) fn node(&mut self, op: &'static str, inputs: &[&str], attributes: &[(&str, Attribute<'_>)]) -> String {
         let output = format!("n{}", self.nodes.len());
         self.node_with_outputs(op, inputs, &[&output], attributes);
@@ -73,6 +92,11 @@ impl GraphBuilder {
         outputs: &[&str],
         attributes: &[(&str, Attribute<'_>)],
     ) {
+        debug_assert!(self.dialect.operators().any(|operator| operator == op), "{op} in {:?}", self.dialect);
+        let (domain, _) = proto::domain_and_name(op);
+        if !domain.is_empty() {
+            self.domains.insert(domain);
+        }
         self.nodes.push(proto::node(op, inputs, outputs, attributes));
     }
 
@@ -91,16 +115,15 @@ impl GraphBuilder {
 
     /// Returns the name of a weight's tensor.
     pub(super) fn weight(&mut self, element: ElementType, weight: usize, form: Form, dims: Vec<i64>) -> String {
-        let known = self.weights.iter().find(|known| (known.weight, known.form) == (weight, form));
-        if let Some(known) = known {
+        let is_same = |known: &&GraphWeight| (known.weight, known.element, known.form) == (weight, element, form);
+        if let Some(known) = self.weights.iter().find(is_same) {
             return known.name.clone();
         }
-        let name = match form {
-            Form::Plain => format!("w{weight}"),
-            Form::Transposed => format!("w{weight}t"),
-        };
+        let precision = if element == ElementType::F16 { "h" } else { "" };
+        let order = if form == Form::Transposed { "t" } else { "" };
+        let name = format!("w{weight}{precision}{order}");
         self.initializers.push(proto::external_tensor(&name, element, &dims));
-        self.weights.push(GraphWeight { weight, form, name: name.clone(), dims });
+        self.weights.push(GraphWeight { weight, element, form, name: name.clone(), dims });
         name
     }
 
@@ -144,8 +167,10 @@ impl GraphBuilder {
         let info = |port: &Port| proto::value_info(&port.name, port.element, &port.dims);
         graph = self.inputs.iter().fold(graph, |graph, port| graph.message(11, &info(port)));
         graph = self.outputs.iter().fold(graph, |graph, port| graph.message(12, &info(port)));
-        let opset = Message::default().text(1, "").int(2, OPSET);
-        let model = Message::default().int(1, IR_VERSION).text(2, "dreamframe").message(7, &graph).message(8, &opset);
+        let model = Message::default().int(1, IR_VERSION).text(2, "dreamframe").message(7, &graph);
+        let model = model.message(8, &proto::operator_set("", self.dialect.standard_version()));
+        let set = |model: Message, domain: &&str| model.message(8, &proto::operator_set(domain, CONTRIB_VERSION));
+        let model = self.domains.iter().fold(model, set);
         Model { bytes: model.into_bytes(), inputs: self.inputs, outputs: self.outputs, weights: self.weights }
     }
 }

@@ -1,10 +1,11 @@
 //! Runs programs with ONNX Runtime, as graphs that are written from them in memory.
 //!
-//! `emit` writes a program as two graphs, of the constants and of a frame; weights are passed separately. Values are in the
-//! memory of the provider's device, where `queue` computes with them by graphs of its own (`glue`). `runtime` is the only
-//! file that names the crate of the library.
+//! `emit` writes a program as two graphs, of the constants and of a frame, with the operators of a `dialect`; weights are
+//! passed separately. Values are in the memory of the provider's device, where `queue` computes with them by graphs of its
+//! own (`glue`). `runtime` is the only file that names the crate of the library.
 
 mod device;
+mod dialect;
 mod emit;
 mod glue;
 mod graph;
@@ -24,6 +25,7 @@ use half::slice::HalfFloatSliceExt as _;
 
 pub use self::device::OnnxConfig;
 use self::device::OnnxDevice;
+use self::dialect::Dialect;
 use self::emit::Graphs;
 use self::graph::{Form, GraphWeight, Model};
 use self::proto::ElementType;
@@ -65,8 +67,7 @@ impl OnnxExecutor {
 
     fn weight(&self, program: &Program, weights: &Weights, weight: &GraphWeight) -> Result<Arc<Weight>> {
         let spec = &program.weights()[weight.weight];
-        let element = self.device.element;
-        let form = match (weight.form, element) {
+        let form = match (weight.form, weight.element) {
             (Form::Plain, ElementType::F16) => "onnx-f16",
             (Form::Plain, _) => "onnx-f32",
             (Form::Transposed, ElementType::F16) => "onnx-f16-transposed",
@@ -80,8 +81,26 @@ impl OnnxExecutor {
                 dreamframe_kernels::numbers::transpose(&elements, weight.dims[0] as usize, &mut transposed);
                 elements = transposed;
             }
-            Weight::new(elements, &weight.dims, element)
+            Weight::new(elements, &weight.dims, weight.element)
         })
+    }
+
+    /// Returns the network that runs the graphs of `program`.
+    fn network(&self, program: &Arc<Program>, weights: &Weights, graphs: Graphs) -> Result<Arc<dyn Network>> {
+        let Graphs { constant, frame, constants } = graphs;
+        let constant = constant.map(|model| self.session(program, weights, &model)).transpose()?;
+        let frame = self.session(program, weights, &frame)?;
+        let ranges = |rate| program.inputs_at(rate).map(|input| emit::index_range(program, input.value)).collect();
+        Ok(Arc::new(OnnxNetwork {
+            program: Arc::clone(program),
+            device: Arc::clone(&self.device),
+            constant,
+            frame,
+            constants,
+            constant_ranges: ranges(Rate::Constant),
+            frame_ranges: ranges(Rate::Frame),
+            id: Arc::new(()),
+        }))
     }
 }
 
@@ -107,20 +126,16 @@ impl Executor for OnnxExecutor {
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
-        let Graphs { constant, frame, constants } = emit::emit(program, self.device.element);
-        let constant = constant.map(|model| self.session(program, weights, &model)).transpose()?;
-        let frame = self.session(program, weights, &frame)?;
-        let ranges = |rate| program.inputs_at(rate).map(|input| emit::index_range(program, input.value)).collect();
-        Ok(Arc::new(OnnxNetwork {
-            program: Arc::clone(program),
-            device: Arc::clone(&self.device),
-            constant,
-            frame,
-            constants,
-            constant_ranges: ranges(Rate::Constant),
-            frame_ranges: ranges(Rate::Frame),
-            id: Arc::new(()),
-        }))
+        let emit = |dialect| emit::emit(program, self.device.element, dialect);
+        let dialect = self.device.row.dialect;
+        match self.network(program, weights, emit(dialect)) {
+            // Kernels of operators that are not standard have limits of their own.
+            Err(error) if error.kind() == ErrorKind::Unsupported && dialect != Dialect::Standard => {
+                tracing::debug!(network = program.name(), %error, "standard operators are used");
+                self.network(program, weights, emit(Dialect::Standard))
+            }
+            made => made,
+        }
     }
 }
 

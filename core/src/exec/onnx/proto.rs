@@ -103,12 +103,24 @@ pub(super) fn attribute(name: &str, value: Attribute<'_>) -> Message {
     }
 }
 
-/// Encodes a `NodeProto`.
+/// Returns the domain and the name of an operator, whose domain precedes it with a dot if it is not that of ONNX.
+pub(super) fn domain_and_name(op: &str) -> (&str, &str) {
+    op.rsplit_once('.').unwrap_or(("", op))
+}
+
+/// Encodes a `NodeProto`; `op` is as in [`domain_and_name`].
 pub(super) fn node(op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Attribute<'_>)]) -> Message {
+    let (domain, op) = domain_and_name(op);
     let message = inputs.iter().fold(Message::default(), |message, input| message.text(1, input));
     let message = outputs.iter().fold(message, |message, output| message.text(2, output));
     let message = message.text(3, outputs.first().copied().unwrap_or_default()).text(4, op);
+    let message = if domain.is_empty() { message } else { message.text(7, domain) };
     attributes.iter().fold(message, |message, (name, value)| message.message(5, &attribute(name, *value)))
+}
+
+/// Encodes an `OperatorSetIdProto`: the version of a domain's operators.
+pub(super) fn operator_set(domain: &str, version: i64) -> Message {
+    Message::default().text(1, domain).int(2, version)
 }
 
 /// Encodes the `ValueInfoProto` of a tensor. A negative dimension is any number, the same for all tensors of a graph that

@@ -1,6 +1,7 @@
 //! What differs between execution providers: one row each.
 
 use super::super::{Dtype, Provider};
+use super::dialect::Dialect;
 
 /// How a provider is part of ONNX Runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Row {
     pub systems: &'static [&'static str],
     /// The number format of [`Dtype::Auto`].
     pub dtype: Dtype,
+    /// The operators of its graphs.
+    pub(super) dialect: Dialect,
     /// Where values are between runs.
     pub memory: DeviceKind,
     /// The Python package that contains it, for messages.
@@ -66,6 +69,7 @@ const ROWS: [Row; 9] = [
         },
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
+        dialect: Dialect::Standard,
         memory: DeviceKind::PlugIn,
         package: "onnxruntime-ep-nv-tensorrt-rtx-cu13",
         device_option: "device_id",
@@ -77,6 +81,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_cuda"),
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
+        dialect: Dialect::Cuda,
         memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
         device_option: "device_id",
@@ -89,6 +94,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_tensorrt"),
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
+        dialect: Dialect::Standard,
         memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
         device_option: "device_id",
@@ -100,6 +106,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_coreml"),
         systems: &["macos"],
         dtype: Dtype::F16,
+        dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime",
         device_option: "",
@@ -111,6 +118,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_migraphx"),
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
+        dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime-migraphx",
         device_option: "",
@@ -122,6 +130,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("DirectML"),
         systems: &["windows"],
         dtype: Dtype::F16,
+        dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime-directml",
         device_option: "",
@@ -133,6 +142,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::PlugIn { library: "onnxruntime_providers_webgpu", package: "onnxruntime_ep_webgpu" },
         systems: EVERY_SYSTEM,
         dtype: Dtype::F16,
+        dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime-ep-webgpu",
         device_option: "",
@@ -144,6 +154,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_openvino"),
         systems: &["linux", "windows"],
         dtype: Dtype::F32,
+        dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime-openvino",
         device_option: "",
@@ -155,6 +166,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::BuiltIn,
         systems: EVERY_SYSTEM,
         dtype: Dtype::F32,
+        dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime",
         device_option: "",

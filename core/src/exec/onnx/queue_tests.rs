@@ -117,8 +117,7 @@ fn black(format: PixelFormat, width: u32, height: u32) -> Frame {
 #[test]
 fn frames_are_the_same_after_an_upload_and_a_download() {
     let (width, height) = (16, 16);
-    let formats =
-        [PixelFormat::Rgb8, PixelFormat::Rgba8, PixelFormat::Bgra8, PixelFormat::Rgba16F, PixelFormat::Nv12];
+    let formats = [PixelFormat::Rgb8, PixelFormat::Rgba8, PixelFormat::Bgra8, PixelFormat::Rgba16F, PixelFormat::Nv12];
     let rgb: Vec<u8> = (0..width * height * 3).map(|i| i as u8).collect();
     for (tolerance, queue) in queues() {
         for format in formats {

@@ -3,6 +3,11 @@
 //! The library comes from the variable `DREAMFRAME_ONNXRUNTIME`, which `cargo xtask test` sets; without it, these tests are
 //! skipped.
 
+mod cuda;
+mod decode;
+mod local_functions;
+mod structure;
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -30,7 +35,18 @@ pub(super) fn on_cpu(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
     OnnxExecutor::new(&OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 1 })
 }
 
-/// Checks that the graphs of a program give the results of the definitions, in single and in half precision.
+/// Returns the network of the executor whose graphs have the operators of `dialect`, those of the CUDA provider as
+/// functions of the model.
+fn network(executor: &OnnxExecutor, program: &Arc<Program>, dialect: Dialect) -> Arc<dyn Network> {
+    let mut graphs = emit::emit(program, executor.device.element, dialect);
+    if dialect == Dialect::Cuda {
+        local_functions::replace_operators(&mut graphs);
+    }
+    executor.network(program, &Weights::new(Arc::new(GeneratedWeights)), graphs).unwrap()
+}
+
+/// Checks that the graphs of a program give the results of the definitions, in every dialect, in single and in half
+/// precision.
 fn check(builder: ProgramBuilder) {
     let Some(library) = library() else { return };
     let program = Arc::new(builder.finish().unwrap());
@@ -40,22 +56,30 @@ fn check(builder: ProgramBuilder) {
         // Norms of nearly equal values, and differences of large ones, amplify rounding errors.
         let disturbed = naive::run(&program, &constant, &frame, rounding);
         let executor = on_cpu(&library, dtype).unwrap();
-        let found = run(&*executor.compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap());
-        for (i, output) in program.outputs().iter().enumerate() {
-            let bound = least + 4.0 * error(&expected[i], disturbed[i].iter().copied());
-            let error = error(&expected[i], found[i].iter().map(|&x| f64::from(x)));
-            assert!(error < bound, "{dtype} {}: {error:e} of {bound:e}\n{:#?}", output.name, program.ops());
+        for dialect in [Dialect::Standard, Dialect::Cuda] {
+            let found = run(&*network(&executor, &program, dialect));
+            for (i, output) in program.outputs().iter().enumerate() {
+                let bound = least + 4.0 * error(&expected[i], disturbed[i].iter().copied());
+                let error = error(&expected[i], found[i].iter().map(|&x| f64::from(x)));
+                let (name, ops) = (&output.name, program.ops());
+                assert!(error < bound, "{dialect:?} {dtype} {name}: {error:e} of {bound:e}\n{ops:#?}");
+            }
         }
     }
 }
 
-/// Checks one operation on one input.
-fn check_one(shape: Shape, op: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) {
+/// Returns a program with the output that `write` computes from one input.
+fn program(shape: Shape, write: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> ProgramBuilder {
     let mut builder = ProgramBuilder::new("one");
     let x = builder.input("x", shape, Rate::Frame);
-    let y = op(&mut builder, x);
+    let y = write(&mut builder, x);
     builder.output("y", y);
-    check(builder);
+    builder
+}
+
+/// Checks one operation on one input.
+fn check_one(shape: Shape, op: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) {
+    check(program(shape, op));
 }
 
 #[test]
@@ -181,12 +205,10 @@ fn a_transformer_block_transposes_its_image_once_each_way() {
     b.output("y", y);
     let program = b.finish().unwrap();
     for element in [ElementType::F32, ElementType::F16] {
-        let graphs = emit::emit(&program, element);
-        // The field `op_type` of a node: its tag, its length, its text.
-        let count = |operator: &str| {
-            let field = [&[0x22, operator.len() as u8], operator.as_bytes()].concat();
-            graphs.frame.bytes.windows(field.len()).filter(|bytes| *bytes == field).count()
-        };
+        let graphs = emit::emit(&program, element, Dialect::Standard);
+        let nodes = decode::nodes(&graphs.frame.bytes);
+        let operators = decode::operators(&nodes);
+        let count = |operator: &str| operators.get(operator).copied().unwrap_or_default();
         // The other two are of the graph's input and output.
         assert_eq!((count("Transpose"), count("Cast"), count("Attention"), count("Conv")), (4, 0, 1, 2));
         assert!(graphs.constant.is_none());
