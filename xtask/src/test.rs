@@ -133,7 +133,8 @@ pub(crate) fn on_onnx_runtime() -> Outcome {
         tests.env(SEED.0, SEED.1).env(ONNX_RUNTIME, &library);
         tests
     };
-    let (mut engines, mut references) = (tests(&QUICK_ON_DEVICE), tests(&WITH_REFERENCE_DATA));
+    let engines: Vec<&str> = QUICK_ON_DEVICE.into_iter().chain(["looking_back::"]).collect();
+    let (mut engines, mut references) = (tests(&engines), tests(&WITH_REFERENCE_DATA));
     engines.env("DREAMFRAME_TEST_DEVICE", "onnx");
     references.env(FULL.0, FULL.1);
     run_each(&mut [engines, references])

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use dreamframe::exec::{Executor, Past, RunArgs, Scratch};
 use dreamframe::models::{UnetConfig, UnetShape, timestep_embedding, unet_program};
-use dreamframe::{Device, Dtype, Engine, ErrorKind, OnnxOptions, Provider, StreamDiffusionParams};
-use dreamframe_tests::frames::pictures;
-use dreamframe_tests::{Golden, assert_close, executors, onnx_library, relative_error};
+use dreamframe_tests::{Golden, assert_close, executors, relative_error};
 
 /// Frames that are kept, every how many are, rows: as the script that made the golden has them.
 const CASES: [[usize; 3]; 7] = [[1, 1, 2], [1, 2, 3], [2, 1, 3], [2, 2, 1], [3, 1, 1], [3, 2, 2], [3, 1, 3]];
@@ -48,8 +46,7 @@ fn film(golden: &Golden, executor: &dyn Executor, frames: &[f32], [most, interva
 #[test]
 fn a_unet_that_looks_back_predicts_what_the_plain_form_predicts() {
     let (golden, cached) = (Golden::family("sd15"), Golden::family("cached"));
-    // ONNX Runtime's graphs have no inputs for cached frames.
-    for (name, executor) in executors().into_iter().filter(|(_, executor)| executor.name() != "onnx") {
+    for (name, executor) in executors() {
         for case in CASES {
             let [most, interval, rows] = case;
             let expected = cached.numbers(&format!("{most}_{interval}_{rows}"));
@@ -72,18 +69,4 @@ fn frames_that_are_kept_change_the_prediction() {
     // The same frames and rows, with one, two and three of them kept.
     assert!(relative_error(&last("2_1_3"), &last("3_1_3")) > 1e-3);
     assert!(relative_error(&last("1_2_3"), &last("3_1_3")) > 1e-3);
-}
-
-#[test]
-fn onnx_runtime_rejects_an_update_to_cached_attention_and_frames_continue() {
-    let Some(library) = onnx_library() else { return };
-    let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
-    let options = OnnxOptions::default().with_library(Some(library)).with_provider(Provider::Cpu);
-    let device = Device::onnx(&options, Dtype::F32, Some(1)).unwrap();
-    let mut engine = Engine::builder().device(device).params(params).build().unwrap();
-    pictures(&mut engine, 2);
-    let error = engine.edit(|params| params.cached_attention.enabled = true).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    assert!(!engine.params().cached_attention.enabled);
-    pictures(&mut engine, 2);
 }

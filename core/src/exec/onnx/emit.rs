@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use dreamframe_kernels::Activation;
 
+use super::super::MOST_PAST_FRAMES;
 use super::dialect::{
     BIAS_SPLIT_GELU, Dialect, FusedOp, GROUP_NORM, GroupNorm, MULTI_HEAD_ATTENTION, SKIP_GROUP_NORM, fused_ops,
 };
@@ -24,6 +25,10 @@ pub(super) struct Graphs {
     pub(super) constant: Option<Model>,
     /// Computes the outputs of a frame. Its inputs are the program's frame inputs, then `constants`.
     pub(super) frame: Model,
+    /// The keys and values of each layer with cached attention, in the order of the frame graph, which has additional
+    /// operands: for each layer and each of [`MOST_PAST_FRAMES`] the keys and the values of that frame, with any number of
+    /// tokens, after all other inputs; and for each layer its own keys and values after all other outputs.
+    pub(super) cached: Vec<[ValueId; 2]>,
     /// The constant values that a frame reads. Those that are no inputs of the program are the outputs of the constant
     /// graph, in the same order.
     pub(super) constants: Vec<ValueId>,
@@ -80,7 +85,9 @@ pub(super) fn emit(program: &Program, element: ElementType, dialect: Dialect) ->
     constants.iter().for_each(|&value| emitter.input(value));
     program.ops().iter().filter(|op| !program.is_constant(op.output)).for_each(|op| emitter.op(op));
     program.outputs().iter().for_each(|output| emitter.output(output.value));
-    Graphs { constant, frame: emitter.graph.finish(program.name()), constants }
+    let cached = std::mem::take(&mut emitter.cached);
+    cached.iter().flatten().for_each(|&value| emitter.output(value));
+    Graphs { constant, frame: emitter.graph.finish(program.name()), cached, constants }
 }
 
 /// Returns the constant values that operations of a frame read, or that are outputs.
@@ -116,12 +123,22 @@ struct Emitter<'a> {
     fused: HashMap<ValueId, FusedOp>,
     /// The tensor of each value in each layout that exists.
     tensors: HashMap<(ValueId, Layout), String>,
+    /// The keys and values of the layers with cached attention so far.
+    cached: Vec<[ValueId; 2]>,
 }
 
 impl<'a> Emitter<'a> {
     fn new(program: &'a Program, element: ElementType, dialect: Dialect) -> Self {
         let graph = GraphBuilder::new(dialect);
-        Self { program, element, dialect, graph, fused: fused_ops(program, dialect), tensors: HashMap::new() }
+        Self {
+            program,
+            element,
+            dialect,
+            graph,
+            fused: fused_ops(program, dialect),
+            tensors: HashMap::new(),
+            cached: Vec::new(),
+        }
     }
 
     fn port(&self, name: String, value: ValueId) -> Port {
@@ -259,8 +276,8 @@ impl<'a> Emitter<'a> {
                 let attributes = [("axis", Int(-1)), ("epsilon", Float(*eps))];
                 (Layout::Tokens, self.graph.node("LayerNormalization", &[&tokens, &scale, &shift], &attributes))
             }
-            OpKind::Attention { heads, causal, kv_row, cached_layer: _ } => {
-                (Layout::Tokens, self.attention(op, *heads, *causal, kv_row))
+            OpKind::Attention { heads, causal, kv_row, cached_layer } => {
+                (Layout::Tokens, self.attention(op, *heads, *causal, kv_row, cached_layer.is_some()))
             }
             OpKind::Activate(activation) => self.activated(x, *activation),
             OpKind::Geglu => (Layout::Tokens, self.geglu(x)),
@@ -405,9 +422,15 @@ impl<'a> Emitter<'a> {
         (layout, tensor)
     }
 
-    fn attention(&mut self, op: &Op, heads: usize, causal: bool, kv_row: &[usize]) -> String {
+    fn attention(&mut self, op: &Op, heads: usize, causal: bool, kv_row: &[usize], is_cached: bool) -> String {
         let q = self.tensor(op.inputs[0], Layout::Tokens);
-        let [k, v] = [1, 2].map(|i| self.rows(op.inputs[i], kv_row));
+        let keys_and_values = [op.inputs[1], op.inputs[2]];
+        let mut tensors = keys_and_values.map(|value| self.tensor(value, Layout::Tokens));
+        if is_cached {
+            tensors = self.with_past(keys_and_values, tensors);
+        }
+        let rows = self.program.shape(op.inputs[1]).n;
+        let [k, v] = tensors.map(|tensor| self.rows(tensor, rows, kv_row));
         let (heads, causal) = (Int(heads as i64), Int(causal.into()));
         match self.dialect {
             Dialect::Standard => {
@@ -421,10 +444,30 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Returns the rows of `value` with the indices `rows`, as tokens.
-    fn rows(&mut self, value: ValueId, rows: &[usize]) -> String {
-        let tokens = self.tensor(value, Layout::Tokens);
-        if rows.iter().copied().eq(0..self.program.shape(value).n) {
+    /// Returns `own`, the tensors of keys and values, followed by those of earlier frames, which become inputs.
+    fn with_past(&mut self, values: [ValueId; 2], own: [String; 2]) -> [String; 2] {
+        let layer = self.cached.len();
+        self.cached.push(values);
+        let shape = self.program.shape(values[0]);
+        let mut all = own.map(|tensor| vec![tensor]);
+        for frame in 0..MOST_PAST_FRAMES {
+            for (all, name) in all.iter_mut().zip(["k", "v"]) {
+                let name = format!("{name}{layer}_{frame}");
+                // One number of tokens for each frame: none, if it is missing.
+                let dims = vec![shape.n as i64, -1 - frame as i64, shape.c as i64];
+                self.graph.input(Port { name: name.clone(), element: self.element, dims });
+                all.push(name);
+            }
+        }
+        all.map(|parts| {
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            self.graph.node("Concat", &parts, &[("axis", Int(1))])
+        })
+    }
+
+    /// Returns the rows of `tokens` with the indices `rows`, of `count` rows.
+    fn rows(&mut self, tokens: String, count: usize, rows: &[usize]) -> String {
+        if rows.iter().copied().eq(0..count) {
             return tokens;
         }
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();

@@ -1,5 +1,7 @@
 //! The operations of a queue on ONNX Runtime's CPU provider against those in host memory.
 
+use half::f16;
+
 use super::super::{HostQueue, Queue as _, Transfer, View};
 use super::tests::{library, on_cpu};
 use super::*;

@@ -17,7 +17,7 @@ use crate::exec::Provider;
 use crate::exec::cpu::tests::naive::{self, GeneratedWeights};
 use crate::exec::cpu::tests::random::seeded_program;
 use crate::exec::cpu::tests::{ROUNDING, error, inputs, run};
-use crate::net::{Activation, Padding, ProgramBuilder};
+use crate::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId};
 
 /// The relative error of a value in half precision.
 const F16_ROUNDING: f64 = 1.0 / 2048.0;
