@@ -4,9 +4,10 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use dreamframe::exec::Dtype;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
+use dreamframe::exec::onnx::{OnnxConfig, OnnxExecutor};
 use dreamframe::exec::simulated::{DeviceCounts, SimulatedExecutor};
+use dreamframe::exec::{Dtype, Provider};
 use dreamframe::preprocess::Image;
 use dreamframe::{
     Engine, EngineOptions, ErrorKind, FrameView, ModelSource, ParamsPatch, PictureKind, PixelFormat, Result,
@@ -14,6 +15,7 @@ use dreamframe::{
 };
 use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc, picture, pictures};
+use dreamframe_tests::onnx_library;
 use serde_json::json;
 
 const SIDE: u32 = 64;
@@ -78,6 +80,39 @@ fn a_frame_with_three_rows_and_two_controlnets_is_one_upload_and_one_download() 
         let counts = counts(&executor, &mut engine);
         // Encoder, two embeddings, two ControlNets, UNet, decoder.
         assert_eq!(counts, DeviceCounts { uploads: 1, downloads: 1, waits: 1, runs: 7 }, "guidance {guidance}");
+    }
+}
+
+/// A frame on ONNX Runtime transfers bytes once each way, whatever the guidance: values, factors and ControlNets' residuals
+/// stay on its device. Every graph is waited for.
+#[test]
+fn a_frame_on_onnx_runtime_is_one_upload_and_one_download() {
+    let Some(library) = onnx_library() else { return };
+    let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "onnx-counts");
+    folder.controlnet("edges", 1);
+    folder.controlnet("depth", 2);
+    for (guidance, dtype) in
+        [("none", Dtype::F16), ("self", Dtype::F32), ("full", Dtype::F16), ("initialize", Dtype::F32)]
+    {
+        let (library, provider) = (&*library, Provider::Cpu);
+        let config = OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 2 };
+        let executor = OnnxExecutor::new(&config).unwrap();
+        let changes = json!({
+            "t_index_list": [30, 38, 46], "guidance_scale": 1.4,
+            "controlnets": [{"model_id": "edges"}, {"model_id": "depth", "conditioning_scale": 0.4}],
+        });
+        let mut options = EngineOptions::default();
+        options.cfg_type = guidance.parse().unwrap();
+        let builder = Engine::builder().models(ModelSource::folder(folder.path())).params(params(&changes));
+        let mut engine = builder.options(options).executor(Arc::new(executor.clone())).build().unwrap();
+        pictures(&mut engine, 6);
+        executor.take_counts();
+        picture(&mut engine, 6);
+        let counts = executor.take_counts();
+        assert_eq!((counts.uploads, counts.downloads), (1, 1), "guidance {guidance}");
+        // Seven networks, the two conversions of pixels, and at most a dozen sums for each row.
+        // Seven networks, two conversions of pixels, and sums: most are of the ControlNets' residuals, row by row.
+        assert_eq!(counts.runs, runs, "guidance {guidance}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! A device of an execution provider: its sessions, its memory, and the operations between networks.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
@@ -12,7 +13,7 @@ use super::glue::Glue;
 use super::graph::{GraphBuilder, Model, Port};
 use super::proto::ElementType;
 use super::providers::Row;
-use super::runtime::{DeviceMemory, Memory, Operand, OperandMut, Runtime, Session, Target, Weight};
+use super::runtime::{Counts, DeviceMemory, Memory, Operand, OperandMut, Runtime, Session, Target, Weight};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Makes sessions on one device.
@@ -42,6 +43,22 @@ pub(super) struct OnnxDevice {
     pub(super) sessions: Sessions,
     pub(super) glue: Glue,
     memory: Arc<DeviceMemory>,
+    /// Factors of sums, with their memory; the most recently used ones are last.
+    factors: Mutex<Vec<(Vec<f32>, Memory)>>,
+}
+
+/// Maximum number of lists of factors that stay on the device: several schedules of as many steps as there can be.
+const MOST_FACTORS: usize = 256;
+
+/// Counters of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnnxCounts {
+    /// Operands of the host that were read: each is transferred to a device with its own memory.
+    pub uploads: u64,
+    /// Operands of the host that were written.
+    pub downloads: u64,
+    /// Runs of graphs, after each of which the host waited.
+    pub runs: u64,
 }
 
 /// What an [`OnnxExecutor`](super::OnnxExecutor) runs on.
@@ -89,7 +106,42 @@ impl OnnxDevice {
         sessions.check(element).map_err(named)?;
         let glue = Glue::new(element, &sessions).map_err(named)?;
         let memory = sessions.runtime.memory(&sessions.target, &glue.clear).map_err(named)?;
-        Ok(Self { row, element, sessions, glue, memory })
+        Ok(Self { row, element, sessions, glue, memory, factors: Mutex::default() })
+    }
+
+    /// Returns the counters of sessions since the last call.
+    pub(super) fn take_counts(&self) -> OnnxCounts {
+        let Counts { uploads, downloads, runs } = &*self.sessions.target.counts;
+        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        OnnxCounts { uploads: take(uploads), downloads: take(downloads), runs: take(runs) }
+    }
+
+    /// Runs `act` with the factors of a sum on the device. They are uploaded once: most are those of a schedule.
+    ///
+    /// # Errors
+    ///
+    /// Those of the device and of `act`.
+    pub(super) fn with_factors<R>(&self, factors: &[f32], act: impl FnOnce(&Memory) -> Result<R>) -> Result<R> {
+        let mut known = self.factors.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |kept: &(Vec<f32>, Memory)| {
+            kept.0.len() == factors.len() && kept.0.iter().zip(factors).all(|(a, b)| a.to_bits() == b.to_bits())
+        };
+        let entry = match known.iter().position(same) {
+            Some(index) => known.remove(index),
+            None => {
+                if known.len() == MOST_FACTORS {
+                    known.remove(0);
+                }
+                let mut memory = self.memory.allocate(factors.len(), ElementType::F32)?;
+                let range = 0..factors.len();
+                let outputs = &mut [OperandMut::Device(&mut memory, range)];
+                self.glue.copy_floats.run(&[Operand::Floats(factors)], outputs)?;
+                (factors.to_vec(), memory)
+            }
+        };
+        let made = act(&entry.1);
+        known.push(entry);
+        made
     }
 
     /// Returns the version of ONNX Runtime.

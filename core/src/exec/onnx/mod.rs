@@ -21,8 +21,8 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use self::device::OnnxConfig;
 use self::device::OnnxDevice;
+pub use self::device::{OnnxConfig, OnnxCounts};
 use self::dialect::Dialect;
 use self::emit::Graphs;
 use self::graph::{Form, GraphWeight, Model};
@@ -56,6 +56,11 @@ impl OnnxExecutor {
     /// Returns the version of ONNX Runtime.
     pub fn version(&self) -> String {
         self.device.version()
+    }
+
+    /// Returns the counters since the last call.
+    pub fn take_counts(&self) -> OnnxCounts {
+        self.device.take_counts()
     }
 
     fn session(&self, program: &Program, weights: &Weights, model: &Model) -> Result<Session> {

@@ -36,13 +36,15 @@ impl OnnxQueue {
         let mut factors = [0.0; MOST_TERMS];
         let given = keep.into_iter().chain(terms.iter().map(|(factor, _)| *factor));
         let count = factors.iter_mut().zip(given).map(|(to, factor)| *to = factor).count();
-        let mut operands = Vec::with_capacity(MOST_TERMS + 1);
-        for (_, view) in terms {
-            operands.push(self.device.on_device(view)?);
-        }
-        operands.push(Operand::Floats(&factors[..count]));
         let session = &self.device.glue.sums[count - 1];
-        if keep.is_some() { session.run_in_place(&operands, to) } else { session.run(&operands, &mut [to]) }
+        self.device.with_factors(&factors[..count], |memory| {
+            let mut operands = Vec::with_capacity(MOST_TERMS + 1);
+            for (_, view) in terms {
+                operands.push(self.device.on_device(view)?);
+            }
+            operands.push(Operand::Device(memory, 0..count));
+            if keep.is_some() { session.run_in_place(&operands, to) } else { session.run(&operands, &mut [to]) }
+        })
     }
 
     /// Calls `act` with elements on the device: those of `view`, or a copy of elements of the host.

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
@@ -99,7 +100,7 @@ impl Runtime {
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         }
-        Ok(Target { row, index })
+        Ok(Target { row, index, counts: Arc::default() })
     }
 
     fn devices(&self, row: &'static Row) -> impl Iterator<Item = ort::device::Device<'_>> {
@@ -130,6 +131,7 @@ impl Runtime {
             inputs: NamedPort::all(&model.inputs),
             outputs: NamedPort::all(&model.outputs),
             info: self.memory_info(target).map_err(failed)?,
+            counts: Arc::clone(&target.counts),
         })
     }
 
@@ -191,6 +193,17 @@ impl Runtime {
 pub(super) struct Target {
     row: &'static Row,
     index: u32,
+    pub(super) counts: Arc<Counts>,
+}
+
+/// What the sessions of a target did.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Inputs in host memory.
+    pub(super) uploads: AtomicU64,
+    /// Outputs in host memory.
+    pub(super) downloads: AtomicU64,
+    pub(super) runs: AtomicU64,
 }
 
 /// Returns a provider of another build of the library, with its options. It must exist.
@@ -371,6 +384,7 @@ pub(super) struct Session {
     outputs: Vec<NamedPort>,
     /// Where memory of the device is.
     info: MemoryInfo<'static>,
+    counts: Arc<Counts>,
 }
 
 /// An input or output, with its name as the library takes it.
@@ -435,6 +449,10 @@ impl Session {
     fn run_at(&self, inputs: &[Place], outputs: &[Place]) -> Result<()> {
         Self::check(inputs, &self.inputs)?;
         Self::check(outputs, &self.outputs)?;
+        let of_host = |places: &[Place]| places.iter().filter(|place| place.is_host).count() as u64;
+        self.counts.uploads.fetch_add(of_host(inputs), Ordering::Relaxed);
+        self.counts.downloads.fetch_add(of_host(outputs), Ordering::Relaxed);
+        self.counts.runs.fetch_add(1, Ordering::Relaxed);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { session, bindings } = &mut *inner;
         let on_device = |places: &[Place], others: &[Place]| {
