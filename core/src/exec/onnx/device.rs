@@ -100,7 +100,7 @@ impl OnnxDevice {
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let runtime = Runtime::load(config.library)?;
-        let named = |error: Error| error.within(&format!("provider {}", row.provider));
+        let named = |error: Error| error.within(format!("provider {}", row.provider));
         let target = runtime.target(row, config.device_index, config.plug_in).map_err(named)?;
         let sessions = Sessions { runtime, target, threads: config.threads };
         sessions.check(element).map_err(named)?;
