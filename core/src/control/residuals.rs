@@ -83,13 +83,16 @@ impl Residuals {
         }
         evaluate(&mut tensors[..self.lens.len()])?;
         for (tensor, len) in self.lens.iter().enumerate() {
-            for (row, &weight) in weights.iter().enumerate() {
-                let here = row * len..(row + 1) * len;
+            // Neighbouring rows of one weight are one operation.
+            let mut start = 0;
+            for rows in weights.chunk_by(|a, b| a.to_bits() == b.to_bits()) {
+                let here = start..start + rows.len() * len;
+                start = here.end;
                 let sum = self.sum[tensor].range_mut(here.clone());
                 if first {
-                    queue.combine(sum, weight, &[])?;
+                    queue.combine(sum, rows[0], &[])?;
                 } else {
-                    queue.combine(sum, 1.0, &[(weight, self.one[tensor].range(here))])?;
+                    queue.combine(sum, 1.0, &[(rows[0], self.one[tensor].range(here))])?;
                 }
             }
         }
