@@ -152,6 +152,14 @@ typedef enum {
    * The reference implementation, one operation at a time: slow. Unsupported in libraries that are built without it.
    */
   DREAMFRAME_EXECUTOR_REFERENCE = 2,
+  /**
+   * ONNX Runtime, a library that is loaded at run time, with the provider in the options.
+   */
+  DREAMFRAME_EXECUTOR_ONNX = 3,
+  /**
+   * ONNX Runtime if it is installed and has a provider of a GPU that works, otherwise the library's own CPU kernels.
+   */
+  DREAMFRAME_EXECUTOR_AUTO = 4,
 } dreamframe_executor_t;
 
 /**
@@ -346,6 +354,48 @@ typedef enum {
    */
   DREAMFRAME_PIXEL_FORMAT_I420 = 6,
 } dreamframe_pixel_format_t;
+
+/**
+ * An execution provider of ONNX Runtime: a kind of device, with the library of its kernels.
+ */
+typedef enum {
+  /**
+   * CPUs. For comparisons: the library's own kernels are faster.
+   */
+  DREAMFRAME_PROVIDER_CPU = 1,
+  /**
+   * NVIDIA GPUs, with CUDA 12 or 13 and cuDNN 9.
+   */
+  DREAMFRAME_PROVIDER_CUDA = 2,
+  /**
+   * NVIDIA GPUs of the series RTX 30 and later, and of their generations for servers; not A100 and H100.
+   */
+  DREAMFRAME_PROVIDER_TENSORRT_RTX = 3,
+  /**
+   * NVIDIA GPUs, with TensorRT 10.
+   */
+  DREAMFRAME_PROVIDER_TENSORRT = 4,
+  /**
+   * GPUs with Vulkan, Direct3D 12 or Metal.
+   */
+  DREAMFRAME_PROVIDER_WEBGPU = 5,
+  /**
+   * GPUs on Windows, with DirectX 12.
+   */
+  DREAMFRAME_PROVIDER_DIRECTML = 6,
+  /**
+   * Apple's GPUs and neural engines.
+   */
+  DREAMFRAME_PROVIDER_COREML = 7,
+  /**
+   * AMD GPUs, with ROCm.
+   */
+  DREAMFRAME_PROVIDER_MIGRAPHX = 8,
+  /**
+   * Intel's processors, GPUs and NPUs.
+   */
+  DREAMFRAME_PROVIDER_OPENVINO = 9,
+} dreamframe_provider_t;
 
 /**
  * The request of a style callback.
@@ -576,12 +626,25 @@ typedef struct {
    * Passed to each of these callbacks.
    */
   void *user_data;
+  /**
+   * A `dreamframe_provider_t` for `DREAMFRAME_EXECUTOR_ONNX` and `DREAMFRAME_EXECUTOR_AUTO`; 0 for the first that works.
+   */
+  uint32_t provider;
+  /**
+   * The index of the device among those of the provider.
+   */
+  uint32_t device_index;
+  /**
+   * ONNX Runtime's library, version 1.24 or newer, or a folder with it; NULL for the one that the environment variable
+   * `DREAMFRAME_ONNXRUNTIME` names, or that `dreamframe gpu install` installed. A process loads one library only.
+   */
+  const char *onnxruntime;
 } dreamframe_options_t;
 
 /**
  * What a `dreamframe_options_t` begins with.
  */
-#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Pixels in memory that the host owns: an input frame, or the target of a picture.
@@ -1341,8 +1404,8 @@ dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine, uint32_t
 dreamframe_status_t dreamframe_engine_delay(dreamframe_engine_t *engine, uint32_t *out_delay);
 
 /**
- * Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`,
- * `evaluations_per_frame`, and `notices` about values that are interpreted differently.
+ * Returns a description of the engine, as JSON: `model`, `device`, `executor`, `provider` (null unless the executor is
+ * `onnx`), `dtype`, `threads`, `evaluations_per_frame`, and `notices` about values that are interpreted differently.
  *
  * - Threads: one call at a time per object.
  * - Ownership: free the text with `dreamframe_string_free()`.

@@ -49,7 +49,24 @@ enum class YuvMatrix : std::uint32_t { Bt601 = DREAMFRAME_YUV_MATRIX_BT601, Bt70
 
 enum class YuvRange : std::uint32_t { Limited = DREAMFRAME_YUV_RANGE_LIMITED, Full = DREAMFRAME_YUV_RANGE_FULL };
 
-enum class Executor : std::uint32_t { Cpu = DREAMFRAME_EXECUTOR_CPU, Reference = DREAMFRAME_EXECUTOR_REFERENCE };
+enum class Executor : std::uint32_t {
+  Cpu = DREAMFRAME_EXECUTOR_CPU,
+  Reference = DREAMFRAME_EXECUTOR_REFERENCE,
+  Onnx = DREAMFRAME_EXECUTOR_ONNX,
+  Auto = DREAMFRAME_EXECUTOR_AUTO,
+};
+
+enum class Provider : std::uint32_t {
+  Cpu = DREAMFRAME_PROVIDER_CPU,
+  Cuda = DREAMFRAME_PROVIDER_CUDA,
+  TensorRtRtx = DREAMFRAME_PROVIDER_TENSORRT_RTX,
+  TensorRt = DREAMFRAME_PROVIDER_TENSORRT,
+  WebGpu = DREAMFRAME_PROVIDER_WEBGPU,
+  DirectMl = DREAMFRAME_PROVIDER_DIRECTML,
+  CoreMl = DREAMFRAME_PROVIDER_COREML,
+  MiGraphX = DREAMFRAME_PROVIDER_MIGRAPHX,
+  OpenVino = DREAMFRAME_PROVIDER_OPENVINO,
+};
 
 enum class Dtype : std::uint32_t {
   F32 = DREAMFRAME_DTYPE_F32,
@@ -307,6 +324,12 @@ struct EngineOptions {
   /** The initial parameters as JSON; those of the demo model, if empty. */
   std::string params_json;
   std::optional<Executor> executor;
+  /** The execution provider of ONNX Runtime; the first that works, if empty. */
+  std::optional<Provider> provider;
+  /** The index of the device among those of the provider. */
+  std::uint32_t device_index = 0;
+  /** ONNX Runtime's library, or a folder with it. */
+  std::string onnxruntime;
   std::optional<Dtype> dtype;
   std::optional<CfgType> cfg_type;
   std::optional<Noise> noise;
@@ -918,6 +941,9 @@ private:
     raw.models = detail::or_null(options.models);
     raw.params_json = detail::or_null(options.params_json);
     raw.executor = detail::number(options.executor);
+    raw.provider = detail::number(options.provider);
+    raw.device_index = options.device_index;
+    raw.onnxruntime = detail::or_null(options.onnxruntime);
     raw.dtype = detail::number(options.dtype);
     raw.cfg_type = detail::number(options.cfg_type);
     raw.noise = detail::number(options.noise);

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use dreamframe::{Engine, Error, ErrorKind, ParamsPatch, Result, Update};
+use dreamframe::{Engine, Error, ErrorKind, ExecutorKind, ParamsPatch, Result, Update};
 use serde_json::json;
 
 use crate::engine_cell::EngineCell;
@@ -293,8 +293,8 @@ pub unsafe extern "C" fn dreamframe_engine_delay(
     })
 }
 
-/// Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`,
-/// `evaluations_per_frame`, and `notices` about values that are interpreted differently.
+/// Returns a description of the engine, as JSON: `model`, `device`, `executor`, `provider` (null unless the executor is
+/// `onnx`), `dtype`, `threads`, `evaluations_per_frame`, and `notices` about values that are interpreted differently.
 ///
 /// - Threads: one call at a time per object.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -311,11 +311,14 @@ pub unsafe extern "C" fn dreamframe_engine_info(
         // SAFETY: guaranteed by the host, as documented in the header.
         let out = unsafe { Out::required(out_json, "out_json") }?;
         let info = with(engine, |engine| {
+            let options = engine.options();
+            let provider = (options.executor == ExecutorKind::Onnx).then(|| options.onnx.provider.name());
             Ok(json!({
                 "model": engine.model(),
                 "device": engine.device(),
-                "executor": engine.options().executor.name(),
-                "dtype": engine.options().dtype.name(),
+                "executor": options.executor.name(),
+                "provider": provider,
+                "dtype": options.dtype.name(),
                 "threads": engine.threads(),
                 "evaluations_per_frame": engine.evaluations_per_frame(),
                 "notices": engine.notices(),

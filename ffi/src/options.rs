@@ -3,14 +3,14 @@
 use std::ffi::{c_char, c_void};
 use std::mem::offset_of;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::{
     CfgType, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator,
-    ModelSource, PackedCache, Result, StreamDiffusionParams,
+    ModelSource, PackedCache, Provider, Result, StreamDiffusionParams,
 };
 use tracing::Dispatch;
 use tracing::dispatcher::with_default;
@@ -30,6 +30,34 @@ pub enum dreamframe_executor_t {
     DREAMFRAME_EXECUTOR_CPU = 1,
     /// The reference implementation, one operation at a time: slow. Unsupported in libraries that are built without it.
     DREAMFRAME_EXECUTOR_REFERENCE = 2,
+    /// ONNX Runtime, a library that is loaded at run time, with the provider in the options.
+    DREAMFRAME_EXECUTOR_ONNX = 3,
+    /// ONNX Runtime if it is installed and has a provider of a GPU that works, otherwise the library's own CPU kernels.
+    DREAMFRAME_EXECUTOR_AUTO = 4,
+}
+
+/// An execution provider of ONNX Runtime: a kind of device, with the library of its kernels.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_provider_t {
+    /// CPUs. For comparisons: the library's own kernels are faster.
+    DREAMFRAME_PROVIDER_CPU = 1,
+    /// NVIDIA GPUs, with CUDA 12 or 13 and cuDNN 9.
+    DREAMFRAME_PROVIDER_CUDA = 2,
+    /// NVIDIA GPUs of the series RTX 30 and later, and of their generations for servers; not A100 and H100.
+    DREAMFRAME_PROVIDER_TENSORRT_RTX = 3,
+    /// NVIDIA GPUs, with TensorRT 10.
+    DREAMFRAME_PROVIDER_TENSORRT = 4,
+    /// GPUs with Vulkan, Direct3D 12 or Metal.
+    DREAMFRAME_PROVIDER_WEBGPU = 5,
+    /// GPUs on Windows, with DirectX 12.
+    DREAMFRAME_PROVIDER_DIRECTML = 6,
+    /// Apple's GPUs and neural engines.
+    DREAMFRAME_PROVIDER_COREML = 7,
+    /// AMD GPUs, with ROCm.
+    DREAMFRAME_PROVIDER_MIGRAPHX = 8,
+    /// Intel's processors, GPUs and NPUs.
+    DREAMFRAME_PROVIDER_OPENVINO = 9,
 }
 
 /// The number format of weights and activations.
@@ -118,6 +146,19 @@ pub enum dreamframe_control_images_t {
 pub type dreamframe_progress_callback_t =
     Option<unsafe extern "C" fn(user_data: *mut c_void, component: *const c_char, done: u64, total: u64) -> i32>;
 
+/// The providers in the order of [`dreamframe_provider_t`].
+const PROVIDERS: [Provider; 9] = [
+    Provider::Cpu,
+    Provider::Cuda,
+    Provider::TensorRtRtx,
+    Provider::TensorRt,
+    Provider::WebGpu,
+    Provider::DirectMl,
+    Provider::CoreMl,
+    Provider::MiGraphX,
+    Provider::OpenVino,
+];
+
 /// Options of an engine. Initialize with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are the defaults.
 ///
 /// Texts are UTF-8 and not kept after `dreamframe_engine_create()`. The callbacks may be called until
@@ -167,6 +208,13 @@ pub struct dreamframe_options_t {
     pub style: dreamframe_style_callback_t,
     /// Passed to each of these callbacks.
     pub user_data: *mut c_void,
+    /// A `dreamframe_provider_t` for `DREAMFRAME_EXECUTOR_ONNX` and `DREAMFRAME_EXECUTOR_AUTO`; 0 for the first that works.
+    pub provider: u32,
+    /// The index of the device among those of the provider.
+    pub device_index: u32,
+    /// ONNX Runtime's library, version 1.24 or newer, or a folder with it; NULL for the one that the environment variable
+    /// `DREAMFRAME_ONNXRUNTIME` names, or that `dreamframe gpu install` installed. A process loads one library only.
+    pub onnxruntime: *const c_char,
 }
 
 // SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: integers, NULL, no function.
@@ -224,6 +272,9 @@ impl dreamframe_options_t {
             progress: None,
             style: None,
             user_data: std::ptr::null_mut(),
+            provider: 0,
+            device_index: 0,
+            onnxruntime: std::ptr::null(),
         }
     }
 
@@ -276,7 +327,10 @@ impl dreamframe_options_t {
     /// Texts are valid as documented in the header.
     unsafe fn engine_options(&self) -> Result<EngineOptions> {
         let mut options = EngineOptions::default();
-        choose("executor", self.executor, [ExecutorKind::Cpu, ExecutorKind::Reference], &mut options.executor)?;
+        let executors = [ExecutorKind::Cpu, ExecutorKind::Reference, ExecutorKind::Onnx, ExecutorKind::Auto];
+        choose("executor", self.executor, executors, &mut options.executor)?;
+        choose("provider", self.provider, PROVIDERS, &mut options.onnx.provider)?;
+        options.onnx.device_index = self.device_index;
         choose("dtype", self.dtype, [Dtype::F32, Dtype::Bf16, Dtype::Int8, Dtype::F16], &mut options.dtype)?;
         let cfg_types = [CfgType::None, CfgType::SelfNegative, CfgType::Full, CfgType::Initialize];
         choose("cfg_type", self.cfg_type, cfg_types, &mut options.cfg_type)?;
@@ -291,6 +345,7 @@ impl dreamframe_options_t {
         }
         // SAFETY: the caller's promise.
         unsafe {
+            options.onnx.library = text::optional(self.onnxruntime, "onnxruntime")?.map(PathBuf::from);
             options.vae = text::optional(self.vae, "vae")?.map(str::to_owned);
             options.ip_adapter = text::optional(self.ip_adapter, "ip_adapter")?.map(str::to_owned);
             if let Some(place) = text::optional(self.packed_cache, "packed_cache")? {
@@ -310,4 +365,35 @@ fn choose<T, const N: usize>(what: &str, number: u32, all: [T; N], place: &mut T
     let text = || format!("{what}: got {number}, expected 0 to {N}");
     *place = all.into_iter().nth(index as usize).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_executors_and_providers_are_those_of_the_header() {
+        let chosen = |executor: dreamframe_executor_t, provider: u32| {
+            let options = dreamframe_options_t { executor: executor as u32, provider, ..dreamframe_options_t::none() };
+            // SAFETY: all texts are NULL.
+            let options = unsafe { options.engine_options() }.unwrap();
+            (options.executor, options.onnx.provider)
+        };
+        assert_eq!(chosen(dreamframe_executor_t::DREAMFRAME_EXECUTOR_ONNX, 0), (ExecutorKind::Onnx, Provider::Auto));
+        assert_eq!(chosen(dreamframe_executor_t::DREAMFRAME_EXECUTOR_AUTO, 0).0, ExecutorKind::Auto);
+        for (number, provider) in [
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_CPU, Provider::Cpu),
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_CUDA, Provider::Cuda),
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_TENSORRT_RTX, Provider::TensorRtRtx),
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_TENSORRT, Provider::TensorRt),
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_WEBGPU, Provider::WebGpu),
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_DIRECTML, Provider::DirectMl),
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_COREML, Provider::CoreMl),
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_MIGRAPHX, Provider::MiGraphX),
+            (dreamframe_provider_t::DREAMFRAME_PROVIDER_OPENVINO, Provider::OpenVino),
+        ] {
+            assert_eq!(chosen(dreamframe_executor_t::DREAMFRAME_EXECUTOR_ONNX, number as u32).1, provider);
+        }
+        assert_eq!(PROVIDERS.len(), Provider::ALL.len());
+    }
 }

@@ -65,7 +65,10 @@ class StreamDiffusion:
         *,
         models: str | PathLike[str] = ...,
         device: typing.Literal["auto", "cpu"] = "auto",
-        executor: typing.Literal["cpu", "reference"] | None = None,
+        executor: typing.Literal["auto", "cpu", "onnx", "reference"] | None = None,
+        provider: typing.Literal["auto", "cpu", "cuda", "tensorrt-rtx", "tensorrt", "webgpu", "directml", "coreml", "migraphx", "openvino"] | None = None,
+        device_index: int | None = None,
+        onnxruntime: str | PathLike[str] | None = None,
         dtype: typing.Literal["auto", "f32", "f16", "bf16", "int8"] | None = None,
         threads: int | None = None,
         cfg_type: typing.Literal["none", "full", "self", "initialize"] | None = None,
@@ -77,7 +80,10 @@ class StreamDiffusion:
         """Loads the models named by `params`; without `params`, the demo model with its own settings.
 
         `models` is `demo` for the model in the package, or a folder: a model, or a folder of models. An option that is
-        None has the library's default. `progress(done, total, what)` is called while weights load, with counts for the
+        None has the library's default. `executor` is `cpu` by default; `onnx` runs networks on ONNX Runtime with the
+        execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
+        ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
+        `onnxruntime`, or what `dreamframe gpu install` installed. `progress(done, total, what)` is called while weights load, with counts for the
         network `what`; an exception that it raises cancels loading.
 
         Raises:

@@ -11,6 +11,7 @@ mod frames;
 mod interpreter;
 mod log;
 mod network;
+mod onnx;
 mod options;
 mod params;
 mod picture;

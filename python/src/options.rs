@@ -61,8 +61,9 @@ pub(crate) fn check_device(name: &str) -> dreamframe::Result<()> {
     match name {
         "auto" | "cpu" => Ok(()),
         "cuda" | "metal" => {
-            let text =
-                format!("device: got {name:?}, which this package does not support, expected \"auto\" or \"cpu\"");
+            let text = format!(
+                "device: got {name:?}, expected \"auto\" or \"cpu\"; for a GPU: executor=\"auto\", or executor=\"onnx\" and a provider"
+            );
             Err(Error::new(ErrorKind::Unsupported, text))
         }
         _ => {

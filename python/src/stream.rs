@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::shared_state::{EngineSnapshot, SharedState, lock};
 use crate::work::{Processed, process, report};
 use crate::worker::{Current, EngineSlot, Worker};
-use crate::{frame, log, params, results};
+use crate::{frame, log, onnx, params, results};
 
 /// A real-time image-to-image stream.
 ///
@@ -43,7 +43,10 @@ impl StreamDiffusion {
     /// Loads the models named by `params`; without `params`, the demo model with its own settings.
     ///
     /// `models` is `demo` for the model in the package, or a folder: a model, or a folder of models. An option that is
-    /// None has the library's default. `progress(done, total, what)` is called while weights load, with counts for the
+    /// None has the library's default. `executor` is `cpu` by default; `onnx` runs networks on ONNX Runtime with the
+    /// execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
+    /// ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
+    /// `onnxruntime`, or what `dreamframe gpu install` installed. `progress(done, total, what)` is called while weights load, with counts for the
     /// network `what`; an exception that it raises cancels loading.
     ///
     /// Raises:
@@ -58,7 +61,10 @@ impl StreamDiffusion {
         *,
         models: "str | PathLike[str]" = Models::default(),
         device: "typing.Literal['auto', 'cpu']" = "auto",
-        executor: "typing.Literal['cpu', 'reference'] | None" = None,
+        executor: "typing.Literal['auto', 'cpu', 'onnx', 'reference'] | None" = None,
+        provider: "typing.Literal['auto', 'cpu', 'cuda', 'tensorrt-rtx', 'tensorrt', 'webgpu', 'directml', 'coreml', 'migraphx', 'openvino'] | None" = None,
+        device_index: "int | None" = None,
+        onnxruntime: "str | PathLike[str] | None" = None,
         dtype: "typing.Literal['auto', 'f32', 'f16', 'bf16', 'int8'] | None" = None,
         threads: "int | None" = None,
         cfg_type: "typing.Literal['none', 'full', 'self', 'initialize'] | None" = None,
@@ -74,6 +80,9 @@ impl StreamDiffusion {
         models: Models,
         device: &str,
         executor: Option<&Bound<'_, PyAny>>,
+        provider: Option<&Bound<'_, PyAny>>,
+        device_index: Option<&Bound<'_, PyAny>>,
+        onnxruntime: Option<&Bound<'_, PyAny>>,
         dtype: Option<&Bound<'_, PyAny>>,
         threads: Option<&Bound<'_, PyAny>>,
         cfg_type: Option<&Bound<'_, PyAny>>,
@@ -88,6 +97,11 @@ impl StreamDiffusion {
         let mut options = EngineOptions::default();
         options.threads = threads.map(count).transpose()?;
         choose("executor", executor, &mut options.executor)?;
+        choose("provider", provider, &mut options.onnx.provider)?;
+        if let Some(index) = device_index {
+            options.onnx.device_index = onnx::device_index(index)?;
+        }
+        options.onnx.library = onnx::library(py, onnxruntime, options.executor)?;
         choose("dtype", dtype, &mut options.dtype)?;
         choose("cfg_type", cfg_type, &mut options.cfg_type)?;
         choose("noise", noise, &mut options.noise)?;

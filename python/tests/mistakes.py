@@ -250,7 +250,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusion(device='cuda')",
         "UnsupportedError",
-        'device: got "cuda", which this package does not support, expected "auto" or "cpu"',
+        'device: got "cuda", expected "auto" or "cpu"; for a GPU: executor="auto", or executor="onnx" and a provider',
     ),
     Mistake(
         "StreamDiffusion(dtype='f16')",

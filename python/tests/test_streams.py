@@ -7,6 +7,7 @@ import inspect
 import logging
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,8 +22,10 @@ from dreamframe import (
     Cost,
     DreamframeError,
     InvalidParamsError,
+    ModelNotFoundError,
     StreamDiffusion,
     StreamDiffusionParams,
+    UnsupportedError,
 )
 
 from conftest import SIDE, gradient, small_stream
@@ -241,6 +244,10 @@ def test_exception_in_progress_cancels_loading_and_is_propagated() -> None:
 def test_options_are_checked_by_name_and_value() -> None:
     for wrong in (
         {"executor": "gpu"},
+        {"provider": "gpu"},
+        {"device_index": -1},
+        {"device_index": "first"},
+        {"onnxruntime": 3},
         {"dtype": "f64"},
         {"cfg_type": "selfish"},
         {"noise": "mersenne"},
@@ -259,6 +266,30 @@ def test_options_are_checked_by_name_and_value() -> None:
         told = " ".join([str(error.value), *getattr(error.value, "__notes__", [])])
         words = {"cfg_type": "guidance type", "noise": "generator", "progress": "callable"}
         assert name in told or words.get(name, name) in told, (name, told)
+
+
+def test_executor_onnx_loads_the_library_that_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=re.escape(str(tmp_path))):
+        StreamDiffusion(SMALL, executor="onnx", onnxruntime=tmp_path)
+    # Other executors do not use it.
+    with StreamDiffusion(SMALL, executor="cpu", onnxruntime=tmp_path) as stream:
+        assert stream.device.startswith("cpu")
+
+
+def test_package_onnxruntime_is_found_without_importing_it(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
+    library = tmp_path / "onnxruntime" / "capi" / ("onnxruntime.dll" if suffix == "dll" else f"libonnxruntime.{suffix}")
+    library.parent.mkdir(parents=True)
+    library.write_text("not a library")
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("raise ImportError('imported')")
+    monkeypatch.delenv("DREAMFRAME_ONNXRUNTIME", raising=False)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnsupportedError, match=re.escape(str(library))):
+        StreamDiffusion(SMALL, executor="onnx")
+    assert "onnxruntime" not in sys.modules
 
 
 def test_stream_cannot_be_pickled(stream: StreamDiffusion) -> None:

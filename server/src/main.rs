@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     one_arena();
+    no_telemetry();
     dreamframe_server::cli::main()
 }
 
@@ -16,6 +17,20 @@ fn one_arena() {
         // SAFETY: it takes two numbers, and no other thread runs yet.
         unsafe {
             libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
+}
+
+/// Switches off the telemetry of ONNX Runtime, whose builds send events to their vendor unless this variable is set before
+/// the library is loaded.
+fn no_telemetry() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+
+    if std::env::var_os(VARIABLE).is_none() {
+        #[allow(unsafe_code, reason = "the environment of the process")]
+        // SAFETY: no other thread runs yet, so that none reads the environment.
+        unsafe {
+            std::env::set_var(VARIABLE, "1");
         }
     }
 }

@@ -222,6 +222,8 @@ static void frames(dreamframe_engine_t *engine, dreamframe_session_t *session) {
 static void options(void) {
   dreamframe_engine_t *engine = NULL;
   BAD_OPTION(executor, 99);
+  BAD_OPTION(provider, 99);
+  BAD_OPTION(onnxruntime, "\xff\xfe");
   BAD_OPTION(dtype, 99);
   BAD_OPTION(cfg_type, 99);
   BAD_OPTION(noise, 99);

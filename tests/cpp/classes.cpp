@@ -51,6 +51,15 @@ void errors_have_the_status_and_every_violation() {
   expect(update.cost == dreamframe::Cost::Hot && !update.report.empty(), "and so does the update");
 }
 
+void a_gpu_is_selected_by_provider_device_and_library() {
+  dreamframe::EngineOptions options;
+  options.executor = dreamframe::Executor::Onnx;
+  options.provider = dreamframe::Provider::Cuda;
+  options.device_index = 1;
+  options.onnxruntime = "no such folder";
+  expect(thrown([&] { small(options); }) == DREAMFRAME_ERROR_NOT_FOUND, "the library is searched where it is named");
+}
+
 void views_are_of_any_container_of_bytes() {
   Engine engine = small();
   const std::vector<std::uint8_t> in(SIDE * SIDE * 4, 90);
@@ -127,6 +136,7 @@ void texts_are_given() {
 int main() {
   objects_move_and_free_themselves();
   errors_have_the_status_and_every_violation();
+  a_gpu_is_selected_by_provider_device_and_library();
   views_are_of_any_container_of_bytes();
   callbacks_are_functions_and_no_exception_leaves_them();
   sessions_outlive_the_object_of_their_engine();

@@ -58,8 +58,8 @@ impl Device {
     }
 
     /// Returns the device of an execution provider of ONNX Runtime, with `threads` threads of the processor; with as many
-    /// as the machine has for `None`. For [`Provider::Auto`](crate::Provider::Auto) it is the first that works. `dtype` is `F32`, `F16`, or `Auto`
-    /// for the provider's own.
+    /// as the machine has for `None`. For [`Provider::Auto`](super::Provider::Auto) it is the first that works. `dtype` is
+    /// `F32`, `F16`, or `Auto` for the provider's own.
     ///
     /// # Errors
     ///
@@ -159,5 +159,22 @@ mod tests {
         let refused = Device::of_options(&mut reference).unwrap_err();
         assert_eq!(refused.to_string(), "dtype: got bf16 for the executor reference, expected f32");
         assert_eq!(Device::cpu(Dtype::F32, Some(0)).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+
+    #[cfg(feature = "onnx")]
+    #[test]
+    fn auto_takes_the_cpu_for_formats_of_the_cpu_and_refuses_a_library_that_does_not_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let onnx = OnnxOptions::default().with_library(Some(folder.path().to_owned()));
+        let mut options = EngineOptions::default().with_executor(ExecutorKind::Auto).with_onnx(onnx);
+        let refused = Device::of_options(&mut options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotFound);
+        assert!(refused.to_string().contains(&folder.path().display().to_string()), "{refused}");
+        options.dtype = Dtype::Int8;
+        // The processor may lack the format, which is then the error of the executor `cpu`.
+        if let Err(refused) = Device::of_options(&mut options) {
+            assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        }
+        assert_eq!(options.executor, ExecutorKind::Cpu);
     }
 }

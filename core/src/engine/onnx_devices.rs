@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::options::OnnxOptions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::onnx::{OnnxConfig, OnnxExecutor, Packaging, Row};
+use crate::exec::onnx::{OnnxConfig, OnnxExecutor, Packaging, Row, preload};
 use crate::exec::{Dtype, Executor, Provider};
 use crate::load::OnnxRuntimeFiles;
 
@@ -31,13 +31,15 @@ pub(super) fn open(options: &OnnxOptions, dtype: Dtype, threads: Option<usize>) 
     }
 }
 
-/// Opens the first provider of a GPU that works; `None` if there is none, or ONNX Runtime is not installed.
+/// Opens the provider that `options` name, or the first of a GPU that works; `None` if none works, or ONNX Runtime is not
+/// installed.
 ///
 /// # Errors
 ///
-/// Those of [`Device::onnx`](super::Device::onnx) if the options name a library or a provider.
+/// Those of [`Device::onnx`](super::Device::onnx) if the options name a provider; `NotFound` if they name a library that
+/// does not exist.
 pub(super) fn open_gpu(options: &OnnxOptions, dtype: Dtype, threads: Option<usize>) -> Result<Option<Opened>> {
-    if options.library.is_some() || options.provider != Provider::Auto {
+    if options.provider != Provider::Auto {
         return open(options, dtype, threads).map(Some);
     }
     // The GPU's providers do not compute in these.
@@ -45,16 +47,21 @@ pub(super) fn open_gpu(options: &OnnxOptions, dtype: Dtype, threads: Option<usiz
         return Ok(None);
     }
     let threads = count(threads)?;
-    let files = match OnnxRuntimeFiles::find(None) {
+    let files = match OnnxRuntimeFiles::find(options.library.as_deref()) {
         Ok(files) => files,
+        Err(error) if options.library.is_some() => return Err(error),
         Err(error) => {
             tracing::debug!(%error, "ONNX Runtime is not installed");
             return Ok(None);
         }
     };
-    let is_gpu = |provider: &Provider| !matches!(provider, Provider::Cpu | Provider::OpenVino);
     let one = |provider| open_one(&files, provider, options.device_index, dtype, threads);
-    Ok(first_that_works(Provider::ALL.into_iter().filter(is_gpu), one))
+    Ok(first_that_works(Provider::ALL.into_iter().filter(is_automatic), one))
+}
+
+/// Returns whether the executor `auto` takes the provider: those of processors are slower than the executor `cpu`.
+fn is_automatic(provider: &Provider) -> bool {
+    !matches!(provider, Provider::Cpu | Provider::OpenVino)
 }
 
 fn first_that_works(
@@ -87,25 +94,30 @@ fn open_one(
     Ok((Arc::new(OnnxExecutor::new(&config)?), row.provider))
 }
 
-/// Returns the library of a provider that is a plug-in.
+/// Returns the library of a provider that is a plug-in, and loads what the provider depends on.
 ///
 /// # Errors
 ///
 /// `NotFound` with the file and the Python package that has it.
 fn plug_in(files: &OnnxRuntimeFiles, row: &Row) -> Result<Option<PathBuf>> {
-    let Packaging::PlugIn { package, .. } = row.packaging else { return Ok(None) };
-    let file = row.library().unwrap_or_default();
-    let found = files.provider(&file, Some(package));
-    found.map(Some).ok_or_else(|| {
-        let folder = files.library().parent().unwrap_or_else(|| Path::new("."));
-        let text = format!(
-            "provider {}: got no {file} in {}, expected it there: the Python package {} has it",
-            row.provider,
-            folder.display(),
-            row.package
-        );
-        Error::new(ErrorKind::NotFound, text)
-    })
+    let path = match row.packaging {
+        Packaging::BuiltIn | Packaging::Build(_) => None,
+        Packaging::PlugIn { package, .. } => {
+            let file = row.library().unwrap_or_default();
+            Some(files.provider(&file, Some(package)).ok_or_else(|| {
+                let folder = files.library().parent().unwrap_or_else(|| Path::new("."));
+                let text = format!(
+                    "provider {}: got no {file} in {}, expected it there: the Python package {} has it",
+                    row.provider,
+                    folder.display(),
+                    row.package
+                );
+                Error::new(ErrorKind::NotFound, text)
+            })?)
+        }
+    };
+    preload(&files.dependencies(row.dependencies, path.as_deref()));
+    Ok(path)
 }
 
 fn count(threads: Option<usize>) -> Result<usize> {
@@ -163,5 +175,10 @@ impl OnnxReport {
             ProviderReport { provider, package: row.package, dtype: row.dtype, result }
         });
         Ok(Self { library: files.library().to_owned(), version, providers: providers.into() })
+    }
+    /// Returns the provider that [`ExecutorKind::Auto`](super::ExecutorKind::Auto) selects: the first of a GPU that works.
+    /// `None` if it selects the executor `cpu`.
+    pub fn automatic(&self) -> Option<&ProviderReport> {
+        self.providers.iter().find(|report| report.result.is_ok() && is_automatic(&report.provider))
     }
 }

@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 use super::cache::user_cache;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The environment variable that names ONNX Runtime's library, or a folder with it.
-const VARIABLE: &str = "DREAMFRAME_ONNXRUNTIME";
-
 /// The libraries of an installation of ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnnxRuntimeFiles {
@@ -17,6 +14,9 @@ pub struct OnnxRuntimeFiles {
 }
 
 impl OnnxRuntimeFiles {
+    /// The environment variable that names ONNX Runtime's library, or a folder with it.
+    pub const VARIABLE: &str = "DREAMFRAME_ONNXRUNTIME";
+
     /// Finds ONNX Runtime: `named`, or what the environment variable `DREAMFRAME_ONNXRUNTIME` names, or the library in
     /// [`install_folder`](Self::install_folder). A name is that of the library, or of a folder with it: an unpacked
     /// release, the Python package `onnxruntime`, or a folder of Python packages.
@@ -29,7 +29,7 @@ impl OnnxRuntimeFiles {
     }
 
     fn find_with(named: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
-        let from_environment = || variable(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let from_environment = || variable(Self::VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(named) = named.map(Path::to_owned).or_else(from_environment) {
             return library_in(&named).map(|library| Self { library }).ok_or_else(|| {
                 let text = format!(
@@ -44,8 +44,9 @@ impl OnnxRuntimeFiles {
         library.map(|library| Self { library }).ok_or_else(|| {
             let searched = installed.map_or("no folder".to_owned(), |folder| folder.display().to_string());
             let text = format!(
-                "ONNX Runtime: got no library in {searched}, expected one there, or its path in {VARIABLE}: \
-                 `dreamframe gpu install` installs it"
+                "ONNX Runtime: got no library in {searched}, expected one there, or its path in {}: \
+                 `dreamframe gpu install` installs it",
+                Self::VARIABLE
             );
             Error::new(ErrorKind::NotFound, text)
         })
@@ -71,6 +72,43 @@ impl OnnxRuntimeFiles {
         let in_package = packages.zip(package).map(|(packages, package)| packages.join(package).join(file));
         std::iter::once(folder.join(file)).chain(in_package).find(|path| path.is_file())
     }
+
+    /// Returns the paths of libraries that those of an execution provider depend on, in the order of `names`: next to the
+    /// plug-in or ONNX Runtime, or in NVIDIA's Python packages of the same installation. Those that are elsewhere are left
+    /// out.
+    pub(crate) fn dependencies(&self, names: &[&str], plug_in: Option<&Path>) -> Vec<PathBuf> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let folder = self.library.parent();
+        let packages = folder.and_then(Path::parent).and_then(Path::parent).map(nvidia_folders).unwrap_or_default();
+        let beside = plug_in.and_then(Path::parent).into_iter().chain(folder).map(Path::to_owned);
+        let folders: Vec<PathBuf> = beside.chain(packages).collect();
+        names.iter().filter_map(|name| folders.iter().find_map(|folder| named(folder, name))).collect()
+    }
+}
+
+/// Returns the library `name` in `folder`, with or without a further version: `libcudart.so.13.4.36` for `libcudart.so.13`.
+fn named(folder: &Path, name: &str) -> Option<PathBuf> {
+    let exact = folder.join(name);
+    if exact.is_file() {
+        return Some(exact);
+    }
+    let entries = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let is_version = |path: &PathBuf| {
+        let rest = path.file_name().and_then(|file| file.to_str()).and_then(|file| file.strip_prefix(name));
+        rest.is_some_and(|rest| rest.starts_with('.')) && path.is_file()
+    };
+    entries.filter(is_version).max()
+}
+
+/// Returns the folders of NVIDIA's Python packages with libraries, in a folder of Python packages.
+fn nvidia_folders(packages: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(packages.join("nvidia")).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> =
+        entries.flat_map(|entry| ["lib", "bin", "bin/x86_64"].map(|folder| entry.path().join(folder))).collect();
+    folders.sort_unstable();
+    folders
 }
 
 fn install_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
@@ -136,11 +174,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = |name: &str| (name == "XDG_CACHE_HOME").then(|| folder.path().as_os_str().to_owned());
         let missing = OnnxRuntimeFiles::find_with(None, cache).unwrap_err().to_string();
-        assert!(missing.contains("dreamframe gpu install") && missing.contains(VARIABLE), "{missing}");
+        assert!(
+            missing.contains("dreamframe gpu install") && missing.contains(OnnxRuntimeFiles::VARIABLE),
+            "{missing}"
+        );
         let installed = file(folder.path(), &format!("dreamframe/onnxruntime/{}", name("onnxruntime")));
         assert_eq!(OnnxRuntimeFiles::find_with(None, cache).unwrap().library(), installed);
         let other = file(folder.path(), &name("onnxruntime"));
-        let both = |name: &str| if name == VARIABLE { Some(other.clone().into()) } else { cache(name) };
+        let both =
+            |name: &str| if name == OnnxRuntimeFiles::VARIABLE { Some(other.clone().into()) } else { cache(name) };
         assert_eq!(OnnxRuntimeFiles::find_with(None, both).unwrap().library(), other);
     }
 
@@ -154,6 +196,21 @@ mod tests {
         assert_eq!(files.provider("a.so", Some("onnxruntime_ep_a")), Some(packaged));
         let beside = file(folder.path(), "onnxruntime/capi/a.so");
         assert_eq!(files.provider("a.so", Some("onnxruntime_ep_a")), Some(beside));
+    }
+
+    #[test]
+    fn dependencies_are_next_to_the_plug_in_or_in_packages_of_nvidia() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = file(folder.path(), &format!("onnxruntime/capi/{}", name("onnxruntime")));
+        let plug_in = file(folder.path(), "onnxruntime_ep_a/a.so");
+        let names = ["libcudart.so.13", "libcublas.so.13", "libmissing.so.1"];
+        let files = OnnxRuntimeFiles { library };
+        assert_eq!(files.dependencies(&names, Some(&plug_in)), Vec::<PathBuf>::new());
+        let blas = file(folder.path(), "nvidia/cu13/lib/libcublas.so.13");
+        file(folder.path(), "nvidia/cu13/lib/libcudart.so.13");
+        file(folder.path(), "onnxruntime_ep_a/libcudart.so.130");
+        let runtime = file(folder.path(), "onnxruntime_ep_a/libcudart.so.13.4.36");
+        assert_eq!(files.dependencies(&names, Some(&plug_in)), [runtime, blas]);
     }
 
     #[cfg(target_os = "linux")]

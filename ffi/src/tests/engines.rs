@@ -7,6 +7,7 @@ use dreamframe::{EngineOptions, FrameView, PixelFormat, StreamDiffusionParams};
 
 use super::kit::{Engine, PARAMS, Pixels, SIDE, c, empty_info, json, last_error, last_error_json, options};
 use crate::engine::*;
+use crate::options::dreamframe_executor_t::DREAMFRAME_EXECUTOR_ONNX;
 use crate::options::dreamframe_options_t;
 use crate::status::*;
 
@@ -124,8 +125,10 @@ fn refused(change: impl FnOnce(&mut dreamframe_options_t)) -> (i32, String) {
 #[test]
 fn invalid_options_are_rejected_by_name() {
     type Change = fn(&mut dreamframe_options_t);
-    let cases: [(&str, Change); 9] = [
-        ("executor: got 3, expected 0 to 2", |options| options.executor = 3),
+    let cases: [(&str, Change); 11] = [
+        ("executor: got 5, expected 0 to 4", |options| options.executor = 5),
+        ("provider: got 10, expected 0 to 9", |options| options.provider = 10),
+        ("onnxruntime: not UTF-8", |options| options.onnxruntime = c"\xff".as_ptr()),
         ("dtype: got 5, expected 0 to 4", |options| options.dtype = 5),
         ("cfg_type: got 5, expected 0 to 4", |options| options.cfg_type = 5),
         ("noise: got 3, expected 0 to 2", |options| options.noise = 3),
@@ -159,4 +162,10 @@ fn each_build_failure_has_its_own_status() {
     assert_eq!(status, DREAMFRAME_ERROR_UNSUPPORTED, "{message}");
     let (status, message) = refused(|options| options.calibration = folder.as_ptr());
     assert_eq!(status, DREAMFRAME_ERROR_NOT_FOUND, "{message}");
+    let (status, message) = refused(|options| {
+        options.executor = DREAMFRAME_EXECUTOR_ONNX as u32;
+        options.onnxruntime = folder.as_ptr();
+    });
+    assert_eq!(status, DREAMFRAME_ERROR_NOT_FOUND, "{message}");
+    assert!(message.starts_with("ONNX Runtime: got no library at ") && message.contains("no-such-folder"), "{message}");
 }

@@ -130,7 +130,7 @@ impl Stages {
 }
 
 fn summary(engine: &Engine, fps: f64, first_picture: Duration) -> Value {
-    let Runs { executor, dtype, threads } = Runs::of(engine);
+    let Runs { executor, provider, dtype, threads } = Runs::of(engine);
     json!({
         "summary": true,
         "fps": rounded(fps),
@@ -138,6 +138,7 @@ fn summary(engine: &Engine, fps: f64, first_picture: Duration) -> Value {
         "first_picture_ms": milliseconds(first_picture),
         "evaluations_per_frame": engine.evaluations_per_frame(),
         "executor": executor,
+        "provider": provider,
         "dtype": dtype,
         "threads": threads,
     })

@@ -64,10 +64,10 @@ pub(super) fn run(args: &Args) -> Result {
     let mut writer =
         media::create(&film, media::Output { width, height, rate, pictures: usize::try_from(frames).ok() })?;
     let mut progress = Progress::new(args.json, Some(frames));
-    let Runs { executor, dtype, threads } = Runs::of(&engine);
+    let Runs { executor, provider, dtype, threads } = Runs::of(&engine);
     let title = format!("{frames} frames at {width}x{height} on {}", engine.device());
     let facts = json!({
-        "executor": executor, "dtype": dtype, "threads": threads, "model": engine.model(),
+        "executor": executor, "provider": provider, "dtype": dtype, "threads": threads, "model": engine.model(),
         "frames": frames, "width": width, "height": height,
     });
     progress.start(&title, facts)?;

@@ -1,10 +1,11 @@
 //! `dreamframe doctor`: reports what this machine and this build have, and what would make pictures faster.
 
 use dreamframe::load::HubCache;
-use dreamframe::{EngineOptions, cpu};
+use dreamframe::{Provider, cpu};
 use serde_json::{Value, json};
 
 use super::exit::Result;
+use super::gpu;
 use super::machine;
 use super::output::Output;
 use super::table::Table;
@@ -38,7 +39,13 @@ struct Facts {
     processor: Option<String>,
     architecture: &'static str,
     processor_features: Vec<(&'static str, bool)>,
+    /// What the executor `auto` selects.
     executor: &'static str,
+    provider: Option<&'static str>,
+    onnx_runtime: Option<String>,
+    gpus: Option<Vec<String>>,
+    /// What would make a GPU usable.
+    gpu_remedy: Option<String>,
     kernels: &'static str,
     cores: usize,
     memory_mb: Option<(u64, u64)>,
@@ -47,6 +54,7 @@ struct Facts {
 
 impl Facts {
     fn gather() -> Self {
+        let gpu = gpu::Report::gather(None);
         let hub_cache = HubCache::from_env().map(|cache| (cache.root().display().to_string(), cache.root().is_dir()));
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -55,7 +63,11 @@ impl Facts {
             processor: machine::processor_name(),
             architecture: std::env::consts::ARCH,
             processor_features: machine::processor_features().to_vec(),
-            executor: EngineOptions::default().executor.name(),
+            executor: gpu.executor().name(),
+            provider: gpu.provider().map(Provider::name),
+            onnx_runtime: gpu.library(),
+            gpus: gpu.gpus(),
+            gpu_remedy: gpu.remedy(),
             kernels: cpu::instruction_set(),
             cores: machine::cores(),
             memory_mb: machine::memory_mb(),
@@ -69,6 +81,7 @@ impl Facts {
         if self.debug {
             advice.push("this is a debug build: build with `cargo build --release`".to_owned());
         }
+        advice.extend(self.gpu_remedy.as_ref().map(|remedy| format!("the GPU of this machine: {remedy}")));
         match self.kernels {
             "portable" => advice.push("a processor with AVX2: here, only the portable kernels run".to_owned()),
             "avx2" => advice.push("a processor with AVX-512: its registers are twice as wide".to_owned()),
@@ -92,7 +105,16 @@ impl Facts {
         row("architecture", self.architecture.to_owned());
         let signed = |&(name, here): &(&str, bool)| format!("{}{name}", if here { "+" } else { "-" });
         row("processor features", self.processor_features.iter().map(signed).collect::<Vec<_>>().join(" "));
-        row("executor", format!("{} with {} kernels", self.executor, self.kernels));
+        row(
+            "executor",
+            match self.provider {
+                Some(provider) => format!("{} with the provider {provider}", self.executor),
+                None => format!("{} with {} kernels", self.executor, self.kernels),
+            },
+        );
+        let gpus = self.gpus.as_ref().map(|gpus| if gpus.is_empty() { "none".to_owned() } else { gpus.join(", ") });
+        row("GPUs", gpus.unwrap_or_else(|| "not known".to_owned()));
+        row("ONNX Runtime", self.onnx_runtime.clone().unwrap_or_else(|| "not installed".to_owned()));
         row("threads", self.cores.to_string());
         let memory = self.memory_mb.map(|(all, free)| format!("{all} MiB, {free} MiB free"));
         row("memory", memory.unwrap_or_else(|| "not known".to_owned()));
@@ -108,6 +130,7 @@ impl Facts {
         json!({
             "version": self.version, "debug": self.debug, "features": self.features, "processor": self.processor,
             "architecture": self.architecture, "processor_features": features, "executor": self.executor,
+            "provider": self.provider, "gpus": self.gpus, "onnxruntime": self.onnx_runtime,
             "kernels": self.kernels, "threads": self.cores,
             "memory_mb": self.memory_mb.map(|(all, _)| all), "memory_free_mb": self.memory_mb.map(|(_, free)| free),
             "hub_cache": self.hub_cache.as_ref().map(|(path, _)| path), "faster": advice,
@@ -120,7 +143,7 @@ mod tests {
     use super::*;
 
     fn machine(kernels: &'static str, cores: usize) -> Facts {
-        Facts { debug: false, kernels, cores, memory_mb: Some((65536, 65536)), ..Facts::gather() }
+        Facts { debug: false, kernels, cores, memory_mb: Some((65536, 65536)), gpu_remedy: None, ..Facts::gather() }
     }
 
     #[test]
@@ -133,6 +156,8 @@ mod tests {
         let advice = machine("avx2", 2).advice();
         assert!(advice.iter().any(|line| line.contains("AVX-512")), "{advice:?}");
         assert!(advice.iter().any(|line| line.contains("there are 2")), "{advice:?}");
+        let unused = Facts { gpu_remedy: Some("dreamframe gpu install rtx".to_owned()), ..machine("avx512", 16) };
+        assert_eq!(unused.advice(), ["the GPU of this machine: dreamframe gpu install rtx"]);
         assert!(machine("portable", 16).advice().iter().any(|line| line.contains("portable")));
     }
 }

@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod fetch;
 mod gateway;
+mod gpu;
 mod interrupt;
 mod machine;
 mod models;
@@ -51,6 +52,7 @@ enum Command {
     Models(models::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
+    Gpu(gpu::Args),
 }
 
 /// Runs the command that the process was started with; its exit code.
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Models(args) => (models::run(&args), args.json()),
         Command::Bench(args) => (bench::run(&args), args.json),
         Command::Doctor(args) => (doctor::run(&args), args.json),
+        Command::Gpu(args) => (gpu::run(&args), args.json()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

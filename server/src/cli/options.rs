@@ -12,7 +12,8 @@ use dreamframe::load::Calibration;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{
-    CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, PackedCache, Result,
+    CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, OnnxOptions, PackedCache,
+    Provider, Result,
 };
 
 use super::machine;
@@ -58,11 +59,22 @@ pub(super) struct VideoArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Engine")]
 pub(super) struct EngineArgs {
-    /// The executor of networks: cpu, or the slow reference
-    #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().executor)]
+    /// The executor of networks: auto (onnx if a GPU works with it, else cpu), cpu, onnx (ONNX Runtime, which `dreamframe
+    /// gpu install` installs), or the slow reference
+    #[arg(long, value_name = "NAME", default_value_t = ExecutorKind::Auto)]
     executor: ExecutorKind,
-    /// The number format: auto (bf16 if the processor multiplies it, else f32), f32, bf16, or int8 (which `dreamframe
-    /// models quantize` prepares a model for)
+    /// The execution provider of ONNX Runtime: auto (the first that works), or one that `dreamframe gpu` lists
+    #[arg(long, value_name = "NAME", default_value_t)]
+    provider: Provider,
+    /// The index of the GPU among those of the provider
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    device: u32,
+    /// ONNX Runtime's library, or a folder with it [default: DREAMFRAME_ONNXRUNTIME, or what `dreamframe gpu install`
+    /// installed]
+    #[arg(long, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+    /// The number format: auto (on the CPU bf16 if the processor multiplies it, else f32; on GPUs f16), f32, f16 (onnx),
+    /// bf16 (cpu), or int8 (cpu; `dreamframe models quantize` prepares a model for it)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().dtype)]
     dtype: Dtype,
     /// For int8, a file of `dreamframe models quantize` instead of the one next to the model
@@ -87,10 +99,21 @@ impl EngineArgs {
     ///
     /// # Errors
     ///
-    /// Those of reading a calibration.
+    /// Those of reading a calibration; `InvalidArgument` for a provider of an executor that has none.
     pub(super) fn options(&self) -> Result<EngineOptions> {
         let mut options = EngineOptions::default();
         options.executor = self.executor;
+        options.onnx = OnnxOptions::default()
+            .with_provider(self.provider)
+            .with_device_index(self.device)
+            .with_library(self.onnxruntime.clone());
+        let has_providers = matches!(self.executor, ExecutorKind::Auto | ExecutorKind::Onnx);
+        if !has_providers && self.provider != Provider::Auto {
+            let (provider, executor) = (self.provider, self.executor);
+            let text =
+                format!("provider: got {provider} for the executor {executor}, expected the executor onnx or auto");
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
         options.dtype = self.dtype;
         if let Some(path) = &self.calibration {
             options.calibration = Some(Calibration::read(path)?.into());
@@ -107,6 +130,8 @@ impl EngineArgs {
 #[derive(Debug)]
 pub(super) struct Runs {
     pub(super) executor: &'static str,
+    /// The execution provider of ONNX Runtime; `None` for other executors.
+    pub(super) provider: Option<&'static str>,
     pub(super) dtype: &'static str,
     pub(super) threads: usize,
 }
@@ -117,6 +142,7 @@ impl Runs {
         let options = engine.options();
         Self {
             executor: options.executor.name(),
+            provider: (options.executor == ExecutorKind::Onnx).then(|| options.onnx.provider.name()),
             dtype: options.dtype.name(),
             threads: options.threads.unwrap_or_else(machine::cores),
         }
@@ -180,6 +206,38 @@ mod tests {
         for wrong in ["", "x", "640x", "640x384x3", "-1", "5e2"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
         }
+    }
+
+    #[derive(clap::Parser)]
+    struct Parser {
+        #[command(flatten)]
+        engine: EngineArgs,
+    }
+
+    fn engine(arguments: &[&str]) -> Result<EngineOptions> {
+        use clap::Parser as _;
+        Parser::parse_from(std::iter::once("dreamframe").chain(arguments.iter().copied())).engine.options()
+    }
+
+    #[test]
+    fn the_executor_is_automatic_unless_it_is_given() {
+        let options = engine(&[]).unwrap();
+        assert_eq!((options.executor, options.onnx), (ExecutorKind::Auto, OnnxOptions::default()));
+        let given = ["--executor", "onnx", "--provider", "cuda", "--device", "2", "--onnxruntime", "a/folder"];
+        let options = engine(&given).unwrap();
+        let expected = OnnxOptions::default()
+            .with_provider(Provider::Cuda)
+            .with_device_index(2)
+            .with_library(Some(PathBuf::from("a/folder")));
+        assert_eq!((options.executor, options.onnx), (ExecutorKind::Onnx, expected));
+    }
+
+    #[test]
+    fn a_provider_of_an_executor_without_providers_is_refused() {
+        let refused = engine(&["--executor", "cpu", "--provider", "cuda"]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+        let text = "provider: got cuda for the executor cpu, expected the executor onnx or auto";
+        assert_eq!(refused.to_string(), text);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::media;
 /// Restyles a picture, a folder of pictures, an H.264 .mp4, or a YUV4MPEG2 stream: one picture for each frame
 #[derive(Debug, clap::Args)]
 #[command(after_help = "With --json, standard output has one JSON object a line, distinguished by \"event\":\n  \
-    start    executor, dtype, threads, model, delay, evaluations_per_frame, width, height, frames (null: not known)\n  \
+    start    executor, provider (null: none), dtype, threads, model, delay, evaluations_per_frame, width, height,\n           frames (null: not known)\n  \
     notice   text: what was accepted and means something else here\n  \
     update   frame, cost: a line of the timeline was applied before this frame\n  \
     picture  frame, kind (new, repeated, passed), ms\n  \
@@ -123,9 +123,9 @@ pub(super) fn usage(error: Error) -> Failure {
 }
 
 fn facts(engine: &Engine, (width, height): (u32, u32), frames: Option<u64>) -> serde_json::Value {
-    let Runs { executor, dtype, threads } = Runs::of(engine);
+    let Runs { executor, provider, dtype, threads } = Runs::of(engine);
     json!({
-        "executor": executor, "dtype": dtype, "threads": threads, "model": engine.model(),
+        "executor": executor, "provider": provider, "dtype": dtype, "threads": threads, "model": engine.model(),
         "delay": engine.delay(), "evaluations_per_frame": engine.evaluations_per_frame(),
         "width": width, "height": height, "frames": frames,
     })

@@ -5,6 +5,7 @@ mod commands;
 mod convert;
 mod fetch;
 mod generated;
+mod gpu;
 mod media;
 mod process;
 mod quantize;
@@ -13,10 +14,12 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// Returns a command line of the program, without input and with the default log.
+/// Returns a command line of the program, without input, with the default log and without ONNX Runtime: `--executor auto`
+/// is then the same executor on every machine.
 fn dreamframe() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-    command.stdin(Stdio::null()).env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).env_remove("RUST_LOG").env_remove("DREAMFRAME_ONNXRUNTIME");
+    command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }
 

@@ -30,6 +30,7 @@ use self::network::OnnxNetwork;
 use self::proto::ElementType;
 pub use self::providers::{Packaging, Row};
 use self::queue::OnnxQueue;
+pub use self::runtime::preload;
 use self::runtime::{Session, Weight};
 use super::{Dtype, Executor, Network, Queue};
 use crate::error::{ErrorKind, Result};

@@ -50,12 +50,31 @@ pub struct Row {
     pub memory: DeviceKind,
     /// The Python package that contains it, for messages.
     pub package: &'static str,
+    /// The libraries that those of the provider depend on, in the order of loading, by their names up to a version. They are
+    /// not in a folder that the system's loader searches. Those of the graphics driver are.
+    pub dependencies: &'static [&'static str],
     /// The name of the option with the index of the device. Empty if the index is passed in another way, or there is one
     /// device only.
     device_option: &'static str,
     /// Options with fixed values.
     options: &'static [(&'static str, &'static str)],
 }
+
+#[cfg(not(windows))]
+const CUDA_LIBRARIES: &[&str] =
+    &["libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10", "libnvrtc.so.13", "libcudnn.so.9"];
+#[cfg(windows)]
+const CUDA_LIBRARIES: &[&str] = &[
+    "cudart64_13.dll",
+    "cublasLt64_13.dll",
+    "cublas64_13.dll",
+    "curand64_10.dll",
+    "nvrtc64_130_0.dll",
+    "cudnn64_9.dll",
+];
+// On Windows they are found next to the plug-in.
+const TENSORRT_RTX_LIBRARIES: &[&str] =
+    if cfg!(windows) { &[] } else { &["libcudart.so.13", "libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1"] };
 
 const EVERY_SYSTEM: &[&str] = &["linux", "windows", "macos"];
 
@@ -72,6 +91,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Standard,
         memory: DeviceKind::PlugIn,
         package: "onnxruntime-ep-nv-tensorrt-rtx-cu13",
+        dependencies: TENSORRT_RTX_LIBRARIES,
         device_option: "device_id",
         options: &[],
     },
@@ -84,6 +104,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Cuda,
         memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
+        dependencies: CUDA_LIBRARIES,
         device_option: "device_id",
         // Convolutions on tensor cores are channels-last.
         options: &[("prefer_nhwc", "1"), ("fuse_conv_bias", "1"), ("cudnn_conv_algo_search", "HEURISTIC")],
@@ -97,6 +118,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Standard,
         memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
+        dependencies: CUDA_LIBRARIES,
         device_option: "device_id",
         options: &[("trt_fp16_enable", "1"), ("trt_builder_optimization_level", "3")],
     },
@@ -109,6 +131,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime",
+        dependencies: &[],
         device_option: "",
         options: &[("ModelFormat", "MLProgram"), ("RequireStaticInputShapes", "1")],
     },
@@ -121,6 +144,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime-migraphx",
+        dependencies: &[],
         device_option: "",
         options: &[],
     },
@@ -133,6 +157,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime-directml",
+        dependencies: &[],
         device_option: "",
         options: &[],
     },
@@ -145,6 +170,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime-ep-webgpu",
+        dependencies: &[],
         device_option: "",
         options: &[],
     },
@@ -157,6 +183,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime-openvino",
+        dependencies: &[],
         device_option: "",
         options: &[("device_type", "CPU")],
     },
@@ -169,6 +196,7 @@ const ROWS: [Row; 9] = [
         dialect: Dialect::Standard,
         memory: DeviceKind::Host,
         package: "onnxruntime",
+        dependencies: &[],
         device_option: "",
         options: &[],
     },

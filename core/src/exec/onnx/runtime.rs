@@ -72,10 +72,12 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Returns the version of the library: `1.32.0`.
+    /// Returns the version of the library, from its file name: `1.32.0`; `1.32` if the name has none.
     pub(super) fn version(&self) -> String {
-        let info = ort::info();
-        info.split_once("git-branch").map_or(info, |(version, _)| version).trim_end_matches([',', ' ']).to_owned()
+        version_in(&self.path).unwrap_or_else(|| match ort::util::probe(&self.path) {
+            Some(minor) => format!("1.{minor}"),
+            None => "unknown".to_owned(),
+        })
     }
 
     /// Prepares a provider, whose plug-in is `plug_in`, if it is one.
@@ -95,6 +97,9 @@ impl Runtime {
                 registered.push(row.provider);
             }
             let count = self.devices(row).count();
+            if count == 0 {
+                return Err(Error::new(ErrorKind::Unsupported, "got no device, expected at least one"));
+            }
             if index as usize >= count {
                 let text = format!("device_index: got {index}, expected less than the number of devices, {count}");
                 return Err(Error::new(ErrorKind::Unsupported, text));
@@ -184,6 +189,25 @@ impl Runtime {
                     options.into_iter().map(|(name, value)| (format!("{}.{name}", row.ep_name), value)).collect();
                 builder.with_devices(devices, Some(&named)).map_err(plain)
             }
+        }
+    }
+}
+
+/// Returns the version in a file name: `libonnxruntime.so.1.32.0`, `libonnxruntime.1.32.0.dylib`.
+fn version_in(path: &Path) -> Option<String> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name()?.to_str()?;
+    let number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers: Vec<&str> = name.split('.').filter(number).collect();
+    (numbers.len() > 1).then(|| numbers.join("."))
+}
+
+/// Loads libraries that those of a provider depend on. The system's loader then takes these, wherever they are: it knows the
+/// names of loaded libraries. One that cannot be loaded is missing for the provider, whose error names it.
+pub fn preload(libraries: &[PathBuf]) {
+    for path in libraries {
+        if let Err(error) = ort::util::preload_dylib(path) {
+            tracing::debug!(path = %path.display(), %error, "library cannot be loaded");
         }
     }
 }
@@ -591,4 +615,17 @@ fn element_type(element: ElementType) -> TensorElementType {
 
 fn internal(what: &str, error: ort::Error<()>) -> Error {
     Error::new(ErrorKind::Internal, format!("failed to create {what} for ONNX Runtime")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_file_name() {
+        let version = |name: &str| version_in(&Path::new("no-such-folder-1.2").join(name));
+        assert_eq!(version("libonnxruntime.so.1.32.0").as_deref(), Some("1.32.0"));
+        assert_eq!(version("libonnxruntime.1.32.0.dylib").as_deref(), Some("1.32.0"));
+        assert_eq!((version("onnxruntime.dll"), version("libonnxruntime.so.1")), (None, None));
+    }
 }
