@@ -82,8 +82,8 @@ impl OnnxRuntimeFiles {
         }
         let folder = self.library.parent();
         let packages = folder.and_then(Path::parent).and_then(Path::parent).map(nvidia_folders).unwrap_or_default();
-        let beside = plug_in.and_then(Path::parent).into_iter().chain(folder).map(Path::to_owned);
-        let folders: Vec<PathBuf> = beside.chain(packages).collect();
+        let adjacent = plug_in.and_then(Path::parent).into_iter().chain(folder).map(Path::to_owned);
+        let folders: Vec<PathBuf> = adjacent.chain(packages).collect();
         names.iter().filter_map(|name| folders.iter().find_map(|folder| named(folder, name))).collect()
     }
 }
