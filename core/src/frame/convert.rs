@@ -12,7 +12,7 @@ use super::resize::{Placement, Rect, Scaler};
 use super::value_range::ValueRange;
 use super::view::{FrameView, FrameViewMut};
 use super::{Fit, MAX_SIDE, PixelFormat, yuv};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, simd};
 
 /// Converts between frames and floating-point images.
 ///
@@ -92,7 +92,9 @@ impl FrameConverter {
         let mut image = std::mem::take(&mut self.image);
         let made = grow(&mut image, out.len()).and_then(|image| self.to_signed(view, fit, width, height, image));
         if made.is_ok() {
-            out.iter_mut().zip(&image).for_each(|(out, &value)| *out = ValueRange::Signed.to_byte(value));
+            simd::widest(|| {
+                out.iter_mut().zip(&image).for_each(|(out, &value)| *out = ValueRange::Signed.to_byte(value));
+            });
         }
         self.image = image;
         made
@@ -107,7 +109,9 @@ impl FrameConverter {
     pub fn from_bytes(&mut self, rgb: &[u8], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
         let mut image = std::mem::take(&mut self.image);
         let made = grow(&mut image, rgb.len()).map(|image| {
-            image.iter_mut().zip(rgb).for_each(|(value, &byte)| *value = ValueRange::Signed.of_byte(byte));
+            simd::widest(|| {
+                image.iter_mut().zip(rgb).for_each(|(value, &byte)| *value = ValueRange::Signed.of_byte(byte));
+            });
         });
         let made = made.and_then(|()| self.from_signed(&image, width, height, view));
         self.image = image;
