@@ -1,17 +1,19 @@
 //! Running programs on every executor there is.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
-use dreamframe::exec::onnx::{OnnxConfig, OnnxExecutor};
+use dreamframe::exec::onnx::{OnnxConfig, OnnxExecutor, Packaging, Row};
 use dreamframe::exec::reference::ReferenceExecutor;
 use dreamframe::exec::{Dtype, Executor, Provider, Scratch};
+use dreamframe::load::OnnxRuntimeFiles;
 use dreamframe::models::{
     UnetConfig, UnetShape, guidance_embedding, time_ids_embedding, timestep_embedding, unet_program,
 };
 use dreamframe::net::{Program, Weights};
+use dreamframe::{Device, OnnxOptions};
 
 use crate::Golden;
 use crate::native::is_full;
@@ -38,9 +40,7 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
     }
     if let Some(library) = onnx_library() {
         for &dtype in onnx_dtypes() {
-            let (library, provider) = (&*library, Provider::Cpu);
-            let config = OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 2 };
-            let executor = OnnxExecutor::new(&config).unwrap();
+            let executor = onnx_executor(&library, dtype);
             executors.push((format!("{}-{dtype}", executor.name()), Box::new(executor)));
         }
     }
@@ -63,6 +63,38 @@ pub fn onnx_library() -> Option<PathBuf> {
         eprintln!("skipped on the executor onnx: {ONNX_RUNTIME} does not name ONNX Runtime's library");
     }
     library
+}
+
+/// Returns the provider of ONNX Runtime that tests run on: the one that `DREAMFRAME_TEST_PROVIDER` names, or the CPU's.
+///
+/// # Panics
+///
+/// If there is no such provider.
+pub fn onnx_provider() -> Provider {
+    let named = std::env::var("DREAMFRAME_TEST_PROVIDER");
+    named.map_or(Provider::Cpu, |name| name.parse().expect("DREAMFRAME_TEST_PROVIDER names a provider"))
+}
+
+/// Returns the device of [`onnx_provider`], of the library `library`.
+///
+/// # Panics
+///
+/// If the provider does not work on this machine.
+pub fn onnx_device(library: &Path, dtype: Dtype) -> Device {
+    let options = OnnxOptions::default().with_library(Some(library.to_owned())).with_provider(onnx_provider());
+    Device::onnx(&options, dtype, Some(2)).unwrap()
+}
+
+/// Returns an executor of [`onnx_provider`], of the library `library`.
+fn onnx_executor(library: &Path, dtype: Dtype) -> OnnxExecutor {
+    let row = Row::of(onnx_provider());
+    let files = OnnxRuntimeFiles::find(Some(library)).unwrap();
+    let plug_in = match row.packaging {
+        Packaging::PlugIn { package, .. } => files.provider(&row.library().unwrap(), Some(package)),
+        Packaging::BuiltIn | Packaging::Build(_) => None,
+    };
+    let (library, provider, plug_in) = (files.library(), row.provider, plug_in.as_deref());
+    OnnxExecutor::new(&OnnxConfig { library, provider, plug_in, device_index: 0, dtype, threads: 2 }).unwrap()
 }
 
 /// Runs `program` once; returns its outputs in order.

@@ -147,7 +147,7 @@ impl EngineBuilder {
 
 /// Replaces the executor as the environment variable `DREAMFRAME_TEST_DEVICE` says, so that tests which build engines in
 /// their own ways run on another one: `simulated` puts it behind a simulated device; `onnx` replaces the CPU's by ONNX
-/// Runtime in `f32`, if it computes in that.
+/// Runtime in `f32`, if it computes in that, on the provider that `DREAMFRAME_TEST_PROVIDER` names or the CPU's.
 #[cfg(any(test, feature = "internals"))]
 fn for_tests(executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
     use crate::exec::simulated::SimulatedExecutor;
@@ -156,7 +156,9 @@ fn for_tests(executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
         Ok("simulated") if executor.name() != "simulated" => Arc::new(SimulatedExecutor::new(executor)),
         #[cfg(feature = "onnx")]
         Ok("onnx") if executor.name() == "cpu" && executor.dtype() == crate::exec::Dtype::F32 => {
-            let options = super::OnnxOptions::default().with_provider(crate::exec::Provider::Cpu);
+            let provider = std::env::var("DREAMFRAME_TEST_PROVIDER").unwrap_or_else(|_| "cpu".to_owned());
+            let provider = provider.parse().expect("DREAMFRAME_TEST_PROVIDER names a provider");
+            let options = super::OnnxOptions::default().with_provider(provider);
             let device = Device::onnx(&options, crate::exec::Dtype::F32, Some(executor.threads()));
             device.expect("DREAMFRAME_ONNXRUNTIME names the library").executor()
         }

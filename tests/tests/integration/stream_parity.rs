@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dreamframe::{
-    CfgType, Device, Dtype, Engine, EngineOptions, FrameView, Generator, ModelSource, OnnxOptions, PixelFormat,
-    Provider, StreamDiffusionParams,
+    CfgType, Device, Dtype, Engine, EngineOptions, FrameView, Generator, ModelSource, PixelFormat,
+    StreamDiffusionParams,
 };
 use dreamframe_tests::frames::{largest_difference, psnr};
-use dreamframe_tests::{onnx_dtypes, onnx_library};
+use dreamframe_tests::{onnx_device, onnx_dtypes, onnx_library};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -47,8 +47,7 @@ fn bytes(file: &str, name: &str) -> Vec<u8> {
 fn devices() -> Vec<Device> {
     let mut devices = vec![Device::reference().unwrap(), Device::cpu(Dtype::F32, Some(2)).unwrap()];
     if let Some(library) = onnx_library() {
-        let options = OnnxOptions::default().with_library(Some(library)).with_provider(Provider::Cpu);
-        devices.extend(onnx_dtypes().iter().map(|&dtype| Device::onnx(&options, dtype, Some(2)).unwrap()));
+        devices.extend(onnx_dtypes().iter().map(|&dtype| onnx_device(&library, dtype)));
     }
     devices
 }

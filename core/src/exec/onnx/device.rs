@@ -215,7 +215,7 @@ impl OnnxDevice {
 impl Sessions {
     /// Adds two numbers on the device.
     fn check(&self, element: ElementType) -> Result<()> {
-        let mut graph = GraphBuilder::new(Dialect::Standard);
+        let mut graph = GraphBuilder::new(Dialect::Basic);
         let port = |name: &str| Port { name: name.to_owned(), element, dims: vec![1] };
         ["a", "b"].map(port).into_iter().for_each(|port| graph.input(port));
         graph.node_with_outputs("Add", &["a", "b"], &["sum"], &[]);

@@ -7,8 +7,11 @@ use crate::net::{Activation, Op, OpKind, Program, ValueId, WeightId};
 /// The operators that a graph is written with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// Operators of ONNX alone, for every provider.
+    /// Operators of ONNX alone.
     Standard,
+    /// Older operators of ONNX, for providers that lack `Attention` or `GroupNormalization`: attention is two products
+    /// and a softmax, a group norm is a norm of instances.
+    Basic,
     /// For the CUDA provider: its own operators for group norms, attention and GEGLU, which have fused kernels there.
     Cuda,
 }
@@ -53,10 +56,15 @@ pub(super) const MULTI_HEAD_ATTENTION: &str = "com.microsoft.MultiHeadAttention"
 pub(super) const BIAS_SPLIT_GELU: &str = "com.microsoft.BiasSplitGelu";
 
 impl Dialect {
+    /// All dialects.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 3] = [Self::Standard, Self::Basic, Self::Cuda];
+
     /// Returns the operators of its graphs. The domain, if it is not that of ONNX, precedes the name with a dot.
     pub(super) fn operators(self) -> impl Iterator<Item = &'static str> {
         let own: &[&str] = match self {
             Self::Standard => &["Attention", "GroupNormalization"],
+            Self::Basic => &["InstanceNormalization", "Softmax"],
             Self::Cuda => &[GROUP_NORM, SKIP_GROUP_NORM, MULTI_HEAD_ATTENTION, BIAS_SPLIT_GELU],
         };
         COMMON.iter().chain(own).copied()
@@ -68,7 +76,7 @@ impl Dialect {
             // `Attention`
             Self::Standard => 23,
             // `Gelu`
-            Self::Cuda => 20,
+            Self::Basic | Self::Cuda => 20,
         }
     }
 }
@@ -99,7 +107,7 @@ const SPLIT_GELU_WIDTHS: [usize; 3] = [2560, 5120, 10240];
 /// Returns the operations that a dialect fuses with the operation after them, by their outputs, which no other operation
 /// reads.
 pub(super) fn fused_ops(program: &Program, dialect: Dialect) -> HashMap<ValueId, FusedOp> {
-    if dialect == Dialect::Standard {
+    if dialect != Dialect::Cuda {
         return HashMap::new();
     }
     let mut readers: HashMap<ValueId, usize> = HashMap::new();

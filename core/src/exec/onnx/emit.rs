@@ -5,6 +5,8 @@
 //! layout that its readers need. Images are transposed with four dimensions, as the layout passes of providers do, which
 //! remove pairs of such transpositions.
 
+mod basic;
+
 use std::collections::HashMap;
 
 use dreamframe_kernels::Activation;
@@ -401,6 +403,9 @@ impl<'a> Emitter<'a> {
     /// Writes a group norm, and SiLU of its result if `silu`.
     fn group_norm(&mut self, x: ValueId, norm: GroupNorm, silu: bool) -> (Layout, String) {
         let [groups, eps] = [Int(norm.groups as i64), Float(norm.eps)];
+        if self.dialect == Dialect::Basic {
+            return (Layout::Image, self.group_norm_of_instances(x, norm));
+        }
         if self.dialect == Dialect::Standard {
             let [scale, shift] = [norm.weight, norm.bias].map(|weight| self.weight(weight, Form::Plain));
             let image = self.tensor(x, Layout::Image);
@@ -431,14 +436,18 @@ impl<'a> Emitter<'a> {
         }
         let rows = self.program.shape(op.inputs[1]).n;
         let [k, v] = tensors.map(|tensor| self.rows(tensor, rows, kv_row));
-        let (heads, causal) = (Int(heads as i64), Int(causal.into()));
+        let (count, is_causal) = (Int(heads as i64), Int(causal.into()));
         match self.dialect {
             Dialect::Standard => {
-                let attributes = [("q_num_heads", heads), ("kv_num_heads", heads), ("is_causal", causal)];
+                let attributes = [("q_num_heads", count), ("kv_num_heads", count), ("is_causal", is_causal)];
                 self.graph.node("Attention", &[&q, &k, &v], &attributes)
             }
+            Dialect::Basic => {
+                let (queries, keys) = (self.program.shape(op.inputs[0]), self.program.shape(op.inputs[1]));
+                self.attention_of_products([&q, &k, &v], heads, causal, queries, keys.pixels())
+            }
             Dialect::Cuda => {
-                let attributes = [("num_heads", heads), ("unidirectional", causal)];
+                let attributes = [("num_heads", count), ("unidirectional", is_causal)];
                 self.graph.node(MULTI_HEAD_ATTENTION, &[&q, &k, &v], &attributes)
             }
         }

@@ -58,7 +58,7 @@ struct Vectors(GraphBuilder);
 
 impl Vectors {
     fn new() -> Self {
-        Self(GraphBuilder::new(Dialect::Standard))
+        Self(GraphBuilder::new(Dialect::Basic))
     }
 
     /// Adds an input and returns its elements in single precision.

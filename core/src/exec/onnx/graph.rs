@@ -141,11 +141,23 @@ impl GraphBuilder {
 
     /// Returns the name of a scalar of type `element`.
     pub(super) fn scalar(&mut self, element: ElementType, value: f32) -> String {
-        let bytes = match element {
-            ElementType::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
-            ElementType::F32 | ElementType::I64 | ElementType::U8 => value.to_le_bytes().to_vec(),
-        };
-        self.constant(element, Vec::new(), bytes)
+        self.constant(element, Vec::new(), float_bytes(element, value))
+    }
+
+    /// Returns the name of a vector of type `element` with `len` equal elements.
+    pub(super) fn vector(&mut self, element: ElementType, len: usize, value: f32) -> String {
+        self.constant(element, vec![len as i64], float_bytes(element, value).repeat(len))
+    }
+
+    /// Returns the name of a matrix of type `element` with these rows and columns.
+    pub(super) fn matrix(
+        &mut self,
+        element: ElementType,
+        dims: [usize; 2],
+        values: impl Iterator<Item = f32>,
+    ) -> String {
+        let bytes = values.flat_map(|value| float_bytes(element, value)).collect();
+        self.constant(element, dims.map(|dim| dim as i64).into(), bytes)
     }
 
     fn constant(&mut self, element: ElementType, dims: Vec<i64>, bytes: Vec<u8>) -> String {
@@ -172,5 +184,12 @@ impl GraphBuilder {
         let set = |model: Message, domain: &&str| model.message(8, &proto::operator_set(domain, CONTRIB_VERSION));
         let model = self.domains.iter().fold(model, set);
         Model { bytes: model.into_bytes(), inputs: self.inputs, outputs: self.outputs, weights: self.weights }
+    }
+}
+
+fn float_bytes(element: ElementType, value: f32) -> Vec<u8> {
+    match element {
+        ElementType::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
+        ElementType::F32 | ElementType::I64 | ElementType::U8 => value.to_le_bytes().to_vec(),
     }
 }

@@ -4,6 +4,11 @@
 //! passed separately. Values are in the memory of the provider's device, where `queue` computes with them by graphs of its
 //! own (`glue`). `runtime` is the only file that names the crate of the library.
 
+#[cfg(any(test, feature = "internals"))]
+mod compiler;
+#[cfg(any(test, feature = "internals"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "tests read more of a model"))]
+mod decode;
 mod device;
 mod dialect;
 mod emit;
@@ -21,6 +26,8 @@ mod tests;
 
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "internals"))]
+pub use self::compiler::{Compiled, OnnxCompiler};
 use self::device::OnnxDevice;
 pub use self::device::{OnnxConfig, OnnxCounts};
 use self::dialect::Dialect;
@@ -65,12 +72,12 @@ impl OnnxExecutor {
     }
 
     fn session(&self, program: &Program, weights: &Weights, model: &Model) -> Result<Session> {
-        let tensors = model.weights.iter().map(|weight| self.weight(program, weights, weight));
+        let tensors = model.weights.iter().map(|weight| Self::weight(program, weights, weight));
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
         self.device.sessions.session(model, &tensors).map_err(|error| error.within(program.name()))
     }
 
-    fn weight(&self, program: &Program, weights: &Weights, weight: &GraphWeight) -> Result<Arc<Weight>> {
+    fn weight(program: &Program, weights: &Weights, weight: &GraphWeight) -> Result<Arc<Weight>> {
         let spec = &program.weights()[weight.weight];
         let form = match (weight.form, weight.element) {
             (Form::Plain, ElementType::F16) => "onnx-f16",
@@ -124,7 +131,7 @@ impl Executor for OnnxExecutor {
         let dialect = self.device.row.dialect;
         match self.network(program, weights, emit(dialect)) {
             // Kernels of operators that are not standard have limits of their own.
-            Err(error) if error.kind() == ErrorKind::Unsupported && dialect != Dialect::Standard => {
+            Err(error) if error.kind() == ErrorKind::Unsupported && dialect == Dialect::Cuda => {
                 tracing::debug!(network = program.name(), %error, "standard operators are used");
                 self.network(program, weights, emit(Dialect::Standard))
             }

@@ -92,7 +92,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::PlugIn,
         package: "onnxruntime-ep-nv-tensorrt-rtx-cu13",
         dependencies: TENSORRT_RTX_LIBRARIES,
-        device_option: "device_id",
+        device_option: "",
         options: &[],
     },
     Row {
@@ -128,7 +128,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_coreml"),
         systems: &["macos"],
         dtype: Dtype::F16,
-        dialect: Dialect::Standard,
+        dialect: Dialect::Basic,
         memory: DeviceKind::Host,
         package: "onnxruntime",
         dependencies: &[],
@@ -141,7 +141,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_migraphx"),
         systems: &["linux", "windows"],
         dtype: Dtype::F16,
-        dialect: Dialect::Standard,
+        dialect: Dialect::Basic,
         memory: DeviceKind::Host,
         package: "onnxruntime-migraphx",
         dependencies: &[],
@@ -154,7 +154,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("DirectML"),
         systems: &["windows"],
         dtype: Dtype::F16,
-        dialect: Dialect::Standard,
+        dialect: Dialect::Basic,
         memory: DeviceKind::Host,
         package: "onnxruntime-directml",
         dependencies: &[],
@@ -180,7 +180,7 @@ const ROWS: [Row; 9] = [
         packaging: Packaging::Build("onnxruntime_providers_openvino"),
         systems: &["linux", "windows"],
         dtype: Dtype::F32,
-        dialect: Dialect::Standard,
+        dialect: Dialect::Basic,
         memory: DeviceKind::Host,
         package: "onnxruntime-openvino",
         dependencies: &[],
@@ -243,6 +243,9 @@ mod tests {
     fn the_index_of_the_device_is_an_option_of_providers_that_have_several() {
         let options = Row::of(Provider::Cuda).options(3);
         assert!(options.contains(&("device_id".to_owned(), "3".to_owned())), "{options:?}");
-        assert_eq!(Row::of(Provider::Cpu).options(3), []);
+        // Sessions of plug-ins are made for a device.
+        for provider in [Provider::Cpu, Provider::TensorRtRtx, Provider::WebGpu] {
+            assert!(Row::of(provider).options(3).iter().all(|(_, value)| value != "3"), "{provider}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::super::{HostQueue, Queue as _, Transfer, View};
-use super::tests::{library, on_cpu};
+use super::tests::{executor, library};
 use super::*;
 use crate::error::ErrorKind;
 use crate::exec::Buffer;
@@ -12,7 +12,7 @@ use crate::frame::{Fit, Frame, FrameConverter, FrameView, PixelFormat};
 fn queues() -> Vec<(f32, Arc<dyn Queue>)> {
     let Some(library) = library() else { return Vec::new() };
     // Half precision has 11 bits.
-    let of = |dtype, tolerance| (tolerance, on_cpu(&library, dtype).unwrap().queue());
+    let of = |dtype, tolerance| (tolerance, executor(&library, dtype).unwrap().queue());
     vec![of(Dtype::F32, 0.0), of(Dtype::F16, 1.0 / 1024.0)]
 }
 

@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code, reason = "binds operands where they are, for which the crate has no safe function")]
 
+#[cfg(any(test, feature = "internals"))]
+mod compile;
+
 use std::ffi::CString;
 use std::fmt;
 use std::ops::Range;
@@ -125,7 +128,7 @@ impl Runtime {
         threads: usize,
         target: &Target,
     ) -> Result<Session> {
-        let mut builder = self.builder(target, threads).map_err(failed)?;
+        let mut builder = self.builder(target, threads, &[]).map_err(failed)?;
         for (weight, value) in model.weights.iter().zip(weights) {
             let with_weight = builder.with_external_initializer(&weight.name, Arc::clone(&value.0));
             builder = with_weight.map_err(|error| failed(plain(error)))?;
@@ -152,7 +155,9 @@ impl Runtime {
             let inner = session.inner.lock().unwrap_or_else(PoisonError::into_inner);
             Some(Mutex::new(Allocator::new(&inner.session, self.memory_info(target).map_err(failed)?).map_err(failed)?))
         };
-        Ok(Arc::new(DeviceMemory { allocator }))
+        // The CPU's provider reads memory of the host where it is.
+        let is_copied = allocator.is_none() && target.row.packaging != Packaging::BuiltIn;
+        Ok(Arc::new(DeviceMemory { allocator, is_copied }))
     }
 
     fn memory_info(&self, target: &Target) -> ort::Result<MemoryInfo<'static>> {
@@ -170,23 +175,23 @@ impl Runtime {
         }
     }
 
-    fn builder(&self, target: &Target, threads: usize) -> ort::Result<SessionBuilder> {
+    fn builder(&self, target: &Target, threads: usize, more: &[(String, String)]) -> ort::Result<SessionBuilder> {
         let row = target.row;
         let builder = OrtSession::builder(&self.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(plain)?
             .with_intra_threads(threads)
             .map_err(plain)?;
-        let options = row.options(target.index);
+        let options = row.options(target.index).into_iter().chain(more.iter().cloned());
         match row.packaging {
             Packaging::BuiltIn => Ok(builder),
-            Packaging::Build(_) => {
-                builder.with_execution_providers([dispatch(row.provider, target.index, options)]).map_err(plain)
-            }
+            Packaging::Build(_) => builder
+                .with_execution_providers([dispatch(row.provider, target.index, options.collect())])
+                .map_err(plain),
             Packaging::PlugIn { .. } => {
                 let devices = self.devices(row).skip(target.index as usize).take(1);
                 let named: Vec<(String, String)> =
-                    options.into_iter().map(|(name, value)| (format!("{}.{name}", row.ep_name), value)).collect();
+                    options.map(|(name, value)| (format!("{}.{name}", row.ep_name), value)).collect();
                 builder.with_devices(devices, Some(&named)).map_err(plain)
             }
         }
@@ -291,6 +296,8 @@ impl fmt::Debug for Weight {
 pub(super) struct DeviceMemory {
     /// `None` for memory of the host.
     allocator: Option<Mutex<Allocator>>,
+    /// Whether the provider copies inputs from there to its device when they are bound.
+    is_copied: bool,
 }
 
 impl fmt::Debug for DeviceMemory {
@@ -369,17 +376,20 @@ struct Place {
     address: usize,
     len: usize,
     element: ElementType,
+    /// Whether it is an operand in memory of the host.
     is_host: bool,
+    /// Whether binding an input copies it to the device.
+    is_copied: bool,
 }
 
 impl Place {
     fn host<T>(elements: &[T], element: ElementType) -> Self {
-        Self { address: elements.as_ptr() as usize, len: elements.len(), element, is_host: true }
+        Self { address: elements.as_ptr() as usize, len: elements.len(), element, is_host: true, is_copied: true }
     }
 
     fn device(memory: &Memory, range: &Range<usize>) -> Self {
         let address = memory.address + range.start * memory.element.size();
-        Self { address, len: range.len(), element: memory.element, is_host: false }
+        Self { address, len: range.len(), element: memory.element, is_host: false, is_copied: memory.device.is_copied }
     }
 
     fn of(operand: &Operand<'_>) -> Self {
@@ -480,7 +490,7 @@ impl Session {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { session, bindings } = &mut *inner;
         let on_device = |places: &[Place], others: &[Place]| {
-            places.iter().zip(others).all(|(a, b)| a == b || a.is_host && b.is_host)
+            places.iter().zip(others).all(|(a, b)| a == b || a.is_copied && b.is_copied)
         };
         let known =
             bindings.iter().position(|bound| on_device(&bound.inputs, inputs) && on_device(&bound.outputs, outputs));
@@ -516,13 +526,13 @@ impl Session {
 }
 
 impl Binding {
-    /// Binds operands at other places than before. Inputs in host memory are always bound, since that copies them to the
-    /// device.
+    /// Binds operands at other places than before. Inputs that are copied to the device are always bound, since that copies
+    /// them.
     fn bind(&mut self, session: &Session, inputs: &[Place], outputs: &[Place]) -> ort::Result<()> {
         let api = ort::api();
         let is_new = self.inputs.is_empty() && self.outputs.is_empty();
         for (index, (place, port)) in inputs.iter().zip(&session.inputs).enumerate() {
-            if is_new || place.is_host {
+            if is_new || place.is_copied {
                 let value = TensorView::new(place, &port.port, &session.info)?;
                 // SAFETY: the binding, the name and the value are valid; the binding has its own reference to the value.
                 // The elements of the value are read by the next run only, during which the caller keeps them.

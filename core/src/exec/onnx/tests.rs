@@ -4,7 +4,6 @@
 //! skipped.
 
 mod cuda;
-mod decode;
 mod local_functions;
 mod structure;
 
@@ -17,6 +16,7 @@ use crate::exec::Provider;
 use crate::exec::cpu::tests::naive::{self, GeneratedWeights};
 use crate::exec::cpu::tests::random::seeded_program;
 use crate::exec::cpu::tests::{ROUNDING, error, inputs, run};
+use crate::load::OnnxRuntimeFiles;
 use crate::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId};
 
 /// The relative error of a value in half precision.
@@ -30,9 +30,17 @@ pub(super) fn library() -> Option<PathBuf> {
     library
 }
 
-pub(super) fn on_cpu(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
-    let provider = Provider::Cpu;
-    OnnxExecutor::new(&OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 1 })
+/// Returns an executor on the provider that `DREAMFRAME_TEST_PROVIDER` names, or the CPU's.
+pub(super) fn executor(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
+    let provider = std::env::var("DREAMFRAME_TEST_PROVIDER").map_or(Provider::Cpu, |name| name.parse().unwrap());
+    let row = Row::of(provider);
+    let files = OnnxRuntimeFiles::find(Some(library)).ok();
+    let plug_in = files.as_ref().zip(row.library()).and_then(|(files, file)| match row.packaging {
+        Packaging::PlugIn { package, .. } => files.provider(&file, Some(package)),
+        Packaging::BuiltIn | Packaging::Build(_) => None,
+    });
+    let (library, plug_in) = (files.as_ref().map_or(library, |files| files.library()), plug_in.as_deref());
+    OnnxExecutor::new(&OnnxConfig { library, provider, plug_in, device_index: 0, dtype, threads: 1 })
 }
 
 /// Returns the network of the executor whose graphs have the operators of `dialect`, those of the CUDA provider as
@@ -55,8 +63,8 @@ fn check(builder: ProgramBuilder) {
     for (dtype, rounding, least) in [(Dtype::F32, ROUNDING, 1e-5), (Dtype::F16, F16_ROUNDING, 2e-3)] {
         // Norms of nearly equal values, and differences of large ones, amplify rounding errors.
         let disturbed = naive::run(&program, &constant, &frame, rounding);
-        let executor = on_cpu(&library, dtype).unwrap();
-        for dialect in [Dialect::Standard, Dialect::Cuda] {
+        let executor = executor(&library, dtype).unwrap();
+        for dialect in Dialect::ALL {
             let found = run(&*network(&executor, &program, dialect));
             for (i, output) in program.outputs().iter().enumerate() {
                 let bound = least + 4.0 * error(&expected[i], disturbed[i].iter().copied());
@@ -160,6 +168,21 @@ fn attention_reads_the_rows_that_it_is_given() {
 }
 
 #[test]
+fn providers_without_attention_and_group_norms_have_older_operators_for_them() {
+    let mut b = ProgramBuilder::new("attention");
+    let [q, k, v] = ["q", "k", "v"].map(|name| b.input(name, Shape::tokens(2, 4, 8), Rate::Frame));
+    let y = b.attention([q, k, v], 2, true, vec![0, 1]);
+    let y = b.group_norm("norm", y, 4, 1e-5);
+    b.output("y", y);
+    let program = b.finish().unwrap();
+    let nodes = decode::nodes(&emit::emit(&program, ElementType::F16, Dialect::Basic).frame.bytes);
+    let operators = decode::operators(&nodes);
+    let count = |operator: &str| operators.get(operator).copied().unwrap_or_default();
+    assert_eq!((count("MatMul"), count("Softmax"), count("InstanceNormalization")), (2, 1, 1));
+    assert_eq!((count("Attention"), count("GroupNormalization")), (0, 0));
+}
+
+#[test]
 fn a_text_is_embedded_and_a_token_of_it_taken() {
     let mut b = ProgramBuilder::new("text");
     let ids = b.input("ids7", Shape::tokens(2, 5, 1), Rate::Frame);
@@ -222,7 +245,7 @@ fn wrong_lengths_and_indices_out_of_range_are_errors() {
     let ids = b.input("ids", Shape::tokens(1, 2, 1), Rate::Frame);
     let y = b.embed("words", ids, 3, 2);
     b.output("y", y);
-    let executor = on_cpu(&library, Dtype::F32).unwrap();
+    let executor = executor(&library, Dtype::F32).unwrap();
     let program = Arc::new(b.finish().unwrap());
     let network = executor.compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap();
     let constants = network.constants(&[]).unwrap();
@@ -239,8 +262,8 @@ fn wrong_lengths_and_indices_out_of_range_are_errors() {
 #[test]
 fn a_missing_library_and_another_one_are_errors() {
     let Some(library) = library() else { return };
-    let kind = |path: &Path, dtype| on_cpu(path, dtype).unwrap_err().kind();
-    on_cpu(&library, Dtype::F32).unwrap();
+    let kind = |path: &Path, dtype| executor(path, dtype).unwrap_err().kind();
+    executor(&library, Dtype::F32).unwrap();
     assert_eq!(kind(Path::new("/nonexistent/libonnxruntime.so"), Dtype::F32), ErrorKind::InvalidArgument);
     assert_eq!(kind(&library, Dtype::Int8), ErrorKind::Unsupported);
 }

@@ -134,7 +134,7 @@ fn operators_of_the_cuda_provider_have_no_kernel_on_the_cpu_provider() {
     for (builder, operator) in [(norm, GROUP_NORM), (sum, SKIP_GROUP_NORM), (gated, BIAS_SPLIT_GELU)] {
         let program = Arc::new(builder.finish().unwrap());
         for dtype in [Dtype::F32, Dtype::F16] {
-            let executor = on_cpu(&library, dtype).unwrap();
+            let executor = executor(&library, dtype).unwrap();
             let graphs = emit::emit(&program, executor.device.element, Dialect::Cuda);
             let error = executor.network(&program, &Weights::new(Arc::new(GeneratedWeights)), graphs).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -176,7 +176,7 @@ fn a_unet_in_half_precision_is_close_to_one_in_single_precision_in_every_dialect
         assert!(operators.contains_key(operator), "{operator}: {operators:?}");
     }
     let run = |dtype, dialect| {
-        let executor = on_cpu(&library, dtype).unwrap();
+        let executor = executor(&library, dtype).unwrap();
         run(&*network(&executor, &program, dialect)).remove(0)
     };
     let expected = run(Dtype::F32, Dialect::Standard);

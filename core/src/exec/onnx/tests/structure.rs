@@ -67,7 +67,7 @@ fn networks(rows: usize) -> Vec<(String, Program)> {
 fn each_graph(check: impl Fn(&str, &Program, Dialect, &Graphs)) {
     for rows in ROWS {
         for (name, program) in networks(rows) {
-            for dialect in [Dialect::Standard, Dialect::Cuda] {
+            for dialect in Dialect::ALL {
                 for element in [ElementType::F32, ElementType::F16] {
                     check(
                         &format!("{name}, {rows} rows, {dialect:?}, {element:?}"),
@@ -116,7 +116,7 @@ fn graphs_have_the_number_of_nodes_in_the_table() {
     let mut table = String::new();
     let rows = ROWS.map(networks);
     for (i, (name, _)) in rows[0].iter().enumerate() {
-        for dialect in [Dialect::Standard, Dialect::Cuda] {
+        for dialect in Dialect::ALL {
             let lines = [0, 1].map(|row| {
                 let graphs = emit(&rows[row][i].1, ElementType::F16, dialect);
                 let constant = graphs.constant.as_ref().map_or(0, |model| nodes(&model.bytes).len());
@@ -151,7 +151,7 @@ fn a_transformer_transposes_its_image_at_most_twice() {
     each_graph(|name, program, dialect, graphs| {
         let transformers = transformers(program);
         let pairs = match dialect {
-            Dialect::Standard => transformers.len(),
+            Dialect::Standard | Dialect::Basic => transformers.len(),
             // Group norms are channels-last, the convolutions before and after them are not, nor are those which are
             // projections of transformers.
             Dialect::Cuda => {
@@ -160,7 +160,10 @@ fn a_transformer_transposes_its_image_at_most_twice() {
                 norms + transformers.iter().filter(is_convolved).count()
             }
         };
-        let most = 2 * pairs + image_ports(program);
+        // Those of queries, keys, values and results.
+        let attentions = count(program, |kind| matches!(kind, OpKind::Attention { .. }));
+        let of_heads = if dialect == Dialect::Basic { 4 * attentions } else { 0 };
+        let most = 2 * pairs + image_ports(program) + of_heads;
         let transposes = all_nodes(graphs).iter().filter(|node| node.operator == "Transpose").count();
         assert!(transposes <= most, "{name}: got {transposes}, expected at most {most}");
     });
