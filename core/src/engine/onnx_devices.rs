@@ -182,3 +182,23 @@ impl OnnxReport {
         self.providers.iter().find(|report| report.result.is_ok() && is_automatic(&report.provider))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_plug_in_is_an_error_with_its_file_and_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        std::fs::write(folder.path().join(format!("{prefix}onnxruntime{suffix}")), b"").unwrap();
+        let files = OnnxRuntimeFiles::find(Some(folder.path())).unwrap();
+        let error = plug_in(&files, Row::of(Provider::WebGpu)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let (got, expected) = (error.to_string(), format!("{prefix}onnxruntime_providers_webgpu{suffix}"));
+        assert!(got.contains(&expected) && got.contains("onnxruntime-ep-webgpu"), "{got}");
+        std::fs::write(folder.path().join(&expected), b"").unwrap();
+        assert_eq!(plug_in(&files, Row::of(Provider::WebGpu)).unwrap(), Some(folder.path().join(expected)));
+        assert_eq!(plug_in(&files, Row::of(Provider::Cpu)).unwrap(), None);
+    }
+}

@@ -14,6 +14,7 @@ mod dialect;
 mod emit;
 mod glue;
 mod graph;
+mod libraries;
 mod network;
 mod proto;
 mod providers;

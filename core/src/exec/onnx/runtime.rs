@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "binds operands where they are, for which the crate has no safe function")]
 
+mod available;
 #[cfg(any(test, feature = "internals"))]
 mod compile;
 
@@ -23,6 +24,7 @@ use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
 use super::super::Provider;
 use super::graph::{Model, Port};
+use super::libraries;
 use super::proto::ElementType;
 use super::providers::{DeviceKind, Packaging, Row};
 use crate::error::{Error, ErrorKind, Result};
@@ -68,6 +70,7 @@ impl Runtime {
             let text = format!("ONNX Runtime {}: expected version 1.24 or newer: {error}", path.display());
             Error::new(ErrorKind::Unsupported, text)
         };
+        libraries::load(path).map_err(failed)?;
         let builder = ort::init_from(path).map_err(|error| failed(error.to_string()))?;
         let environment = builder.with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
         let runtime = Arc::new(Self { environment, path: path.to_owned(), plug_ins: Mutex::default() });
@@ -92,6 +95,7 @@ impl Runtime {
         if let (Packaging::PlugIn { .. }, Some(path)) = (row.packaging, plug_in) {
             let mut registered = self.plug_ins.lock().unwrap_or_else(PoisonError::into_inner);
             if !registered.contains(&row.provider) {
+                libraries::check_complete(path).map_err(|error| Error::new(ErrorKind::Unsupported, error))?;
                 let loaded = self.environment.register_ep_library(row.ep_name, path);
                 loaded.map_err(|error| {
                     let text = format!("{}: ONNX Runtime cannot load this library", path.display());
@@ -107,6 +111,15 @@ impl Runtime {
                 let text = format!("device_index: got {index}, expected less than the number of devices, {count}");
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
+        }
+        if let Packaging::Build(_) = row.packaging
+            && !available::has_provider(row)
+        {
+            let text = format!(
+                "ONNX Runtime: got a build without the provider, expected that of the Python package {}",
+                row.package
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
         }
         Ok(Target { row, index, counts: Arc::default() })
     }
@@ -211,7 +224,7 @@ fn version_in(path: &Path) -> Option<String> {
 /// names of loaded libraries. One that cannot be loaded is missing for the provider, whose error names it.
 pub fn preload(libraries: &[PathBuf]) {
     for path in libraries {
-        if let Err(error) = ort::util::preload_dylib(path) {
+        if let Err(error) = libraries::load(path) {
             tracing::debug!(path = %path.display(), %error, "library cannot be loaded");
         }
     }

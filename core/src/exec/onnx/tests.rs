@@ -267,3 +267,30 @@ fn a_missing_library_and_another_one_are_errors() {
     assert_eq!(kind(Path::new("/nonexistent/libonnxruntime.so"), Dtype::F32), ErrorKind::InvalidArgument);
     assert_eq!(kind(&library, Dtype::Int8), ErrorKind::Unsupported);
 }
+
+#[test]
+fn a_provider_that_the_build_of_the_library_lacks_is_an_error_with_its_package() {
+    let Some(library) = library() else { return };
+    if cfg!(target_os = "macos") || std::env::var_os("DREAMFRAME_TEST_PROVIDER").is_some() {
+        return;
+    }
+    let config = OnnxConfig {
+        library: &library,
+        provider: Provider::TensorRt,
+        plug_in: None,
+        device_index: 0,
+        dtype: Dtype::F32,
+        threads: 1,
+    };
+    let error = OnnxExecutor::new(&config).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("onnxruntime-gpu"), "{error}");
+}
+
+#[test]
+fn the_version_of_the_library_is_known() {
+    let Some(library) = library() else { return };
+    let version = executor(&library, Dtype::F32).unwrap().version();
+    let numbers: Vec<u32> = version.split('.').filter_map(|number| number.parse().ok()).collect();
+    assert!(numbers.len() >= 2 && numbers[0] == 1 && numbers[1] >= 24, "{version}");
+}

@@ -22,7 +22,8 @@ impl Runtime {
             let mut builder = self
                 .builder(target, 1, options)?
                 .with_config_entry("session.compile_only", "1")
-                .and_then(|builder| builder.with_config_entry("session.disable_cpu_ep_fallback", "1"))
+                .map_err(plain)?
+                .with_config_entry("session.disable_cpu_ep_fallback", "1")
                 .map_err(plain)?;
             for (weight, value) in model.weights.iter().zip(weights) {
                 let with_weight = builder.with_external_initializer(&weight.name, Arc::clone(&value.0));
