@@ -4,36 +4,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use half::f16;
-use half::slice::HalfFloatSliceExt as _;
-
 use super::super::{Buffer, Dtype, Provider, View, ViewMut};
-use super::dialect::Dialect;
 use super::glue::Glue;
-use super::graph::{GraphBuilder, Model, Port};
 use super::proto::ElementType;
 use super::providers::Row;
-use super::runtime::{Counts, DeviceMemory, Memory, Operand, OperandMut, Runtime, Session, Target, Weight};
+use super::runtime::{Counts, DeviceMemory, Memory, Operand, OperandMut, Runtime};
+use super::sessions::Sessions;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Makes sessions on one device.
-#[derive(Debug)]
-pub(super) struct Sessions {
-    runtime: Arc<Runtime>,
-    target: Target,
-    threads: usize,
-}
-
-impl Sessions {
-    /// Returns a session of a graph with its weights, in its order.
-    ///
-    /// # Errors
-    ///
-    /// `Unsupported` if the provider does not run a node of the graph.
-    pub(super) fn session(&self, model: &Model, weights: &[Arc<Weight>]) -> Result<Session> {
-        self.runtime.session(model, weights, self.threads, &self.target)
-    }
-}
 
 /// A device with everything that engines share on it.
 #[derive(Debug)]
@@ -209,31 +186,6 @@ impl OnnxDevice {
     pub(super) fn buffer(memory: Memory) -> Buffer {
         let len = memory.len;
         Buffer::device(memory, len)
-    }
-}
-
-impl Sessions {
-    /// Adds two numbers on the device.
-    fn check(&self, element: ElementType) -> Result<()> {
-        let mut graph = GraphBuilder::new(Dialect::Basic);
-        let port = |name: &str| Port { name: name.to_owned(), element, dims: vec![1] };
-        ["a", "b"].map(port).into_iter().for_each(|port| graph.input(port));
-        graph.node_with_outputs("Add", &["a", "b"], &["sum"], &[]);
-        graph.output(port("sum"));
-        let session = self.session(&graph.finish("check"), &[])?;
-        let mut sum = [0.0];
-        if element == ElementType::F16 {
-            let [a, b, mut half] = [1.0, 2.0, 0.0].map(|number| [f16::from_f32(number)]);
-            session.run(&[Operand::Halves(&a), Operand::Halves(&b)], &mut [OperandMut::Halves(&mut half)])?;
-            half.convert_to_f32_slice(&mut sum);
-        } else {
-            let inputs = [Operand::Floats(&[1.0]), Operand::Floats(&[2.0])];
-            session.run(&inputs, &mut [OperandMut::Floats(&mut sum)])?;
-        }
-        if sum == [3.0] {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Device, format!("1 + 2 on the device: got {}, expected 3", sum[0])))
     }
 }
 

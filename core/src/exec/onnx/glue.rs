@@ -1,11 +1,11 @@
 //! Graphs of a queue's operations, for any number of elements `n`. They compute in single precision.
 
-use super::device::Sessions;
 use super::dialect::Dialect;
 use super::graph::{GraphBuilder, Model, Port};
 use super::proto::Attribute::Int;
 use super::proto::ElementType;
 use super::runtime::Session;
+use super::sessions::Sessions;
 use crate::error::Result;
 
 /// Maximum number of terms of one graph; longer sums take several.

@@ -26,12 +26,12 @@ pub(super) fn load(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Checks that a library of Linux has all segments that its header lists: the system ends a process that reads others. Any
+/// Checks that a library of Linux is for this processor, and has all segments that its header lists: the system ends a process that reads others. Any
 /// other file passes.
 ///
 /// # Errors
 ///
-/// The length of the file, and what its header needs.
+/// The length of the file and what its header needs, or the numbers of the processors in the format ELF.
 pub(super) fn check_complete(path: &Path) -> Result<(), String> {
     let Ok(mut file) = File::open(path) else { return Ok(()) };
     let Ok(len) = file.metadata().map(|metadata| metadata.len()) else { return Ok(()) };
@@ -39,11 +39,25 @@ pub(super) fn check_complete(path: &Path) -> Result<(), String> {
     if file.read_exact(&mut start).is_err() {
         return Ok(());
     }
+    let machine = start.get(18..20).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
     match end_of_segments(&start) {
+        Some(_) if MACHINE.is_some() && machine != MACHINE => {
+            let (got, expected) = (machine.unwrap_or_default(), MACHINE.unwrap_or_default());
+            Err(format!("{}: got a library for the processor {got}, expected {expected}", path.display()))
+        }
         Some(end) if end > len => Err(format!("{}: got {len} bytes, expected at least {end}", path.display())),
         _ => Ok(()),
     }
 }
+
+/// The number of this processor in the format ELF, if it is known here.
+const MACHINE: Option<u16> = if cfg!(target_arch = "x86_64") {
+    Some(62)
+} else if cfg!(target_arch = "aarch64") {
+    Some(183)
+} else {
+    None
+};
 
 /// The bytes of a library that its headers are in.
 const HEADERS: u64 = 4096;
@@ -80,6 +94,13 @@ mod tests {
             std::fs::write(&path, &program[..len]).unwrap();
             let error = load(&path).unwrap_err();
             assert!(error.contains(&format!("got {len} bytes, expected at least ")), "{error}");
+        }
+        if MACHINE.is_some() {
+            let mut program = program;
+            program[18] ^= 1;
+            std::fs::write(&path, &program).unwrap();
+            let error = load(&path).unwrap_err();
+            assert!(error.contains("got a library for the processor "), "{error}");
         }
     }
 

@@ -22,6 +22,7 @@ mod queue;
 #[cfg(test)]
 mod queue_tests;
 mod runtime;
+mod sessions;
 #[cfg(test)]
 mod tests;
 

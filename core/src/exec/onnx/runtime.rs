@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "binds operands where they are, for which the crate has no safe function")]
 
 mod available;
+mod binding;
 #[cfg(any(test, feature = "internals"))]
 mod compile;
 
@@ -14,14 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
-use ort::AsPointer as _;
 use ort::environment::Environment;
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{IoBinding, Session as OrtSession};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
+use self::binding::{Binding, takes};
 use super::super::Provider;
 use super::graph::{Model, Port};
 use super::libraries;
@@ -453,13 +454,6 @@ struct Inner {
     bindings: Vec<Binding>,
 }
 
-/// Operands that are bound to a session.
-struct Binding {
-    binding: IoBinding,
-    inputs: Vec<Place>,
-    outputs: Vec<Place>,
-}
-
 /// Maximum number of bindings that a session keeps. An engine alternates between few sets of buffers.
 const MOST_BINDINGS: usize = 16;
 
@@ -536,95 +530,6 @@ impl Session {
         let ports: Vec<&Port> = ports.iter().map(|port| &port.port).collect();
         Err(Error::new(ErrorKind::Internal, format!("operands of a graph: got {places:?}, expected {ports:?}")))
     }
-}
-
-impl Binding {
-    /// Binds operands at other places than before. Inputs that are copied to the device are always bound, since that copies
-    /// them.
-    fn bind(&mut self, session: &Session, inputs: &[Place], outputs: &[Place]) -> ort::Result<()> {
-        let api = ort::api();
-        let is_new = self.inputs.is_empty() && self.outputs.is_empty();
-        for (index, (place, port)) in inputs.iter().zip(&session.inputs).enumerate() {
-            if is_new || place.is_copied {
-                let value = TensorView::new(place, &port.port, &session.info)?;
-                // SAFETY: the binding, the name and the value are valid; the binding has its own reference to the value.
-                // The elements of the value are read by the next run only, during which the caller keeps them.
-                unsafe {
-                    let status = (api.BindInput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);
-                    ort::Error::result_from_status(status)?;
-                }
-            }
-            if let Some(old) = self.inputs.get_mut(index) {
-                *old = *place;
-            }
-        }
-        for (index, (place, port)) in outputs.iter().zip(&session.outputs).enumerate() {
-            let same = self.outputs.get(index) == Some(place);
-            if !same {
-                let value = TensorView::new(place, &port.port, &session.info)?;
-                // SAFETY: as for inputs; the caller has exclusive access to the elements during the run.
-                unsafe {
-                    let status = (api.BindOutput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);
-                    ort::Error::result_from_status(status)?;
-                }
-            }
-            if let Some(old) = self.outputs.get_mut(index) {
-                *old = *place;
-            }
-        }
-        if is_new {
-            (self.inputs, self.outputs) = (inputs.to_vec(), outputs.to_vec());
-        }
-        Ok(())
-    }
-}
-
-/// A tensor of the library that refers to elements elsewhere.
-struct TensorView(*mut ort::sys::OrtValue);
-
-impl TensorView {
-    /// Refers to the elements at a place, with the dimensions of `port`.
-    fn new(place: &Place, port: &Port, device: &MemoryInfo<'_>) -> ort::Result<Self> {
-        let (allocator, dims) = (Allocator::default(), dims_of(port, place.len));
-        let info = if place.is_host { allocator.memory_info() } else { device };
-        let (bytes, element) = (place.len * place.element.size(), element_type(place.element).into());
-        let mut value = std::ptr::null_mut();
-        // SAFETY: the pointer is that of `place.len` elements of this type in the memory that `info` describes. The library
-        // does not take ownership of them; the value is used by the run for which it was made only.
-        unsafe {
-            let status = (ort::api().CreateTensorWithDataAsOrtValue)(
-                info.ptr(),
-                place.address as *mut _,
-                bytes,
-                dims.as_ptr(),
-                dims.len(),
-                element,
-                &mut value,
-            );
-            ort::Error::result_from_status(status)?;
-        }
-        Ok(Self(value))
-    }
-}
-
-impl Drop for TensorView {
-    fn drop(&mut self) {
-        // SAFETY: the value was created in `new`, and nothing else releases it.
-        unsafe { (ort::api().ReleaseValue)(self.0) }
-    }
-}
-
-/// Returns true if the dimensions of `port`, of which a negative one is any number, have `len` elements.
-fn takes(port: &Port, len: usize) -> bool {
-    let fixed: i64 = port.dims.iter().filter(|&&dim| dim >= 0).product();
-    let is_dynamic = port.dims.iter().any(|&dim| dim < 0);
-    if is_dynamic { fixed > 0 && len.is_multiple_of(fixed as usize) } else { len as i64 == fixed }
-}
-
-/// Returns the dimensions of `len` elements.
-fn dims_of(port: &Port, len: usize) -> Vec<i64> {
-    let fixed: i64 = port.dims.iter().filter(|&&dim| dim >= 0).product();
-    port.dims.iter().map(|&dim| if dim < 0 { len as i64 / fixed.max(1) } else { dim }).collect()
 }
 
 fn element_type(element: ElementType) -> TensorElementType {
