@@ -176,6 +176,7 @@ impl OnnxReport {
         });
         Ok(Self { library: files.library().to_owned(), version, providers: providers.into() })
     }
+
     /// Returns the provider that [`ExecutorKind::Auto`](super::ExecutorKind::Auto) selects: the first of a GPU that works.
     /// `None` if it selects the executor `cpu`.
     pub fn automatic(&self) -> Option<&ProviderReport> {

@@ -342,7 +342,12 @@ impl Queue for HostQueue {
     }
 }
 
-fn same_len(got: usize, expected: usize) -> Result<()> {
+/// Checks the length of an operand.
+///
+/// # Errors
+///
+/// `InvalidArgument` with both lengths.
+pub(super) fn same_len(got: usize, expected: usize) -> Result<()> {
     if got == expected {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::queue::same_len;
 use super::{
     Buffer, Constants, Dtype, Executor, FrameKeys, HostQueue, Mark, Network, Past, Queue, RunArgs, Scratch, Transfer,
     View, ViewMut,
@@ -291,7 +292,7 @@ impl Queue for SimulatedQueue {
 
     fn combine(&self, to: ViewMut<'_>, keep: f32, terms: &[(f32, View<'_>)]) -> Result<()> {
         for (_, from) in terms {
-            check_len(from.len(), to.len())?;
+            same_len(from.len(), to.len())?;
         }
         let source = |(factor, from): &(f32, View<'_>)| Ok((*factor, self.0.source(*from)?));
         let terms: Vec<(f32, Source)> = terms.iter().map(source).collect::<Result<_>>()?;
@@ -304,7 +305,7 @@ impl Queue for SimulatedQueue {
     }
 
     fn to_unit(&self, from: View<'_>, to: ViewMut<'_>) -> Result<()> {
-        check_len(from.len(), to.len())?;
+        same_len(from.len(), to.len())?;
         let from = self.0.source(from)?;
         self.0.write(to, move |tables, to| HostQueue.to_unit((&tables.read(&from)?).into(), to.into()))
     }
@@ -364,13 +365,6 @@ impl Queue for SimulatedQueue {
             (None, _) | (_, None) => Duration::ZERO,
         }
     }
-}
-
-fn check_len(got: usize, expected: usize) -> Result<()> {
-    if got == expected {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::InvalidArgument, format!("buffer: got {got} elements, expected {expected}")))
 }
 
 /// A network of the wrapped executor, which runs later.
@@ -437,7 +431,7 @@ impl Network for SimulatedNetwork {
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         for (output, expected) in outputs.iter().zip(expected) {
-            check_len(output.len(), expected)?;
+            same_len(output.len(), expected)?;
         }
         let inputs = inputs.iter().map(|&input| self.device.source(input)).collect::<Result<Vec<_>>>()?;
         let past = past.map(|past| {

@@ -194,8 +194,8 @@ mod tests {
         assert_eq!(files.provider("a.so", Some("onnxruntime_ep_a")), None);
         let packaged = file(folder.path(), "onnxruntime_ep_a/a.so");
         assert_eq!(files.provider("a.so", Some("onnxruntime_ep_a")), Some(packaged));
-        let beside = file(folder.path(), "onnxruntime/capi/a.so");
-        assert_eq!(files.provider("a.so", Some("onnxruntime_ep_a")), Some(beside));
+        let next_to_it = file(folder.path(), "onnxruntime/capi/a.so");
+        assert_eq!(files.provider("a.so", Some("onnxruntime_ep_a")), Some(next_to_it));
     }
 
     #[test]

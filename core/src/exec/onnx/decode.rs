@@ -1,4 +1,4 @@
-//! Reads encoded models.
+//! Reads encoded models, for tests and tools. Its functions panic if a model is malformed.
 
 use std::collections::BTreeMap;
 

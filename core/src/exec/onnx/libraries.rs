@@ -26,8 +26,8 @@ pub(super) fn load(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Checks that a library of Linux is for this processor, and has all segments that its header lists: the system ends a process that reads others. Any
-/// other file passes.
+/// Checks that a library of Linux is for this processor, and has all segments that its header lists: the system ends a
+/// process that reads others. Any other file passes.
 ///
 /// # Errors
 ///

@@ -2,7 +2,8 @@
 //!
 //! `emit` writes a program as two graphs, of the constants and of a frame, with the operators of a `dialect`; weights are
 //! passed separately. Values are in the memory of the provider's device, where `queue` computes with them by graphs of its
-//! own (`glue`). `runtime` is the only file that names the crate of the library.
+//! own (`glue`). `runtime`, with its folder, is the only file that names the crate of
+//! the library.
 
 #[cfg(any(test, feature = "internals"))]
 mod compiler;

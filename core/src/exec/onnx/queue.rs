@@ -3,19 +3,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::super::queue::same_len;
 use super::super::{Buffer, HostQueue, Mark, Queue, Scratch, Transfer, View, ViewMut, memory};
 use super::device::OnnxDevice;
 use super::glue::MOST_TERMS;
 use super::providers::DeviceKind;
 use super::runtime::{Operand, OperandMut};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::frame::{Fit, FrameConverter, FrameView, FrameViewMut, PixelFormat};
 
 /// The queue of a device. Every operation is finished when it returns.
 #[derive(Debug)]
 pub(super) struct OnnxQueue {
     device: Arc<OnnxDevice>,
-    /// Host memory of frames that are uploaded.
+    /// Host memory of frames that are uploaded, and of pictures that are downloaded.
     staging: Mutex<Staging>,
 }
 
@@ -54,14 +55,6 @@ impl OnnxQueue {
         self.device.fill(&mut copy, elements)?;
         act(OnnxDevice::buffer(copy).view())
     }
-
-    fn check_len(got: usize, expected: usize) -> Result<()> {
-        if got == expected {
-            return Ok(());
-        }
-        let text = format!("buffer: got {got} elements, expected {expected}");
-        Err(Error::new(ErrorKind::InvalidArgument, text))
-    }
 }
 
 impl Queue for OnnxQueue {
@@ -83,7 +76,7 @@ impl Queue for OnnxQueue {
     }
 
     fn upload(&self, from: &[f32], mut to: ViewMut<'_>) -> Result<()> {
-        Self::check_len(from.len(), to.len())?;
+        same_len(from.len(), to.len())?;
         if let ViewMut::Host(to) = to {
             to.copy_from_slice(from);
             return Ok(());
@@ -95,7 +88,7 @@ impl Queue for OnnxQueue {
     }
 
     fn download(&self, from: View<'_>, to: &mut [f32]) -> Result<()> {
-        Self::check_len(from.len(), to.len())?;
+        same_len(from.len(), to.len())?;
         if let View::Host(from) = from {
             to.copy_from_slice(from);
             return Ok(());
@@ -109,7 +102,7 @@ impl Queue for OnnxQueue {
 
     fn combine(&self, mut to: ViewMut<'_>, keep: f32, terms: &[(f32, View<'_>)]) -> Result<()> {
         for (_, from) in terms {
-            Self::check_len(from.len(), to.len())?;
+            same_len(from.len(), to.len())?;
             if let View::Device(_) = from {
                 self.device.on_device(from)?;
             }
@@ -147,7 +140,7 @@ impl Queue for OnnxQueue {
     }
 
     fn to_unit(&self, from: View<'_>, mut to: ViewMut<'_>) -> Result<()> {
-        Self::check_len(from.len(), to.len())?;
+        same_len(from.len(), to.len())?;
         if let (View::Host(_), ViewMut::Host(_)) = (&from, &to) {
             return HostQueue.to_unit(from, to);
         }
@@ -181,20 +174,16 @@ impl Queue for OnnxQueue {
         self.device.glue.import.run(&[Operand::Bytes(&staging.bytes)], &mut [to])
     }
 
-    fn begin_export(&self, from: View<'_>, transfer: &mut Transfer) -> Result<()> {
-        if let View::Host(_) = from {
-            return Ok(());
-        }
-        let bytes: &mut Vec<u8> = transfer.get_or_default();
-        bytes.resize(from.len(), 0);
-        let from = self.device.on_device(&from)?;
-        self.device.glue.export.run(&[from], &mut [OperandMut::Bytes(bytes)])
+    /// Nothing is in flight on this device: the transfer is in [`finish_export`](Self::finish_export), which knows whether
+    /// bytes are wanted.
+    fn begin_export(&self, from: View<'_>, _: &mut Transfer) -> Result<()> {
+        if is_host(&from) { Ok(()) } else { self.device.on_device(&from).map(drop) }
     }
 
     fn finish_export(
         &self,
         from: View<'_>,
-        transfer: &mut Transfer,
+        _: &mut Transfer,
         converter: &mut FrameConverter,
         (width, height): (u32, u32),
         to: &mut FrameViewMut<'_>,
@@ -202,13 +191,17 @@ impl Queue for OnnxQueue {
         if let View::Host(from) = from {
             return converter.from_signed(from, width, height, to);
         }
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        // Half-precision pictures are not rounded to bytes.
         if to.format() == PixelFormat::Rgba16F {
-            let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
             staging.floats.resize(from.len(), 0.0);
             self.download(from, &mut staging.floats)?;
             return converter.from_signed(&staging.floats, width, height, to);
         }
-        converter.from_bytes(transfer.get_or_default::<Vec<u8>>(), width, height, to)
+        staging.bytes.resize(from.len(), 0);
+        let from = self.device.on_device(&from)?;
+        self.device.glue.export.run(&[from], &mut [OperandMut::Bytes(&mut staging.bytes)])?;
+        converter.from_bytes(&staging.bytes, width, height, to)
     }
 
     fn mark(&self) -> Mark {

@@ -18,37 +18,30 @@ impl Binding {
     /// them.
     pub(super) fn bind(&mut self, session: &Session, inputs: &[Place], outputs: &[Place]) -> ort::Result<()> {
         let api = ort::api();
-        let is_new = self.inputs.is_empty() && self.outputs.is_empty();
-        for (index, (place, port)) in inputs.iter().zip(&session.inputs).enumerate() {
-            if is_new || place.is_copied {
-                let value = TensorView::new(place, &port.port, &session.info)?;
-                // SAFETY: the binding, the name and the value are valid; the binding has its own reference to the value.
-                // The elements of the value are read by the next run only, during which the caller keeps them.
-                unsafe {
-                    let status = (api.BindInput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);
-                    ort::Error::result_from_status(status)?;
-                }
-            }
-            if let Some(old) = self.inputs.get_mut(index) {
-                *old = *place;
+        let is_new = self.outputs.is_empty();
+        for (place, port) in inputs.iter().zip(&session.inputs).filter(|(place, _)| is_new || place.is_copied) {
+            let value = TensorView::new(place, &port.port, &session.info)?;
+            // SAFETY: the binding, the name and the value are valid; the binding has its own reference to the value. The
+            // elements of the value are read by the next run only, during which the caller keeps them.
+            unsafe {
+                let status = (api.BindInput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);
+                ort::Error::result_from_status(status)?;
             }
         }
         for (index, (place, port)) in outputs.iter().zip(&session.outputs).enumerate() {
-            let same = self.outputs.get(index) == Some(place);
-            if !same {
-                let value = TensorView::new(place, &port.port, &session.info)?;
-                // SAFETY: as for inputs; the caller has exclusive access to the elements during the run.
-                unsafe {
-                    let status = (api.BindOutput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);
-                    ort::Error::result_from_status(status)?;
-                }
+            if self.outputs.get(index) == Some(place) {
+                continue;
             }
-            if let Some(old) = self.outputs.get_mut(index) {
-                *old = *place;
+            let value = TensorView::new(place, &port.port, &session.info)?;
+            // SAFETY: as for inputs; the caller has exclusive access to the elements during the run.
+            unsafe {
+                let status = (api.BindOutput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);
+                ort::Error::result_from_status(status)?;
             }
         }
-        if is_new {
-            (self.inputs, self.outputs) = (inputs.to_vec(), outputs.to_vec());
+        for (own, places) in [(&mut self.inputs, inputs), (&mut self.outputs, outputs)] {
+            own.clear();
+            own.extend_from_slice(places);
         }
         Ok(())
     }
