@@ -169,7 +169,7 @@ mod web;
 
 pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
-pub use engine::verify::{ComponentReport, family_name, verify_checkpoint};
+pub use engine::verify::{ComponentReport, checkpoint_footprint, family_name, verify_checkpoint};
 pub use engine::{
     ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, OnnxOptions, Picture,
     PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker, Snapshot, StyleImages, Update,

@@ -4,6 +4,14 @@ use super::picture::PictureInfo;
 use super::state::FrameTimer;
 use crate::exec::Transfer;
 
+/// The last picture that was collected, as its transfer keeps it in host memory.
+#[derive(Debug)]
+pub(super) struct CollectedPicture {
+    pub(super) transfer: Transfer,
+    /// `None` before the first.
+    pub(super) info: Option<PictureInfo>,
+}
+
 /// The frames in flight: a ring of as many as the executor's queue has depth.
 #[derive(Debug)]
 pub(super) struct InFlight {
@@ -21,6 +29,12 @@ pub(super) struct InFlightFrame {
     pub(super) picture: usize,
     pub(super) transfer: Transfer,
     pub(super) timer: FrameTimer,
+}
+
+impl CollectedPicture {
+    pub(super) fn new() -> Self {
+        Self { transfer: Transfer::new(), info: None }
+    }
 }
 
 impl InFlight {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::pipeline::{Components, Pipeline};
 use super::{Active, Engine, EngineOptions};
+use crate::net::Footprint;
 use crate::params::{Notice, StreamDiffusionParams};
 use crate::telemetry::{ControlWork, Work};
 
@@ -68,6 +69,13 @@ impl Engine {
     /// Returns where the base model in use was found; empty for a [released](Self::release) engine.
     pub fn model(&self) -> &str {
         self.components().map_or("", |components| &components.models().location)
+    }
+
+    /// Returns the memory that the networks of a frame need, as estimated from their programs: autoencoder, UNet and
+    /// ControlNets; zeros for a [released](Self::release) engine.
+    pub fn footprint(&self) -> Footprint {
+        let networks = self.components().map(Components::frame_networks).unwrap_or_default();
+        networks.iter().map(|network| network.program().footprint()).fold(Footprint::default(), Footprint::plus)
     }
 
     pub(super) fn components(&self) -> Option<&Components> {

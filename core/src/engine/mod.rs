@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub use self::builder::EngineBuilder;
 pub use self::device::Device;
 pub use self::host::{SafetyChecker, StyleImages};
-use self::in_flight::InFlight;
+use self::in_flight::{CollectedPicture, InFlight};
 #[cfg(feature = "onnx")]
 pub use self::onnx_devices::{OnnxReport, ProviderReport};
 pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged, OnnxOptions};
@@ -74,6 +74,7 @@ pub struct Engine {
     active: Active,
     state: FrameState,
     in_flight: InFlight,
+    collected: CollectedPicture,
     converter: FrameConverter,
     pool: FramePool,
     next_id: u64,
@@ -104,6 +105,7 @@ impl Engine {
         Ok(Self {
             state: FrameState::new(context.queue.clone(), &pipeline)?,
             in_flight: InFlight::new(context.queue.depth()),
+            collected: CollectedPicture::new(),
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
             next_id: 0,

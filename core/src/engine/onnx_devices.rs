@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::options::OnnxOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -88,11 +88,32 @@ fn open_one(
     threads: usize,
 ) -> Result<Opened> {
     let row = Row::of(provider);
+    let key = OpenKey { library: files.library().to_owned(), provider: row.provider, device_index, dtype, threads };
+    let mut known = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|(_, executor)| executor.strong_count() > 0);
+    if let Some(executor) = known.iter().find(|(other, _)| *other == key).and_then(|(_, executor)| executor.upgrade()) {
+        return Ok((executor, row.provider));
+    }
     let plug_in = plug_in(files, row)?;
     let (library, plug_in) = (files.library(), plug_in.as_deref());
     let config = OnnxConfig { library, provider, plug_in, device_index, dtype, threads };
-    Ok((Arc::new(OnnxExecutor::new(&config)?), row.provider))
+    let executor = Arc::new(OnnxExecutor::new(&config)?);
+    known.push((key, Arc::downgrade(&executor)));
+    Ok((executor, row.provider))
 }
+
+/// What an executor was opened with.
+#[derive(Debug, PartialEq, Eq)]
+struct OpenKey {
+    library: PathBuf,
+    provider: Provider,
+    device_index: u32,
+    dtype: Dtype,
+    threads: usize,
+}
+
+/// The executors in use: engines of a process share the device's networks, and with them the weights.
+static OPEN: Mutex<Vec<(OpenKey, Weak<OnnxExecutor>)>> = Mutex::new(Vec::new());
 
 /// Returns the library of a provider that is a plug-in, and loads what the provider depends on.
 ///

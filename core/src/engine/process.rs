@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::in_flight::InFlightFrame;
+use super::in_flight::{CollectedPicture, InFlightFrame};
 use super::state::{Source, Stage};
 use super::{Engine, Picture, PictureInfo, PictureKind};
 use crate::error::{Error, ErrorKind, Result};
@@ -143,7 +143,7 @@ impl Engine {
     /// As `collect`, and `InvalidFrame` for another size; on an error the contents of `out` are unspecified.
     pub fn collect_into(&mut self, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
         let size = self.size();
-        let Self { state, in_flight, converter, .. } = self;
+        let Self { state, in_flight, converter, collected, .. } = self;
         let Some(InFlightFrame { info: Some(info), picture, transfer, timer }) = in_flight.pop() else {
             let text = "frames in flight: got none, expected a call of `submit` before";
             return Err(Error::new(ErrorKind::InvalidArgument, text));
@@ -153,6 +153,8 @@ impl Engine {
         queue.finish_export(state.picture(*picture), transfer, converter, size, out)?;
         timer.end(queue, Stage::Postprocess, from);
         info.timings = timer.timings(queue);
+        std::mem::swap(&mut collected.transfer, transfer);
+        collected.info = Some(*info);
         Ok(*info)
     }
 
@@ -162,20 +164,29 @@ impl Engine {
         self.in_flight.depth()
     }
 
-    /// Returns the last picture again, for the frame `id`; `None` before the first.
+    /// Returns the last picture again, for the frame `id`; `None` before the first. It needs no device, if the memory of the
+    /// last transfer has the picture.
     ///
     /// # Errors
     ///
-    /// `OutOfMemory`.
+    /// `OutOfMemory`, and errors of the device.
     pub(crate) fn repeat(&mut self, id: FrameId) -> Result<Option<Picture>> {
-        let Some(Source { id: source_id, stamp }) = self.state.last_source() else { return Ok(None) };
         let start = Instant::now();
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.context.options.output, width, height)?;
-        let (queue, last) = (&**self.state.queue(), self.state.picture(self.state.last_picture()));
-        let mut transfer = Transfer::new();
-        queue.begin_export(last, &mut transfer)?;
-        queue.finish_export(last, &mut transfer, &mut self.converter, (width, height), &mut picture.view_mut())?;
+        let (queue, CollectedPicture { transfer, info }) = (&**self.state.queue(), &mut self.collected);
+        let is_kept = queue.export_again(transfer, &mut self.converter, (width, height), &mut picture.view_mut())?;
+        let source = match info {
+            Some(info) if is_kept => Some((info.source_id, info.stamp)),
+            _ => self.state.last_source().map(|Source { id, stamp }| (id, stamp)),
+        };
+        let Some((source_id, stamp)) = source else { return Ok(None) };
+        if !is_kept {
+            let last = self.state.picture(self.state.last_picture());
+            let mut transfer = Transfer::new();
+            queue.begin_export(last, &mut transfer)?;
+            queue.finish_export(last, &mut transfer, &mut self.converter, (width, height), &mut picture.view_mut())?;
+        }
         let micros = Timings::micros(start.elapsed());
         let timings = Timings { postprocess: micros, total: micros, ..Timings::default() };
         let info = PictureInfo { id, source_id, stamp, kind: PictureKind::Repeated, version: self.version, timings };

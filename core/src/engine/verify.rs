@@ -5,7 +5,7 @@ use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Checkpoint, Component, WeightCheck};
 use crate::models::{Autoencoder, ClipTextConfig, ModelFamily, UnetConfig, UnetShape, clip_program, unet_program};
-use crate::net::{Program, WeightSource as _};
+use crate::net::{Footprint, Program, WeightSource as _};
 
 /// The side of the latents of the programs, in pixels: enough to be halved by any number of blocks.
 const LATENT: usize = 64;
@@ -40,6 +40,30 @@ pub fn family_name(checkpoint: &Checkpoint) -> Result<&'static str> {
 
 fn family(checkpoint: &Checkpoint) -> Result<ModelFamily> {
     Ok(ModelFamily::of(&UnetConfig::from_json(&checkpoint.component("unet")?.config)?))
+}
+
+/// Returns the memory that a stream of `checkpoint` needs on a device, with pictures of the given width and height and
+/// `rows` rows, without ControlNets: the estimate of [`Footprint`] for the UNet, the autoencoder and the text encoders
+/// together. Reads no weights.
+///
+/// # Errors
+///
+/// `NotFound` for a missing component, `BadModel` for a config that cannot be read, `InvalidArgument` for a size that the
+/// networks do not have.
+pub fn checkpoint_footprint(checkpoint: &Checkpoint, (width, height): (u32, u32), rows: usize) -> Result<Footprint> {
+    let family = family(checkpoint)?;
+    let scale = Autoencoder::from_json(&checkpoint.component("vae")?.config)?.scale();
+    let latent = [width, height].map(|side| side as usize / scale);
+    let mut total = Footprint::default();
+    for name in ["unet", "vae", "text_encoder", "text_encoder_2"] {
+        if name == "text_encoder_2" && checkpoint.class(name).is_none() {
+            continue;
+        }
+        for program in programs(name, &checkpoint.component(name)?, Some(family), (rows, latent))? {
+            total = total.plus(program.footprint());
+        }
+    }
+    Ok(total)
 }
 
 /// Checks every component of `checkpoint` that an engine uses: configs, names and shapes of weights, tokenizers. Reads no
@@ -90,7 +114,7 @@ fn component(checkpoint: &Checkpoint, family: Option<ModelFamily>, report: &mut 
             let component = checkpoint.component(name)?;
             let names = component.weights.names().filter_map(|name| component.weights.shape(name));
             report.parameters = Some(names.map(|shape| shape.iter().product::<usize>()).sum());
-            let programs = programs(name, &component, family)?;
+            let programs = programs(name, &component, family, (1, [LATENT; 2]))?;
             report.check = component.weights.check(programs.iter().flat_map(Program::weights));
             report.check.require()
         }
@@ -101,14 +125,22 @@ fn component(checkpoint: &Checkpoint, family: Option<ModelFamily>, report: &mut 
     }
 }
 
-/// The programs of a component.
-fn programs(name: &str, component: &Component, family: Option<ModelFamily>) -> Result<Vec<Program>> {
+/// The programs of a component, for latents of the given rows, width and height.
+fn programs(
+    name: &str,
+    component: &Component,
+    family: Option<ModelFamily>,
+    (rows, [width, height]): (usize, [usize; 2]),
+) -> Result<Vec<Program>> {
     Ok(match name {
-        "unet" => vec![unet(&UnetConfig::from_json(&component.config)?)?],
+        "unet" => {
+            let config = UnetConfig::from_json(&component.config)?;
+            vec![unet_program(&config, &UnetShape::new(rows, height, width))?]
+        }
         "vae" => {
             let vae = Autoencoder::from_json(&component.config)?;
-            let side = LATENT * vae.scale();
-            vec![vae.encoder_program(1, side, side)?, vae.decoder_program(1, side, side)?]
+            let [pixels_high, pixels_wide] = [height, width].map(|side| side * vae.scale());
+            vec![vae.encoder_program(1, pixels_high, pixels_wide)?, vae.decoder_program(1, height, width)?]
         }
         _ => {
             let config = ClipTextConfig::from_json(&component.config)?;
@@ -116,11 +148,6 @@ fn programs(name: &str, component: &Component, family: Option<ModelFamily>) -> R
             vec![clip_program(&config, 1, config.max_tokens, states)?]
         }
     })
-}
-
-fn unet(config: &UnetConfig) -> Result<Program> {
-    let shape = UnetShape { text_tokens: 1, ..UnetShape::new(1, LATENT, LATENT) };
-    unet_program(config, &shape)
 }
 
 #[cfg(test)]
@@ -137,5 +164,17 @@ mod tests {
         }
         let unet = reports.iter().find(|report| report.name == "unet").unwrap();
         assert!(unet.parameters.is_some_and(|count| count > 1_000_000));
+    }
+
+    #[test]
+    fn memory_for_values_grows_with_the_picture_and_that_for_weights_does_not() {
+        let checkpoint = Checkpoint::demo().unwrap();
+        let of = |size, rows| checkpoint_footprint(&checkpoint, size, rows).unwrap();
+        let (small, wide, rows) = (of((256, 256), 1), of((512, 256), 1), of((256, 256), 2));
+        let reports = verify_checkpoint(&checkpoint);
+        let parameters: usize = reports.iter().filter_map(|report| report.parameters).sum();
+        assert!(small.weights <= parameters && small.weights * 10 > parameters * 9, "{small:?} {parameters}");
+        assert_eq!((wide.weights, rows.weights), (small.weights, small.weights));
+        assert!(wide.values > small.values && rows.values > small.values);
     }
 }

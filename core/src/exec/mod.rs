@@ -54,6 +54,14 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// Returns the bytes of a number; those of `F32` for `Auto`.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Auto | Self::F32 => 4,
+            Self::F16 | Self::Bf16 | Self::Int8 => 2,
+        }
+    }
+
     /// The number format of an instruction set.
     pub fn of(isa: Isa) -> Self {
         match isa {

@@ -101,6 +101,22 @@ pub trait Queue: Send + Sync + fmt::Debug {
         to: &mut FrameViewMut<'_>,
     ) -> Result<()>;
 
+    /// Converts the image of the last [finished](Self::finish_export) export of `transfer` again, without the device, which
+    /// may be lost. Returns false if `transfer` does not keep it, or for another size.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame`, `OutOfMemory`.
+    fn export_again(
+        &self,
+        _transfer: &mut Transfer,
+        _converter: &mut FrameConverter,
+        _size: (u32, u32),
+        _to: &mut FrameViewMut<'_>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Returns the point between the operations before and after this call.
     fn mark(&self) -> Mark;
 

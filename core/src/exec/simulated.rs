@@ -57,6 +57,7 @@ struct State {
     work: VecDeque<Work>,
     tables: Tables,
     counts: DeviceCounts,
+    is_lost: bool,
 }
 
 /// The memory of the device.
@@ -102,6 +103,11 @@ impl SimulatedExecutor {
         std::mem::take(&mut self.device.state().counts)
     }
 
+    /// Loses the device, or brings it back: while it is lost, everything that waits for it fails.
+    pub fn set_lost(&self, is_lost: bool) {
+        self.device.state().is_lost = is_lost;
+    }
+
     /// Returns the number of deferred steps.
     pub fn unfinished(&self) -> usize {
         self.device.state().work.len()
@@ -144,6 +150,10 @@ impl Device {
     fn wait(&self) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.counts.waits += 1;
+        if state.is_lost {
+            state.work.clear();
+            return Err(Error::new(ErrorKind::Device, "the simulated device is lost"));
+        }
         let mut result = Ok(());
         while let Some(work) = state.work.pop_front() {
             let done = work(&mut state.tables);
@@ -344,8 +354,24 @@ impl Queue for SimulatedQueue {
     ) -> Result<()> {
         self.0.wait()?.counts.downloads += 1;
         let exported: &mut Exported = transfer.get_or_default();
-        let elements = std::mem::take(&mut *exported.lock().unwrap_or_else(PoisonError::into_inner));
+        let elements = exported.lock().unwrap_or_else(PoisonError::into_inner);
         converter.from_signed(&elements, width, height, to)
+    }
+
+    fn export_again(
+        &self,
+        transfer: &mut Transfer,
+        converter: &mut FrameConverter,
+        (width, height): (u32, u32),
+        to: &mut FrameViewMut<'_>,
+    ) -> Result<bool> {
+        let exported: &mut Exported = transfer.get_or_default();
+        let elements = exported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = elements.len() == width as usize * height as usize * 3;
+        if is_kept {
+            converter.from_signed(&elements, width, height, to)?;
+        }
+        Ok(is_kept)
     }
 
     fn mark(&self) -> Mark {

@@ -1,4 +1,4 @@
-//! Conversion between frames and the networks' floating-point images.
+//! Conversion between frames and images of floats or bytes.
 //!
 //! Cropping, scaling and YUV conversion work on bytes, which is fast; the conversion to floats comes last. Images are
 //! channels-last RGB, `[h, w, 3]`, top row first.
@@ -9,12 +9,12 @@ use half::f16;
 use super::pixels::{self, Channels};
 use super::pool::grow;
 use super::resize::{Placement, Rect, Scaler};
-use super::value_range::ValueRange;
+use super::value_range::{Bytes, Signed, Unit, ValueRange};
 use super::view::{FrameView, FrameViewMut};
 use super::{Fit, MAX_SIDE, PixelFormat, yuv};
-use crate::{Error, ErrorKind, Result, simd};
+use crate::{Error, ErrorKind, Result};
 
-/// Converts between frames and floating-point images.
+/// Converts between frames and images of floats or bytes.
 ///
 /// It keeps its scratch memory between calls: with unchanged sizes and formats it allocates nothing,
 /// except for the filter's tables (a few kilobytes) if it has to scale.
@@ -31,8 +31,6 @@ pub struct FrameConverter {
     // The same two for half-precision frames.
     floats: Vec<F32x3>,
     scaled_floats: Vec<F32x3>,
-    // The image of a conversion from or to bytes.
-    image: Vec<f32>,
 }
 
 /// The size of a frame, its placement in the image, and the order of its rows.
@@ -43,7 +41,6 @@ struct Job {
     bottom_up: bool,
     // Width of the image in pixels.
     image_width: usize,
-    range: ValueRange,
 }
 
 impl Default for FrameConverter {
@@ -62,7 +59,6 @@ impl FrameConverter {
             planes: Vec::new(),
             floats: Vec::new(),
             scaled_floats: Vec::new(),
-            image: Vec::new(),
         }
     }
 
@@ -79,7 +75,7 @@ impl FrameConverter {
         height: u32,
         out: &mut [f32],
     ) -> Result<()> {
-        self.read(view, fit, (width, height), ValueRange::Signed, out)
+        self.read::<Signed>(view, fit, (width, height), out)
     }
 
     /// Writes a frame into `out`, `[height, width, 3]` as bytes; otherwise as [`to_signed`](Self::to_signed). Frames in
@@ -89,15 +85,7 @@ impl FrameConverter {
     ///
     /// Those of [`to_signed`](Self::to_signed).
     pub fn to_bytes(&mut self, view: &FrameView<'_>, fit: Fit, width: u32, height: u32, out: &mut [u8]) -> Result<()> {
-        let mut image = std::mem::take(&mut self.image);
-        let made = grow(&mut image, out.len()).and_then(|image| self.to_signed(view, fit, width, height, image));
-        if made.is_ok() {
-            simd::widest(|| {
-                out.iter_mut().zip(&image).for_each(|(out, &value)| *out = ValueRange::Signed.to_byte(value));
-            });
-        }
-        self.image = image;
-        made
+        self.read::<Bytes>(view, fit, (width, height), out)
     }
 
     /// Writes `rgb`, `[height, width, 3]` as bytes, into a view of the same size; otherwise as
@@ -107,15 +95,7 @@ impl FrameConverter {
     ///
     /// Those of [`from_signed`](Self::from_signed).
     pub fn from_bytes(&mut self, rgb: &[u8], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
-        let mut image = std::mem::take(&mut self.image);
-        let made = grow(&mut image, rgb.len()).map(|image| {
-            simd::widest(|| {
-                image.iter_mut().zip(rgb).for_each(|(value, &byte)| *value = ValueRange::Signed.of_byte(byte));
-            });
-        });
-        let made = made.and_then(|()| self.from_signed(&image, width, height, view));
-        self.image = image;
-        made
+        self.write::<Bytes>(rgb, (width, height), view)
     }
 
     /// Writes a frame into `out`, `[height, width, 3]` in 0..=1; otherwise as [`to_signed`](Self::to_signed).
@@ -124,7 +104,7 @@ impl FrameConverter {
     ///
     /// Those of [`to_signed`](Self::to_signed).
     pub fn to_unit(&mut self, view: &FrameView<'_>, fit: Fit, width: u32, height: u32, out: &mut [f32]) -> Result<()> {
-        self.read(view, fit, (width, height), ValueRange::Unit, out)
+        self.read::<Unit>(view, fit, (width, height), out)
     }
 
     /// Writes `rgb`, `[height, width, 3]` in -1..=1, into a view of the same size: `round((x * 0.5 + 0.5) * 255)`.
@@ -136,7 +116,7 @@ impl FrameConverter {
     /// `InvalidArgument` if `rgb` has another length than `width * height * 3`, `InvalidFrame` if the view has
     /// another size, `OutOfMemory`.
     pub fn from_signed(&mut self, rgb: &[f32], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
-        self.write(rgb, (width, height), ValueRange::Signed, view)
+        self.write::<Signed>(rgb, (width, height), view)
     }
 
     /// Writes `rgb`, `[height, width, 3]` in 0..=1, into a view; otherwise as [`from_signed`](Self::from_signed).
@@ -145,16 +125,15 @@ impl FrameConverter {
     ///
     /// Those of [`from_signed`](Self::from_signed).
     pub fn from_unit(&mut self, rgb: &[f32], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
-        self.write(rgb, (width, height), ValueRange::Unit, view)
+        self.write::<Unit>(rgb, (width, height), view)
     }
 
-    fn read(
+    fn read<R: ValueRange>(
         &mut self,
         view: &FrameView<'_>,
         fit: Fit,
         image: (u32, u32),
-        range: ValueRange,
-        out: &mut [f32],
+        out: &mut [R::Value],
     ) -> Result<()> {
         check_image(image, out.len())?;
         let size = (view.width(), view.height());
@@ -164,14 +143,14 @@ impl FrameConverter {
             place = place.bottom_up(size.1);
         }
         if (place.target.width, place.target.height) != image {
-            out.fill(range.of_byte(0));
+            out.fill(R::of_byte(0));
         }
-        let job = Job { size, place, bottom_up, image_width: image.0 as usize, range };
+        let job = Job { size, place, bottom_up, image_width: image.0 as usize };
         match view.format() {
-            PixelFormat::Rgb8 => self.read_bytes(view, Channels::Rgb, &job, out),
-            PixelFormat::Rgba8 => self.read_bytes(view, Channels::Rgba, &job, out),
-            PixelFormat::Bgra8 => self.read_bytes(view, Channels::Bgra, &job, out),
-            PixelFormat::Rgba16F => self.read_halves(view, &job, out),
+            PixelFormat::Rgb8 => self.read_bytes::<R>(view, Channels::Rgb, &job, out),
+            PixelFormat::Rgba8 => self.read_bytes::<R>(view, Channels::Rgba, &job, out),
+            PixelFormat::Bgra8 => self.read_bytes::<R>(view, Channels::Bgra, &job, out),
+            PixelFormat::Rgba16F => self.read_halves::<R>(view, &job, out),
             PixelFormat::Nv12 | PixelFormat::I420 => {
                 let rgb = grow(&mut self.packed, PixelFormat::Rgb8.packed_len(size.0, size.1))?;
                 if view.is_packed() {
@@ -182,34 +161,40 @@ impl FrameConverter {
                     copy.copy_rows(view);
                     yuv::to_rgb(&copy.as_view(), rgb)?;
                 }
-                place_bytes(&mut self.scaler, &self.packed, Channels::Rgb, &job, &mut self.scaled, out)
+                place_bytes::<R>(&mut self.scaler, &self.packed, Channels::Rgb, &job, &mut self.scaled, out)
             }
         }
     }
 
-    fn read_bytes(&mut self, view: &FrameView<'_>, channels: Channels, job: &Job, out: &mut [f32]) -> Result<()> {
+    fn read_bytes<R: ValueRange>(
+        &mut self,
+        view: &FrameView<'_>,
+        channels: Channels,
+        job: &Job,
+        out: &mut [R::Value],
+    ) -> Result<()> {
         if let Some(plane) = view.plane(0).filter(|_| view.is_packed()) {
-            return place_bytes(&mut self.scaler, plane.pixels, channels, job, &mut self.scaled, out);
+            return place_bytes::<R>(&mut self.scaler, plane.pixels, channels, job, &mut self.scaled, out);
         }
         let packed = grow(&mut self.packed, view.format().packed_len(job.size.0, job.size.1))?;
         FrameViewMut::split(*view.head(), packed).copy_rows(view);
-        place_bytes(&mut self.scaler, &self.packed, channels, job, &mut self.scaled, out)
+        place_bytes::<R>(&mut self.scaler, &self.packed, channels, job, &mut self.scaled, out)
     }
 
-    fn read_halves(&mut self, view: &FrameView<'_>, job: &Job, out: &mut [f32]) -> Result<()> {
+    fn read_halves<R: ValueRange>(&mut self, view: &FrameView<'_>, job: &Job, out: &mut [R::Value]) -> Result<()> {
         let (width, height) = (job.size.0 as usize, job.size.1 as usize);
         let floats = grow(&mut self.floats, width * height)?;
         for (to, from) in floats.chunks_exact_mut(width).zip(view.rows(0)) {
             for (to, from) in to.iter_mut().zip(from.as_chunks::<8>().0) {
                 let [r0, r1, g0, g1, b0, b1, ..] = *from;
-                let unit = |low, high| ValueRange::Unit.of_unit(f16::from_ne_bytes([low, high]).to_f32());
+                let unit = |low, high| Unit::of_unit(f16::from_ne_bytes([low, high]).to_f32());
                 *to = F32x3::new([unit(r0, r1), unit(g0, g1), unit(b0, b1)]);
             }
         }
         let Rect { width: to_width, height: to_height, .. } = job.place.target;
-        let store = |from: &[F32x3], to: &mut [[f32; 3]]| {
+        let store = |from: &[F32x3], to: &mut [[R::Value; 3]]| {
             for (to, from) in to.iter_mut().zip(from) {
-                *to = from.0.map(|value| job.range.of_unit(value));
+                *to = from.0.map(R::of_unit);
             }
         };
         if job.place.keeps_size() {
@@ -223,7 +208,7 @@ impl FrameConverter {
         Ok(())
     }
 
-    fn write(&mut self, rgb: &[f32], image: (u32, u32), range: ValueRange, view: &mut FrameViewMut<'_>) -> Result<()> {
+    fn write<R: ValueRange>(&mut self, rgb: &[R::Value], image: (u32, u32), view: &mut FrameViewMut<'_>) -> Result<()> {
         check_image(image, rgb.len())?;
         if (view.width(), view.height()) != image {
             let text =
@@ -233,19 +218,19 @@ impl FrameConverter {
         let bottom_up = view.head().bottom_up();
         let rows = rgb.chunks_exact(image.0 as usize * 3);
         let packed = |channels, view: &mut FrameViewMut<'_>| {
-            pair_rows(rows.clone(), view.rows_mut(0), bottom_up, |from, to| pixels::write(channels, range, from, to));
+            pair_rows(rows.clone(), view.rows_mut(0), bottom_up, |from, to| pixels::write::<R>(channels, from, to));
         };
         match view.format() {
             PixelFormat::Rgb8 => packed(Channels::Rgb, view),
             PixelFormat::Rgba8 => packed(Channels::Rgba, view),
             PixelFormat::Bgra8 => packed(Channels::Bgra, view),
             PixelFormat::Rgba16F => {
-                pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| pixels::write_halves(range, from, to));
+                pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| pixels::write_halves::<R>(from, to));
             }
             PixelFormat::Nv12 | PixelFormat::I420 => {
                 let packed = grow(&mut self.packed, rgb.len())?;
                 pair_rows(rows, packed.chunks_exact_mut(image.0 as usize * 3), bottom_up, |from, to| {
-                    pixels::write(Channels::Rgb, range, from, to);
+                    pixels::write::<R>(Channels::Rgb, from, to);
                 });
                 if view.as_view().is_packed() {
                     return yuv::from_rgb(packed, view);
@@ -260,7 +245,7 @@ impl FrameConverter {
     }
 }
 
-/// Checks the size of a floating-point image and the length of its memory.
+/// Checks the size of an image and the length of its memory.
 fn check_image((width, height): (u32, u32), len: usize) -> Result<()> {
     if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
         let text = format!("image: got {width}x{height}, expected sides from 1 to {MAX_SIDE}");
@@ -274,18 +259,18 @@ fn check_image((width, height): (u32, u32), len: usize) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidArgument, text))
 }
 
-/// Crops and scales packed bytes, and writes them as floats.
-fn place_bytes(
+/// Crops and scales packed bytes, and writes them as values.
+fn place_bytes<R: ValueRange>(
     scaler: &mut Scaler,
     bytes: &[u8],
     channels: Channels,
     job: &Job,
     scaled: &mut Vec<u8>,
-    out: &mut [f32],
+    out: &mut [R::Value],
 ) -> Result<()> {
     let Placement { source, target } = job.place;
     if job.place.keeps_size() {
-        store_bytes(bytes, channels, job.size.0, source, job, out);
+        store_bytes::<R>(bytes, channels, job.size.0, source, job, out);
         return Ok(());
     }
     let to = (target.width, target.height);
@@ -301,24 +286,24 @@ fn place_bytes(
             channels
         }
     };
-    store_bytes(scaled, channels, target.width, Rect { left: 0, top: 0, ..target }, job, out);
+    store_bytes::<R>(scaled, channels, target.width, Rect { left: 0, top: 0, ..target }, job, out);
     Ok(())
 }
 
-/// Writes a part of packed bytes as floats.
-fn store_bytes(bytes: &[u8], channels: Channels, row: u32, part: Rect, job: &Job, out: &mut [f32]) {
-    store_rows(bytes, channels.count(), row, part, job, out, |from, to| pixels::read(channels, job.range, from, to));
+/// Writes a part of packed bytes as values.
+fn store_bytes<R: ValueRange>(bytes: &[u8], channels: Channels, row: u32, part: Rect, job: &Job, out: &mut [R::Value]) {
+    store_rows(bytes, channels.count(), row, part, job, out, |from, to| pixels::read::<R>(channels, from, to));
 }
 
 /// Writes the rectangle `part` of packed pixels to the target of the job; a row has `row` pixels of `count` items each.
-fn store_rows<P>(
+fn store_rows<P, V>(
     items: &[P],
     count: usize,
     row: u32,
     part: Rect,
     job: &Job,
-    out: &mut [f32],
-    store: impl Fn(&[P], &mut [[f32; 3]]),
+    out: &mut [V],
+    store: impl Fn(&[P], &mut [[V; 3]]),
 ) {
     let target = job.place.target;
     let [left, top, width, height] = [part.left, part.top, part.width, part.height].map(|side| side as usize);

@@ -1,4 +1,4 @@
-//! Conversion of rows between bytes and floats, compiled for wide vectors.
+//! Conversion of rows between pixels and an image's values, compiled for wide vectors.
 
 use half::f16;
 
@@ -23,27 +23,18 @@ impl Channels {
     }
 }
 
-/// Writes a row of bytes as floats in the range `range`, without alpha.
-pub(super) fn read(channels: Channels, range: ValueRange, from: &[u8], to: &mut [[f32; 3]]) {
-    // The range is chosen outside of the loops.
-    match range {
-        ValueRange::Signed => read_with(channels, from, to, |byte| ValueRange::Signed.of_byte(byte)),
-        ValueRange::Unit => read_with(channels, from, to, |byte| ValueRange::Unit.of_byte(byte)),
-    }
-}
-
-#[inline(always)]
-fn read_with(channels: Channels, from: &[u8], to: &mut [[f32; 3]], to_float: impl Fn(u8) -> f32) {
+/// Writes a row of bytes as values, without alpha.
+pub(super) fn read<R: ValueRange>(channels: Channels, from: &[u8], to: &mut [[R::Value; 3]]) {
     match channels {
-        Channels::Rgb => simd::widest(|| read_values(from, to.as_flattened_mut(), to_float)),
-        Channels::Rgba => simd::widest(|| read_pixels(from, to, |[r, g, b, _]| [r, g, b], to_float)),
-        Channels::Bgra => simd::widest(|| read_pixels(from, to, |[b, g, r, _]| [r, g, b], to_float)),
+        Channels::Rgb => simd::widest(|| read_values::<R>(from, to.as_flattened_mut())),
+        Channels::Rgba => simd::widest(|| read_pixels::<R>(from, to, |[r, g, b, _]| [r, g, b])),
+        Channels::Bgra => simd::widest(|| read_pixels::<R>(from, to, |[b, g, r, _]| [r, g, b])),
     }
 }
 
 /// Collects bytes in a buffer first, so that the compiler vectorizes their conversion.
 #[inline(always)]
-fn read_pixels(from: &[u8], to: &mut [[f32; 3]], colour: impl Fn([u8; 4]) -> [u8; 3], to_float: impl Fn(u8) -> f32) {
+fn read_pixels<R: ValueRange>(from: &[u8], to: &mut [[R::Value; 3]], colour: impl Fn([u8; 4]) -> [u8; 3]) {
     const BLOCK: usize = 128;
 
     let mut bytes = [[0; 3]; BLOCK];
@@ -51,42 +42,34 @@ fn read_pixels(from: &[u8], to: &mut [[f32; 3]], colour: impl Fn([u8; 4]) -> [u8
         for (to, from) in bytes.iter_mut().zip(from) {
             *to = colour(*from);
         }
-        read_values(bytes[..from.len()].as_flattened(), to.as_flattened_mut(), &to_float);
+        read_values::<R>(bytes[..from.len()].as_flattened(), to.as_flattened_mut());
     }
 }
 
 #[inline(always)]
-fn read_values(from: &[u8], to: &mut [f32], to_float: impl Fn(u8) -> f32) {
+fn read_values<R: ValueRange>(from: &[u8], to: &mut [R::Value]) {
     for (to, from) in to.iter_mut().zip(from) {
-        *to = to_float(*from);
+        *to = R::of_byte(*from);
     }
 }
 
-/// Writes a row of floats in the range `range` as bytes, rounded to nearest; alpha is opaque.
-pub(super) fn write(channels: Channels, range: ValueRange, from: &[f32], to: &mut [u8]) {
-    match range {
-        ValueRange::Signed => write_with(channels, from, to, |number| ValueRange::Signed.to_byte(number)),
-        ValueRange::Unit => write_with(channels, from, to, |number| ValueRange::Unit.to_byte(number)),
-    }
-}
-
-#[inline(always)]
-fn write_with(channels: Channels, from: &[f32], to: &mut [u8], byte: impl Fn(f32) -> u8) {
+/// Writes a row of values as bytes, rounded to nearest; alpha is opaque.
+pub(super) fn write<R: ValueRange>(channels: Channels, from: &[R::Value], to: &mut [u8]) {
     let pixels = from.as_chunks::<3>().0;
     match channels {
         Channels::Rgb => simd::widest(|| {
-            for (to, number) in to.iter_mut().zip(from) {
-                *to = byte(*number);
+            for (to, value) in to.iter_mut().zip(from) {
+                *to = R::to_byte(*value);
             }
         }),
         Channels::Rgba => simd::widest(|| {
             for (to, &[r, g, b]) in to.as_chunks_mut().0.iter_mut().zip(pixels) {
-                *to = opaque([byte(r), byte(g), byte(b)]);
+                *to = opaque([r, g, b].map(R::to_byte));
             }
         }),
         Channels::Bgra => simd::widest(|| {
             for (to, &[r, g, b]) in to.as_chunks_mut().0.iter_mut().zip(pixels) {
-                *to = opaque([byte(b), byte(g), byte(r)]);
+                *to = opaque([b, g, r].map(R::to_byte));
             }
         }),
     }
@@ -99,10 +82,10 @@ fn opaque(colour: [u8; 3]) -> [u8; 4] {
     (a | b << 8 | c << 16 | 255 << 24).to_le_bytes()
 }
 
-/// Writes a row of floats in the range `range` as half-precision pixels in 0..=1, opaque.
-pub(super) fn write_halves(range: ValueRange, from: &[f32], to: &mut [u8]) {
+/// Writes a row of values as half-precision pixels in 0..=1, opaque.
+pub(super) fn write_halves<R: ValueRange>(from: &[R::Value], to: &mut [u8]) {
     for (to, from) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<3>().0) {
-        *to = half_pixel(from.map(|value| range.to_unit(value)));
+        *to = half_pixel(from.map(R::to_unit));
     }
 }
 

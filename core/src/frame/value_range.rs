@@ -1,49 +1,103 @@
-//! The ranges of floating-point pixels, and their conversion from and to bytes.
+//! The values of an image's pixels, and their conversion from and to bytes.
 
-/// A range of floating-point pixels: the values of the bytes 0 and 255.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ValueRange {
-    /// -1 and 1.
-    Signed,
-    /// 0 and 1.
-    Unit,
+/// How an image stores its values.
+///
+/// The functions are always inlined, so that they are compiled for the vector width of the calling loop.
+pub(super) trait ValueRange {
+    /// The type of a value.
+    type Value: Copy;
+
+    /// Converts a byte; the bits are the same on every machine.
+    fn of_byte(byte: u8) -> Self::Value;
+
+    /// Converts a value of 0..=1; out-of-range values are clamped, NaN becomes 0.
+    fn of_unit(value: f32) -> Self::Value;
+
+    /// Converts to 0..=1; out-of-range values are clamped, NaN becomes 0.
+    fn to_unit(value: Self::Value) -> f32;
+
+    /// Converts to a byte, rounded to nearest.
+    fn to_byte(value: Self::Value) -> u8;
 }
 
-// Always inlined, so that they are compiled for the vector width of the calling loop.
-impl ValueRange {
-    /// Converts a byte to this range; the bits are the same on every machine.
+/// Floats from -1 to 1.
+pub(super) struct Signed;
+
+/// Floats from 0 to 1.
+pub(super) struct Unit;
+
+/// Bytes.
+pub(super) struct Bytes;
+
+impl ValueRange for Signed {
+    type Value = f32;
+
     #[inline(always)]
-    pub(super) fn of_byte(self, byte: u8) -> f32 {
-        match self {
-            Self::Signed => f32::from(byte) / 127.5 - 1.0,
-            Self::Unit => f32::from(byte) / 255.0,
-        }
+    fn of_byte(byte: u8) -> f32 {
+        f32::from(byte) / 127.5 - 1.0
     }
 
-    /// Converts a value of 0..=1 to this range; out-of-range values are clamped, NaN becomes 0.
     #[inline(always)]
-    pub(super) fn of_unit(self, value: f32) -> f32 {
-        let value = clamped(value);
-        match self {
-            Self::Signed => value * 2.0 - 1.0,
-            Self::Unit => value,
-        }
+    fn of_unit(value: f32) -> f32 {
+        clamped(value) * 2.0 - 1.0
     }
 
-    /// Converts a value of this range to 0..=1; out-of-range values are clamped, NaN becomes 0.
     #[inline(always)]
-    pub(super) fn to_unit(self, value: f32) -> f32 {
-        let value = match self {
-            Self::Signed => value * 0.5 + 0.5,
-            Self::Unit => value,
-        };
+    fn to_unit(value: f32) -> f32 {
+        clamped(value * 0.5 + 0.5)
+    }
+
+    #[inline(always)]
+    fn to_byte(value: f32) -> u8 {
+        truncated(Self::to_unit(value) * 255.0 + 0.5)
+    }
+}
+
+impl ValueRange for Unit {
+    type Value = f32;
+
+    #[inline(always)]
+    fn of_byte(byte: u8) -> f32 {
+        f32::from(byte) / 255.0
+    }
+
+    #[inline(always)]
+    fn of_unit(value: f32) -> f32 {
         clamped(value)
     }
 
-    /// Converts a value of this range to a byte, rounded to nearest.
     #[inline(always)]
-    pub(super) fn to_byte(self, value: f32) -> u8 {
-        truncated(self.to_unit(value) * 255.0 + 0.5)
+    fn to_unit(value: f32) -> f32 {
+        clamped(value)
+    }
+
+    #[inline(always)]
+    fn to_byte(value: f32) -> u8 {
+        truncated(clamped(value) * 255.0 + 0.5)
+    }
+}
+
+impl ValueRange for Bytes {
+    type Value = u8;
+
+    #[inline(always)]
+    fn of_byte(byte: u8) -> u8 {
+        byte
+    }
+
+    #[inline(always)]
+    fn of_unit(value: f32) -> u8 {
+        Unit::to_byte(value)
+    }
+
+    #[inline(always)]
+    fn to_unit(value: u8) -> f32 {
+        Unit::of_byte(value)
+    }
+
+    #[inline(always)]
+    fn to_byte(value: u8) -> u8 {
+        value
     }
 }
 
@@ -84,12 +138,14 @@ mod tests {
 
     #[test]
     fn bytes_round_trip_and_out_of_range_values_are_clamped() {
-        for range in [ValueRange::Signed, ValueRange::Unit] {
-            for byte in 0..=255 {
-                assert_eq!(range.to_byte(range.of_byte(byte)), byte);
-            }
+        fn check<R: ValueRange<Value = f32>>() {
             let outside = [f32::NAN, f32::NEG_INFINITY, -2.0, 2.0, f32::INFINITY];
-            assert_eq!(outside.map(|value| range.to_byte(value)), [0, 0, 0, 255, 255]);
+            assert_eq!(outside.map(R::to_byte), [0, 0, 0, 255, 255]);
+            assert_eq!(outside.map(R::to_unit), [0.0, 0.0, 0.0, 1.0, 1.0]);
+            assert!((0..=255).all(|byte| R::to_byte(R::of_byte(byte)) == byte));
         }
+        check::<Signed>();
+        check::<Unit>();
+        assert!((0..=255).all(|byte| Bytes::of_unit(Bytes::to_unit(byte)) == byte));
     }
 }

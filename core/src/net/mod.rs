@@ -6,6 +6,7 @@
 mod aligned;
 mod builder;
 pub mod bytes;
+mod footprint;
 mod fuse;
 mod image_op;
 mod lora;
@@ -24,6 +25,7 @@ mod weights;
 pub use aligned::AlignedBytes;
 pub use builder::ProgramBuilder;
 pub use dreamframe_kernels::Activation;
+pub use footprint::Footprint;
 pub use image_op::{ImageOp, bilinear};
 pub use lora::{LoraLayer, LowRank};
 pub use op::{Op, OpKind, Padding};

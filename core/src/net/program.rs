@@ -63,7 +63,7 @@ pub struct WeightSpec {
 }
 
 /// A network: operations in order, on values of fixed shape.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Program {
     pub(super) name: String,
     pub(super) shapes: Vec<Shape>,

@@ -43,14 +43,25 @@ pub trait PackedStore: Send + Sync + fmt::Debug {
     /// Returns all forms stored for `layout`, or none, with notices.
     fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) -> (Sections, Vec<String>);
 
-    /// Stores `sections`, by key, for `layout`, replacing earlier ones; returns notices.
-    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String>;
+    /// Stores `sections`, by key, for `layout`, replacing earlier ones; returns notices. Fewer than `least` bytes need not
+    /// be stored.
+    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)], least: usize) -> Vec<String>;
 }
 
 /// A packed form that a [`PackedStore`] can store.
 pub trait PackedForm: Any + Send + Sync {
     /// Returns its buffers.
     fn buffers(&self) -> Vec<&[u8]>;
+}
+
+/// Packed forms of fewer bytes are not stored, since packing them is faster.
+const WORTH_A_FILE: usize = 32 << 20;
+
+/// A file of the store that is not kept in memory: it is read when it is needed, and written at once.
+pub(crate) struct StoredFile<'a> {
+    forms: &'a Forms,
+    store: &'a dyn PackedStore,
+    layout: &'a PackedLayout,
 }
 
 /// Receives the progress of loading weights.
@@ -169,6 +180,12 @@ impl Weights {
         &self.forms
     }
 
+    /// Returns the forms that weights of these names are from: those of the base if none of them is changed. Two networks
+    /// with the same program and the same forms are equal.
+    pub(crate) fn forms_of(&self, names: &[&str]) -> &Arc<Forms> {
+        self.shared(names).map_or(&self.forms, |base| base.forms_of(names))
+    }
+
     /// Returns their source.
     pub fn source(&self) -> &dyn WeightSource {
         &*self.forms.source
@@ -196,7 +213,7 @@ impl Weights {
             return base.packed(names, form, make);
         }
         let key = key(names, form);
-        self.report(names);
+        self.report_loaded(names);
         if let Some(found) = self.forms.find(&key) {
             return Ok(found);
         }
@@ -223,7 +240,7 @@ impl Weights {
         let key = key(names, form);
         let full_key = format!("{key}#{}", layout.name);
         let forms = &*self.forms;
-        self.report(names);
+        self.report_loaded(names);
         if let Some(found) = forms.find(&full_key) {
             return Ok(found);
         }
@@ -274,7 +291,7 @@ impl Weights {
                         .map(|(key, parts)| (key.as_str(), parts.iter().map(|part| &**part).collect()));
                     let mut sections: Vec<(&str, Vec<&[u8]>)> = forms.chain(rest).collect();
                     sections.sort_unstable_by_key(|(key, _)| *key);
-                    notices.extend(store.save(layout, &sections));
+                    notices.extend(store.save(layout, &sections, WORTH_A_FILE));
                 }
                 state.loaded = Sections::new();
             }
@@ -282,11 +299,39 @@ impl Weights {
         std::mem::take(notices)
     }
 
-    fn report(&self, names: &[&str]) {
+    /// Returns the file for something that is computed from the weights `names`; `None` without a store, or if any of them
+    /// is changed.
+    pub(crate) fn file<'a>(&'a self, names: &[&str], layout: &'a PackedLayout) -> Option<StoredFile<'a>> {
+        let forms = &**self.forms_of(names);
+        Some(StoredFile { forms, store: &**forms.store.as_ref()?, layout })
+    }
+
+    /// Reports the weights `names` as loaded to the observer.
+    pub(crate) fn report_loaded(&self, names: &[&str]) {
         if let Some(observer) = &self.observer {
             let shapes = names.iter().filter_map(|name| self.forms.source.shape(name));
             observer.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum());
         }
+    }
+}
+
+impl StoredFile<'_> {
+    /// Returns the section `key`, if the file is valid and has it.
+    pub(crate) fn load(&self, key: &str) -> Option<AlignedBytes> {
+        let (mut sections, notices) = self.store.load(self.layout, &|count, piece| (0..count).for_each(piece));
+        self.forms.store_state().notices.extend(notices);
+        sections.remove(key)?.pop()
+    }
+
+    /// Replaces the file by one with a section.
+    pub(crate) fn save(&self, key: &str, bytes: &[u8]) {
+        let notices = self.store.save(self.layout, &[(key, vec![bytes])], 0);
+        self.forms.store_state().notices.extend(notices);
+    }
+
+    /// Adds a notice to those of [`Weights::save`].
+    pub(crate) fn add_notice(&self, notice: String) {
+        self.forms.store_state().notices.push(notice);
     }
 }
 

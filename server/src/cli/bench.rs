@@ -135,6 +135,7 @@ fn summary(engine: &Engine, fps: f64, first_picture: Duration) -> Value {
         "summary": true,
         "fps": rounded(fps),
         "peak_rss_mb": machine::peak_rss_mb(),
+        "networks_mb": engine.footprint().bytes(engine.options().dtype.bytes()) / 1_000_000,
         "first_picture_ms": milliseconds(first_picture),
         "evaluations_per_frame": engine.evaluations_per_frame(),
         "executor": executor,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use dreamframe::load::{Checkpoint, HubCache, ModelId};
-use dreamframe::{ComponentReport, ErrorKind, family_name, verify_checkpoint};
+use dreamframe::{ComponentReport, ErrorKind, checkpoint_footprint, family_name, verify_checkpoint};
 use serde_json::json;
 
 use super::convert;
@@ -24,7 +24,8 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Lists the embedded model, those in a directory and those in the Hugging Face cache
+    /// Lists the embedded model, those in a directory and those in the Hugging Face cache, with the memory that each takes on
+    /// a GPU: in half precision, for one row of 512x512, estimated
     List {
         /// A directory of diffusers folders and of checkpoints in .safetensors files, or in the layout of the Hugging Face
         /// cache
@@ -99,17 +100,21 @@ fn list(folder: Option<&Path>, json: bool) -> Result {
         models.extend(in_cache(&cache, "hub cache"));
     }
     let mut out = Output::new();
-    let mut table = Table::new(&["model", "from", "kind", "MB", "path"]);
+    let mut table = Table::new(&["model", "from", "kind", "MB", "GPU MB", "path"]);
     for Found { id, from, path } in models {
-        let kind = kind(path.as_deref());
+        let checkpoint = path.as_ref().map_or_else(Checkpoint::demo, Checkpoint::folder);
+        let kind = kind(&checkpoint);
         let bytes = path.as_deref().map(|path| weight_bytes(path, 0));
+        let gpu_bytes = checkpoint.ok().and_then(|checkpoint| gpu_bytes(&checkpoint));
         if json {
-            out.line(&json!({"id": id, "from": from, "kind": kind, "bytes": bytes, "path": path}))?;
+            out.line(&json!({
+                "id": id, "from": from, "kind": kind, "bytes": bytes, "gpu_bytes": gpu_bytes, "path": path,
+            }))?;
             continue;
         }
-        let mb = bytes.map_or_else(String::new, |bytes| format!("{:.0}", bytes as f64 / 1e6));
+        let mb = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| format!("{:.0}", bytes as f64 / 1e6));
         let path = path.map_or_else(String::new, |path| path.display().to_string());
-        table.row([id, from.to_owned(), kind, mb, path]);
+        table.row([id, from.to_owned(), kind, mb(bytes), mb(gpu_bytes), path]);
     }
     if json { Ok(()) } else { out.text(&table.to_string()) }
 }
@@ -174,15 +179,19 @@ fn is_checkpoint(path: &Path) -> bool {
 }
 
 /// The model family by its UNet, or the reason why it is unknown.
-fn kind(path: Option<&Path>) -> String {
-    let checkpoint = match path {
-        Some(path) => Checkpoint::folder(path),
-        None => Checkpoint::demo(),
-    };
-    match checkpoint.and_then(|checkpoint| family_name(&checkpoint)) {
-        Ok(family) => family.to_owned(),
-        Err(error) => format!("{}: {error}", error.kind()),
+fn kind(checkpoint: &dreamframe::Result<Checkpoint>) -> String {
+    let failed = |error: &dreamframe::Error| format!("{}: {error}", error.kind());
+    match checkpoint.as_ref().map(family_name) {
+        Ok(Ok(family)) => family.to_owned(),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(error),
     }
+}
+
+/// The memory that a stream of pictures of 512 x 512, with one row, takes on a GPU in half precision, as estimated from
+/// the networks; `None` for a model that cannot be used.
+fn gpu_bytes(checkpoint: &Checkpoint) -> Option<u64> {
+    Some(checkpoint_footprint(checkpoint, (512, 512), 1).ok()?.bytes(2))
 }
 
 /// The bytes of all weight files in and below `path`, or of the one that it is.

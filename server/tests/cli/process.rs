@@ -238,7 +238,7 @@ fn bench_prints_every_stage_and_a_summary() {
     let summary = lines.last().unwrap();
     assert_eq!(summary["summary"], true);
     assert_eq!(summary["evaluations_per_frame"], 2);
-    for key in ["fps", "peak_rss_mb", "first_picture_ms", "executor", "dtype", "threads"] {
+    for key in ["fps", "peak_rss_mb", "networks_mb", "first_picture_ms", "executor", "dtype", "threads"] {
         assert!(!summary[key].is_null(), "{key} is missing in {summary}");
     }
 }

@@ -1,8 +1,6 @@
 //! Prints the memory that networks need on a GPU in half precision, as a table for `docs/gpu.md`: `gpu_memory`.
 //!
-//! The numbers follow from the programs: weights, and the largest total size of the values that are in use at once, with
-//! the whole matrix of scores for attention. A provider that computes attention in blocks needs less; work areas of
-//! convolutions and the driver need more.
+//! The numbers follow from the programs: see [`dreamframe::net::Footprint`].
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -13,7 +11,7 @@ use dreamframe::models::{
     Autoencoder, ClipTextConfig, ControlNetModelConfig, ControlNetShape, TextStates, UnetConfig, UnetShape,
     clip_program, controlnet_program, unet_program,
 };
-use dreamframe::net::{OpKind, Program};
+use dreamframe::net::{Footprint, Program};
 
 /// Bytes of a number in half precision.
 const BYTES: usize = 2;
@@ -45,7 +43,9 @@ fn table() -> Result<String> {
     ];
     for (title, model, controlnets, side, rows) in cases {
         let programs = programs(model, controlnets, side, rows)?;
-        let [weights, values] = [weights, values].map(|bytes| programs.iter().map(bytes).sum::<usize>() as f64 / 1e9);
+        let Footprint { weights, values } =
+            programs.iter().map(Program::footprint).fold(Footprint::default(), Footprint::plus);
+        let [weights, values] = [weights, values].map(|elements| (elements * BYTES) as f64 / 1e9);
         let row = format!("| {title} | {side} | {rows} | {weights:.1} | {values:.1} | {:.1} |\n", weights + values);
         table.push_str(&row);
     }
@@ -70,37 +70,4 @@ fn programs(model: &str, controlnets: usize, side: usize, rows: usize) -> Result
         programs.push(controlnet_program(&config, &ControlNetShape::new(rows, latent, latent))?);
     }
     Ok(programs)
-}
-
-fn weights(program: &Program) -> usize {
-    program.weights().iter().map(|weight| weight.shape.iter().product::<usize>() * BYTES).sum()
-}
-
-/// Returns the bytes of the values that are in use at once: from the operation that writes each to the last that reads it.
-fn values(program: &Program) -> usize {
-    let mut last_read = vec![0; program.shapes().len()];
-    for (step, op) in program.ops().iter().enumerate() {
-        op.inputs.iter().for_each(|input| last_read[input.index()] = step);
-    }
-    let kept = program.outputs().iter().map(|output| output.value);
-    kept.for_each(|value| last_read[value.index()] = usize::MAX);
-    let bytes = |value: usize| program.shapes()[value].len() * BYTES;
-    let mut live: usize = program.inputs().iter().map(|input| bytes(input.value.index())).sum();
-    let mut most = live;
-    for (step, op) in program.ops().iter().enumerate() {
-        live += bytes(op.output.index());
-        most = most.max(live + scores(program, op));
-        let mut read: Vec<usize> = op.inputs.iter().map(|input| input.index()).collect();
-        read.sort_unstable();
-        read.dedup();
-        live -= read.into_iter().filter(|&value| last_read[value] == step).map(bytes).sum::<usize>();
-    }
-    most
-}
-
-/// Returns the bytes of the scores of an attention operation.
-fn scores(program: &Program, op: &dreamframe::net::Op) -> usize {
-    let OpKind::Attention { heads, .. } = op.kind else { return 0 };
-    let [queries, keys] = [0, 1].map(|input| program.shape(op.inputs[input]));
-    queries.len() / queries.c * keys.len() / keys.c / keys.n * heads * BYTES
 }

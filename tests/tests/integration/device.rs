@@ -3,6 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
 use dreamframe::exec::onnx::{OnnxConfig, OnnxExecutor};
@@ -11,7 +12,7 @@ use dreamframe::exec::{Dtype, Provider};
 use dreamframe::preprocess::Image;
 use dreamframe::{
     Engine, EngineOptions, ErrorKind, FrameView, ModelSource, ParamsPatch, PictureKind, PixelFormat, Result,
-    SafetyChecker, StreamDiffusionParams,
+    SafetyChecker, SessionOptions, StreamDiffusionParams,
 };
 use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc, picture, pictures};
@@ -19,6 +20,8 @@ use dreamframe_tests::onnx_library;
 use serde_json::json;
 
 const SIDE: u32 = 64;
+/// How long anything may take before the test fails.
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn executor(bytes: u64) -> SimulatedExecutor {
     let options = CpuOptions { threads: NonZeroUsize::new(2), dtype: Dtype::F32, pin: false, ..CpuOptions::default() };
@@ -110,7 +113,6 @@ fn a_frame_on_onnx_runtime_is_one_upload_and_one_download() {
         picture(&mut engine, 6);
         let counts = executor.take_counts();
         assert_eq!((counts.uploads, counts.downloads), (1, 1), "guidance {guidance}");
-        // Seven networks, the two conversions of pixels, and at most a dozen sums for each row.
         // Seven networks, two conversions of pixels, and sums.
         assert_eq!(counts.runs, runs, "guidance {guidance}");
     }
@@ -224,4 +226,32 @@ fn the_memory_of_the_device_is_the_budget() {
     assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
     assert!(refused.to_string().contains("bytes available, expected at least"), "{refused}");
     assert_eq!(picture(&mut device, 0).len(), before.len());
+}
+
+#[test]
+fn frames_on_a_lost_device_are_errors_and_the_last_picture_is_shown_again() {
+    let executor = executor(0);
+    let mut device = engine(&executor, ModelSource::Demo, &json!({}));
+    pictures(&mut device, 3);
+    let pixels = moving_disc(3, SIDE, SIDE);
+    let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
+    let before = device.process(&frame).unwrap();
+    executor.set_lost(true);
+    let lost = device.process(&frame).unwrap_err();
+    assert_eq!((lost.kind(), &*lost.to_string()), (ErrorKind::Device, "the simulated device is lost"));
+
+    let session = device.start(SessionOptions::default()).unwrap();
+    let handle = session.handle();
+    let show = || {
+        handle.submit(&frame).unwrap();
+        handle.wait(LIMIT).unwrap()
+    };
+    for _ in 0..3 {
+        let picture = show();
+        assert_eq!((picture.kind, picture.source_id), (PictureKind::Repeated, before.source_id));
+        assert!(picture.frame.pixels() == before.frame.pixels());
+    }
+    executor.set_lost(false);
+    assert_eq!(show().kind, PictureKind::New);
+    session.stop(LIMIT).unwrap();
 }

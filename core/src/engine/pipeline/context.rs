@@ -8,7 +8,7 @@ use crate::engine::options::EngineOptions;
 use crate::engine::progress::ProgressWatch;
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
-use crate::exec::{Dtype, Executor, Network, Queue};
+use crate::exec::{Executor, Network, Queue};
 use crate::load::{Component, ModelSource, weight_registry};
 use crate::net::{Program, WeightSource, Weights};
 use crate::params::Notice;
@@ -58,11 +58,7 @@ impl BuildContext {
 
     /// Returns how many bytes the executor needs for this number of weights.
     pub(crate) fn stored_bytes(&self, numbers: u64) -> u64 {
-        let each = match self.options.dtype {
-            Dtype::Auto | Dtype::F32 => 4,
-            Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => 2,
-        };
-        numbers.saturating_mul(each)
+        numbers.saturating_mul(self.options.dtype.bytes() as u64)
     }
 
     /// Checks that there is memory for a component, called `what` in the error, before its weights are read.

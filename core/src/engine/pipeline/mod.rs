@@ -43,7 +43,7 @@ use self::unet::UnetNetworks;
 use crate::conditioning::transition::TransitionState;
 use crate::engine::host::SafetyChecker;
 use crate::error::Result;
-use crate::exec::{Buffer, Constants};
+use crate::exec::{Buffer, Constants, Network};
 use crate::params::{Notice, StreamDiffusionParams};
 use crate::stream::StreamConfig;
 
@@ -169,6 +169,18 @@ impl Components {
     /// Returns the recipes of the processing chains.
     pub(super) fn recipes(&self) -> &Recipes {
         &self.recipes
+    }
+
+    /// Returns the networks that run for a frame, each once.
+    pub(super) fn frame_networks(&self) -> Vec<&Arc<dyn Network>> {
+        let autoencoder = self.autoencoder();
+        let mut networks: Vec<&Arc<dyn Network>> = vec![&autoencoder.encoder, &autoencoder.decoder];
+        for network in self.unet().networks().iter().chain(self.controls.frame_networks()) {
+            if !networks.iter().any(|known| Arc::ptr_eq(known, network)) {
+                networks.push(network);
+            }
+        }
+        networks
     }
 
     /// Returns the memory that a frame with the width and height `frame` needs.

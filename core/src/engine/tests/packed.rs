@@ -102,7 +102,7 @@ fn truncated_or_altered_file_is_reported_and_replaced() {
         spoil(&mut bad);
         fs::write(&path, bad).unwrap();
         let (told, again) = picture(&model, kept());
-        assert!(told.len() == 1 && told[0].ends_with("the weights are packed again"), "{told:?}");
+        assert!(told.len() == 1 && told[0].ends_with("the file is written again"), "{told:?}");
         assert!(again == first && fs::read(&path).unwrap() == good);
     }
     assert_eq!(picture(&model, kept()).0, [""; 0]);

@@ -9,6 +9,9 @@ use super::{Dtype, OnnxConfig, OnnxExecutor, Row, decode, emit};
 use crate::error::Result;
 use crate::net::{Program, Weights};
 
+/// Settings of a session that only compiles.
+const WITHOUT_DEVICE: &[(&str, &str)] = &[("session.compile_only", "1"), ("session.disable_cpu_ep_fallback", "1")];
+
 /// Compiles programs with a plug-in.
 #[derive(Debug)]
 pub struct OnnxCompiler {
@@ -59,7 +62,7 @@ impl OnnxCompiler {
         let tensors = model.weights.iter().map(|weight| OnnxExecutor::weight(program, weights, weight));
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
         let start = Instant::now();
-        let compiled = self.runtime.compile(&model, &tensors, &self.target, &self.options)?;
+        let compiled = self.runtime.compile(&model, &tensors, &self.target, (&self.options, WITHOUT_DEVICE))?;
         let time = start.elapsed();
         let nodes = decode::nodes(&compiled);
         let engines = nodes.iter().filter(|node| node.operator == "com.microsoft.EPContext").count();

@@ -2,26 +2,41 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use super::super::{Buffer, Dtype, Provider, View, ViewMut};
 use super::glue::Glue;
+use super::network::OnnxNetwork;
 use super::proto::ElementType;
 use super::providers::Row;
 use super::runtime::{Counts, DeviceMemory, Memory, Operand, OperandMut, Runtime};
 use super::sessions::Sessions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Forms, Program};
 
 /// A device with everything that engines share on it.
 #[derive(Debug)]
 pub(super) struct OnnxDevice {
     pub(super) row: &'static Row,
     pub(super) element: ElementType,
+    /// Whether networks are compiled to files.
+    pub(super) compiles: bool,
     pub(super) sessions: Sessions,
     pub(super) glue: Glue,
     memory: Arc<DeviceMemory>,
     /// Factors of sums, with their memory; the most recently used ones are last.
-    factors: Mutex<Vec<(Vec<f32>, Memory)>>,
+    factors: Mutex<Vec<(Vec<f32>, Arc<Memory>)>>,
+    /// The networks in use, which engines share.
+    networks: Mutex<Vec<KnownNetwork>>,
+}
+
+/// A network in use, with what it was compiled from.
+#[derive(Debug)]
+struct KnownNetwork {
+    program: Arc<Program>,
+    weights: Weak<Forms>,
+    network: Weak<OnnxNetwork>,
 }
 
 /// Maximum number of lists of factors that stay on the device: several schedules of as many steps as there can be.
@@ -36,6 +51,8 @@ pub struct OnnxCounts {
     pub downloads: u64,
     /// Runs of graphs, after each of which the host waited.
     pub runs: u64,
+    /// The time in those runs.
+    pub time: Duration,
 }
 
 /// What an [`OnnxExecutor`](super::OnnxExecutor) runs on.
@@ -83,24 +100,27 @@ impl OnnxDevice {
         sessions.check(element).map_err(named)?;
         let glue = Glue::new(element, &sessions).map_err(named)?;
         let memory = sessions.runtime.memory(&sessions.target, &glue.clear).map_err(named)?;
-        Ok(Self { row, element, sessions, glue, memory, factors: Mutex::default() })
+        let compiles = row.compiles;
+        let (factors, networks) = Default::default();
+        Ok(Self { row, element, compiles, sessions, glue, memory, factors, networks })
     }
 
     /// Returns the counters of sessions since the last call.
     pub(super) fn take_counts(&self) -> OnnxCounts {
-        let Counts { uploads, downloads, runs } = &*self.sessions.target.counts;
+        let Counts { uploads, downloads, runs, nanos } = &*self.sessions.target.counts;
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        OnnxCounts { uploads: take(uploads), downloads: take(downloads), runs: take(runs) }
+        let time = Duration::from_nanos(take(nanos));
+        OnnxCounts { uploads: take(uploads), downloads: take(downloads), runs: take(runs), time }
     }
 
-    /// Runs `act` with the factors of a sum on the device. They are uploaded once: most are those of a schedule.
+    /// Returns the factors of a sum on the device. They are uploaded once: most are those of a schedule.
     ///
     /// # Errors
     ///
-    /// Those of the device and of `act`.
-    pub(super) fn with_factors<R>(&self, factors: &[f32], act: impl FnOnce(&Memory) -> Result<R>) -> Result<R> {
+    /// Those of the device.
+    pub(super) fn factors(&self, factors: &[f32]) -> Result<Arc<Memory>> {
         let mut known = self.factors.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |kept: &(Vec<f32>, Memory)| {
+        let same = |kept: &(Vec<f32>, Arc<Memory>)| {
             kept.0.len() == factors.len() && kept.0.iter().zip(factors).all(|(a, b)| a.to_bits() == b.to_bits())
         };
         let entry = match known.iter().position(same) {
@@ -113,12 +133,28 @@ impl OnnxDevice {
                 let range = 0..factors.len();
                 let outputs = &mut [OperandMut::Device(&mut memory, range)];
                 self.glue.copy_floats.run(&[Operand::Floats(factors)], outputs)?;
-                (factors.to_vec(), memory)
+                (factors.to_vec(), Arc::new(memory))
             }
         };
-        let made = act(&entry.1);
+        let memory = Arc::clone(&entry.1);
         known.push(entry);
-        made
+        Ok(memory)
+    }
+
+    /// Returns the network of `program` with these weights that is in use, if there is one.
+    pub(super) fn network(&self, program: &Program, weights: &Arc<Forms>) -> Option<Arc<OnnxNetwork>> {
+        let weights = Arc::downgrade(weights);
+        let known = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&KnownNetwork| known.weights.ptr_eq(&weights) && *known.program == *program;
+        known.iter().filter(same).find_map(|known| known.network.upgrade())
+    }
+
+    /// Makes a network known to [`network`](Self::network), as long as it is in use.
+    pub(super) fn add_network(&self, program: &Arc<Program>, weights: &Arc<Forms>, network: &Arc<OnnxNetwork>) {
+        let mut known = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.network.strong_count() > 0);
+        let (weights, network) = (Arc::downgrade(weights), Arc::downgrade(network));
+        known.push(KnownNetwork { program: Arc::clone(program), weights, network });
     }
 
     /// Returns the version of ONNX Runtime.

@@ -5,6 +5,7 @@
 //! own (`glue`). `runtime`, with its folder, is the only file that names the crate of
 //! the library.
 
+mod compiled;
 #[cfg(any(test, feature = "internals"))]
 mod compiler;
 #[cfg(any(test, feature = "internals"))]
@@ -75,6 +76,11 @@ impl OnnxExecutor {
     }
 
     fn session(&self, program: &Program, weights: &Weights, model: &Model) -> Result<Session> {
+        if self.device.compiles
+            && let Some(session) = self.compiled_session(program, weights, model)?
+        {
+            return Ok(session);
+        }
         let tensors = model.weights.iter().map(|weight| Self::weight(program, weights, weight));
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
         self.device.sessions.session(model, &tensors).map_err(|error| error.within(program.name()))
@@ -101,7 +107,7 @@ impl OnnxExecutor {
     }
 
     /// Returns the network that runs the graphs of `program`.
-    fn network(&self, program: &Arc<Program>, weights: &Weights, graphs: Graphs) -> Result<Arc<dyn Network>> {
+    fn network(&self, program: &Arc<Program>, weights: &Weights, graphs: Graphs) -> Result<Arc<OnnxNetwork>> {
         let constant = graphs.constant.as_ref().map(|model| self.session(program, weights, model)).transpose()?;
         let frame = self.session(program, weights, &graphs.frame)?;
         Ok(Arc::new(OnnxNetwork::new(Arc::clone(program), Arc::clone(&self.device), (constant, frame), graphs)?))
@@ -129,16 +135,25 @@ impl Executor for OnnxExecutor {
         Arc::new(OnnxQueue::new(Arc::clone(&self.device)))
     }
 
+    /// Engines share networks, and with them the weights on the device.
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let names: Vec<&str> = program.weights().iter().map(|weight| &*weight.name).collect();
+        let forms = weights.forms_of(&names);
+        if let Some(network) = self.device.network(program, forms) {
+            weights.report_loaded(&names);
+            return Ok(network);
+        }
         let emit = |dialect| emit::emit(program, self.device.element, dialect);
         let dialect = self.device.row.dialect;
-        match self.network(program, weights, emit(dialect)) {
+        let network = match self.network(program, weights, emit(dialect)) {
             // Kernels of operators that are not standard have limits of their own.
             Err(error) if error.kind() == ErrorKind::Unsupported && dialect == Dialect::Cuda => {
                 tracing::debug!(network = program.name(), %error, "standard operators are used");
-                self.network(program, weights, emit(Dialect::Standard))
+                self.network(program, weights, emit(Dialect::Standard))?
             }
-            made => made,
-        }
+            made => made?,
+        };
+        self.device.add_network(program, forms, &network);
+        Ok(network)
     }
 }

@@ -53,6 +53,8 @@ pub struct Row {
     /// The libraries that those of the provider depend on, in the order of loading, by their names up to a version. They are
     /// not in a folder that the system's loader searches. Those of the graphics driver are.
     pub dependencies: &'static [&'static str],
+    /// Whether it compiles networks, for so long that the result is worth a file.
+    pub(super) compiles: bool,
     /// The name of the option with the index of the device. Empty if the index is passed in another way, or there is one
     /// device only.
     device_option: &'static str,
@@ -92,6 +94,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::PlugIn,
         package: "onnxruntime-ep-nv-tensorrt-rtx-cu13",
         dependencies: TENSORRT_RTX_LIBRARIES,
+        compiles: true,
         device_option: "",
         options: &[],
     },
@@ -105,6 +108,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
         dependencies: CUDA_LIBRARIES,
+        compiles: false,
         device_option: "device_id",
         // Convolutions on tensor cores are channels-last.
         options: &[("prefer_nhwc", "1"), ("fuse_conv_bias", "1"), ("cudnn_conv_algo_search", "HEURISTIC")],
@@ -119,6 +123,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
         dependencies: CUDA_LIBRARIES,
+        compiles: true,
         device_option: "device_id",
         options: &[("trt_fp16_enable", "1"), ("trt_builder_optimization_level", "3")],
     },
@@ -132,6 +137,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime",
         dependencies: &[],
+        compiles: false,
         device_option: "",
         options: &[("ModelFormat", "MLProgram"), ("RequireStaticInputShapes", "1")],
     },
@@ -145,6 +151,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime-migraphx",
         dependencies: &[],
+        compiles: false,
         device_option: "",
         options: &[],
     },
@@ -158,6 +165,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime-directml",
         dependencies: &[],
+        compiles: false,
         device_option: "",
         options: &[],
     },
@@ -171,6 +179,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime-ep-webgpu",
         dependencies: &[],
+        compiles: false,
         device_option: "",
         options: &[],
     },
@@ -184,6 +193,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime-openvino",
         dependencies: &[],
+        compiles: true,
         device_option: "",
         options: &[("device_type", "CPU")],
     },
@@ -197,6 +207,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime",
         dependencies: &[],
+        compiles: false,
         device_option: "",
         options: &[],
     },

@@ -16,7 +16,7 @@ use crate::frame::{Fit, FrameConverter, FrameView, FrameViewMut, PixelFormat};
 #[derive(Debug)]
 pub(super) struct OnnxQueue {
     device: Arc<OnnxDevice>,
-    /// Host memory of frames that are uploaded, and of pictures that are downloaded.
+    /// Host memory of frames that are uploaded.
     staging: Mutex<Staging>,
 }
 
@@ -25,6 +25,29 @@ pub(super) struct OnnxQueue {
 struct Staging {
     bytes: Vec<u8>,
     floats: Vec<f32>,
+    /// Whether the image is in `floats`; otherwise it is in `bytes`.
+    is_floats: bool,
+}
+
+impl Staging {
+    /// Converts the image to the format of `to`.
+    fn write(
+        &self,
+        converter: &mut FrameConverter,
+        (width, height): (u32, u32),
+        to: &mut FrameViewMut<'_>,
+    ) -> Result<()> {
+        if self.is_floats {
+            converter.from_signed(&self.floats, width, height, to)
+        } else {
+            converter.from_bytes(&self.bytes, width, height, to)
+        }
+    }
+
+    /// Returns the number of elements of the image.
+    fn len(&self) -> usize {
+        if self.is_floats { self.floats.len() } else { self.bytes.len() }
+    }
 }
 
 impl OnnxQueue {
@@ -38,14 +61,13 @@ impl OnnxQueue {
         let given = keep.into_iter().chain(terms.iter().map(|(factor, _)| *factor));
         let count = factors.iter_mut().zip(given).map(|(to, factor)| *to = factor).count();
         let session = &self.device.glue.sums[count - 1];
-        self.device.with_factors(&factors[..count], |memory| {
-            let mut operands = Vec::with_capacity(MOST_TERMS + 1);
-            for (_, view) in terms {
-                operands.push(self.device.on_device(view)?);
-            }
-            operands.push(Operand::Device(memory, 0..count));
-            if keep.is_some() { session.run_in_place(&operands, to) } else { session.run(&operands, &mut [to]) }
-        })
+        let memory = self.device.factors(&factors[..count])?;
+        let mut operands = Vec::with_capacity(MOST_TERMS + 1);
+        for (_, view) in terms {
+            operands.push(self.device.on_device(view)?);
+        }
+        operands.push(Operand::Device(&memory, 0..count));
+        if keep.is_some() { session.run_in_place(&operands, to) } else { session.run(&operands, &mut [to]) }
     }
 
     /// Calls `act` with elements on the device: those of `view`, or a copy of elements of the host.
@@ -183,7 +205,7 @@ impl Queue for OnnxQueue {
     fn finish_export(
         &self,
         from: View<'_>,
-        _: &mut Transfer,
+        transfer: &mut Transfer,
         converter: &mut FrameConverter,
         (width, height): (u32, u32),
         to: &mut FrameViewMut<'_>,
@@ -191,17 +213,33 @@ impl Queue for OnnxQueue {
         if let View::Host(from) = from {
             return converter.from_signed(from, width, height, to);
         }
-        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let staging: &mut Staging = transfer.get_or_default();
         // Half-precision pictures are not rounded to bytes.
-        if to.format() == PixelFormat::Rgba16F {
+        staging.is_floats = to.format() == PixelFormat::Rgba16F;
+        if staging.is_floats {
             staging.floats.resize(from.len(), 0.0);
             self.download(from, &mut staging.floats)?;
-            return converter.from_signed(&staging.floats, width, height, to);
+        } else {
+            staging.bytes.resize(from.len(), 0);
+            let from = self.device.on_device(&from)?;
+            self.device.glue.export.run(&[from], &mut [OperandMut::Bytes(&mut staging.bytes)])?;
         }
-        staging.bytes.resize(from.len(), 0);
-        let from = self.device.on_device(&from)?;
-        self.device.glue.export.run(&[from], &mut [OperandMut::Bytes(&mut staging.bytes)])?;
-        converter.from_bytes(&staging.bytes, width, height, to)
+        staging.write(converter, (width, height), to)
+    }
+
+    fn export_again(
+        &self,
+        transfer: &mut Transfer,
+        converter: &mut FrameConverter,
+        (width, height): (u32, u32),
+        to: &mut FrameViewMut<'_>,
+    ) -> Result<bool> {
+        let staging: &mut Staging = transfer.get_or_default();
+        let is_kept = staging.len() == width as usize * height as usize * 3;
+        if is_kept {
+            staging.write(converter, (width, height), to)?;
+        }
+        Ok(is_kept)
     }
 
     fn mark(&self) -> Mark {

@@ -4,7 +4,6 @@
 
 mod available;
 mod binding;
-#[cfg(any(test, feature = "internals"))]
 mod compile;
 
 use std::ffi::CString;
@@ -13,6 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use half::f16;
 use ort::environment::Environment;
@@ -147,7 +147,12 @@ impl Runtime {
             let with_weight = builder.with_external_initializer(&weight.name, Arc::clone(&value.0));
             builder = with_weight.map_err(|error| failed(plain(error)))?;
         }
-        let session = builder.commit_from_memory(&model.bytes).map_err(failed)?;
+        self.commit(builder, &model.bytes, model, target)
+    }
+
+    /// Returns a session of the encoded model `bytes`, with the inputs and outputs of `model`.
+    fn commit(&self, mut builder: SessionBuilder, bytes: &[u8], model: &Model, target: &Target) -> Result<Session> {
+        let session = builder.commit_from_memory(bytes).map_err(failed)?;
         Ok(Session {
             inner: Mutex::new(Inner { session, bindings: Vec::new() }),
             inputs: NamedPort::all(&model.inputs),
@@ -247,6 +252,8 @@ pub(super) struct Counts {
     /// Outputs in host memory.
     pub(super) downloads: AtomicU64,
     pub(super) runs: AtomicU64,
+    /// Nanoseconds in runs.
+    pub(super) nanos: AtomicU64,
 }
 
 /// Returns a provider of another build of the library, with its options. It must exist.
@@ -454,8 +461,9 @@ struct Inner {
     bindings: Vec<Binding>,
 }
 
-/// Maximum number of bindings that a session keeps. An engine alternates between few sets of buffers.
-const MOST_BINDINGS: usize = 16;
+/// Maximum number of bindings that a session keeps. An engine alternates between few sets of buffers, and several engines
+/// may share a session.
+const MOST_BINDINGS: usize = 64;
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -515,7 +523,9 @@ impl Session {
             }
         };
         bound.bind(self, inputs, outputs).map_err(failed)?;
+        let start = Instant::now();
         session.run_binding(&bound.binding).map(drop).map_err(failed)?;
+        self.counts.nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         bindings.push(bound);
         Ok(())
     }

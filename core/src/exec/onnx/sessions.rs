@@ -28,6 +28,24 @@ impl Sessions {
     pub(super) fn session(&self, model: &Model, weights: &[Arc<Weight>]) -> Result<Session> {
         self.runtime.session(model, weights, self.threads, &self.target)
     }
+
+    /// Returns `model` as the provider compiles it, with its weights.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the provider does not compile it.
+    pub(super) fn compile(&self, model: &Model, weights: &[Arc<Weight>]) -> Result<Vec<u8>> {
+        self.runtime.compile(model, weights, &self.target, (&[], &[]))
+    }
+
+    /// Returns a session of what [`compile`](Self::compile) returned for `model`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the provider does not load it.
+    pub(super) fn compiled_session(&self, model: &Model, compiled: &[u8]) -> Result<Session> {
+        self.runtime.compiled_session(model, compiled, self.threads, &self.target)
+    }
 }
 
 impl Sessions {

@@ -17,7 +17,7 @@ use crate::exec::cpu::tests::naive::{self, GeneratedWeights};
 use crate::exec::cpu::tests::random::seeded_program;
 use crate::exec::cpu::tests::{ROUNDING, error, inputs, run};
 use crate::load::OnnxRuntimeFiles;
-use crate::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId};
+use crate::net::{Activation, LowRank, Padding, ProgramBuilder, Rate, Shape, ValueId};
 
 /// The relative error of a value in half precision.
 const F16_ROUNDING: f64 = 1.0 / 2048.0;
@@ -74,6 +74,30 @@ fn check(builder: ProgramBuilder) {
             }
         }
     }
+}
+
+#[test]
+fn engines_share_networks_of_one_program_and_the_same_weights_while_they_are_in_use() {
+    let Some(library) = library() else { return };
+    let executor = executor(&library, Dtype::F32).unwrap();
+    let program = |side| Arc::new(program(Shape::new(1, side, 4, 8), |b, x| b.conv3x3("w", x, 8)).finish().unwrap());
+    let base = Arc::new(Weights::new(Arc::new(GeneratedWeights)));
+    let compile = |side, weights: &Weights| executor.compile(&program(side), weights).unwrap();
+    let first = compile(8, &base);
+    assert!(Arc::ptr_eq(&first, &compile(8, &base)));
+    assert!(!Arc::ptr_eq(&first, &compile(4, &base)));
+    assert!(!Arc::ptr_eq(&first, &compile(8, &Weights::new(Arc::new(GeneratedWeights)))));
+    // A LoRA for another network changes nothing here.
+    let merge = |name: &str, shape: Vec<usize>| {
+        let (up, down) = (vec![0.5; shape[0]], vec![0.5; shape[1..].iter().product()]);
+        let change = Arc::new(LowRank::new(shape, 1, up, down, 1.0).unwrap());
+        Weights::merged(&base, [(name.to_owned(), 1.0, change)])
+    };
+    assert!(Arc::ptr_eq(&first, &compile(8, &merge("other.weight", vec![2, 2]))));
+    assert!(!Arc::ptr_eq(&first, &compile(8, &merge("w.weight", vec![8, 8, 3, 3]))));
+    let dropped = Arc::downgrade(&first);
+    drop(first);
+    assert!(dropped.upgrade().is_none());
 }
 
 /// Returns a program with the output that `write` computes from one input.

@@ -29,8 +29,6 @@ use crate::net::{PackedLayout, PackedStore, Parallel, Sections};
 
 /// The suffix of temporary files.
 const ASIDE: &str = ".tmp";
-/// Packed forms of fewer bytes are not stored, since packing them is faster.
-const WORTH_A_FILE: usize = 32 << 20;
 
 /// The files of one network, one for each layout.
 #[derive(Debug)]
@@ -42,22 +40,22 @@ pub(crate) struct PackedFiles {
     fingerprint: Fingerprint,
     /// The folder of the secret; `None` if this user has none.
     secret: Option<PathBuf>,
-    /// Fewer bytes are not stored.
-    least: usize,
+    /// Whether files of any size are stored.
+    takes_all: bool,
 }
 
 impl PackedFiles {
     /// Returns the files of a component; `None` if it is not on disk, or `cache` is off.
     pub(crate) fn of_component(component: &Component, cache: &PackedCache) -> Option<Self> {
         let (model, name) = component.place.as_ref()?;
-        let least = if matches!(cache, PackedCache::Folder(_)) { 0 } else { WORTH_A_FILE };
-        Self::new(cache.folders(model), name, component.weights.fingerprint()?, cache.secret_folder(), least)
+        let takes_all = matches!(cache, PackedCache::Folder(_));
+        Self::new(cache.folders(model), name, component.weights.fingerprint()?, cache.secret_folder(), takes_all)
     }
 
     /// Returns the files of random weights for the network `name` of `model`: only in an explicit folder.
     pub(crate) fn of_random(weights: &RandomWeights, model: &str, name: &str, cache: &PackedCache) -> Option<Self> {
         let PackedCache::Folder(folder) = cache else { return None };
-        Self::new(vec![folder.join(model)], name, weights.fingerprint(), cache.secret_folder(), 0)
+        Self::new(vec![folder.join(model)], name, weights.fingerprint(), cache.secret_folder(), true)
     }
 
     fn new(
@@ -65,9 +63,9 @@ impl PackedFiles {
         name: &str,
         fingerprint: Fingerprint,
         secret: Option<PathBuf>,
-        least: usize,
+        takes_all: bool,
     ) -> Option<Self> {
-        (!folders.is_empty()).then(|| Self { folders, name: name.to_owned(), fingerprint, secret, least })
+        (!folders.is_empty()).then(|| Self { folders, name: name.to_owned(), fingerprint, secret, takes_all })
     }
 
     /// Reads the file at `path`, if it is valid.
@@ -103,20 +101,20 @@ impl PackedStore for PackedFiles {
                     tracing::debug!(path = %path.display(), "read packed weights");
                     return (sections, Vec::new());
                 }
-                Err(why) => notices.push(format!("{}: {why}; the weights are packed again", path.display())),
+                Err(why) => notices.push(format!("{}: {why}; the file is written again", path.display())),
             }
         }
         (Sections::new(), notices)
     }
 
-    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String> {
+    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)], least: usize) -> Vec<String> {
         let bytes: usize = sections.iter().flat_map(|(_, memories)| memories).map(|memory| memory.len()).sum();
-        if bytes < self.least {
+        if bytes < least && !self.takes_all {
             return Vec::new();
         }
         let purpose = Purpose::new(layout, self.fingerprint);
         let cannot =
-            |why: &str| vec![format!("packed weights cannot be stored, and the next start packs them again: {why}")];
+            |why: &str| vec![format!("packed weights cannot be stored, and the next start makes them again: {why}")];
         let Some(place) = &self.secret else {
             return cannot("no cache folder: set XDG_CACHE_HOME or HOME");
         };

@@ -35,7 +35,7 @@ impl PackedStore for MemoryStore {
         (sections.iter().map(|(key, bytes)| (key.clone(), aligned(bytes))).collect(), Vec::new())
     }
 
-    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String> {
+    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)], _: usize) -> Vec<String> {
         let sections = sections.iter().map(|(key, parts)| ((*key).to_owned(), parts.concat())).collect();
         self.0.lock().unwrap().insert(layout.clone(), sections);
         vec!["saved".into()]

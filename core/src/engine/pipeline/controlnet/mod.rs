@@ -17,7 +17,7 @@ use super::unet::CallRows;
 use crate::control::{Residuals, Window};
 use crate::engine::options::ControlImages;
 use crate::error::Result;
-use crate::exec::Constants;
+use crate::exec::{Constants, Network};
 use crate::models::residual_shapes;
 use crate::net::Shape;
 use crate::params::{ControlNetConfig, Notice, StreamDiffusionParams};
@@ -215,6 +215,11 @@ impl ControlNets {
     /// Returns the elements of scratch memory that the largest network needs.
     pub(super) fn scratch_bytes(&self) -> usize {
         self.nets.iter().map(|control| control.networks.get().scratch_bytes()).max().unwrap_or(0)
+    }
+
+    /// Returns the networks that run for a frame; some may be listed twice.
+    pub(super) fn frame_networks(&self) -> impl Iterator<Item = &Arc<dyn Network>> {
+        self.nets.iter().flat_map(|control| control.networks.get().all())
     }
 
     /// Returns how many elements are kept for them between frames.

@@ -196,6 +196,11 @@ impl ControlNetworks {
         self.calls.get(call)
     }
 
+    /// Returns the networks.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<dyn Network>> {
+        std::iter::once(&self.embedding).chain(&self.calls)
+    }
+
     /// Returns the bytes of scratch memory that the largest of them needs.
     pub(super) fn scratch_bytes(&self) -> usize {
         let calls = self.calls.iter().map(|network| network.scratch_bytes()).max();

@@ -34,7 +34,7 @@ impl PackedStore for MemoryStore {
         (store.iter().map(|(key, parts)| (key.clone(), parts.iter().map(aligned).collect())).collect(), Vec::new())
     }
 
-    fn save(&self, _layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String> {
+    fn save(&self, _layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)], _: usize) -> Vec<String> {
         let owned = |parts: &[&[u8]]| parts.iter().map(|part| part.to_vec()).collect();
         *self.0.lock().unwrap() = sections.iter().map(|(key, parts)| ((*key).to_owned(), owned(parts))).collect();
         Vec::new()

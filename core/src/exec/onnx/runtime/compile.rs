@@ -1,30 +1,28 @@
-//! Compiles graphs for devices that this machine need not have.
+//! Compiles graphs, also for devices that this machine need not have.
 
 use ort::compiler::ModelCompiler;
 
-use super::{Arc, Model, Result, Runtime, Target, Weight, failed, plain};
+use super::{Arc, Model, Result, Runtime, Session, Target, Weight, failed, plain};
 
 impl Runtime {
-    /// Returns `model` compiled by a plug-in: a model of one node for each part that the plug-in runs, with its engine.
-    /// `options` are more options of the plug-in.
+    /// Returns `model` compiled by a provider: a model of one node for each part that the provider runs, with its engine.
+    /// `settings` are more settings of the session.
     ///
     /// # Errors
     ///
-    /// `Unsupported` if the plug-in does not run a node of the model, or does not compile.
+    /// `Unsupported` if the provider does not run a node of the model, or does not compile.
     pub(in super::super) fn compile(
         &self,
         model: &Model,
         weights: &[Arc<Weight>],
         target: &Target,
-        options: &[(String, String)],
+        (options, settings): (&[(String, String)], &[(&str, &str)]),
     ) -> Result<Vec<u8>> {
         let compiled = (|| {
-            let mut builder = self
-                .builder(target, 1, options)?
-                .with_config_entry("session.compile_only", "1")
-                .map_err(plain)?
-                .with_config_entry("session.disable_cpu_ep_fallback", "1")
-                .map_err(plain)?;
+            let mut builder = self.builder(target, 1, options)?;
+            for (name, value) in settings {
+                builder = builder.with_config_entry(name, value).map_err(plain)?;
+            }
             for (weight, value) in model.weights.iter().zip(weights) {
                 let with_weight = builder.with_external_initializer(&weight.name, Arc::clone(&value.0));
                 builder = with_weight.map_err(plain)?;
@@ -33,5 +31,20 @@ impl Runtime {
             Ok(compiler.with_embed_ep_context()?.compile_to_buffer()?.as_slice().to_vec())
         })();
         compiled.map_err(failed)
+    }
+
+    /// Returns a session of what [`compile`](Self::compile) returned for `model`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the provider does not load it.
+    pub(in super::super) fn compiled_session(
+        &self,
+        model: &Model,
+        compiled: &[u8],
+        threads: usize,
+        target: &Target,
+    ) -> Result<Session> {
+        self.commit(self.builder(target, threads, &[]).map_err(failed)?, compiled, model, target)
     }
 }

@@ -1,0 +1,91 @@
+//! The memory that a program needs on a device, estimated from its operations.
+
+use super::{Op, OpKind, Program};
+
+/// The memory that a program needs, in elements.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Elements of the weights.
+    pub weights: usize,
+    /// The largest number of elements of values that are in use at once, with the whole matrix of scores for attention. A
+    /// provider that computes attention in blocks needs fewer; work areas of convolutions and the driver need more.
+    pub values: usize,
+}
+
+impl Footprint {
+    /// Returns the sum of both: that of two programs whose memory is separate.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { weights: self.weights + other.weights, values: self.values + other.values }
+    }
+
+    /// Returns the bytes of all elements, of `each` bytes.
+    pub fn bytes(self, each: usize) -> u64 {
+        (self.weights as u64 + self.values as u64) * each as u64
+    }
+}
+
+impl Program {
+    /// Returns the memory that the program needs.
+    pub fn footprint(&self) -> Footprint {
+        let weights = self.weights().iter().map(|weight| weight.shape.iter().product::<usize>()).sum();
+        Footprint { weights, values: self.values_at_once() }
+    }
+
+    /// A value is in use from the operation that writes it to the last one that reads it.
+    fn values_at_once(&self) -> usize {
+        let mut last_read = vec![0; self.shapes().len()];
+        for (step, op) in self.ops().iter().enumerate() {
+            op.inputs.iter().for_each(|input| last_read[input.index()] = step);
+        }
+        let kept = self.outputs().iter().map(|output| output.value);
+        kept.for_each(|value| last_read[value.index()] = usize::MAX);
+        let len = |value: usize| self.shapes()[value].len();
+        let mut live: usize = self.inputs().iter().map(|input| len(input.value.index())).sum();
+        let mut most = live;
+        for (step, op) in self.ops().iter().enumerate() {
+            live += len(op.output.index());
+            most = most.max(live + self.scores(op));
+            let mut read: Vec<usize> = op.inputs.iter().map(|input| input.index()).collect();
+            read.sort_unstable();
+            read.dedup();
+            live -= read.into_iter().filter(|&value| last_read[value] == step).map(len).sum::<usize>();
+        }
+        most
+    }
+
+    /// Returns the number of scores of an attention operation.
+    fn scores(&self, op: &Op) -> usize {
+        let OpKind::Attention { heads, .. } = op.kind else { return 0 };
+        let [queries, keys] = [0, 1].map(|input| self.shape(op.inputs[input]));
+        queries.len() / queries.c * keys.len() / keys.c / keys.n * heads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ProgramBuilder, Rate, Shape};
+
+    #[test]
+    fn a_value_counts_until_it_is_read_for_the_last_time() {
+        let mut builder = ProgramBuilder::new("chain");
+        let x = builder.input("x", Shape::tokens(1, 10, 8), Rate::Frame);
+        let a = builder.linear("a", x, 16, false);
+        let b = builder.linear("b", a, 4, false);
+        builder.output("b", b);
+        let footprint = builder.finish().unwrap().footprint();
+        assert_eq!(footprint.weights, 8 * 16 + 16 * 4);
+        // `x` and `a` together; later `a` and `b` are fewer.
+        assert_eq!(footprint.values, 10 * 8 + 10 * 16);
+    }
+
+    #[test]
+    fn scores_of_attention_count() {
+        let mut builder = ProgramBuilder::new("attention");
+        let [q, k, v] = ["q", "k", "v"].map(|name| builder.input(name, Shape::tokens(2, 12, 8), Rate::Frame));
+        let y = builder.attention([q, k, v], 4, false, vec![0, 1]);
+        builder.output("y", y);
+        let footprint = builder.finish().unwrap().footprint();
+        assert_eq!(footprint.values, 4 * 2 * 12 * 8 + 2 * 4 * 12 * 12);
+    }
+}
