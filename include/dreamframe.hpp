@@ -330,6 +330,8 @@ struct EngineOptions {
   std::uint32_t device_index = 0;
   /** ONNX Runtime's library, or a folder with it. */
   std::string onnxruntime;
+  /** Whether runs of networks are captured as CUDA graphs, on providers of NVIDIA. */
+  bool cuda_graphs = false;
   std::optional<Dtype> dtype;
   std::optional<CfgType> cfg_type;
   std::optional<Noise> noise;
@@ -944,6 +946,7 @@ private:
     raw.provider = detail::number(options.provider);
     raw.device_index = options.device_index;
     raw.onnxruntime = detail::or_null(options.onnxruntime);
+    raw.cuda_graphs = options.cuda_graphs ? 1 : 0;
     raw.dtype = detail::number(options.dtype);
     raw.cfg_type = detail::number(options.cfg_type);
     raw.noise = detail::number(options.noise);

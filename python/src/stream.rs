@@ -46,8 +46,9 @@ impl StreamDiffusion {
     /// None has the library's default. `executor` is `cpu` by default; `onnx` runs networks on ONNX Runtime with the
     /// execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
     /// ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
-    /// `onnxruntime`, or what `dreamframe gpu install` installed. `progress(done, total, what)` is called while weights load, with counts for the
-    /// network `what`; an exception that it raises cancels loading.
+    /// `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA graphs, on
+    /// providers of NVIDIA. `progress(done, total, what)` is called while weights load, with counts for the network `what`;
+    /// an exception that it raises cancels loading.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one, with its path.
@@ -65,6 +66,7 @@ impl StreamDiffusion {
         provider: "typing.Literal['auto', 'cpu', 'cuda', 'tensorrt-rtx', 'tensorrt', 'webgpu', 'directml', 'coreml', 'migraphx', 'openvino'] | None" = None,
         device_index: "int | None" = None,
         onnxruntime: "str | PathLike[str] | None" = None,
+        cuda_graphs: "bool" = false,
         dtype: "typing.Literal['auto', 'f32', 'f16', 'bf16', 'int8'] | None" = None,
         threads: "int | None" = None,
         cfg_type: "typing.Literal['none', 'full', 'self', 'initialize'] | None" = None,
@@ -83,6 +85,7 @@ impl StreamDiffusion {
         provider: Option<&Bound<'_, PyAny>>,
         device_index: Option<&Bound<'_, PyAny>>,
         onnxruntime: Option<&Bound<'_, PyAny>>,
+        cuda_graphs: bool,
         dtype: Option<&Bound<'_, PyAny>>,
         threads: Option<&Bound<'_, PyAny>>,
         cfg_type: Option<&Bound<'_, PyAny>>,
@@ -101,6 +104,7 @@ impl StreamDiffusion {
         if let Some(index) = device_index {
             options.onnx.device_index = onnx::device_index(index)?;
         }
+        options.onnx.cuda_graphs = cuda_graphs;
         options.onnx.library = onnx::library(py, onnxruntime, options.executor)?;
         choose("dtype", dtype, &mut options.dtype)?;
         choose("cfg_type", cfg_type, &mut options.cfg_type)?;

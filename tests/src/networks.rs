@@ -94,7 +94,16 @@ fn onnx_executor(library: &Path, dtype: Dtype) -> OnnxExecutor {
         Packaging::BuiltIn | Packaging::Build(_) => None,
     };
     let (library, provider, plug_in) = (files.library(), row.provider, plug_in.as_deref());
-    OnnxExecutor::new(&OnnxConfig { library, provider, plug_in, device_index: 0, dtype, threads: 2 }).unwrap()
+    OnnxExecutor::new(&OnnxConfig {
+        library,
+        provider,
+        plug_in,
+        device_index: 0,
+        dtype,
+        threads: 2,
+        cuda_graphs: false,
+    })
+    .unwrap()
 }
 
 /// Runs `program` once; returns its outputs in order.

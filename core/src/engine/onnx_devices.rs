@@ -20,7 +20,7 @@ type Opened = (Arc<dyn Executor>, Provider);
 /// Those of [`Device::onnx`](super::Device::onnx).
 pub(super) fn open(options: &OnnxOptions, dtype: Dtype, threads: Option<usize>) -> Result<Opened> {
     let (files, threads) = (OnnxRuntimeFiles::find(options.library.as_deref())?, count(threads)?);
-    let one = |provider| open_one(&files, provider, options.device_index, dtype, threads);
+    let one = |provider| open_one(&files, provider, options, dtype, threads);
     if options.provider != Provider::Auto {
         return one(options.provider);
     }
@@ -55,7 +55,7 @@ pub(super) fn open_gpu(options: &OnnxOptions, dtype: Dtype, threads: Option<usiz
             return Ok(None);
         }
     };
-    let one = |provider| open_one(&files, provider, options.device_index, dtype, threads);
+    let one = |provider| open_one(&files, provider, options, dtype, threads);
     Ok(first_that_works(Provider::ALL.into_iter().filter(is_automatic), one))
 }
 
@@ -83,12 +83,14 @@ fn first_that_works(
 fn open_one(
     files: &OnnxRuntimeFiles,
     provider: Provider,
-    device_index: u32,
+    options: &OnnxOptions,
     dtype: Dtype,
     threads: usize,
 ) -> Result<Opened> {
     let row = Row::of(provider);
-    let key = OpenKey { library: files.library().to_owned(), provider: row.provider, device_index, dtype, threads };
+    let (library, provider, device_index) = (files.library().to_owned(), row.provider, options.device_index);
+    let cuda_graphs = options.cuda_graphs;
+    let key = OpenKey { library, provider, device_index, dtype, threads, cuda_graphs };
     let mut known = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     known.retain(|(_, executor)| executor.strong_count() > 0);
     if let Some(executor) = known.iter().find(|(other, _)| *other == key).and_then(|(_, executor)| executor.upgrade()) {
@@ -96,7 +98,7 @@ fn open_one(
     }
     let plug_in = plug_in(files, row)?;
     let (library, plug_in) = (files.library(), plug_in.as_deref());
-    let config = OnnxConfig { library, provider, plug_in, device_index, dtype, threads };
+    let config = OnnxConfig { library, provider, plug_in, device_index, dtype, threads, cuda_graphs };
     let executor = Arc::new(OnnxExecutor::new(&config)?);
     known.push((key, Arc::downgrade(&executor)));
     Ok((executor, row.provider))
@@ -110,6 +112,7 @@ struct OpenKey {
     device_index: u32,
     dtype: Dtype,
     threads: usize,
+    cuda_graphs: bool,
 }
 
 /// The executors in use: engines of a process share the device's networks, and with them the weights.
@@ -188,7 +191,8 @@ impl OnnxReport {
             let row = Row::of(provider);
             let result = plug_in(&files, row).and_then(|plug_in| {
                 let (library, plug_in) = (files.library(), plug_in.as_deref());
-                let config = OnnxConfig { library, provider, plug_in, device_index: 0, dtype: Dtype::Auto, threads: 1 };
+                let (dtype, cuda_graphs) = (Dtype::Auto, false);
+                let config = OnnxConfig { library, provider, plug_in, device_index: 0, dtype, threads: 1, cuda_graphs };
                 let executor = OnnxExecutor::new(&config)?;
                 version = Some(executor.version());
                 Ok(())

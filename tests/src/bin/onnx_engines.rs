@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         device_index: 0,
         dtype: Dtype::F16,
         threads: 1,
+        cuda_graphs: false,
     };
     for architecture in architectures {
         let compiler = OnnxCompiler::new(&config, &[("nv_target_sm", architecture)])?;

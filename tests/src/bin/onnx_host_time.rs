@@ -57,7 +57,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn executor(library: &Path) -> dreamframe::Result<OnnxExecutor> {
     let (provider, dtype) = (Provider::Cpu, Dtype::F16);
-    OnnxExecutor::new(&OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 1 })
+    OnnxExecutor::new(&OnnxConfig {
+        library,
+        provider,
+        plug_in: None,
+        device_index: 0,
+        dtype,
+        threads: 1,
+        cuda_graphs: false,
+    })
 }
 
 fn measure(engine: &mut Engine, executor: &OnnxExecutor, rows: usize, frames: usize) -> Result<(), Box<dyn Error>> {

@@ -53,6 +53,8 @@ pub struct OnnxCounts {
     pub runs: u64,
     /// The time in those runs.
     pub time: Duration,
+    /// How often operands were bound at addresses that the graph had not run at.
+    pub bindings: u64,
 }
 
 /// What an [`OnnxExecutor`](super::OnnxExecutor) runs on.
@@ -70,6 +72,8 @@ pub struct OnnxConfig<'a> {
     pub dtype: Dtype,
     /// Number of threads of the processor.
     pub threads: usize,
+    /// Whether runs of networks are captured as CUDA graphs.
+    pub cuda_graphs: bool,
 }
 
 impl OnnxDevice {
@@ -93,10 +97,14 @@ impl OnnxDevice {
             let text = format!("provider {}: got the system {got}, expected {expected}", row.provider);
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
+        if config.cuda_graphs && !row.has_graphs() {
+            let text = format!("provider {}: it has no CUDA graphs, expected cuda_graphs to be off", row.provider);
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
         let runtime = Runtime::load(config.library)?;
         let named = |error: Error| error.within(format!("provider {}", row.provider));
         let target = runtime.target(row, config.device_index, config.plug_in).map_err(named)?;
-        let sessions = Sessions { runtime, target, threads: config.threads };
+        let sessions = Sessions { runtime, target, threads: config.threads, captures: config.cuda_graphs };
         sessions.check(element).map_err(named)?;
         let glue = Glue::new(element, &sessions).map_err(named)?;
         let memory = sessions.runtime.memory(&sessions.target, &glue.clear).map_err(named)?;
@@ -107,10 +115,11 @@ impl OnnxDevice {
 
     /// Returns the counters of sessions since the last call.
     pub(super) fn take_counts(&self) -> OnnxCounts {
-        let Counts { uploads, downloads, runs, nanos } = &*self.sessions.target.counts;
+        let Counts { uploads, downloads, runs, nanos, bindings } = &*self.sessions.target.counts;
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
         let time = Duration::from_nanos(take(nanos));
-        OnnxCounts { uploads: take(uploads), downloads: take(downloads), runs: take(runs), time }
+        let [uploads, downloads, runs, bindings] = [uploads, downloads, runs, bindings].map(take);
+        OnnxCounts { uploads, downloads, runs, time, bindings }
     }
 
     /// Returns the factors of a sum on the device. They are uploaded once: most are those of a schedule.

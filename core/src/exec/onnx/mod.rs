@@ -83,7 +83,7 @@ impl OnnxExecutor {
         }
         let tensors = model.weights.iter().map(|weight| Self::weight(program, weights, weight));
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
-        self.device.sessions.session(model, &tensors).map_err(|error| error.within(program.name()))
+        self.device.sessions.frame_session(model, &tensors).map_err(|error| error.within(program.name()))
     }
 
     fn weight(program: &Program, weights: &Weights, weight: &GraphWeight) -> Result<Arc<Weight>> {

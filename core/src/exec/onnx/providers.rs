@@ -53,6 +53,9 @@ pub struct Row {
     /// The libraries that those of the provider depend on, in the order of loading, by their names up to a version. They are
     /// not in a folder that the system's loader searches. Those of the graphics driver are.
     pub dependencies: &'static [&'static str],
+    /// The name of the option that captures the runs of a network as CUDA graphs. Empty if there is none. It is always set,
+    /// since the provider's own default may be to capture.
+    pub(super) graph_option: &'static str,
     /// Whether it compiles networks, for so long that the result is worth a file.
     pub(super) compiles: bool,
     /// The name of the option with the index of the device. Empty if the index is passed in another way, or there is one
@@ -94,6 +97,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::PlugIn,
         package: "onnxruntime-ep-nv-tensorrt-rtx-cu13",
         dependencies: TENSORRT_RTX_LIBRARIES,
+        graph_option: "enable_cuda_graph",
         compiles: true,
         device_option: "",
         options: &[],
@@ -108,6 +112,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
         dependencies: CUDA_LIBRARIES,
+        graph_option: "enable_cuda_graph",
         compiles: false,
         device_option: "device_id",
         // Convolutions on tensor cores are channels-last.
@@ -123,6 +128,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Cuda,
         package: "onnxruntime-gpu",
         dependencies: CUDA_LIBRARIES,
+        graph_option: "trt_cuda_graph_enable",
         compiles: true,
         device_option: "device_id",
         options: &[("trt_fp16_enable", "1"), ("trt_builder_optimization_level", "3")],
@@ -137,6 +143,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime",
         dependencies: &[],
+        graph_option: "",
         compiles: false,
         device_option: "",
         options: &[("ModelFormat", "MLProgram"), ("RequireStaticInputShapes", "1")],
@@ -151,6 +158,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime-migraphx",
         dependencies: &[],
+        graph_option: "",
         compiles: false,
         device_option: "",
         options: &[],
@@ -165,6 +173,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime-directml",
         dependencies: &[],
+        graph_option: "",
         compiles: false,
         device_option: "",
         options: &[],
@@ -179,6 +188,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime-ep-webgpu",
         dependencies: &[],
+        graph_option: "",
         compiles: false,
         device_option: "",
         options: &[],
@@ -193,6 +203,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime-openvino",
         dependencies: &[],
+        graph_option: "",
         compiles: true,
         device_option: "",
         options: &[("device_type", "CPU")],
@@ -207,6 +218,7 @@ const ROWS: [Row; 9] = [
         memory: DeviceKind::Host,
         package: "onnxruntime",
         dependencies: &[],
+        graph_option: "",
         compiles: false,
         device_option: "",
         options: &[],
@@ -220,11 +232,18 @@ impl Row {
         TABLE.iter().find(|row| row.provider == provider).unwrap_or(&TABLE[TABLE.len() - 1])
     }
 
-    /// Returns the options of a session on the device `index`, by name.
-    pub fn options(&self, index: u32) -> Vec<(String, String)> {
-        let fixed = self.options.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let device = (!self.device_option.is_empty()).then(|| (self.device_option.to_owned(), index.to_string()));
-        device.into_iter().chain(fixed).collect()
+    /// Returns the options of a session on the device `index`, by name, with or without CUDA graphs.
+    pub fn options(&self, index: u32, captures: bool) -> Vec<(String, String)> {
+        let option = |name: &str, value: &str| (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()));
+        let device = option(self.device_option, &index.to_string());
+        let graphs = option(self.graph_option, if captures { "1" } else { "0" });
+        let fixed = self.options.iter().filter_map(|&(name, value)| option(name, value));
+        device.into_iter().chain(graphs).chain(fixed).collect()
+    }
+
+    /// Returns whether runs of networks can be captured as CUDA graphs.
+    pub fn has_graphs(&self) -> bool {
+        !self.graph_option.is_empty()
     }
 
     /// Returns the name of the provider's library on this system; `None` if it is in ONNX Runtime itself.
@@ -252,11 +271,22 @@ mod tests {
 
     #[test]
     fn the_index_of_the_device_is_an_option_of_providers_that_have_several() {
-        let options = Row::of(Provider::Cuda).options(3);
+        let options = Row::of(Provider::Cuda).options(3, false);
         assert!(options.contains(&("device_id".to_owned(), "3".to_owned())), "{options:?}");
         // Sessions of plug-ins are made for a device.
         for provider in [Provider::Cpu, Provider::TensorRtRtx, Provider::WebGpu] {
-            assert!(Row::of(provider).options(3).iter().all(|(_, value)| value != "3"), "{provider}");
+            assert!(Row::of(provider).options(3, false).iter().all(|(_, value)| value != "3"), "{provider}");
+        }
+    }
+
+    #[test]
+    fn runs_are_captured_only_if_that_is_requested() {
+        for provider in Provider::ALL {
+            let row = Row::of(provider);
+            let of = |captures| row.options(0, captures).into_iter().filter(|(name, _)| name == row.graph_option);
+            let values = [false, true].map(|captures| of(captures).map(|(_, value)| value).collect::<Vec<_>>());
+            let expected: [&[&str]; 2] = if row.has_graphs() { [&["0"], &["1"]] } else { [&[], &[]] };
+            assert_eq!(values, expected, "{provider}");
         }
     }
 }

@@ -5,14 +5,13 @@
 mod available;
 mod binding;
 mod compile;
+mod session;
 
-use std::ffi::CString;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use half::f16;
 use ort::environment::Environment;
@@ -22,7 +21,7 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
-use self::binding::{Binding, takes};
+pub(super) use self::session::Session;
 use super::super::Provider;
 use super::graph::{Model, Port};
 use super::libraries;
@@ -141,25 +140,28 @@ impl Runtime {
         weights: &[Arc<Weight>],
         threads: usize,
         target: &Target,
+        captures: bool,
     ) -> Result<Session> {
-        let mut builder = self.builder(target, threads, &[]).map_err(failed)?;
+        let mut builder = self.builder(target, threads, captures, &[]).map_err(failed)?;
         for (weight, value) in model.weights.iter().zip(weights) {
             let with_weight = builder.with_external_initializer(&weight.name, Arc::clone(&value.0));
             builder = with_weight.map_err(|error| failed(plain(error)))?;
         }
-        self.commit(builder, &model.bytes, model, target)
+        self.commit(builder, &model.bytes, model, target, captures)
     }
 
     /// Returns a session of the encoded model `bytes`, with the inputs and outputs of `model`.
-    fn commit(&self, mut builder: SessionBuilder, bytes: &[u8], model: &Model, target: &Target) -> Result<Session> {
+    fn commit(
+        &self,
+        mut builder: SessionBuilder,
+        bytes: &[u8],
+        model: &Model,
+        target: &Target,
+        captures: bool,
+    ) -> Result<Session> {
         let session = builder.commit_from_memory(bytes).map_err(failed)?;
-        Ok(Session {
-            inner: Mutex::new(Inner { session, bindings: Vec::new() }),
-            inputs: NamedPort::all(&model.inputs),
-            outputs: NamedPort::all(&model.outputs),
-            info: self.memory_info(target).map_err(failed)?,
-            counts: Arc::clone(&target.counts),
-        })
+        let info = self.memory_info(target).map_err(failed)?;
+        Ok(Session::new(session, model, info, &target.counts, captures))
     }
 
     /// Returns the memory of the device, for which `session` runs there.
@@ -171,8 +173,8 @@ impl Runtime {
         let allocator = if target.row.memory == DeviceKind::Host {
             None
         } else {
-            let inner = session.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            Some(Mutex::new(Allocator::new(&inner.session, self.memory_info(target).map_err(failed)?).map_err(failed)?))
+            let info = self.memory_info(target).map_err(failed)?;
+            Some(Mutex::new(session.allocator(info).map_err(failed)?))
         };
         // The CPU's provider reads memory of the host where it is.
         let is_copied = allocator.is_none() && target.row.packaging != Packaging::BuiltIn;
@@ -194,14 +196,20 @@ impl Runtime {
         }
     }
 
-    fn builder(&self, target: &Target, threads: usize, more: &[(String, String)]) -> ort::Result<SessionBuilder> {
+    fn builder(
+        &self,
+        target: &Target,
+        threads: usize,
+        captures: bool,
+        more: &[(String, String)],
+    ) -> ort::Result<SessionBuilder> {
         let row = target.row;
         let builder = OrtSession::builder(&self.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(plain)?
             .with_intra_threads(threads)
             .map_err(plain)?;
-        let options = row.options(target.index).into_iter().chain(more.iter().cloned());
+        let options = row.options(target.index, captures).into_iter().chain(more.iter().cloned());
         match row.packaging {
             Packaging::BuiltIn => Ok(builder),
             Packaging::Build(_) => builder
@@ -254,6 +262,8 @@ pub(super) struct Counts {
     pub(super) runs: AtomicU64,
     /// Nanoseconds in runs.
     pub(super) nanos: AtomicU64,
+    /// Operands that were bound at new addresses.
+    pub(super) bindings: AtomicU64,
 }
 
 /// Returns a provider of another build of the library, with its options. It must exist.
@@ -429,116 +439,6 @@ impl Place {
             OperandMut::Halves(elements) => Self::host(elements, ElementType::F16),
             OperandMut::Bytes(elements) => Self::host(elements, ElementType::U8),
         }
-    }
-}
-
-/// A graph that is ready to run.
-pub(super) struct Session {
-    inner: Mutex<Inner>,
-    inputs: Vec<NamedPort>,
-    outputs: Vec<NamedPort>,
-    /// Where memory of the device is.
-    info: MemoryInfo<'static>,
-    counts: Arc<Counts>,
-}
-
-/// An input or output, with its name as the library takes it.
-struct NamedPort {
-    port: Port,
-    name: CString,
-}
-
-impl NamedPort {
-    fn all(ports: &[Port]) -> Vec<Self> {
-        let named = |port: &Port| Self { port: port.clone(), name: CString::new(&*port.name).unwrap_or_default() };
-        ports.iter().map(named).collect()
-    }
-}
-
-struct Inner {
-    session: OrtSession,
-    /// The most recently used one is last.
-    bindings: Vec<Binding>,
-}
-
-/// Maximum number of bindings that a session keeps. An engine alternates between few sets of buffers, and several engines
-/// may share a session.
-const MOST_BINDINGS: usize = 64;
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("inputs", &self.inputs.len()).finish_non_exhaustive()
-    }
-}
-
-impl Session {
-    /// Runs the graph on operands of the types and lengths of its inputs and outputs, in its order.
-    ///
-    /// # Errors
-    ///
-    /// `Device` if the library fails, `Internal` for other types or lengths.
-    pub(super) fn run(&self, inputs: &[Operand<'_>], outputs: &mut [OperandMut<'_>]) -> Result<()> {
-        let inputs: Vec<Place> = inputs.iter().map(Place::of).collect();
-        self.run_at(&inputs, &outputs.iter().map(Place::of_mut).collect::<Vec<Place>>())
-    }
-
-    /// Like [`run`](Self::run), with the output as the first input, too. Element `i` of the output must depend on
-    /// elements `i` of the inputs only.
-    ///
-    /// # Errors
-    ///
-    /// Those of `run`.
-    pub(super) fn run_in_place(&self, inputs: &[Operand<'_>], output: OperandMut<'_>) -> Result<()> {
-        let output = Place::of_mut(&output);
-        let inputs: Vec<Place> = std::iter::once(output).chain(inputs.iter().map(Place::of)).collect();
-        self.run_at(&inputs, &[output])
-    }
-
-    /// The callers hold the references that places were made of.
-    fn run_at(&self, inputs: &[Place], outputs: &[Place]) -> Result<()> {
-        Self::check(inputs, &self.inputs)?;
-        Self::check(outputs, &self.outputs)?;
-        let of_host = |places: &[Place]| places.iter().filter(|place| place.is_host).count() as u64;
-        self.counts.uploads.fetch_add(of_host(inputs), Ordering::Relaxed);
-        self.counts.downloads.fetch_add(of_host(outputs), Ordering::Relaxed);
-        self.counts.runs.fetch_add(1, Ordering::Relaxed);
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { session, bindings } = &mut *inner;
-        let on_device = |places: &[Place], others: &[Place]| {
-            places.iter().zip(others).all(|(a, b)| a == b || a.is_copied && b.is_copied)
-        };
-        let known =
-            bindings.iter().position(|bound| on_device(&bound.inputs, inputs) && on_device(&bound.outputs, outputs));
-        let failed = |error: ort::Error<()>| {
-            Error::new(ErrorKind::Device, "ONNX Runtime failed to run the network").with_source(error)
-        };
-        let mut bound = match known {
-            Some(index) => bindings.remove(index),
-            None => {
-                if bindings.len() == MOST_BINDINGS {
-                    bindings.remove(0);
-                }
-                let binding = session.create_binding().map_err(failed)?;
-                Binding { binding, inputs: Vec::new(), outputs: Vec::new() }
-            }
-        };
-        bound.bind(self, inputs, outputs).map_err(failed)?;
-        let start = Instant::now();
-        session.run_binding(&bound.binding).map(drop).map_err(failed)?;
-        self.counts.nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        bindings.push(bound);
-        Ok(())
-    }
-
-    fn check(places: &[Place], ports: &[NamedPort]) -> Result<()> {
-        let fits = |(place, NamedPort { port, .. }): (&Place, &NamedPort)| {
-            place.element == port.element && takes(port, place.len)
-        };
-        if places.len() == ports.len() && places.iter().zip(ports).all(fits) {
-            return Ok(());
-        }
-        let ports: Vec<&Port> = ports.iter().map(|port| &port.port).collect();
-        Err(Error::new(ErrorKind::Internal, format!("operands of a graph: got {places:?}, expected {ports:?}")))
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Sessions {
     pub(super) runtime: Arc<Runtime>,
     pub(super) target: Target,
     pub(super) threads: usize,
+    /// Whether runs of networks are captured as CUDA graphs.
+    pub(super) captures: bool,
 }
 
 impl Sessions {
@@ -26,7 +28,29 @@ impl Sessions {
     ///
     /// `Unsupported` if the provider does not run a node of the graph.
     pub(super) fn session(&self, model: &Model, weights: &[Arc<Weight>]) -> Result<Session> {
-        self.runtime.session(model, weights, self.threads, &self.target)
+        self.runtime.session(model, weights, self.threads, &self.target, false)
+    }
+
+    /// Like [`session`](Self::session), for the graph of a frame, whose runs are captured if that is requested.
+    ///
+    /// # Errors
+    ///
+    /// Those of `session`.
+    pub(super) fn frame_session(&self, model: &Model, weights: &[Arc<Weight>]) -> Result<Session> {
+        self.with_capture(model, |captures| self.runtime.session(model, weights, self.threads, &self.target, captures))
+    }
+
+    /// Calls `make` to capture runs, if that is requested; also without, if it fails: only graphs whose nodes all run on the
+    /// device can be captured, and only those whose operands have fixed lengths are.
+    fn with_capture(&self, model: &Model, make: impl Fn(bool) -> Result<Session>) -> Result<Session> {
+        let is_fixed = model.inputs.iter().all(|port| port.dims.iter().all(|&dim| dim >= 0));
+        if self.captures && is_fixed {
+            match make(true) {
+                Ok(session) => return Ok(session),
+                Err(error) => tracing::debug!(%error, "a network is not captured"),
+            }
+        }
+        make(false)
     }
 
     /// Returns `model` as the provider compiles it, with its weights.
@@ -44,7 +68,9 @@ impl Sessions {
     ///
     /// `Unsupported` if the provider does not load it.
     pub(super) fn compiled_session(&self, model: &Model, compiled: &[u8]) -> Result<Session> {
-        self.runtime.compiled_session(model, compiled, self.threads, &self.target)
+        self.with_capture(model, |captures| {
+            self.runtime.compiled_session(model, compiled, self.threads, &self.target, captures)
+        })
     }
 }
 

@@ -40,7 +40,15 @@ pub(super) fn executor(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
         Packaging::BuiltIn | Packaging::Build(_) => None,
     });
     let (library, plug_in) = (files.as_ref().map_or(library, |files| files.library()), plug_in.as_deref());
-    OnnxExecutor::new(&OnnxConfig { library, provider, plug_in, device_index: 0, dtype, threads: 1 })
+    OnnxExecutor::new(&OnnxConfig {
+        library,
+        provider,
+        plug_in,
+        device_index: 0,
+        dtype,
+        threads: 1,
+        cuda_graphs: false,
+    })
 }
 
 /// Returns the network of the executor whose graphs have the operators of `dialect`, those of the CUDA provider as
@@ -305,6 +313,7 @@ fn a_provider_that_the_build_of_the_library_lacks_is_an_error_with_its_package()
         device_index: 0,
         dtype: Dtype::F32,
         threads: 1,
+        cuda_graphs: false,
     };
     let error = OnnxExecutor::new(&config).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);

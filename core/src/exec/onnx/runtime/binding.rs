@@ -2,15 +2,18 @@
 
 use ort::AsPointer as _;
 use ort::memory::{Allocator, MemoryInfo};
-use ort::session::IoBinding;
+use ort::session::{IoBinding, RunOptions};
 
-use super::{Place, Port, Session, element_type};
+use super::session::Session;
+use super::{Place, Port, element_type};
 
 /// Operands that are bound to a session.
 pub(super) struct Binding {
     pub(super) binding: IoBinding,
     pub(super) inputs: Vec<Place>,
     pub(super) outputs: Vec<Place>,
+    /// The options of its runs, if they are captured.
+    pub(super) options: Option<RunOptions>,
 }
 
 impl Binding {

@@ -19,7 +19,7 @@ impl Runtime {
         (options, settings): (&[(String, String)], &[(&str, &str)]),
     ) -> Result<Vec<u8>> {
         let compiled = (|| {
-            let mut builder = self.builder(target, 1, options)?;
+            let mut builder = self.builder(target, 1, false, options)?;
             for (name, value) in settings {
                 builder = builder.with_config_entry(name, value).map_err(plain)?;
             }
@@ -44,7 +44,9 @@ impl Runtime {
         compiled: &[u8],
         threads: usize,
         target: &Target,
+        captures: bool,
     ) -> Result<Session> {
-        self.commit(self.builder(target, threads, &[]).map_err(failed)?, compiled, model, target)
+        let builder = self.builder(target, threads, captures, &[]).map_err(failed)?;
+        self.commit(builder, compiled, model, target, captures)
     }
 }

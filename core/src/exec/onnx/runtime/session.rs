@@ -1,0 +1,239 @@
+//! A session of the library: a graph that is ready to run, with the operands that it ran on.
+
+use std::ffi::CString;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use ort::memory::{Allocator, MemoryInfo};
+use ort::session::{RunOptions, Session as OrtSession};
+
+use super::binding::{Binding, takes};
+use super::{Counts, Model, Operand, OperandMut, Place, Port};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A graph that is ready to run.
+pub(in super::super) struct Session {
+    inner: Mutex<Inner>,
+    pub(super) inputs: Vec<NamedPort>,
+    pub(super) outputs: Vec<NamedPort>,
+    /// Where memory of the device is.
+    pub(super) info: MemoryInfo<'static>,
+    counts: Arc<Counts>,
+}
+
+/// An input or output, with its name as the library takes it.
+pub(super) struct NamedPort {
+    pub(super) port: Port,
+    pub(super) name: CString,
+}
+
+impl NamedPort {
+    fn all(ports: &[Port]) -> Vec<Self> {
+        let named = |port: &Port| Self { port: port.clone(), name: CString::new(&*port.name).unwrap_or_default() };
+        ports.iter().map(named).collect()
+    }
+}
+
+struct Inner {
+    session: OrtSession,
+    /// The most recently used one is last.
+    bindings: Vec<Binding>,
+    /// The number of captured graphs; `None` if runs are not captured.
+    captured: Option<u32>,
+}
+
+impl Inner {
+    /// Returns the options of the runs of a new binding, one number for each graph that is captured. A captured graph reads
+    /// the addresses of its binding, so no two bindings may have one number.
+    ///
+    /// Operands in host memory are copied to other addresses at each run, and captured graphs are not freed: beyond a limit,
+    /// runs are not captured.
+    fn options(&mut self, has_host_operands: bool) -> ort::Result<Option<RunOptions>> {
+        let Some(captured) = &mut self.captured else { return Ok(None) };
+        let mut options = RunOptions::new()?;
+        if has_host_operands || *captured == MOST_CAPTURED {
+            options.set(GRAPH, "-1")?;
+        } else {
+            *captured += 1;
+            options.set(GRAPH, captured.to_string())?;
+        }
+        Ok(Some(options))
+    }
+}
+
+/// The option of a run with the number of its captured graph.
+const GRAPH: &str = "gpu_graph_id";
+
+/// Maximum number of graphs that a session captures.
+const MOST_CAPTURED: u32 = 64;
+
+/// Maximum number of bindings that a session keeps. An engine alternates between few sets of buffers, and several engines
+/// may share a session.
+const MOST_BINDINGS: usize = 64;
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("inputs", &self.inputs.len()).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Returns the session of a graph with the inputs and outputs of `model`, on a device whose memory `info` describes.
+    pub(super) fn new(
+        session: OrtSession,
+        model: &Model,
+        info: MemoryInfo<'static>,
+        counts: &Arc<Counts>,
+        captures: bool,
+    ) -> Self {
+        Self {
+            inner: Mutex::new(Inner { session, bindings: Vec::new(), captured: captures.then_some(0) }),
+            inputs: NamedPort::all(&model.inputs),
+            outputs: NamedPort::all(&model.outputs),
+            info,
+            counts: Arc::clone(counts),
+        }
+    }
+
+    /// Returns the memory of a device whose memory `info` describes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the library.
+    pub(super) fn allocator(&self, info: MemoryInfo<'static>) -> ort::Result<Allocator> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        Allocator::new(&inner.session, info)
+    }
+
+    /// Runs the graph on operands of the types and lengths of its inputs and outputs, in its order.
+    ///
+    /// # Errors
+    ///
+    /// `Device` if the library fails, `Internal` for other types or lengths.
+    pub(in super::super) fn run(&self, inputs: &[Operand<'_>], outputs: &mut [OperandMut<'_>]) -> Result<()> {
+        let inputs: Vec<Place> = inputs.iter().map(Place::of).collect();
+        self.run_at(&inputs, &outputs.iter().map(Place::of_mut).collect::<Vec<Place>>())
+    }
+
+    /// Like [`run`](Self::run), with the output as the first input, too. Element `i` of the output must depend on
+    /// elements `i` of the inputs only.
+    ///
+    /// # Errors
+    ///
+    /// Those of `run`.
+    pub(in super::super) fn run_in_place(&self, inputs: &[Operand<'_>], output: OperandMut<'_>) -> Result<()> {
+        let output = Place::of_mut(&output);
+        let inputs: Vec<Place> = std::iter::once(output).chain(inputs.iter().map(Place::of)).collect();
+        self.run_at(&inputs, &[output])
+    }
+
+    /// The callers hold the references that places were made of.
+    fn run_at(&self, inputs: &[Place], outputs: &[Place]) -> Result<()> {
+        Self::check(inputs, &self.inputs)?;
+        Self::check(outputs, &self.outputs)?;
+        let of_host = |places: &[Place]| places.iter().filter(|place| place.is_host).count() as u64;
+        self.counts.uploads.fetch_add(of_host(inputs), Ordering::Relaxed);
+        self.counts.downloads.fetch_add(of_host(outputs), Ordering::Relaxed);
+        self.counts.runs.fetch_add(1, Ordering::Relaxed);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let on_device = |places: &[Place], others: &[Place]| {
+            places.iter().zip(others).all(|(a, b)| a == b || a.is_copied && b.is_copied)
+        };
+        let known = inner
+            .bindings
+            .iter()
+            .position(|bound| on_device(&bound.inputs, inputs) && on_device(&bound.outputs, outputs));
+        let failed = |error: ort::Error<()>| {
+            Error::new(ErrorKind::Device, "ONNX Runtime failed to run the network").with_source(error)
+        };
+        let mut bound = match known {
+            Some(index) => inner.bindings.remove(index),
+            None => {
+                if inner.bindings.len() == MOST_BINDINGS {
+                    inner.bindings.remove(0);
+                }
+                self.counts.bindings.fetch_add(1, Ordering::Relaxed);
+                let has_host_operands = inputs.iter().chain(outputs).any(|place| place.is_host);
+                let options = inner.options(has_host_operands).map_err(failed)?;
+                let binding = inner.session.create_binding().map_err(failed)?;
+                Binding { binding, inputs: Vec::new(), outputs: Vec::new(), options }
+            }
+        };
+        bound.bind(self, inputs, outputs).map_err(failed)?;
+        let start = Instant::now();
+        match &bound.options {
+            Some(options) => inner.session.run_binding_with_options(&bound.binding, options).map(drop),
+            None => inner.session.run_binding(&bound.binding).map(drop),
+        }
+        .map_err(failed)?;
+        self.counts.nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        inner.bindings.push(bound);
+        Ok(())
+    }
+
+    fn check(places: &[Place], ports: &[NamedPort]) -> Result<()> {
+        let fits = |(place, NamedPort { port, .. }): (&Place, &NamedPort)| {
+            place.element == port.element && takes(port, place.len)
+        };
+        if places.len() == ports.len() && places.iter().zip(ports).all(fits) {
+            return Ok(());
+        }
+        let ports: Vec<&Port> = ports.iter().map(|port| &port.port).collect();
+        Err(Error::new(ErrorKind::Internal, format!("operands of a graph: got {places:?}, expected {ports:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::dialect::Dialect;
+    use super::super::super::graph::{GraphBuilder, Model};
+    use super::super::super::proto::ElementType;
+    use super::super::super::providers::Row;
+    use super::super::super::tests::library;
+    use super::super::{Memory, Port, Runtime};
+    use super::*;
+    use crate::exec::Provider;
+
+    /// The graph of `y = x + x`, for any number of elements.
+    fn doubled() -> Model {
+        let mut graph = GraphBuilder::new(Dialect::Basic);
+        let port = |name: &str| Port { name: name.to_owned(), element: ElementType::F32, dims: vec![-1] };
+        graph.input(port("x"));
+        graph.node_with_outputs("Add", &["x", "x"], &["y"], &[]);
+        graph.output(port("y"));
+        graph.finish("doubled")
+    }
+
+    #[test]
+    fn a_captured_graph_is_that_of_one_set_of_addresses() {
+        let Some(library) = library() else { return };
+        let runtime = Runtime::load(&library).unwrap();
+        let target = runtime.target(Row::of(Provider::Cpu), 0, None).unwrap();
+        let session = |captures| runtime.session(&doubled(), &[], 1, &target, captures).unwrap();
+        let memory = runtime.memory(&target, &session(false)).unwrap();
+        let mut memories: Vec<Memory> = (0..4).map(|_| memory.allocate(2, ElementType::F32).unwrap()).collect();
+        let numbers = |session: &Session| {
+            let mut inner = session.inner.lock().unwrap();
+            let number = |bound: &mut Binding| bound.options.as_mut().map(|options| options.get(GRAPH).unwrap());
+            inner.bindings.iter_mut().map(number).collect::<Vec<_>>()
+        };
+        let mut run = |session: &Session, from: usize, to: usize| {
+            let [from, to] = memories.get_disjoint_mut([from, to]).unwrap();
+            session.run(&[Operand::Device(from, 0..2)], &mut [OperandMut::Device(to, 0..2)]).unwrap();
+        };
+        let captured = session(true);
+        run(&captured, 0, 1);
+        run(&captured, 2, 1);
+        run(&captured, 0, 1);
+        let mut result = [0.0; 2];
+        captured.run(&[Operand::Floats(&[1.5, -2.0])], &mut [OperandMut::Floats(&mut result)]).unwrap();
+        assert_eq!(result, [3.0, -4.0]);
+        // The most recently used one is last; operands of the host have no constant addresses on a device.
+        assert_eq!(numbers(&captured), ["2", "1", "-1"].map(|number| Some(number.to_owned())));
+        let plain = session(false);
+        run(&plain, 0, 3);
+        assert_eq!(numbers(&plain), [None]);
+    }
+}
