@@ -6,7 +6,7 @@
  * Order of calls, on the host's own thread:
  *
  *   dreamframe_engine_create   once; slow: it loads the models
- *   dreamframe_engine_process  for each frame
+ *   dreamframe_engine_process  for each frame; dreamframe_engine_process_device for one in the memory of a GPU
  *   dreamframe_engine_update   whenever parameters change
  *   dreamframe_engine_free
  *
@@ -207,6 +207,20 @@ typedef enum {
    */
   DREAMFRAME_FLAGGED_BLACK = 2,
 } dreamframe_flagged_t;
+
+/**
+ * Memory that a `dreamframe_device_frame_t` is in.
+ */
+typedef enum {
+  /**
+   * Memory of the host: that of the provider `cpu` of ONNX Runtime, for tests without a GPU.
+   */
+  DREAMFRAME_FRAME_MEMORY_HOST = 1,
+  /**
+   * Linear memory of a CUDA device, as of `cudaMalloc` or `cuMemAlloc`; not an array or a texture.
+   */
+  DREAMFRAME_FRAME_MEMORY_CUDA = 2,
+} dreamframe_frame_memory_t;
 
 /**
  * Log level.
@@ -484,6 +498,148 @@ typedef struct dreamframe_session_t dreamframe_session_t;
 typedef int32_t dreamframe_status_t;
 
 /**
+ * Pixels in the memory of a device that the host allocated: an input frame, or the target of a picture.
+ *
+ * Initialize with `DREAMFRAME_DEVICE_FRAME_INIT`. It sets `struct_size`, which identifies the fields that this header has.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * Width in pixels, 1 to 8192.
+   */
+  uint32_t width;
+  /**
+   * Height in pixels, 1 to 8192.
+   */
+  uint32_t height;
+  /**
+   * `DREAMFRAME_PIXEL_FORMAT_RGBA8`, `_BGRA8` or `_RGB8`.
+   */
+  uint32_t format;
+  /**
+   * The row that is first in memory: a `dreamframe_origin_t`, or 0 for the top row.
+   */
+  uint32_t origin;
+  /**
+   * A `dreamframe_frame_memory_t`.
+   */
+  uint32_t memory;
+  /**
+   * The index of the CUDA device; 0 for memory of the host.
+   */
+  uint32_t device;
+  /**
+   * The first byte of the first row: an address of `memory`.
+   */
+  void *address;
+  /**
+   * Bytes from the start of a row to the start of the next. The bytes between rows of a target keep their values, but are
+   * read and written.
+   */
+  size_t stride;
+  /**
+   * The CUDA stream (`cudaStream_t` or `CUstream`) with the host's work on the pixels, for which the call waits; NULL if
+   * that work is finished. The default stream is `cudaStreamLegacy` here, not NULL. Always NULL for memory of the host.
+   */
+  void *stream;
+  /**
+   * Capture time, in nanoseconds of the host's own clock; returned with the picture.
+   */
+  uint64_t timestamp_ns;
+  /**
+   * An arbitrary tag of the host; returned with the picture.
+   */
+  uint64_t user_tag;
+} dreamframe_device_frame_t;
+
+/**
+ * What a `dreamframe_device_frame_t` begins with.
+ */
+#define DREAMFRAME_DEVICE_FRAME_INIT {sizeof(dreamframe_device_frame_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * Metadata of a picture. Initialize with `DREAMFRAME_PICTURE_INFO_INIT`.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * The id of the frame whose processing output the picture.
+   */
+  uint64_t id;
+  /**
+   * The id of the frame that it was made from.
+   */
+  uint64_t source_id;
+  /**
+   * The `timestamp_ns` of the frame that it was made from.
+   */
+  uint64_t timestamp_ns;
+  /**
+   * The `user_tag` of the frame that it was made from.
+   */
+  uint64_t user_tag;
+  /**
+   * The version of the parameters in effect: that of the newest applied update, 0 before the first.
+   */
+  uint64_t version;
+  /**
+   * How it was made: a `dreamframe_picture_kind_t`.
+   */
+  uint32_t kind;
+  /**
+   * Width of the picture, in pixels.
+   */
+  uint32_t width;
+  /**
+   * Height of the picture, in pixels.
+   */
+  uint32_t height;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+  /**
+   * Microseconds for converting the frame, and for the processors before the encoder.
+   */
+  uint64_t preprocess_us;
+  /**
+   * Microseconds in the encoder.
+   */
+  uint64_t encode_us;
+  /**
+   * Microseconds for control images and ControlNets.
+   */
+  uint64_t control_us;
+  /**
+   * Microseconds in the UNet.
+   */
+  uint64_t unet_us;
+  /**
+   * Microseconds in the decoder.
+   */
+  uint64_t decode_us;
+  /**
+   * Microseconds for the processors after the decoder, and for converting the picture.
+   */
+  uint64_t postprocess_us;
+  /**
+   * Microseconds for the whole frame.
+   */
+  uint64_t total_us;
+} dreamframe_picture_info_t;
+
+/**
+ * What a `dreamframe_picture_info_t` begins with.
+ */
+#define DREAMFRAME_PICTURE_INFO_INIT {sizeof(dreamframe_picture_info_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
  * Receives a log message.
  *
  * - Threads: called on the thread of a call, and on those of sessions; never concurrently for one engine.
@@ -707,85 +863,6 @@ typedef struct {
  * What a `dreamframe_frame_t` begins with.
  */
 #define DREAMFRAME_FRAME_INIT {sizeof(dreamframe_frame_t), 0, 0, 0, 0, 0, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0}
-
-/**
- * Metadata of a picture. Initialize with `DREAMFRAME_PICTURE_INFO_INIT`.
- */
-typedef struct {
-  /**
-   * The size of this struct in bytes.
-   */
-  size_t struct_size;
-  /**
-   * The id of the frame whose processing output the picture.
-   */
-  uint64_t id;
-  /**
-   * The id of the frame that it was made from.
-   */
-  uint64_t source_id;
-  /**
-   * The `timestamp_ns` of the frame that it was made from.
-   */
-  uint64_t timestamp_ns;
-  /**
-   * The `user_tag` of the frame that it was made from.
-   */
-  uint64_t user_tag;
-  /**
-   * The version of the parameters in effect: that of the newest applied update, 0 before the first.
-   */
-  uint64_t version;
-  /**
-   * How it was made: a `dreamframe_picture_kind_t`.
-   */
-  uint32_t kind;
-  /**
-   * Width of the picture, in pixels.
-   */
-  uint32_t width;
-  /**
-   * Height of the picture, in pixels.
-   */
-  uint32_t height;
-  /**
-   * Always 0.
-   */
-  uint32_t reserved;
-  /**
-   * Microseconds for converting the frame, and for the processors before the encoder.
-   */
-  uint64_t preprocess_us;
-  /**
-   * Microseconds in the encoder.
-   */
-  uint64_t encode_us;
-  /**
-   * Microseconds for control images and ControlNets.
-   */
-  uint64_t control_us;
-  /**
-   * Microseconds in the UNet.
-   */
-  uint64_t unet_us;
-  /**
-   * Microseconds in the decoder.
-   */
-  uint64_t decode_us;
-  /**
-   * Microseconds for the processors after the decoder, and for converting the picture.
-   */
-  uint64_t postprocess_us;
-  /**
-   * Microseconds for the whole frame.
-   */
-  uint64_t total_us;
-} dreamframe_picture_info_t;
-
-/**
- * What a `dreamframe_picture_info_t` begins with.
- */
-#define DREAMFRAME_PICTURE_INFO_INIT {sizeof(dreamframe_picture_info_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Receives a picture as soon as it is ready.
@@ -1271,6 +1348,45 @@ typedef struct {
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Returns the memory of frames that `dreamframe_engine_process_device()` reads and writes.
+ *
+ * - Threads: one call at a time per object.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
+ *
+ * @param[in]  engine      from `dreamframe_engine_create()`
+ * @param[out] out_memory  a `dreamframe_frame_memory_t`; 0 if the executor has no memory for frames: use
+ *                         `dreamframe_engine_process()` then
+ * @param[out] out_device  the index of the CUDA device; 0 for other memory
+ */
+dreamframe_status_t dreamframe_engine_frame_memory(dreamframe_engine_t *engine,
+                                                   uint32_t *out_memory,
+                                                   uint32_t *out_device);
+
+/**
+ * Processes one frame in the memory of the device, and writes the picture of the frame `delay` calls ago there, without a
+ * transfer through the host. Everything is finished when it returns. Pixels are scaled as by
+ * `dreamframe_engine_process()`, and differ by at most 1 if they are.
+ *
+ * - Threads: one call at a time per object. If a frame has a stream, its CUDA context is current on the calling thread.
+ * - Ownership: the host owns both frames; the library keeps no pointer into them. They must not overlap. No other work may
+ *   access them during the call, the bytes between rows of `target` included.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` if the executor has no memory for frames (`dreamframe_engine_frame_memory()`), or
+ *   NVIDIA's driver, which a frame with a stream needs, is missing; `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong
+ *   `struct_size`, other memory than the engine's, an engine that is in use or in a session;
+ *   `DREAMFRAME_ERROR_INVALID_FRAME` for an invalid frame or size; errors of the device. The engine continues with the next
+ *   frame; the pixels of `target` are then unspecified.
+ *
+ * @param[in]  engine    from `dreamframe_engine_create()`
+ * @param[in]  frame     the frame, of any size
+ * @param[in]  target    receives the picture: of the size `dreamframe_engine_size()`
+ * @param[out] out_info  how the picture was made; may be NULL
+ */
+dreamframe_status_t dreamframe_engine_process_device(dreamframe_engine_t *engine,
+                                                     const dreamframe_device_frame_t *frame,
+                                                     const dreamframe_device_frame_t *target,
+                                                     dreamframe_picture_info_t *out_info);
 
 /**
  * Creates an engine: loads the models and prepares the first frame. Slow; `progress` may cancel it.

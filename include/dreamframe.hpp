@@ -882,6 +882,26 @@ public:
     return info;
   }
 
+  /**
+   * Like `process`, for frame and picture in the memory of the device, which the host allocated: nothing is transferred to
+   * the host.
+   */
+  PictureInfo process_device(const dreamframe_device_frame_t &frame, const dreamframe_device_frame_t &target) {
+    PictureInfo info = DREAMFRAME_PICTURE_INFO_INIT;
+    detail::check(dreamframe_engine_process_device(get(), &frame, &target, &info));
+    return info;
+  }
+
+  /**
+   * The `dreamframe_frame_memory_t` of the frames of `process_device`, 0 if the executor has none, and the index of the CUDA
+   * device.
+   */
+  std::pair<std::uint32_t, std::uint32_t> frame_memory() const {
+    std::pair<std::uint32_t, std::uint32_t> memory;
+    detail::check(dreamframe_engine_frame_memory(get(), &memory.first, &memory.second));
+    return memory;
+  }
+
   /** Changes parameters before the next frame. */
   Update update(const std::string &patch_json) {
     std::uint32_t cost = 0;

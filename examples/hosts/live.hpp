@@ -8,6 +8,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -30,16 +32,44 @@ struct Models {
   bool operator==(const Models &other) const { return folder == other.folder && id == other.id; }
 };
 
+// What networks run on; the library's default if empty.
+struct Hardware {
+  std::optional<dreamframe::Executor> executor;
+  std::optional<dreamframe::Provider> provider;
+  uint32_t device_index = 0;
+  std::string onnxruntime;
+
+  bool operator==(const Hardware &other) const {
+    return executor == other.executor && provider == other.provider && device_index == other.device_index &&
+           onnxruntime == other.onnxruntime;
+  }
+};
+
+// Processes frames in the memory of a device with an engine on a thread of its own, in place of a session.
+class Loop {
+ public:
+  virtual ~Loop() = default;
+  // Changes parameters before the next frame.
+  virtual void update(std::string patch_json) = 0;
+  // Returns the error of an update or a frame that was finished since the last call, empty if there was none.
+  virtual std::optional<std::string> next_outcome() = 0;
+  virtual dreamframe::Stats stats() const = 0;
+};
+
+// Returns the loop for an engine; none if the engine has no memory for the host's frames, which then come by a session.
+using MakeLoop = std::function<std::unique_ptr<Loop>(dreamframe::Engine &)>;
+
 // The host's parameters.
 struct Wishes {
   Models models;
+  Hardware hardware;
   Values values;     // of all `fields`
   std::string json;  // an object with more parameters; may be empty
   dreamframe::PixelFormat depth = dreamframe::PixelFormat::Rgba8;  // of pictures before they are fetched
 
   // A change of `depth` alone does not load the model again.
   bool operator==(const Wishes &other) const {
-    return models == other.models && values == other.values && json == other.json;
+    return models == other.models && hardware == other.hardware && values == other.values && json == other.json;
   }
 };
 
@@ -66,7 +96,8 @@ struct Status {
 
 class Live {
  public:
-  explicit Live(dreamframe::Fit fit) : fit_(fit), loader_([this] { load_when_asked(); }) {}
+  explicit Live(dreamframe::Fit fit, MakeLoop make_loop = {})
+      : fit_(fit), make_loop_(std::move(make_loop)), loader_([this] { load_when_asked(); }) {}
   Live(const Live &) = delete;
   Live &operator=(const Live &) = delete;
   ~Live() {
@@ -98,7 +129,7 @@ class Live {
   void step() {
     const bool news = take_news();
     const State state = this->state();
-    if (news && (!begun_ || !(wishes_.models == models_) || state == State::failed)) {
+    if (news && (!begun_ || !(wishes_.models == models_ && wishes_.hardware == hardware_) || state == State::failed)) {
       ask_to_load();
     } else if (state == State::running) {
       if (news || !caught_up_) send();
@@ -111,9 +142,12 @@ class Live {
     if (take_news() || begun_) ask_to_load();
   }
 
+  // Returns the loop, if the model is loaded and frames are processed by one.
+  Loop *loop() const { return state() == State::running ? loop_.get() : nullptr; }
+
   // Submits a copy of a frame, if there is a session.
   void submit(const dreamframe_frame_t &frame) {
-    if (state() != State::running) return;
+    if (state() != State::running || !session_) return;
     std::string refused = refusal([&] { session_->submit(dreamframe::FrameView(frame)); });
     if (refused == frame_refused_) return;
     frame_refused_ = std::move(refused);
@@ -122,7 +156,7 @@ class Live {
 
   // Replaces `picture` by the newest one in the requested layout; returns whether there was one.
   bool poll(const Layout &layout, Picture &picture) {
-    if (state() != State::running) return false;
+    if (state() != State::running || !session_) return false;
     try {
       const auto [width, height] = session_->size();
       spare_.width = width;
@@ -141,7 +175,7 @@ class Live {
   std::vector<Fact> facts() const {
     const bool running = state() == State::running;
     dreamframe::Stats stats = DREAMFRAME_STATS_INIT;
-    if (running) stats = session_->stats();
+    if (running) stats = loop_ ? loop_->stats() : session_->stats();
     const auto count = [](uint64_t number) { return static_cast<double>(number); };
     return {
         {"running", running ? 1.0 : 0.0},
@@ -177,6 +211,7 @@ class Live {
     begun_ = true;
     caught_up_ = false;
     models_ = wishes_.models;
+    hardware_ = wishes_.hardware;
     for (std::string *trouble : {&parameters_refused_, &json_refused_, &frame_refused_, &told_}) trouble->clear();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -191,16 +226,36 @@ class Live {
   void send() {
     caught_up_ = true;
     const std::string patch = object(wishes_.values, sent_.values);
-    parameters_refused_ = patch.empty() ? "" : refusal([&] { session_->update(patch); });
+    parameters_refused_ = patch.empty() ? "" : refusal([&] { update(patch); });
     if (parameters_refused_.empty()) sent_.values = wishes_.values;
     const bool more = wishes_.json != sent_.json && !wishes_.json.empty();
-    json_refused_ = more ? refusal([&] { session_->update(wishes_.json); }) : "";
+    json_refused_ = more ? refusal([&] { update(wishes_.json); }) : "";
     if (json_refused_.empty()) sent_.json = wishes_.json;
     warn();
   }
 
+  // A loop reports a rejected change later, by `next_outcome`.
+  void update(const std::string &patch) {
+    if (loop_) {
+      loop_->update(patch);
+    } else {
+      session_->update(patch);
+    }
+  }
+
   // Handles events: `told_` is the last error that was not resolved.
   void hear() {
+    while (loop_) {
+      std::optional<std::string> outcome = loop_->next_outcome();
+      if (!outcome) return;
+      told_ = std::move(*outcome);
+      if (!told_.empty()) {
+        // Everything is sent again with the next change, since what was rejected may then be valid.
+        sent_.values = {};
+        sent_.json.clear();
+      }
+      warn();
+    }
     while (const std::optional<std::string> event = session_->next_event()) {
       const auto is = [&](const char *type) { return event->find(std::string("\"type\":\"") + type) != event->npos; };
       if (is("update_rejected") || is("degraded") || is("stopped")) {
@@ -259,7 +314,7 @@ class Live {
     } catch (const std::exception &failure) {
       status.error = failure.what();
     }
-    status.state = session_ ? State::running : State::failed;
+    status.state = session_ || loop_ ? State::running : State::failed;
     return status;
   }
 
@@ -273,14 +328,20 @@ class Live {
     options.fit = fit_;
     options.output = wishes.depth;
     options.progress = [this](std::string_view, uint64_t, uint64_t) { return !give_up_; };
+    options.executor = wishes.hardware.executor;
+    options.provider = wishes.hardware.provider;
+    options.device_index = wishes.hardware.device_index;
+    options.onnxruntime = wishes.hardware.onnxruntime;
     engine_.emplace(std::move(options));
     sent_.values = wishes.values;
     sent_.json.clear();  // sent as the first update
-    session_.emplace(engine_->start());
+    if (make_loop_) loop_ = make_loop_(*engine_);
+    if (!loop_) session_.emplace(engine_->start());
   }
 
   // Waits for the current frame.
   void close() {
+    loop_.reset();
     session_.reset();
     engine_.reset();
   }
@@ -307,6 +368,7 @@ class Live {
   }
 
   const dreamframe::Fit fit_;
+  const MakeLoop make_loop_;
 
   // Shared between threads.
   mutable std::mutex mutex_;
@@ -321,11 +383,13 @@ class Live {
   // Used by the loading thread while the state is `loading`, then by the frames' thread.
   std::optional<dreamframe::Engine> engine_;
   std::optional<dreamframe::Session> session_;
+  std::unique_ptr<Loop> loop_;  // in place of the session
   Wishes sent_;  // the session's current values
 
   // Used by the frames' thread.
   Wishes wishes_;
   Models models_;  // loaded or loading
+  Hardware hardware_;
   bool begun_ = false;
   bool caught_up_ = false;  // everything was sent once after loading
   Picture spare_;           // buffer for the next picture

@@ -5,43 +5,14 @@
 // `Active` is off, the input passes unchanged.
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
-#include <exception>
 #include <optional>
-#include <string>
-#include <vector>
 
-#include "../hosts/fields.hpp"
-#include "../hosts/live.hpp"
-#include "TOP_CPlusPlusBase.h"
+#include "node.hpp"
 
 namespace {
 
-using namespace TD;
-
-constexpr char page[] = "Dreamframe";
-
-// Parameters of the node other than those of `hosts::fields`.
-constexpr char active_name[] = "Active";
-constexpr char folder_name[] = "Modelfolder";
-constexpr char model_name[] = "Model";
-constexpr char json_name[] = "Json";
-constexpr char reload_name[] = "Reload";
-
-// `guidance_scale` is `Guidancescale`: the host requires a capital letter followed by small letters and digits.
-std::string host_name(const char *name) {
-  std::string made;
-  for (; *name; ++name) {
-    if (*name != '_') made += *name;
-  }
-  made[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(made[0])));
-  return made;
-}
-
-bool in_eight_bits(OP_PixelFormat format) {
-  return format == OP_PixelFormat::BGRA8Fixed || format == OP_PixelFormat::RGBA8Fixed;
-}
+using namespace node;
 
 // The library's names of the two formats of frames and pictures.
 dreamframe::PixelFormat library_format(OP_PixelFormat format) {
@@ -49,131 +20,12 @@ dreamframe::PixelFormat library_format(OP_PixelFormat format) {
   return format == OP_PixelFormat::BGRA8Fixed ? PixelFormat::Bgra8 : PixelFormat::Rgba16F;
 }
 
-// Creates a number parameter without bounds except those of the slider: the library checks the range.
-OP_NumericParameter numeric(const char *name, const char *label, double value, double least, double most) {
-  OP_NumericParameter parameter(name);
-  parameter.label = label;
-  parameter.page = page;
-  parameter.defaultValues[0] = value;
-  parameter.minSliders[0] = least;
-  parameter.maxSliders[0] = most;
-  return parameter;
-}
-
-OP_StringParameter textual(const char *name, const char *label, const char *value) {
-  OP_StringParameter parameter(name);
-  parameter.label = label;
-  parameter.page = page;
-  parameter.defaultValue = value;
-  return parameter;
-}
-
-class DreamframeTOP final : public TOP_CPlusPlusBase {
+class DreamframeTOP final : public NodeTOP {
  public:
-  explicit DreamframeTOP(TOP_Context *context) : context_(context) {}
-
-  void setupParameters(OP_ParameterManager *manager, void *) override {
-    manager->appendToggle(numeric(active_name, "Active", 1, 0, 1));
-    for (const hosts::Field &field : hosts::fields) append(manager, field);
-    manager->appendDAT(textual(json_name, "More Parameters (JSON)", ""));
-    manager->appendFolder(textual(folder_name, "Model Folder", ""));
-    manager->appendString(textual(model_name, "Model in the Folder", ""));
-    manager->appendPulse(numeric(reload_name, "Load Again", 0, 0, 1));
-  }
-
-  // Pictures are later than their frames, so the node cooks while nothing upstream changes.
-  void getGeneralInfo(TOP_GeneralInfo *info, const OP_Inputs *, void *) override { info->cookEveryFrameIfAsked = true; }
-
-  void execute(TOP_Output *output, const OP_Inputs *inputs, void *) override {
-    problem_.clear();
-    try {
-      cook(output, inputs);
-    } catch (const std::exception &failure) {  // out of memory; must not reach the host
-      problem_ = failure.what();
-    }
-  }
-
-  void pulsePressed(const char *name, void *) override {
-    if (std::strcmp(name, reload_name) == 0) live_.load_again();
-  }
-
-  void getWarningString(OP_String *text, void *) override {
-    const std::string warning = problem_.empty() ? live_.status().warning : problem_;
-    if (!warning.empty()) text->setString(warning.c_str());
-  }
-
-  void getErrorString(OP_String *text, void *) override {
-    const std::string error = live_.status().error;
-    if (!error.empty()) text->setString(error.c_str());
-  }
-
-  void getInfoPopupString(OP_String *text, void *) override { text->setString(live_.status().summary().c_str()); }
-
-  int32_t getNumInfoCHOPChans(void *) override {
-    facts_ = live_.facts();
-    return static_cast<int32_t>(facts_.size());
-  }
-
-  void getInfoCHOPChan(int32_t index, OP_InfoCHOPChan *channel, void *) override {
-    const hosts::Fact &fact = facts_.at(static_cast<size_t>(index));
-    channel->name->setString(fact.name);
-    channel->value = static_cast<float>(fact.value);
-  }
-
-  bool getInfoDATSize(OP_InfoDATSize *size, void *) override {
-    facts_ = live_.facts();
-    size->rows = static_cast<int32_t>(facts_.size()) + 1;
-    size->cols = 2;
-    size->byColumn = false;
-    return true;
-  }
-
-  void getInfoDATEntries(int32_t row, int32_t, OP_InfoDATEntries *entries, void *) override {
-    if (row == 0) {
-      entries->values[0]->setString("state");
-      entries->values[1]->setString(live_.status().summary().c_str());
-      return;
-    }
-    const hosts::Fact &fact = facts_.at(static_cast<size_t>(row) - 1);
-    entries->values[0]->setString(fact.name);
-    entries->values[1]->setString(hosts::json_number(fact.value).c_str());
-  }
+  explicit DreamframeTOP(TOP_Context *context) : NodeTOP(context, {}) {}
 
  private:
-  static void append(OP_ParameterManager *manager, const hosts::Field &field) {
-    const std::string name = host_name(field.name);
-    const OP_NumericParameter number =
-        numeric(name.c_str(), field.label, field.number, field.slider_min, field.slider_max);
-    switch (field.kind) {
-      case hosts::Kind::text:
-      case hosts::Kind::integers: manager->appendString(textual(name.c_str(), field.label, field.text)); break;
-      case hosts::Kind::number: manager->appendFloat(number); break;
-      case hosts::Kind::integer: manager->appendInt(number); break;
-      case hosts::Kind::flag: manager->appendToggle(number); break;
-    }
-  }
-
-  static hosts::Wishes wishes(const OP_Inputs *inputs) {
-    hosts::Wishes wishes;
-    for (size_t i = 0; i < hosts::fields.size(); ++i) {
-      const hosts::Field &field = hosts::fields[i];
-      const std::string name = host_name(field.name);
-      const bool textual = field.kind == hosts::Kind::text || field.kind == hosts::Kind::integers;
-      wishes.values[i] = textual ? hosts::json_value(field, 0, inputs->getParString(name.c_str()))
-                                 : hosts::json_value(field, inputs->getParDouble(name.c_str()), "");
-    }
-    wishes.models = {inputs->getParString(folder_name), inputs->getParString(model_name)};
-    const OP_TOPInput *input = inputs->getInputTOP(0);
-    if (input && !in_eight_bits(input->textureDesc.pixelFormat)) wishes.depth = dreamframe::PixelFormat::Rgba16F;
-    const OP_DATInput *dat = inputs->getParDAT(json_name);
-    // A table is joined to one text: the JSON may have been pasted into one, cell by cell.
-    for (int32_t row = 0; dat && row < dat->numRows; ++row) {
-      for (int32_t col = 0; col < dat->numCols; ++col) wishes.json += dat->getCell(row, col);
-    }
-    return wishes;
-  }
-
-  void cook(TOP_Output *output, const OP_Inputs *inputs) {
+  void cook(TOP_Output *output, const OP_Inputs *inputs) override {
     const bool active = inputs->getParInt(active_name) != 0;
     live_.want(wishes(inputs));
     live_.step();
@@ -233,13 +85,9 @@ class DreamframeTOP final : public TOP_CPlusPlusBase {
     output->uploadBuffer(&buffer, info, nullptr);
   }
 
-  TOP_Context *context_;
-  hosts::Live live_{dreamframe::Fit::Cover};
   std::optional<hosts::Layout> layout_;  // of the newest frame; also that of pictures
   hosts::Picture picture_;               // the last one
   OP_SmartRef<OP_TOPDownloadResult> download_;
-  std::string problem_;
-  std::vector<hosts::Fact> facts_;
 };
 
 }  // namespace
@@ -248,26 +96,14 @@ extern "C" {
 
 DLLEXPORT void FillTOPPluginInfo(TOP_PluginInfo *info) {
   if (!info->setAPIVersion(TOPCPlusPlusAPIVersion)) return;
-  info->executeMode = TOP_ExecuteMode::CPUMem;
-  OP_CustomOPInfo &custom = info->customOPInfo;
-  custom.opType->setString("Dreamframe");
-  custom.opLabel->setString("dreamframe");
-  custom.opIcon->setString("DRF");
-  custom.authorName->setString("dreamframe");
-  custom.authorEmail->setString("");
-  custom.minInputs = 1;
-  custom.maxInputs = 1;
+  describe(info, TOP_ExecuteMode::CPUMem);
 }
 
 DLLEXPORT TOP_CPlusPlusBase *CreateTOPInstance(const OP_NodeInfo *, TOP_Context *context) {
-  try {
-    return new DreamframeTOP(context);
-  } catch (const std::exception &) {  // out of memory or threads; the host does not accept exceptions
-    return nullptr;
-  }
+  return create<DreamframeTOP>(context);
 }
 
 DLLEXPORT void DestroyTOPInstance(TOP_CPlusPlusBase *instance, TOP_Context *) {
-  delete static_cast<DreamframeTOP *>(instance);
+  delete static_cast<NodeTOP *>(instance);
 }
 }

@@ -27,8 +27,26 @@ impl Handle for dreamframe_engine_t {
     const NAME: &'static str = "engine";
 }
 
-fn with<R>(engine: *mut dreamframe_engine_t, body: impl FnOnce(&mut Engine) -> Result<R>) -> Result<R> {
+/// Runs `body` with the engine of a handle.
+///
+/// # Errors
+///
+/// `InvalidArgument` for an invalid handle, and an engine that is in use or in a session; errors of `body`.
+pub(crate) fn with<R>(engine: *mut dreamframe_engine_t, body: impl FnOnce(&mut Engine) -> Result<R>) -> Result<R> {
     handle::get(engine.cast_const())?.with(body)
+}
+
+/// Checks that the memory for a picture has the picture's size.
+///
+/// # Errors
+///
+/// `InvalidFrame` with both sizes.
+pub(crate) fn check_size(got: (u32, u32), size: (u32, u32)) -> Result<()> {
+    if got == size {
+        return Ok(());
+    }
+    let text = format!("memory for the picture: got {}x{}, expected {}x{}", got.0, got.1, size.0, size.1);
+    Err(Error::new(ErrorKind::InvalidFrame, text))
 }
 
 /// Creates an engine: loads the models and prepares the first frame. Slow; `progress` may cancel it.
@@ -105,13 +123,7 @@ pub unsafe extern "C" fn dreamframe_engine_process(
             // SAFETY: likewise.
             let (view, mut picture) = unsafe { (frame.view()?, target.view_mut(Some(&frame))?) };
             let size = engine.size();
-            if (target.width, target.height) != size {
-                let text = format!(
-                    "memory for the picture: got {}x{}, expected {}x{}",
-                    target.width, target.height, size.0, size.1
-                );
-                return Err(Error::new(ErrorKind::InvalidFrame, text));
-            }
+            check_size((target.width, target.height), size)?;
             let info = engine.process_into(&view, &mut picture)?;
             if let Some(out) = out {
                 out.set(&dreamframe_picture_info_t::new(&info, size));

@@ -112,6 +112,15 @@ pub(crate) fn format_of(number: u32) -> Result<PixelFormat> {
     choose("format", number, ALL.map(|format| (format as u32, format)))
 }
 
+/// Returns the origin with the given number; the top row for 0.
+///
+/// # Errors
+///
+/// `InvalidFrame` if there is none.
+pub(crate) fn origin_of(number: u32) -> Result<Origin> {
+    choose_or("origin", number, [Origin::TopLeft, Origin::BottomLeft].map(|origin| (origin as u32, origin)))
+}
+
 /// Returns the value with the given number.
 fn choose<T, const N: usize>(what: &str, number: u32, all: [(u32, T); N]) -> Result<T> {
     let found = all.into_iter().find(|(known, _)| *known == number);
@@ -126,7 +135,7 @@ fn choose_or<T: Default, const N: usize>(what: &str, number: u32, all: [(u32, T)
 
 impl dreamframe_frame_t {
     fn origin(&self) -> Result<Origin> {
-        choose_or("origin", self.origin, [Origin::TopLeft, Origin::BottomLeft].map(|origin| (origin as u32, origin)))
+        origin_of(self.origin)
     }
 
     fn color(&self) -> Result<ColorSpace> {

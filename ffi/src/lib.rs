@@ -9,6 +9,7 @@
 #![expect(clippy::missing_safety_doc, reason = "the lines on threads and ownership at each function say what is safe")]
 
 mod callback;
+pub mod device_frame;
 pub mod engine;
 mod engine_cell;
 pub mod frame;

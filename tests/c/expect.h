@@ -53,4 +53,15 @@ static inline dreamframe_frame_t rgba(uint8_t *pixels, uint32_t side) {
   return frame;
 }
 
+/* The same pixels, as a frame in the memory of the provider `cpu`. */
+static inline dreamframe_device_frame_t rgba_on_device(uint8_t *pixels, uint32_t side) {
+  dreamframe_device_frame_t frame = DREAMFRAME_DEVICE_FRAME_INIT;
+  frame.width = frame.height = side;
+  frame.format = DREAMFRAME_PIXEL_FORMAT_RGBA8;
+  frame.memory = DREAMFRAME_FRAME_MEMORY_HOST;
+  frame.address = pixels;
+  frame.stride = (size_t)side * 4;
+  return frame;
+}
+
 #endif

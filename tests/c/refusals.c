@@ -25,6 +25,9 @@ static void no_engine(dreamframe_engine_t *engine) {
   dreamframe_session_t *session = NULL;
   const char *prompts = "{\"target_prompts\": \"snow\"}";
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_process(engine, &frame, &room, &info));
+  const dreamframe_device_frame_t on_device = rgba_on_device(IN, SIDE), device_room = rgba_on_device(OUT, SIDE);
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_process_device(engine, &on_device, &device_room, &info));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_frame_memory(engine, &NUMBER, &OTHER));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_update(engine, "{}", &NUMBER, &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_plan(engine, "{}", &NUMBER, &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_transition(engine, prompts, &TEXT));
@@ -72,6 +75,11 @@ static void null(dreamframe_engine_t *engine, dreamframe_session_t *session) {
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_create(NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_process(engine, NULL, &room, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_process(engine, &frame, NULL, NULL));
+  const dreamframe_device_frame_t on_device = rgba_on_device(IN, SIDE);
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_process_device(engine, NULL, &on_device, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_process_device(engine, &on_device, NULL, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_frame_memory(engine, NULL, &OTHER));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_frame_memory(engine, &NUMBER, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_update(engine, NULL, NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_plan(engine, NULL, NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_transition(engine, NULL, NULL));
@@ -211,6 +219,39 @@ static void frames(dreamframe_engine_t *engine, dreamframe_session_t *session) {
   EXPECT(described.planes[0] == NULL && described.width == 0);
 }
 
+/* One field of a good frame on a device, set to something that cannot be. */
+#define BAD_ON_DEVICE(error, field, value)                                                                             \
+  do {                                                                                                                 \
+    dreamframe_device_frame_t bad = rgba_on_device(IN, SIDE), good = rgba_on_device(OUT, SIDE);                        \
+    bad.field = (value);                                                                                               \
+    REFUSED(error, dreamframe_engine_process_device(engine, &bad, &good, NULL));                                       \
+    REFUSED(error, dreamframe_engine_process_device(engine, &good, &bad, NULL));                                       \
+  } while (0)
+
+static void device_frames(dreamframe_engine_t *engine) {
+  uint32_t memory = UNTOUCHED, device = UNTOUCHED;
+  OK(dreamframe_engine_frame_memory(engine, &memory, &device));
+  EXPECT(memory == 0 && device == 0);
+  BAD_ON_DEVICE(INVALID_ARGUMENT, struct_size, 0);
+  BAD_ON_DEVICE(INVALID_ARGUMENT, struct_size, SIZE_MAX);
+  BAD_ON_DEVICE(INVALID_FRAME, width, 0);
+  BAD_ON_DEVICE(INVALID_FRAME, height, 8193);
+  BAD_ON_DEVICE(INVALID_FRAME, format, 0);
+  BAD_ON_DEVICE(INVALID_FRAME, format, DREAMFRAME_PIXEL_FORMAT_NV12);
+  BAD_ON_DEVICE(INVALID_FRAME, origin, 3);
+  BAD_ON_DEVICE(INVALID_FRAME, memory, 0);
+  BAD_ON_DEVICE(INVALID_FRAME, memory, UINT32_MAX);
+  BAD_ON_DEVICE(INVALID_FRAME, device, 1);
+  BAD_ON_DEVICE(INVALID_FRAME, address, NULL);
+  BAD_ON_DEVICE(INVALID_FRAME, address, (void *)UINTPTR_MAX);
+  BAD_ON_DEVICE(INVALID_FRAME, stride, SIDE * 4 - 1);
+  BAD_ON_DEVICE(INVALID_FRAME, stride, SIZE_MAX);
+  /* The executor `cpu` has no device: nothing is read there. */
+  BAD_ON_DEVICE(UNSUPPORTED, origin, DREAMFRAME_ORIGIN_BOTTOM_LEFT);
+  BAD_ON_DEVICE(UNSUPPORTED, memory, DREAMFRAME_FRAME_MEMORY_CUDA);
+  EXPECT(strstr(dreamframe_last_error(), "executor cpu") != NULL);
+}
+
 /* Options and parameters that cannot be. */
 #define BAD_OPTION(field, value)                                                                                       \
   do {                                                                                                                 \
@@ -300,6 +341,7 @@ int main(void) {
   null(engine, session);
   struct_sizes(engine, session);
   frames(engine, session);
+  device_frames(engine);
   parameters(engine, session);
 
   /* Objects of neither kind, and of the other one. */

@@ -60,6 +60,21 @@ void a_gpu_is_selected_by_provider_device_and_library() {
   expect(thrown([&] { small(options); }) == DREAMFRAME_ERROR_NOT_FOUND, "the library is searched where it is named");
 }
 
+void frames_on_a_device_need_an_executor_with_memory_for_them() {
+  Engine engine = small();
+  expect(engine.frame_memory() == std::pair(0u, 0u), "the executor cpu has none");
+  std::vector<std::uint8_t> in(SIDE * SIDE * 4, 90), out(SIDE * SIDE * 4);
+  dreamframe_device_frame_t frame = DREAMFRAME_DEVICE_FRAME_INIT;
+  frame.width = frame.height = SIDE;
+  frame.format = DREAMFRAME_PIXEL_FORMAT_RGBA8;
+  frame.memory = DREAMFRAME_FRAME_MEMORY_HOST;
+  frame.stride = SIDE * 4;
+  dreamframe_device_frame_t target = frame;
+  frame.address = in.data();
+  target.address = out.data();
+  expect(thrown([&] { engine.process_device(frame, target); }) == DREAMFRAME_ERROR_UNSUPPORTED, "it is refused");
+}
+
 void views_are_of_any_container_of_bytes() {
   Engine engine = small();
   const std::vector<std::uint8_t> in(SIDE * SIDE * 4, 90);
@@ -137,6 +152,7 @@ int main() {
   objects_move_and_free_themselves();
   errors_have_the_status_and_every_violation();
   a_gpu_is_selected_by_provider_device_and_library();
+  frames_on_a_device_need_an_executor_with_memory_for_them();
   views_are_of_any_container_of_bytes();
   callbacks_are_functions_and_no_exception_leaves_them();
   sessions_outlive_the_object_of_their_engine();

@@ -34,13 +34,15 @@ inline std::vector<uint8_t> rgba(const Image &image) { return still_rgba(image).
 class Reference {
  public:
   // `side` is that of the pictures, which have the layout of the frame.
-  Reference(uint32_t side, dreamframe_fit_t fit, Still still) : side_(side), still_(std::move(still)) {
-    dreamframe_options_t options = DREAMFRAME_OPTIONS_INIT;
+  Reference(uint32_t side, dreamframe_fit_t fit, Still still, dreamframe_options_t options = DREAMFRAME_OPTIONS_INIT)
+      : side_(side), still_(std::move(still)) {
     options.fit = fit;
-    CHECK(dreamframe_engine_create(&options, &engine_) == DREAMFRAME_OK, "%s", dreamframe_last_error());
     const std::string size = "{\"width\":" + std::to_string(side) + ",\"height\":" + std::to_string(side) + "}";
-    CHECK(dreamframe_engine_update(engine_, size.c_str(), nullptr, nullptr) == DREAMFRAME_OK, "%s",
-          dreamframe_last_error());
+    char *params = nullptr;
+    CHECK(dreamframe_params_merge(nullptr, size.c_str(), &params) == DREAMFRAME_OK, "%s", dreamframe_last_error());
+    options.params_json = params;
+    CHECK(dreamframe_engine_create(&options, &engine_) == DREAMFRAME_OK, "%s", dreamframe_last_error());
+    dreamframe_string_free(params);
   }
   Reference(const Reference &) = delete;
   ~Reference() { dreamframe_engine_free(engine_); }

@@ -42,11 +42,12 @@ const WITH_REFERENCE_DATA: [&str; 9] = [
 ];
 
 /// The test modules without engines, which nothing runs on a simulated device, and those of other programs' clients.
-const NEVER_ON_DEVICE: [&str; 10] = [
+const NEVER_ON_DEVICE: [&str; 11] = [
     "annotators::",
     "bf16::",
     "c_abi::",
     "cached::",
+    "device_frames::",
     "eight_bits::",
     "hosts::",
     "nsfw::",

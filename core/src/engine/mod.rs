@@ -5,6 +5,7 @@
 
 mod builder;
 mod device;
+mod device_frames;
 mod host;
 mod in_flight;
 mod memory_fit;

@@ -6,8 +6,8 @@ use super::in_flight::{CollectedPicture, InFlightFrame};
 use super::state::{Source, Stage};
 use super::{Engine, Picture, PictureInfo, PictureKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Transfer;
-use crate::frame::{FrameId, FrameView, FrameViewMut};
+use crate::exec::{Queue, Transfer, View, ViewMut};
+use crate::frame::{Fit, FrameConverter, FrameId, FrameView, FrameViewMut, Stamp};
 use crate::telemetry::Timings;
 
 impl Engine {
@@ -94,8 +94,21 @@ impl Engine {
     /// Like [`process`](Self::process); the frame is then not in flight. `InvalidArgument` if there are as many frames in
     /// flight as the device has [depth](Self::depth).
     pub fn submit(&mut self, frame: &FrameView<'_>) -> Result<FrameId> {
-        let own = Source { id: FrameId(self.next_id), stamp: frame.stamp() };
-        let (width, height) = (self.params().width, self.params().height);
+        self.submit_with(frame.stamp(), |queue, converter, fit, size, to| queue.import(frame, converter, fit, size, to))
+    }
+
+    /// Starts the processing of the frame that `import` writes into a buffer.
+    ///
+    /// # Errors
+    ///
+    /// Those of `submit`.
+    pub(super) fn submit_with(
+        &mut self,
+        stamp: Stamp,
+        import: impl FnOnce(&dyn Queue, &mut FrameConverter, Fit, (u32, u32), ViewMut<'_>) -> Result<()>,
+    ) -> Result<FrameId> {
+        let own = Source { id: FrameId(self.next_id), stamp };
+        let (fit, size) = (self.context.options.fit, (self.params().width, self.params().height));
         let (depth, version) = (self.in_flight.depth(), self.version);
         let Some(InFlightFrame { timer, .. }) = self.in_flight.next() else {
             let text = format!("frames in flight: got one more than {depth}, expected a call of `collect` before");
@@ -106,7 +119,8 @@ impl Engine {
         let queue = self.state.queue().clone();
         let from = queue.mark();
         let components = self.active.pipeline().map(|pipeline| &pipeline.components);
-        self.state.read(frame, &mut self.converter, self.context.options.fit, (width, height), components)?;
+        let converter = &mut self.converter;
+        self.state.read(|queue, to| import(queue, converter, fit, size, to), components)?;
         timer.end(&*queue, Stage::Preprocess, from);
         self.step()?;
         let Self { state, active, context, in_flight, .. } = self;
@@ -142,6 +156,22 @@ impl Engine {
     ///
     /// As `collect`, and `InvalidFrame` for another size; on an error the contents of `out` are unspecified.
     pub fn collect_into(&mut self, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
+        self.collect_with(true, |queue, from, transfer, converter, size| {
+            queue.finish_export(from, transfer, converter, size, out)
+        })
+    }
+
+    /// Waits for the picture of the oldest submitted frame, which `export` writes into memory of the host, to which its
+    /// transfer is if `to_host`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `collect_into`.
+    pub(super) fn collect_with(
+        &mut self,
+        to_host: bool,
+        export: impl FnOnce(&dyn Queue, View<'_>, &mut Transfer, &mut FrameConverter, (u32, u32)) -> Result<()>,
+    ) -> Result<PictureInfo> {
         let size = self.size();
         let Self { state, in_flight, converter, collected, .. } = self;
         let Some(InFlightFrame { info: Some(info), picture, transfer, timer }) = in_flight.pop() else {
@@ -150,11 +180,11 @@ impl Engine {
         };
         let queue = &**state.queue();
         let from = queue.mark();
-        queue.finish_export(state.picture(*picture), transfer, converter, size, out)?;
+        export(queue, state.picture(*picture), transfer, converter, size)?;
         timer.end(queue, Stage::Postprocess, from);
         info.timings = timer.timings(queue);
         std::mem::swap(&mut collected.transfer, transfer);
-        collected.info = Some(*info);
+        collected.info = to_host.then_some(*info);
         Ok(*info)
     }
 
@@ -175,7 +205,8 @@ impl Engine {
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.context.options.output, width, height)?;
         let (queue, CollectedPicture { transfer, info }) = (&**self.state.queue(), &mut self.collected);
-        let is_kept = queue.export_again(transfer, &mut self.converter, (width, height), &mut picture.view_mut())?;
+        let is_kept = info.is_some()
+            && queue.export_again(transfer, &mut self.converter, (width, height), &mut picture.view_mut())?;
         let source = match info {
             Some(info) if is_kept => Some((info.source_id, info.stamp)),
             _ => self.state.last_source().map(|Source { id, stamp }| (id, stamp)),

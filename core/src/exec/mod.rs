@@ -31,6 +31,7 @@ pub use self::buffer::{Buffer, DeviceView, DeviceViewMut, View, ViewMut};
 pub use self::cpu::background;
 pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
 pub use self::provider::Provider;
+pub(crate) use self::queue::check_frame_memory;
 pub use self::queue::{HostQueue, Mark, Queue, Scratch, Transfer};
 pub use self::run::{Inputs, RunArgs, StepTime};
 use crate::error::Result;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::arena::Arena;
 use super::{Buffer, View, ViewMut, memory};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Fit, FrameConverter, FrameView, FrameViewMut};
+use crate::frame::{DeviceFrame, DeviceFrameMut, Fit, FrameConverter, FrameMemory, FrameView, FrameViewMut};
 
 /// Memory of an executor's device, and the order of operations on it.
 ///
@@ -117,6 +117,35 @@ pub trait Queue: Send + Sync + fmt::Debug {
         Ok(false)
     }
 
+    /// Returns the memory of frames that [`import_device`](Self::import_device) reads and
+    /// [`export_device`](Self::export_device) writes; `None` if there is none.
+    fn frame_memory(&self) -> Option<FrameMemory> {
+        None
+    }
+
+    /// Converts a frame in the memory of the device to `[height, width, 3]` in -1..1, as [`import`](Self::import) does. The
+    /// frame is not read after this call.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the device has no memory for frames, `InvalidArgument` for memory of another kind or device, and as
+    /// [`upload`](Self::upload).
+    fn import_device(&self, frame: &DeviceFrame<'_>, fit: Fit, size: (u32, u32), to: ViewMut<'_>) -> Result<()> {
+        let _ = (fit, size, to);
+        check_frame_memory(frame.memory(), None)
+    }
+
+    /// Converts an image, of the width and height `size` and in -1..1, to a frame in the memory of the device. Everything
+    /// is finished when it returns.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame` for a frame of another size, and as [`import_device`](Self::import_device).
+    fn export_device(&self, from: View<'_>, size: (u32, u32), to: &mut DeviceFrameMut<'_>) -> Result<()> {
+        let _ = (from, size);
+        check_frame_memory(to.memory(), None)
+    }
+
     /// Returns the point between the operations before and after this call.
     fn mark(&self) -> Mark;
 
@@ -180,6 +209,25 @@ impl dyn Queue + '_ {
     /// Those of [`combine`](Self::combine).
     pub fn clear(&self, to: ViewMut<'_>) -> Result<()> {
         self.combine(to, 0.0, &[])
+    }
+}
+
+/// Checks that a frame in `memory` can be read and written, where `expected` is the memory for frames.
+///
+/// # Errors
+///
+/// `Unsupported` if there is none, `InvalidArgument` for memory of another kind or device.
+pub(crate) fn check_frame_memory(memory: FrameMemory, expected: Option<FrameMemory>) -> Result<()> {
+    match expected {
+        Some(expected) if memory == expected => Ok(()),
+        Some(expected) => {
+            let text = format!("frame on a device: got {memory}, expected {expected}");
+            Err(Error::new(ErrorKind::InvalidArgument, text))
+        }
+        None => {
+            let text = format!("frame on a device: got {memory}, expected a frame in host memory (`FrameView`)");
+            Err(Error::new(ErrorKind::Unsupported, text))
+        }
     }
 }
 

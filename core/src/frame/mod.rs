@@ -6,6 +6,7 @@
 
 mod convert;
 mod copy;
+mod device;
 mod format;
 mod pixels;
 mod pool;
@@ -22,8 +23,13 @@ use serde::Serialize;
 
 pub use convert::FrameConverter;
 pub use copy::FrameCopier;
+#[cfg(feature = "onnx")]
+pub(crate) use device::{DeviceBytes, DeviceBytesMut};
+pub use device::{DeviceFrame, DeviceFrameMut, FrameMemory};
 pub use format::{ColorSpace, Fit, MAX_SIDE, Origin, PixelFormat, YuvMatrix, YuvRange};
 pub use pool::FramePool;
+#[cfg(feature = "onnx")]
+pub(crate) use resize::{Placement, SideFilter};
 pub use view::{FrameView, FrameViewMut, Plane, PlaneMut};
 
 use crate::Result;

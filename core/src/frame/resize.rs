@@ -10,11 +10,11 @@ use crate::{Error, ErrorKind, Result};
 
 /// A rectangle of whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rect {
-    pub(super) left: u32,
-    pub(super) top: u32,
-    pub(super) width: u32,
-    pub(super) height: u32,
+pub(crate) struct Rect {
+    pub(crate) left: u32,
+    pub(crate) top: u32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
 }
 
 impl From<Rect> for Crop {
@@ -26,16 +26,16 @@ impl From<Rect> for Crop {
 
 /// The mapping of a part of the frame to a part of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Placement {
-    pub(super) source: Rect,
-    pub(super) target: Rect,
+pub(crate) struct Placement {
+    pub(crate) source: Rect,
+    pub(crate) target: Rect,
 }
 
 impl Placement {
     /// Places a frame of `from` in an image of `to`, both width and height, each at least 1.
     ///
     /// Edges lie on whole pixels, so that a crop alone changes no pixel.
-    pub(super) fn new(fit: Fit, from: (u32, u32), to: (u32, u32)) -> Self {
+    pub(crate) fn new(fit: Fit, from: (u32, u32), to: (u32, u32)) -> Self {
         let whole = |(width, height)| Rect { left: 0, top: 0, width, height };
         let (source, target) = match fit {
             Fit::Cover => (centred(to, from), whole(to)),
@@ -47,7 +47,7 @@ impl Placement {
 
     /// Returns the placement for a frame of `height` rows whose bottom row is first in memory: the source is in memory
     /// order.
-    pub(super) fn bottom_up(mut self, height: u32) -> Self {
+    pub(crate) fn bottom_up(mut self, height: u32) -> Self {
         self.source.top = height - self.source.height - self.source.top;
         self
     }
@@ -132,6 +132,71 @@ impl Scaler {
     }
 }
 
+/// How one side of an image of bytes is scaled, as a product with a matrix.
+#[cfg(any(test, feature = "onnx"))]
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SideFilter {
+    /// The pixels that are read.
+    pub(crate) range: Range<usize>,
+    /// The weight of each of them in each scaled pixel, `[scaled pixels, pixels of the range]`; `None` if the side keeps
+    /// its size.
+    pub(crate) weights: Option<Vec<f32>>,
+}
+
+#[cfg(any(test, feature = "onnx"))]
+impl SideFilter {
+    /// Returns the filter that scales the `len` pixels from `start` on, of `side`, to `to`: the one of
+    /// [`Scaler::scale_bytes`], which scales columns first, and rounds and clamps to bytes after each side.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` for pixels beyond the side.
+    pub(crate) fn new(start: u32, len: u32, to: u32, side: u32) -> Result<Self> {
+        /// Rows of an image in which one colour of one pixel is 1, so that the scaled pixels are its weights.
+        const ROWS: usize = 64;
+
+        if len == to {
+            return Ok(Self { range: start as usize..(start + len) as usize, weights: None });
+        }
+        let range = filter_range(start, len, to, side as usize);
+        let (width, scaled_width) = (side as usize, to as usize);
+        let mut weights = vec![0.0; scaled_width * range.len()];
+        let mut scaled = vec![F32x3::new([0.0; 3]); ROWS * scaled_width];
+        let mut resizer = Resizer::default();
+        for first in range.clone().step_by(ROWS * 3) {
+            let mut image = vec![F32x3::new([0.0; 3]); ROWS * width];
+            let block = first..range.end.min(first + ROWS * 3);
+            for (index, pixel) in block.clone().enumerate() {
+                image[index / 3 * width + pixel].0[index % 3] = 1.0;
+            }
+            let part = Crop { left: start.into(), top: 0.0, width: len.into(), height: ROWS as f64 };
+            let (from, to) = ((&*image, (side, ROWS as u32)), (&mut *scaled, (to, ROWS as u32)));
+            resizer.floats(Filter::CatmullRom, from, part, to).map_err(failed)?;
+            for (index, pixel) in block.enumerate() {
+                let row = &scaled[index / 3 * scaled_width..][..scaled_width];
+                for (weights, scaled) in weights.chunks_exact_mut(range.len()).zip(row) {
+                    weights[pixel - range.start] = scaled.0[index % 3];
+                }
+            }
+        }
+        round_weights(&mut weights);
+        Ok(Self { range, weights: Some(weights) })
+    }
+}
+
+/// Rounds weights as the library does for bytes: to multiples of the smallest power of two for which the largest weight
+/// is below 2^15 of them.
+#[cfg(any(test, feature = "onnx"))]
+fn round_weights(weights: &mut [f32]) {
+    const MOST_BITS: u32 = 21;
+
+    let largest = weights.iter().copied().fold(0.0, f32::max);
+    let is_too_large = |bits: u32| (f64::from(largest) * f64::from(2_u32 << bits)).round() >= f64::from(1 << 15);
+    let bits = (0..MOST_BITS).find(|&bits| is_too_large(bits)).unwrap_or(MOST_BITS);
+    let scale = (1_u32 << bits) as f32;
+    weights.iter_mut().for_each(|weight| *weight = (*weight * scale).round() / scale);
+}
+
 /// Returns the range of pixels that the filter reads to scale the `len` pixels from `start` on to `to`, including those
 /// beyond the crop.
 fn filter_range(start: u32, len: u32, to: u32, side: usize) -> Range<usize> {
@@ -190,6 +255,41 @@ mod tests {
     fn extreme_aspect_ratios_keep_at_least_one_pixel() {
         assert_eq!(Placement::new(Fit::Cover, (8192, 1), (1, 8192)).source, rect(4095, 0, 1, 1));
         assert_eq!(Placement::new(Fit::Fit, (8192, 1), (1, 8192)).target, rect(0, 4095, 1, 1));
+    }
+
+    /// Applies a filter to rows of one colour.
+    fn filtered(filter: &SideFilter, to: usize, pixels: &[u8]) -> Vec<u8> {
+        let read = &pixels[filter.range.clone()];
+        let Some(weights) = &filter.weights else { return read.to_vec() };
+        let sum = |weights: &[f32]| -> f32 {
+            weights.iter().zip(read).map(|(weight, &pixel)| weight * f32::from(pixel)).sum()
+        };
+        let rows = weights.chunks_exact(read.len());
+        assert_eq!(rows.len(), to);
+        rows.map(|weights| (f32::floor(sum(weights) + 0.5)).clamp(0.0, 255.0) as u8).collect()
+    }
+
+    #[test]
+    fn products_with_the_weights_equal_scaled_bytes() {
+        let mut scaler = Scaler::default();
+        let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
+        for (side, start, len, to) in [
+            (96, 16, 64, 200),
+            (300, 0, 300, 100),
+            (300, 50, 200, 199),
+            (700, 5, 640, 9),
+            (40, 3, 30, 30),
+            (5, 2, 1, 7),
+        ] {
+            let row: Vec<u8> = (0..side).map(noise).collect();
+            let pixels: Vec<u8> = row.iter().flat_map(|&byte| [byte; 4]).collect();
+            let crop = Rect { left: start, top: 0, width: len, height: 1 };
+            let mut expected = vec![0; to as usize * 4];
+            scaler.scale_bytes(&pixels, (side, 1), crop, &mut expected, (to, 1)).unwrap();
+            let expected: Vec<u8> = expected.iter().step_by(4).copied().collect();
+            let filter = SideFilter::new(start, len, to, side).unwrap();
+            assert_eq!(filtered(&filter, to as usize, &row), expected, "{len} of {side} to {to}");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Head {
     }
 
     /// Checks the stride and length of plane `index`, and returns the length of its pixels.
-    fn check_plane(&self, index: usize, len: usize, stride: usize) -> Result<usize> {
+    pub(super) fn check_plane(&self, index: usize, len: usize, stride: usize) -> Result<usize> {
         let size = self.sizes.get(index).copied().unwrap_or_default();
         let what = || format!("plane {index} of a {} frame of {}x{}", self.format, self.width, self.height);
         // The libraries that process views take strides as 32-bit integers.

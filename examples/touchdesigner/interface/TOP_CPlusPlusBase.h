@@ -18,6 +18,10 @@
 #define DLLEXPORT
 #endif
 
+// CUDA's own types, for TOPs in the execute mode `CUDA`.
+struct cudaArray;
+typedef struct CUstream_st *cudaStream_t;
+
 namespace TD {
 
 // Text that the host owns; UTF-8, copied by the call.
@@ -106,8 +110,22 @@ class OP_TOPDownloadResult : public OP_RefCount {
   OP_TextureDesc textureDesc;
 };
 
+// A texture for CUDA. The array is null outside of `TOP_Context::beginCUDAOperations` and `endCUDAOperations`.
+class OP_CUDAArrayInfo {
+ public:
+  OP_TextureDesc textureDesc;
+  ::cudaArray *cudaArray = nullptr;
+};
+
+class OP_CUDAAcquireInfo {
+ public:
+  cudaStream_t stream = nullptr;
+};
+
 class OP_TOPInput {
  public:
+  // Only in `execute` of a TOP in the execute mode `CUDA`, before `beginCUDAOperations`.
+  virtual const OP_CUDAArrayInfo *getCUDAArray(const OP_CUDAAcquireInfo &info, void *reserved) const = 0;
   virtual OP_SmartRef<OP_TOPDownloadResult> downloadTexture(const OP_TOPInputDownloadOptions &options,
                                                             void *reserved) const = 0;
 
@@ -276,6 +294,10 @@ class TOP_Context {
  public:
   // May be called on any thread at any time.
   virtual OP_SmartRef<TOP_Buffer> createOutputBuffer(uint64_t size, TOP_BufferFlags flags, void *reserved) = 0;
+  // In the execute mode `CUDA`, between which arrays are valid and parameters cannot be read.
+  virtual bool beginCUDAOperations(void *reserved) = 0;
+  virtual void endCUDAOperations(void *reserved) = 0;
+  virtual int32_t getCUDADeviceIndex() const = 0;
 
  protected:
   ~TOP_Context() = default;
@@ -289,8 +311,17 @@ class TOP_UploadInfo {
   uint32_t colorBufferIndex = 0;
 };
 
+class TOP_CUDAOutputInfo {
+ public:
+  OP_TextureDesc textureDesc;
+  uint32_t colorBufferIndex = 0;
+  cudaStream_t stream = nullptr;
+};
+
 class TOP_Output {
  public:
+  // In the execute mode `CUDA`, before `beginCUDAOperations`.
+  virtual const OP_CUDAArrayInfo *createCUDAArray(const TOP_CUDAOutputInfo &info, void *reserved) = 0;
   // Takes the buffer: the reference is empty afterwards.
   virtual void uploadBuffer(OP_SmartRef<TOP_Buffer> *buffer, const TOP_UploadInfo &info, void *reserved) = 0;
 

@@ -8,6 +8,7 @@
 use std::ptr::{null, null_mut};
 
 use super::kit::{Pixels, empty_info};
+use crate::device_frame::*;
 use crate::engine::*;
 use crate::frame::*;
 use crate::params::*;
@@ -26,6 +27,12 @@ pub(super) type CallOf<T> = (&'static str, fn(*mut T) -> i32);
 pub(super) const NULLS: &[Call] = &[
     ("dreamframe_engine_create", || unsafe { dreamframe_engine_create(null(), null_mut()) }),
     ("dreamframe_engine_process", || unsafe { dreamframe_engine_process(null_mut(), null(), null(), null_mut()) }),
+    ("dreamframe_engine_process_device", || unsafe {
+        dreamframe_engine_process_device(null_mut(), null(), null(), null_mut())
+    }),
+    ("dreamframe_engine_frame_memory", || unsafe {
+        dreamframe_engine_frame_memory(null_mut(), null_mut(), null_mut())
+    }),
     ("dreamframe_engine_update", || unsafe { dreamframe_engine_update(null_mut(), null(), null_mut(), null_mut()) }),
     ("dreamframe_engine_plan", || unsafe { dreamframe_engine_plan(null_mut(), null(), null_mut(), null_mut()) }),
     ("dreamframe_engine_transition", || unsafe { dreamframe_engine_transition(null_mut(), null(), null_mut()) }),
@@ -70,6 +77,12 @@ pub(super) const ENGINE: &[CallOf<dreamframe_engine_t>] = &[
         let (frame, target, mut info) = (Pixels::grey(9), Pixels::grey(0), empty_info());
         unsafe { dreamframe_engine_process(engine, &raw const frame.frame, &raw const target.frame, &raw mut info) }
     }),
+    ("dreamframe_engine_process_device", |engine| {
+        let (mut frame, mut target, mut info) = (Pixels::grey(9), Pixels::grey(0), empty_info());
+        let (frame, target) = (frame.device(), target.device());
+        unsafe { dreamframe_engine_process_device(engine, &raw const frame, &raw const target, &raw mut info) }
+    }),
+    ("dreamframe_engine_frame_memory", |engine| unsafe { dreamframe_engine_frame_memory(engine, &mut 0, &mut 0) }),
     ("dreamframe_engine_update", |engine| unsafe {
         dreamframe_engine_update(engine, c"{\"delta\": 0.4}".as_ptr(), &mut 0, null_mut())
     }),

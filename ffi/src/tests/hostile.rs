@@ -172,7 +172,8 @@ fn concurrent_calls_complete_or_return_an_error() {
         for (name, call) in ENGINE.iter().filter(|(name, _)| !name.ends_with("_start")) {
             let status = call(without_provenance_mut(address));
             let refused = status == DREAMFRAME_ERROR_INVALID_ARGUMENT && last_error().contains("in use");
-            assert!(status == DREAMFRAME_OK || refused, "{name}: {status} {}", last_error());
+            let unsupported = status == DREAMFRAME_ERROR_UNSUPPORTED && *name == "dreamframe_engine_process_device";
+            assert!(status == DREAMFRAME_OK || refused || unsupported, "{name}: {status} {}", last_error());
         }
     };
     let threads: Vec<_> = (0..4).map(|_| thread::spawn(work)).collect();

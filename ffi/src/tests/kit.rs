@@ -5,6 +5,7 @@ use std::ptr::{null, null_mut};
 
 use serde_json::Value;
 
+use crate::device_frame::{dreamframe_device_frame_t, dreamframe_frame_memory_t};
 use crate::engine::{dreamframe_engine_create, dreamframe_engine_free, dreamframe_engine_t};
 use crate::frame::{dreamframe_frame_packed, dreamframe_frame_t};
 use crate::guard::{dreamframe_last_error, dreamframe_last_error_json};
@@ -113,6 +114,26 @@ impl Pixels {
         let status = unsafe { dreamframe_frame_packed(format, width, height, bytes.as_mut_ptr(), len, &raw mut frame) };
         assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
         Self { bytes, frame }
+    }
+}
+
+impl Pixels {
+    /// Returns the same pixels, as a frame in the memory of the provider `cpu`.
+    pub(super) fn device(&mut self) -> dreamframe_device_frame_t {
+        dreamframe_device_frame_t {
+            struct_size: size_of::<dreamframe_device_frame_t>(),
+            width: self.frame.width,
+            height: self.frame.height,
+            format: self.frame.format,
+            origin: 0,
+            memory: dreamframe_frame_memory_t::DREAMFRAME_FRAME_MEMORY_HOST as u32,
+            device: 0,
+            address: self.bytes.as_mut_ptr().cast(),
+            stride: self.frame.strides[0],
+            stream: null_mut(),
+            timestamp_ns: 0,
+            user_tag: 0,
+        }
     }
 }
 

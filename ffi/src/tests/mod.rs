@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod calls;
+mod device_frames;
 mod engines;
 mod frames;
 mod hostile;

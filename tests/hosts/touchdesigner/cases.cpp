@@ -6,52 +6,11 @@
 
 #include "../../../examples/hosts/fields.hpp"
 #include "../reference.hpp"
-#include "node.hpp"
+#include "cooks.hpp"
 
 namespace {
 
 using namespace stub;
-
-std::string plugin_path, folder;
-
-constexpr OP_PixelFormat bgra8 = OP_PixelFormat::BGRA8Fixed;
-constexpr uint32_t side = 128;  // of pictures: small, to be quick
-
-// A cook, after other threads had the processor.
-Cooked cook(Node &node, const Texture *input) {
-  std::this_thread::yield();
-  Cooked cooked = node.cook(input);
-  CHECK(counts.stalls == 0, "a cook waits for the GPU");
-  return cooked;
-}
-
-// Cooks until what comes satisfies `wanted`, and gives that.
-template <class Wanted>
-Cooked cook_until(Node &node, const Texture *input, const char *what, Wanted wanted) {
-  for (const Patience patience; patience.left();) {
-    Cooked cooked = cook(node, input);
-    if (wanted(cooked)) return cooked;
-  }
-  CHECK(false, "%s never comes: %s", what, cook(node, input).popup.c_str());
-}
-
-bool shows(const Cooked &cooked, const Texture &texture) {
-  return cooked.uploaded && cooked.uploaded->bytes == texture.bytes;
-}
-
-// Of `side` x `side`, while inputs in these cases are not.
-bool is_picture(const Cooked &cooked) {
-  return cooked.uploaded && cooked.uploaded->desc.width == side && cooked.uploaded->desc.height == side;
-}
-
-Cooked cook_to_picture(Node &node, const Texture *input) { return cook_until(node, input, "a picture", is_picture); }
-
-std::unique_ptr<Node> small_node(Plugin &plugin) {
-  auto node = std::make_unique<Node>(plugin);
-  node->set("Width", side);
-  node->set("Height", side);
-  return node;
-}
 
 // The library's own pictures of `image`, which stands still: from an RGBA8 frame with the top row first, so that neither
 // rows nor channels can get mixed up in the same way as in the plug-in.

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "../check.hpp"
 #include "TOP_CPlusPlusBase.h"
+#include "cuda.hpp"
 
 namespace stub {
 
@@ -187,9 +189,49 @@ class Download final : public Counted<OP_TOPDownloadResult> {
   int64_t asked_;
 };
 
+// The arrays of one cook, which are valid between `begin` and `end`.
+class CudaCook {
+ public:
+  OP_CUDAArrayInfo *add(const OP_TextureDesc &desc, uint8_t *bytes, cudaStream_t stream) {
+    CHECK(!begun_, "an array is asked for after the begin of CUDA operations");
+    CHECK(stream, "an array without a stream");
+    Array &array = arrays_.emplace_back();
+    array.info.textureDesc = desc;
+    array.memory = {bytes, pixel_bytes(desc.pixelFormat) * desc.width, desc.height};
+    stream_ = stream;
+    return &array.info;
+  }
+  void begin() {
+    CHECK(!begun_, "CUDA operations begin twice");
+    begun_ = true;
+    for (Array &array : arrays_) array.info.cudaArray = &array.memory;
+  }
+  // The host waits for the stream before it uses textures again.
+  void end() {
+    CHECK(begun_, "CUDA operations end without a begin");
+    begun_ = false;
+    cudaStreamSynchronize(stream_);
+    arrays_.clear();
+  }
+  bool begun() const { return begun_; }
+
+ private:
+  struct Array {
+    OP_CUDAArrayInfo info;
+    cudaArray memory;
+  };
+  std::list<Array> arrays_;
+  cudaStream_t stream_ = nullptr;
+  bool begun_ = false;
+};
+inline CudaCook cuda_cook;
+
 class Input final : public OP_TOPInput {
  public:
   explicit Input(const Texture &texture) : texture_(texture) { textureDesc = texture.desc; }
+  const OP_CUDAArrayInfo *getCUDAArray(const OP_CUDAAcquireInfo &info, void *) const override {
+    return cuda_cook.add(texture_.desc, const_cast<uint8_t *>(texture_.bytes.data()), info.stream);
+  }
   OP_SmartRef<OP_TOPDownloadResult> downloadTexture(const OP_TOPInputDownloadOptions &options, void *) const override {
     CHECK(textureDesc.texDim == OP_TexDim::e2D || options.pixelFormat == OP_PixelFormat::Invalid,
           "only 2D textures are converted");
@@ -205,6 +247,12 @@ class Context final : public TOP_Context {
   OP_SmartRef<TOP_Buffer> createOutputBuffer(uint64_t size, TOP_BufferFlags, void *) override {
     return OP_SmartRef<TOP_Buffer>(new Buffer(size));
   }
+  bool beginCUDAOperations(void *) override {
+    cuda_cook.begin();
+    return true;
+  }
+  void endCUDAOperations(void *) override { cuda_cook.end(); }
+  int32_t getCUDADeviceIndex() const override { return 0; }
 };
 
 // --- The plug-in's file ---

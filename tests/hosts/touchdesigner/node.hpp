@@ -77,6 +77,7 @@ class Inputs final : public OP_Inputs {
 
  private:
   Parameter &find(const char *name) const {
+    CHECK(!cuda_cook.begun(), "%s is read during CUDA operations", name);
     const auto found = parameters->find(name);
     CHECK(found != parameters->end(), "no parameter %s", name);
     return found->second;
@@ -86,6 +87,16 @@ class Inputs final : public OP_Inputs {
 class Output final : public TOP_Output {
  public:
   std::unique_ptr<Texture> uploaded;
+
+  const OP_CUDAArrayInfo *createCUDAArray(const TOP_CUDAOutputInfo &info, void *) override {
+    CHECK(info.textureDesc.texDim == OP_TexDim::e2D && info.colorBufferIndex == 0, "an output that is not the first 2D one");
+    CHECK(!uploaded, "two outputs in one cook");
+    uploaded = std::make_unique<Texture>();
+    uploaded->desc = info.textureDesc;
+    // What is not written is seen.
+    uploaded->bytes.assign(pixel_bytes(info.textureDesc.pixelFormat) * info.textureDesc.width * info.textureDesc.height, 0xee);
+    return cuda_cook.add(info.textureDesc, uploaded->bytes.data(), info.stream);
+  }
 
   void uploadBuffer(OP_SmartRef<TOP_Buffer> *buffer, const TOP_UploadInfo &info, void *) override {
     CHECK(buffer && *buffer, "an upload without a buffer");
@@ -145,6 +156,7 @@ class Node {
     CHECK(general.cookEveryFrameIfAsked, "pictures come later than frames, so cooks must go on by themselves");
     Output output;
     top_->execute(&output, &inputs, nullptr);
+    CHECK(!cuda_cook.begun(), "CUDA operations do not end");
     Cooked cooked = told();
     cooked.uploaded = std::move(output.uploaded);
     return cooked;

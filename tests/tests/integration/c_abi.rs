@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use dreamframe::{Engine, FrameView, ParamsPatch, PixelFormat};
 use dreamframe_tests::frames::{demo_engine, moving_disc};
 use dreamframe_tests::native::{Compiler, Link, has_tool, is_full, program, program_with, root, run, with_transport};
+use dreamframe_tests::onnx_library;
 
 /// Pixels to a side in tests about bytes.
 const SIDE: u32 = 128;
@@ -196,6 +197,13 @@ fn wrong_calls_and_calls_on_many_threads_are_borne() {
             run(program(harsh).args(arguments));
         }
     }
+}
+
+#[test]
+fn frames_on_a_device_give_the_pictures_of_frames_in_host_memory() {
+    let Some(library) = onnx_library() else { return };
+    let built = compile("tests/c/device_frames.c", Link::Shared, &[], folder("device-frames").join("device_frames"));
+    run(program(built).arg(library));
 }
 
 /// Many engines, which share the demo model, and as many sessions of one.

@@ -18,13 +18,13 @@ struct Host {
 }
 
 impl Host {
-    fn build(folder: &str, source: &str) -> Self {
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hosts").join(folder);
+    fn build(folder: &str, source: &str, cases: &str) -> Self {
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hosts").join(folder).join(cases);
         std::fs::create_dir_all(&made).unwrap();
         let plugin = root().join("examples").join(folder);
         let interface = plugin.join("interface");
         let compiler = || Compiler::cpp().arg("-O1").arg("-I").arg(&interface);
-        let cases = root().join("tests/hosts").join(folder).join("cases.cpp");
+        let cases = root().join("tests/hosts").join(folder).join(cases);
         Self {
             plugin: compiler()
                 .args(["-fPIC", "-shared"])
@@ -45,8 +45,10 @@ impl Host {
     }
 }
 
-static TOUCHDESIGNER: LazyLock<Host> = LazyLock::new(|| Host::build("touchdesigner", "DreamframeTOP.cpp"));
-static OBS: LazyLock<Host> = LazyLock::new(|| Host::build("obs", "dreamframe-filter.cpp"));
+static TOUCHDESIGNER: LazyLock<Host> = LazyLock::new(|| Host::build("touchdesigner", "DreamframeTOP.cpp", "cases.cpp"));
+static TOUCHDESIGNER_CUDA: LazyLock<Host> =
+    LazyLock::new(|| Host::build("touchdesigner", "DreamframeCudaTOP.cpp", "cuda_cases.cpp"));
+static OBS: LazyLock<Host> = LazyLock::new(|| Host::build("obs", "dreamframe-filter.cpp", "cases.cpp"));
 
 /// Runs every case of a stub; prints which one failed.
 fn run_cases(host: &Host) {
@@ -60,6 +62,11 @@ fn run_cases(host: &Host) {
 #[test]
 fn the_touchdesigner_top_serves_its_host() {
     run_cases(&TOUCHDESIGNER);
+}
+
+#[test]
+fn the_touchdesigner_top_with_cuda_serves_its_host() {
+    run_cases(&TOUCHDESIGNER_CUDA);
 }
 
 #[test]

@@ -12,28 +12,25 @@ use crate::engine::picture::PictureKind;
 use crate::engine::pipeline::recipes::ChainSlot;
 use crate::engine::pipeline::{Components, Pipeline};
 use crate::error::Result;
-use crate::exec::RunArgs;
+use crate::exec::{Queue, RunArgs, ViewMut};
 use crate::filter::Decision;
-use crate::frame::{Fit, FrameConverter, FrameId, FrameView};
+use crate::frame::FrameId;
 
 impl FrameState {
-    /// Converts the frame to the size `width` x `height`, and runs `image_preprocessing` on it.
+    /// Writes the frame into its buffer by `import`, and runs `image_preprocessing` on it.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame`, and those of the processors and the device.
+    /// Those of `import`, the processors and the device.
     pub(in crate::engine) fn read(
         &mut self,
-        frame: &FrameView<'_>,
-        converter: &mut FrameConverter,
-        fit: Fit,
-        size: (u32, u32),
+        import: impl FnOnce(&dyn Queue, ViewMut<'_>) -> Result<()>,
         components: Option<&Components>,
     ) -> Result<()> {
         let looks_back = self.last_source.is_some() && components.is_some_and(Components::looks_back);
         let Self { queue, buffers, chains, .. } = self;
         let queue = &**queue;
-        queue.import(frame, converter, fit, size, buffers.image.view_mut())?;
+        import(queue, buffers.image.view_mut())?;
         let picture = buffers.picture;
         let mut staging = std::mem::take(&mut buffers.staging);
         let last = if looks_back { Some(queue.read(buffers.last_result(), &mut staging)) } else { None };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::super::{Buffer, Dtype, Provider, View, ViewMut};
+use super::conversions::Conversions;
 use super::glue::Glue;
 use super::network::OnnxNetwork;
 use super::proto::ElementType;
@@ -13,6 +14,7 @@ use super::providers::Row;
 use super::runtime::{Counts, DeviceMemory, Memory, Operand, OperandMut, Runtime};
 use super::sessions::Sessions;
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::FrameMemory;
 use crate::net::{Forms, Program};
 
 /// A device with everything that engines share on it.
@@ -24,6 +26,7 @@ pub(super) struct OnnxDevice {
     pub(super) compiles: bool,
     pub(super) sessions: Sessions,
     pub(super) glue: Glue,
+    pub(super) conversions: Conversions,
     memory: Arc<DeviceMemory>,
     /// Factors of sums, with their memory; the most recently used ones are last.
     factors: Mutex<Vec<(Vec<f32>, Arc<Memory>)>>,
@@ -109,8 +112,8 @@ impl OnnxDevice {
         let glue = Glue::new(element, &sessions).map_err(named)?;
         let memory = sessions.runtime.memory(&sessions.target, &glue.clear).map_err(named)?;
         let compiles = row.compiles;
-        let (factors, networks) = Default::default();
-        Ok(Self { row, element, compiles, sessions, glue, memory, factors, networks })
+        let (conversions, factors, networks) = Default::default();
+        Ok(Self { row, element, compiles, sessions, glue, conversions, memory, factors, networks })
     }
 
     /// Returns the counters of sessions since the last call.
@@ -166,6 +169,11 @@ impl OnnxDevice {
         known.push(KnownNetwork { program: Arc::clone(program), weights, network });
     }
 
+    /// Returns the memory of frames that are read and written where they are; `None` if the provider has none.
+    pub(super) fn frame_memory(&self) -> Option<FrameMemory> {
+        self.memory.frames
+    }
+
     /// Returns the version of ONNX Runtime.
     pub(super) fn version(&self) -> String {
         self.sessions.runtime.version()
@@ -179,7 +187,7 @@ impl OnnxDevice {
     pub(super) fn zeros(&self, len: usize) -> Result<Memory> {
         let mut memory = self.memory.allocate(len, self.element)?;
         if len > 0 {
-            self.glue.clear.run_in_place(&[], OperandMut::Device(&mut memory, 0..len))?;
+            self.glue.clear.run_in_place(&[], &mut [OperandMut::Device(&mut memory, 0..len)])?;
         }
         Ok(memory)
     }

@@ -54,15 +54,15 @@ impl Glue {
 }
 
 /// A graph with one output, on vectors of `n` elements.
-struct Vectors(GraphBuilder);
+pub(super) struct Vectors(pub(super) GraphBuilder);
 
 impl Vectors {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(GraphBuilder::new(Dialect::Basic))
     }
 
     /// Adds an input and returns its elements in single precision.
-    fn input(&mut self, name: &str, element: ElementType) -> String {
+    pub(super) fn input(&mut self, name: &str, element: ElementType) -> String {
         self.0.input(Port { name: name.to_owned(), element, dims: vec![-1] });
         if element == ElementType::F32 {
             return name.to_owned();
@@ -91,8 +91,28 @@ impl Vectors {
         self.0.node("Clip", &[&valid, &zero, &one], &[])
     }
 
+    /// Returns the values of bytes: 0 is -1, and 255 is 1. As on the CPU, so that the results are the same to the bit.
+    pub(super) fn signed(&mut self, x: &str) -> String {
+        let scale = self.0.scalar(ElementType::F32, 127.5);
+        let scaled = self.0.node("Div", &[x, &scale], &[]);
+        self.shifted(&scaled, -1.0)
+    }
+
+    /// Returns the bytes of values, which are whole numbers: -1 is 0, and 1 is 255.
+    pub(super) fn whole(&mut self, x: &str) -> String {
+        let unit = self.unit(x);
+        let scaled = self.scaled(&unit, 255.0);
+        self.rounded(&scaled)
+    }
+
+    /// Returns `x` rounded to the nearest whole number, halves upwards.
+    pub(super) fn rounded(&mut self, x: &str) -> String {
+        let rounded = self.shifted(x, 0.5);
+        self.0.node("Floor", &[&rounded], &[])
+    }
+
     /// Returns the graph whose output is `tensor`.
-    fn finish(mut self, name: &str, tensor: &str, element: ElementType) -> Model {
+    pub(super) fn finish(mut self, name: &str, tensor: &str, element: ElementType) -> Model {
         if element == ElementType::F32 {
             self.0.node_with_outputs("Identity", &[tensor], &["output"], &[]);
         } else {
@@ -112,21 +132,14 @@ fn converted(name: &str, from: ElementType, to: ElementType) -> Model {
 fn import(element: ElementType) -> Model {
     let mut graph = Vectors::new();
     let x = graph.input("x", ElementType::U8);
-    // As on the CPU, so that the results are the same to the bit.
-    let scale = graph.0.scalar(ElementType::F32, 127.5);
-    let scaled = graph.0.node("Div", &[&x, &scale], &[]);
-    let signed = graph.shifted(&scaled, -1.0);
+    let signed = graph.signed(&x);
     graph.finish("import", &signed, element)
 }
 
 fn export(element: ElementType) -> Model {
     let mut graph = Vectors::new();
     let x = graph.input("x", element);
-    let unit = graph.unit(&x);
-    let scaled = graph.scaled(&unit, 255.0);
-    // Rounded, as the conversion to bytes truncates.
-    let rounded = graph.shifted(&scaled, 0.5);
-    let whole = graph.0.node("Floor", &[&rounded], &[]);
+    let whole = graph.whole(&x);
     graph.finish("export", &whole, ElementType::U8)
 }
 

@@ -8,12 +8,16 @@
 mod compiled;
 #[cfg(any(test, feature = "internals"))]
 mod compiler;
+mod conversions;
+mod cuda_driver;
 #[cfg(any(test, feature = "internals"))]
 #[cfg_attr(not(test), allow(dead_code, reason = "tests read more of a model"))]
 mod decode;
 mod device;
 mod dialect;
 mod emit;
+#[cfg(test)]
+mod frame_tests;
 mod glue;
 mod graph;
 mod libraries;

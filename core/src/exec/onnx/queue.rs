@@ -1,16 +1,21 @@
 //! Operations between networks, in the memory of a device.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::super::queue::same_len;
+use super::super::queue::{check_frame_memory, same_len};
 use super::super::{Buffer, HostQueue, Mark, Queue, Scratch, Transfer, View, ViewMut, memory};
+use super::conversions::{Conversion, Layout};
+use super::cuda_driver;
 use super::device::OnnxDevice;
 use super::glue::MOST_TERMS;
 use super::providers::DeviceKind;
-use super::runtime::{Operand, OperandMut};
-use crate::error::Result;
-use crate::frame::{Fit, FrameConverter, FrameView, FrameViewMut, PixelFormat};
+use super::runtime::{Operand, OperandMut, Session};
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::{
+    DeviceFrame, DeviceFrameMut, Fit, FrameConverter, FrameMemory, FrameView, FrameViewMut, PixelFormat,
+};
 
 /// The queue of a device. Every operation is finished when it returns.
 #[derive(Debug)]
@@ -67,7 +72,24 @@ impl OnnxQueue {
             operands.push(self.device.on_device(view)?);
         }
         operands.push(Operand::Device(&memory, 0..count));
-        if keep.is_some() { session.run_in_place(&operands, to) } else { session.run(&operands, &mut [to]) }
+        if keep.is_some() { session.run_in_place(&operands, &mut [to]) } else { session.run(&operands, &mut [to]) }
+    }
+
+    /// Returns the session of a conversion of frames.
+    fn conversion(&self, conversion: Conversion) -> Result<Arc<Session>> {
+        let OnnxDevice { conversions, element, sessions, .. } = &*self.device;
+        conversions.session(conversion, *element, sessions)
+    }
+
+    /// Checks that a frame is in this device's memory, and waits until its bytes may be used.
+    fn wait_for_frame(&self, memory: FrameMemory, stream: Option<NonZeroUsize>) -> Result<()> {
+        check_frame_memory(memory, self.frame_memory())?;
+        let Some(stream) = stream else { return Ok(()) };
+        if let FrameMemory::Cuda { .. } = memory {
+            return cuda_driver::wait_for(stream);
+        }
+        let text = format!("CUDA stream of a frame: got {stream:#x} for {memory}, expected none");
+        Err(Error::new(ErrorKind::InvalidArgument, text))
     }
 
     /// Calls `act` with elements on the device: those of `view`, or a copy of elements of the host.
@@ -155,7 +177,7 @@ impl Queue for OnnxQueue {
         }
         match keep {
             _ if !is_empty => Ok(()),
-            None => self.device.glue.clear.run_in_place(&[], self.device.on_device_mut(&mut to)?),
+            None => self.device.glue.clear.run_in_place(&[], &mut [self.device.on_device_mut(&mut to)?]),
             Some(1.0) => Ok(()),
             Some(_) => self.sum(self.device.on_device_mut(&mut to)?, keep, &[]),
         }
@@ -240,6 +262,42 @@ impl Queue for OnnxQueue {
             staging.write(converter, (width, height), to)?;
         }
         Ok(is_kept)
+    }
+
+    fn frame_memory(&self) -> Option<FrameMemory> {
+        self.device.frame_memory()
+    }
+
+    fn import_device(
+        &self,
+        frame: &DeviceFrame<'_>,
+        fit: Fit,
+        (width, height): (u32, u32),
+        mut to: ViewMut<'_>,
+    ) -> Result<()> {
+        same_len(to.len(), width as usize * height as usize * 3)?;
+        let to = self.device.on_device_mut(&mut to)?;
+        self.wait_for_frame(frame.memory(), frame.stream())?;
+        let session = self.conversion(Conversion::Import(Layout::of(frame), fit, (width, height)))?;
+        let parts: Vec<Operand<'_>> = frame.parts().map(Operand::Frame).collect();
+        session.run(&parts, &mut [to])
+    }
+
+    fn export_device(&self, from: View<'_>, (width, height): (u32, u32), to: &mut DeviceFrameMut<'_>) -> Result<()> {
+        if (to.width(), to.height()) != (width, height) {
+            let text = format!("output frame: got {}x{}, expected {width}x{height}", to.width(), to.height());
+            return Err(Error::new(ErrorKind::InvalidFrame, text));
+        }
+        same_len(from.len(), width as usize * height as usize * 3)?;
+        let from = self.device.on_device(&from)?;
+        self.wait_for_frame(to.memory(), to.stream())?;
+        let session = self.conversion(Conversion::Export(Layout::of_mut(to)))?;
+        let [padded, rest] = to.parts_mut();
+        if padded.len() == 0 {
+            session.run(&[from], &mut [OperandMut::Frame(rest)])
+        } else {
+            session.run_in_place(&[from], &mut [OperandMut::Frame(padded), OperandMut::Frame(rest)])
+        }
     }
 
     fn mark(&self) -> Mark {

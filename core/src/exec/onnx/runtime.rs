@@ -5,10 +5,10 @@
 mod available;
 mod binding;
 mod compile;
+mod operand;
 mod session;
 
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,8 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
+use self::operand::Place;
+pub(super) use self::operand::{Operand, OperandMut};
 pub(super) use self::session::Session;
 use super::super::Provider;
 use super::graph::{Model, Port};
@@ -28,6 +30,7 @@ use super::libraries;
 use super::proto::ElementType;
 use super::providers::{DeviceKind, Packaging, Row};
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::FrameMemory;
 
 /// A loaded library.
 pub(super) struct Runtime {
@@ -178,7 +181,15 @@ impl Runtime {
         };
         // The CPU's provider reads memory of the host where it is.
         let is_copied = allocator.is_none() && target.row.packaging != Packaging::BuiltIn;
-        Ok(Arc::new(DeviceMemory { allocator, is_copied }))
+        let frames = match target.row.memory {
+            DeviceKind::Host => (target.row.packaging == Packaging::BuiltIn).then_some(FrameMemory::Host),
+            // The plug-in with memory of its own is that of TensorRT for RTX.
+            DeviceKind::Cuda | DeviceKind::PlugIn => {
+                let device = self.memory_info(target).map_err(failed)?.device_id();
+                u32::try_from(device).ok().map(|device| FrameMemory::Cuda { device })
+            }
+        };
+        Ok(Arc::new(DeviceMemory { allocator, is_copied, frames }))
     }
 
     fn memory_info(&self, target: &Target) -> ort::Result<MemoryInfo<'static>> {
@@ -329,6 +340,8 @@ pub(super) struct DeviceMemory {
     allocator: Option<Mutex<Allocator>>,
     /// Whether the provider copies inputs from there to its device when they are bound.
     is_copied: bool,
+    /// The memory of frames that graphs can read and write where they are.
+    pub(super) frames: Option<FrameMemory>,
 }
 
 impl fmt::Debug for DeviceMemory {
@@ -380,65 +393,6 @@ impl Memory {
     /// Returns true if it was allocated by `device`.
     pub(super) fn is_of(&self, device: &Arc<DeviceMemory>) -> bool {
         Arc::ptr_eq(&self.device, device)
-    }
-}
-
-/// An input of a run.
-#[derive(Debug, Clone)]
-pub(super) enum Operand<'a> {
-    Device(&'a Memory, Range<usize>),
-    Floats(&'a [f32]),
-    Halves(&'a [f16]),
-    Bytes(&'a [u8]),
-}
-
-/// An output of a run.
-#[derive(Debug)]
-pub(super) enum OperandMut<'a> {
-    Device(&'a mut Memory, Range<usize>),
-    Floats(&'a mut [f32]),
-    Halves(&'a mut [f16]),
-    Bytes(&'a mut [u8]),
-}
-
-/// Where the elements of an operand are. It is valid as long as that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    address: usize,
-    len: usize,
-    element: ElementType,
-    /// Whether it is an operand in memory of the host.
-    is_host: bool,
-    /// Whether binding an input copies it to the device.
-    is_copied: bool,
-}
-
-impl Place {
-    fn host<T>(elements: &[T], element: ElementType) -> Self {
-        Self { address: elements.as_ptr() as usize, len: elements.len(), element, is_host: true, is_copied: true }
-    }
-
-    fn device(memory: &Memory, range: &Range<usize>) -> Self {
-        let address = memory.address + range.start * memory.element.size();
-        Self { address, len: range.len(), element: memory.element, is_host: false, is_copied: memory.device.is_copied }
-    }
-
-    fn of(operand: &Operand<'_>) -> Self {
-        match operand {
-            Operand::Device(memory, range) => Self::device(memory, range),
-            Operand::Floats(elements) => Self::host(elements, ElementType::F32),
-            Operand::Halves(elements) => Self::host(elements, ElementType::F16),
-            Operand::Bytes(elements) => Self::host(elements, ElementType::U8),
-        }
-    }
-
-    fn of_mut(operand: &OperandMut<'_>) -> Self {
-        match operand {
-            OperandMut::Device(memory, range) => Self::device(memory, range),
-            OperandMut::Floats(elements) => Self::host(elements, ElementType::F32),
-            OperandMut::Halves(elements) => Self::host(elements, ElementType::F16),
-            OperandMut::Bytes(elements) => Self::host(elements, ElementType::U8),
-        }
     }
 }
 

@@ -4,8 +4,9 @@ use ort::AsPointer as _;
 use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{IoBinding, RunOptions};
 
+use super::operand::Place;
 use super::session::Session;
-use super::{Place, Port, element_type};
+use super::{Port, element_type};
 
 /// Operands that are bound to a session.
 pub(super) struct Binding {

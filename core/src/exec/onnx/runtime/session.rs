@@ -117,16 +117,16 @@ impl Session {
         self.run_at(&inputs, &outputs.iter().map(Place::of_mut).collect::<Vec<Place>>())
     }
 
-    /// Like [`run`](Self::run), with the output as the first input, too. Element `i` of the output must depend on
-    /// elements `i` of the inputs only.
+    /// Like [`run`](Self::run), with the first output as the first input, too. Element `i` of that output must depend on
+    /// element `i` of that input only.
     ///
     /// # Errors
     ///
     /// Those of `run`.
-    pub(in super::super) fn run_in_place(&self, inputs: &[Operand<'_>], output: OperandMut<'_>) -> Result<()> {
-        let output = Place::of_mut(&output);
-        let inputs: Vec<Place> = std::iter::once(output).chain(inputs.iter().map(Place::of)).collect();
-        self.run_at(&inputs, &[output])
+    pub(in super::super) fn run_in_place(&self, inputs: &[Operand<'_>], outputs: &mut [OperandMut<'_>]) -> Result<()> {
+        let outputs: Vec<Place> = outputs.iter().map(Place::of_mut).collect();
+        let inputs: Vec<Place> = outputs.first().copied().into_iter().chain(inputs.iter().map(Place::of)).collect();
+        self.run_at(&inputs, &outputs)
     }
 
     /// The callers hold the references that places were made of.
