@@ -249,6 +249,20 @@ typedef enum {
 } dreamframe_log_level_t;
 
 /**
+ * How LoRAs change the UNet.
+ */
+typedef enum {
+  /**
+   * Merged into the weights: frames take as long as without LoRAs, and a change of a scale prepares new weights.
+   */
+  DREAMFRAME_LORA_MODE_MERGED = 1,
+  /**
+   * Computed next to the layers: a change of a scale costs as much as one of the prompt, and frames take longer.
+   */
+  DREAMFRAME_LORA_MODE_LIVE = 2,
+} dreamframe_lora_mode_t;
+
+/**
  * The random number generator for noise.
  */
 typedef enum {
@@ -800,6 +814,10 @@ typedef struct {
    * of the device; 0 not to. For the providers of NVIDIA; others are then an error.
    */
   uint32_t cuda_graphs;
+  /**
+   * A `dreamframe_lora_mode_t`; 0 for merged.
+   */
+  uint32_t lora_mode;
 } dreamframe_options_t;
 
 /**

@@ -97,6 +97,8 @@ enum class ControlImages : std::uint32_t {
   PerRow = DREAMFRAME_CONTROL_IMAGES_PER_ROW,
 };
 
+enum class LoraMode : std::uint32_t { Merged = DREAMFRAME_LORA_MODE_MERGED, Live = DREAMFRAME_LORA_MODE_LIVE };
+
 enum class LogLevel : std::uint32_t {
   Error = DREAMFRAME_LOG_LEVEL_ERROR,
   Warn = DREAMFRAME_LOG_LEVEL_WARN,
@@ -341,6 +343,7 @@ struct EngineOptions {
   std::optional<PixelFormat> output;
   std::optional<Flagged> flagged;
   std::optional<ControlImages> control_images;
+  std::optional<LoraMode> lora_mode;
   std::optional<LogLevel> log_level;
   std::string vae;
   std::string ip_adapter;
@@ -975,6 +978,7 @@ private:
     raw.output = detail::number(options.output);
     raw.flagged = detail::number(options.flagged);
     raw.control_images = detail::number(options.control_images);
+    raw.lora_mode = detail::number(options.lora_mode);
     raw.log_level = detail::number(options.log_level);
     raw.vae = detail::or_null(options.vae);
     raw.ip_adapter = detail::or_null(options.ip_adapter);

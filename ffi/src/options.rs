@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::{
-    CfgType, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator,
+    CfgType, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator, LoraMode,
     ModelSource, PackedCache, Provider, Result, StreamDiffusionParams,
 };
 use tracing::Dispatch;
@@ -130,6 +130,16 @@ pub enum dreamframe_control_images_t {
     DREAMFRAME_CONTROL_IMAGES_PER_ROW = 2,
 }
 
+/// How LoRAs change the UNet.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_lora_mode_t {
+    /// Merged into the weights: frames take as long as without LoRAs, and a change of a scale prepares new weights.
+    DREAMFRAME_LORA_MODE_MERGED = 1,
+    /// Computed next to the layers: a change of a scale costs as much as one of the prompt, and frames take longer.
+    DREAMFRAME_LORA_MODE_LIVE = 2,
+}
+
 /// Receives the progress of loading, and may cancel it.
 ///
 /// - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or
@@ -218,6 +228,8 @@ pub struct dreamframe_options_t {
     /// 1 to capture runs of networks as CUDA graphs, which takes less time of the processor for each frame, and more memory
     /// of the device; 0 not to. For the providers of NVIDIA; others are then an error.
     pub cuda_graphs: u32,
+    /// A `dreamframe_lora_mode_t`; 0 for merged.
+    pub lora_mode: u32,
 }
 
 // SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: integers, NULL, no function.
@@ -279,6 +291,7 @@ impl dreamframe_options_t {
             device_index: 0,
             onnxruntime: std::ptr::null(),
             cuda_graphs: 0,
+            lora_mode: 0,
         }
     }
 
@@ -344,6 +357,7 @@ impl dreamframe_options_t {
         choose("flagged", self.flagged, [Flagged::Previous, Flagged::Black], &mut options.flagged)?;
         let images = [ControlImages::Newest, ControlImages::PerRow];
         choose("control_images", self.control_images, images, &mut options.control_images)?;
+        choose("lora_mode", self.lora_mode, [LoraMode::Merged, LoraMode::Live], &mut options.lora_mode)?;
         options.threads = (self.threads > 0).then_some(self.threads as usize);
         if self.output != 0 {
             options.output = format_of(self.output).map_err(|error| error.within("output"))?;
@@ -375,6 +389,18 @@ fn choose<T, const N: usize>(what: &str, number: u32, all: [T; N], place: &mut T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_numbers_of_lora_modes_are_those_of_the_header() {
+        let chosen = |lora_mode| {
+            let options = dreamframe_options_t { lora_mode, ..dreamframe_options_t::none() };
+            // SAFETY: all texts are NULL.
+            unsafe { options.engine_options() }.unwrap().lora_mode
+        };
+        assert_eq!(chosen(0), LoraMode::Merged);
+        assert_eq!(chosen(dreamframe_lora_mode_t::DREAMFRAME_LORA_MODE_MERGED as u32), LoraMode::Merged);
+        assert_eq!(chosen(dreamframe_lora_mode_t::DREAMFRAME_LORA_MODE_LIVE as u32), LoraMode::Live);
+    }
 
     #[test]
     fn the_numbers_of_executors_and_providers_are_those_of_the_header() {

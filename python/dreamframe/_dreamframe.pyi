@@ -74,6 +74,7 @@ class StreamDiffusion:
         threads: int | None = None,
         cfg_type: typing.Literal["none", "full", "self", "initialize"] | None = None,
         noise: typing.Literal["philox", "torch-cpu"] | None = None,
+        lora_mode: typing.Literal["merged", "live"] | None = None,
         fit: typing.Literal["cover", "fit", "stretch"] | None = None,
         output: typing.Literal["rgba", "bgra", "rgb"] | None = None,
         progress: Callable[[int, int, str], object] | None = None,
@@ -85,8 +86,9 @@ class StreamDiffusion:
         execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
         ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
         `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA graphs, on
-        providers of NVIDIA. `progress(done, total, what)` is called while weights load, with counts for the network `what`;
-        an exception that it raises cancels loading.
+        providers of NVIDIA. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
+        merged into their weights: a change of a scale is cheap, and frames take longer. `progress(done, total, what)` is
+        called while weights load, with counts for the network `what`; an exception that it raises cancels loading.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one, with its path.

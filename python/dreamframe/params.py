@@ -224,7 +224,8 @@ class StreamDiffusionParams(Model):
     height: int = 512
     """The height of pictures, in pixels."""
     lora_dict: dict[str, float] | None = None
-    """LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same."""
+    """LoRAs, each with its scale; `{}` and `null` are the same. In engines with the `lora_mode` `live`, a change of
+    scales costs `recompute`."""
     use_lcm_lora: bool = True
     """Whether the LCM-LoRA is merged, if the base model is not distilled for few steps itself."""
     lcm_lora_id: str = "latent-consistency/lcm-lora-sdv1-5"
@@ -311,7 +312,8 @@ class ParamsPatch(TypedDict, total=False):
     height: int
     """The height of pictures, in pixels."""
     lora_dict: dict[str, float] | None
-    """LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same."""
+    """LoRAs, each with its scale; `{}` and `null` are the same. In engines with the `lora_mode` `live`, a change of
+    scales costs `recompute`."""
     use_lcm_lora: bool
     """Whether the LCM-LoRA is merged, if the base model is not distilled for few steps itself."""
     lcm_lora_id: str

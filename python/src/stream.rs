@@ -47,8 +47,9 @@ impl StreamDiffusion {
     /// execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
     /// ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
     /// `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA graphs, on
-    /// providers of NVIDIA. `progress(done, total, what)` is called while weights load, with counts for the network `what`;
-    /// an exception that it raises cancels loading.
+    /// providers of NVIDIA. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
+    /// merged into their weights: a change of a scale is cheap, and frames take longer. `progress(done, total, what)` is
+    /// called while weights load, with counts for the network `what`; an exception that it raises cancels loading.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one, with its path.
@@ -71,6 +72,7 @@ impl StreamDiffusion {
         threads: "int | None" = None,
         cfg_type: "typing.Literal['none', 'full', 'self', 'initialize'] | None" = None,
         noise: "typing.Literal['philox', 'torch-cpu'] | None" = None,
+        lora_mode: "typing.Literal['merged', 'live'] | None" = None,
         fit: "typing.Literal['cover', 'fit', 'stretch'] | None" = None,
         output: "typing.Literal['rgba', 'bgra', 'rgb'] | None" = None,
         progress: "Callable[[int, int, str], object] | None" = None,
@@ -90,6 +92,7 @@ impl StreamDiffusion {
         threads: Option<&Bound<'_, PyAny>>,
         cfg_type: Option<&Bound<'_, PyAny>>,
         noise: Option<&Bound<'_, PyAny>>,
+        lora_mode: Option<&Bound<'_, PyAny>>,
         fit: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
@@ -109,6 +112,7 @@ impl StreamDiffusion {
         choose("dtype", dtype, &mut options.dtype)?;
         choose("cfg_type", cfg_type, &mut options.cfg_type)?;
         choose("noise", noise, &mut options.noise)?;
+        choose("lora_mode", lora_mode, &mut options.lora_mode)?;
         if let Some(fit) = fit {
             options.fit = results::fit(py, &text("fit", fit)?)?;
         }

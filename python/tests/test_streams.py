@@ -251,6 +251,7 @@ def test_options_are_checked_by_name_and_value() -> None:
         {"dtype": "f64"},
         {"cfg_type": "selfish"},
         {"noise": "mersenne"},
+        {"lora_mode": "added"},
         {"fit": "crop"},
         {"output": "hsv"},
         {"device": "tpu"},
@@ -266,6 +267,14 @@ def test_options_are_checked_by_name_and_value() -> None:
         told = " ".join([str(error.value), *getattr(error.value, "__notes__", [])])
         words = {"cfg_type": "guidance type", "noise": "generator", "progress": "callable"}
         assert name in told or words.get(name, name) in told, (name, told)
+
+
+@pytest.mark.parametrize("mode", ["merged", "live"])
+def test_both_modes_of_loras_are_options(mode: Any) -> None:
+    with StreamDiffusion(SMALL, lora_mode=mode) as stream, StreamDiffusion(SMALL) as other:
+        frame = np.full((64, 64, 3), 90, np.uint8)
+        # Without LoRAs, they are the same.
+        assert (np.asarray(stream(frame)) == np.asarray(other(frame))).all()
 
 
 def test_executor_onnx_loads_the_library_that_is_named(tmp_path: pathlib.Path) -> None:

@@ -272,6 +272,7 @@ static void options(void) {
   BAD_OPTION(output, 99);
   BAD_OPTION(flagged, 99);
   BAD_OPTION(control_images, 99);
+  BAD_OPTION(lora_mode, 99);
   BAD_OPTION(log_level, 99);
   BAD_OPTION(models, "\xff\xfe");
   BAD_OPTION(params_json, "");

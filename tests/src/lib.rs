@@ -17,6 +17,9 @@ mod tensors;
 
 pub use bytes::Bytes;
 pub use golden::{Golden, assert_close, mean_error, relative_error};
-pub use networks::{executors, onnx_device, onnx_dtypes, onnx_library, onnx_provider, run, run_unet, run_unet_over};
+pub use networks::{
+    executors, onnx_device, onnx_dtypes, onnx_library, onnx_provider, run, run_unet, run_unet_over,
+    run_unet_with_branches,
+};
 pub use single::{File, Single, Stored};
 pub use tensors::Tensors;

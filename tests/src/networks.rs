@@ -12,7 +12,7 @@ use dreamframe::load::OnnxRuntimeFiles;
 use dreamframe::models::{
     UnetConfig, UnetShape, guidance_embedding, time_ids_embedding, timestep_embedding, unet_program,
 };
-use dreamframe::net::{Program, Weights};
+use dreamframe::net::{Branches, Program, Weights};
 use dreamframe::{Device, OnnxOptions};
 
 use crate::Golden;
@@ -149,6 +149,22 @@ pub fn run_unet_over(
     rows: usize,
     guided: bool,
 ) -> Vec<f32> {
+    run_unet_with_branches(golden, weights, executor, (rows, guided), &Branches::default(), &[])
+}
+
+/// Like [`run_unet_over`], with the branches of LoRAs and their scales.
+///
+/// # Panics
+///
+/// Like [`run_unet`].
+pub fn run_unet_with_branches(
+    golden: &Golden,
+    weights: &Weights,
+    executor: &dyn Executor,
+    (rows, guided): (usize, bool),
+    branches: &Branches,
+    scales: &[f32],
+) -> Vec<f32> {
     let config = UnetConfig::from_json(&golden.config("unet")).unwrap();
     let &[all_rows, height, width, _] = golden.shape("unet.sample") else { panic!("no latent") };
     let &[text_rows, text_tokens, _] = golden.shape("unet.encoder_hidden_states") else { panic!("no text") };
@@ -163,7 +179,7 @@ pub fn run_unet_over(
         guidance_embedding: guided,
         ..UnetShape::new(rows, height, width)
     };
-    let program = unet_program(&config, &shape).unwrap();
+    let program = branches.add_to(unet_program(&config, &shape).unwrap()).unwrap();
 
     let mut constant = vec![golden.numbers("unet.encoder_hidden_states")];
     constant.push(timestep_embedding(&golden.numbers("unet.timesteps")[..rows], &config));
@@ -175,6 +191,7 @@ pub fn run_unet_over(
         let time_ids = golden.numbers("unet.time_ids");
         constant.push(time_ids_embedding(&time_ids.as_chunks().0[..rows], &config));
     }
+    constant.extend(branches.inputs(scales));
     let constant: Vec<&[f32]> = constant.iter().map(Vec::as_slice).collect();
     let sample = golden.numbers("unet.sample");
     let sample = &sample[..sample.len() / all_rows * rows];

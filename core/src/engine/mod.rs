@@ -34,7 +34,7 @@ pub use self::host::{SafetyChecker, StyleImages};
 use self::in_flight::{CollectedPicture, InFlight};
 #[cfg(feature = "onnx")]
 pub use self::onnx_devices::{OnnxReport, ProviderReport};
-pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged, OnnxOptions};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::context::BuildContext;
 use self::pipeline::{Pipeline, quantization};
@@ -290,6 +290,6 @@ impl Engine {
         })?;
         let components = &self.snapshot()?.0.components;
         let (models, frames) = (components.models(), self.next_id as usize);
-        quantization::calibrate(&models.unet, &models.location, &components.weights().unet, observer, frames)
+        quantization::calibrate(&models.unet, &models.location, &components.unet_weights().weights, observer, frames)
     }
 }

@@ -58,6 +58,8 @@ pub struct EngineOptions {
     pub control_images: ControlImages,
     /// The calibration for [`Dtype::Int8`]; `None` for the file in the model's folder.
     pub calibration: Option<Arc<Calibration>>,
+    /// How LoRAs change the UNet.
+    pub lora_mode: LoraMode,
 }
 
 impl Default for EngineOptions {
@@ -77,6 +79,7 @@ impl Default for EngineOptions {
             packed_cache: PackedCache::Beside,
             control_images: ControlImages::Newest,
             calibration: None,
+            lora_mode: LoraMode::Merged,
         }
     }
 }
@@ -97,6 +100,7 @@ setters! {
     with_packed_cache, packed_cache: PackedCache;
     with_control_images, control_images: ControlImages;
     with_calibration, calibration: Option<Arc<Calibration>>;
+    with_lora_mode, lora_mode: LoraMode;
 }
 
 /// The executor of networks.
@@ -152,6 +156,18 @@ pub enum ControlImages {
     PerRow,
 }
 
+/// How LoRAs change the UNet. Text encoders are always changed by merging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoraMode {
+    /// Merged into the weights: frames take as long as without LoRAs, and a change of a scale prepares new weights.
+    Merged,
+    /// The LoRAs of `lora_dict` are computed next to the layers that they change: a change of a scale costs as much as
+    /// one of the prompt, and each frame takes longer. Layers in int8 stay in int8. The LCM-LoRA of `use_lcm_lora`,
+    /// whose scale does not change, is merged.
+    Live,
+}
+
 /// The replacement of a picture that the safety checker flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -194,6 +210,7 @@ macro_rules! named {
     };
 }
 
+named!(LoraMode, "lora_mode", Merged = "merged", Live = "live");
 named!(ExecutorKind, "executor", Auto = "auto", Cpu = "cpu", Onnx = "onnx", Reference = "reference");
 named!(
     Provider,

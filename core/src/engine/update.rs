@@ -11,7 +11,7 @@ use super::pipeline::limits::check_model_size;
 use super::state::StateUpdate;
 use super::transition::transition_on;
 use crate::error::Result;
-use crate::params::{Change, Cost, Notice, StreamDiffusionParams, diff, total_cost};
+use crate::params::{Change, Cost, Notice, StreamDiffusionParams, total_cost};
 
 /// Result of an update: its cost, changes and notices.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -36,6 +36,13 @@ impl Snapshot {
         &self.0.params
     }
 
+    /// Returns the changes from `old` to `new`, parameters of this pipeline or of updates to it, like
+    /// [`params::diff`](crate::params::diff). With [`LoraMode::Live`](super::LoraMode::Live), a change of scales of
+    /// LoRAs in use costs less.
+    pub fn diff(&self, old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
+        self.0.diff(old, new)
+    }
+
     /// Returns true if both refer to the same pipeline, not only to equal parameters.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -54,7 +61,7 @@ impl Workbench {
     /// `InvalidParams` with every violation.
     pub fn plan(&self, base: &Snapshot, params: StreamDiffusionParams, notices: Vec<Notice>) -> Result<Plan> {
         params.validate()?;
-        let changes = diff(base.params(), &params);
+        let changes = base.diff(base.params(), &params);
         let cost = total_cost(&changes);
         let frees_first = cost == Some(Cost::Rebuild) && memory_fit::is_short(&self.0, &base.0, &params);
         let update = Update { cost, changes, notices };
@@ -89,7 +96,7 @@ impl Workbench {
         others: &[&Snapshot],
     ) -> Result<Prepared> {
         params.validate()?;
-        let changes = base.map(|base| diff(base.params(), &params)).unwrap_or_default();
+        let changes = base.map(|base| base.diff(base.params(), &params)).unwrap_or_default();
         self.build(params, base, others, changes)
     }
 

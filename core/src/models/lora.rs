@@ -144,7 +144,8 @@ mod tests {
 
     use super::*;
     use crate::models::known::{KNOWN_MODELS, known_model};
-    use crate::models::{ClipTextConfig, TextStates, UnetConfig, UnetShape, clip_program, unet_program};
+    use crate::models::{ClipTextConfig, TextStates, UnetConfig, UnetShape, clip_program, smallest_unet, unet_program};
+    use crate::net::Branches;
 
     fn unet(config: &str) -> Vec<WeightSpec> {
         let config = UnetConfig::from_json(config).unwrap();
@@ -253,6 +254,21 @@ mod tests {
         }
         let error = names.changes([layer("lora_unet_x", &[2, 2])]).unwrap_err();
         assert!(error.kind() == ErrorKind::BadModel && error.to_string().contains("none of its 1 layers"), "{error}");
+    }
+
+    #[test]
+    fn every_layer_of_a_known_unet_that_a_lora_changes_can_have_a_branch() {
+        for model in KNOWN_MODELS {
+            let program = smallest_unet(&UnetConfig::from_json(model.unet).unwrap()).unwrap();
+            let named = LoraNames::new([(LoraTarget::Unet, program.weights())]);
+            let specs = named.tables[&LoraTarget::Unet].values();
+            let changes: BTreeMap<_, _> =
+                specs.map(|spec| (spec.name.clone(), layer("", &spec.shape).change)).collect();
+            let (count, ops) = (changes.len(), program.ops().len());
+            let branches = Branches::new([changes.into_iter().map(|(name, change)| (name, Arc::new(change)))]);
+            let with_branches = branches.add_to(program).unwrap();
+            assert!(count > 100 && with_branches.ops().len() == ops + 4 * count, "{}: {count}", model.name);
+        }
     }
 
     #[test]

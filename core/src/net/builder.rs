@@ -277,16 +277,14 @@ impl ProgramBuilder {
     /// Adds `b` to `a`; a single pixel or a single row of `b` is broadcast.
     pub fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
-        let fits = sa.c == sb.c && (sb.n == sa.n || sb.n == 1) && ((sb.h, sb.w) == (sa.h, sa.w) || sb.pixels() == 1);
-        self.require(fits, || format!("{sa:?} + {sb:?}"));
+        self.require(broadcasts(sb, sa), || format!("{sa:?} + {sb:?}"));
         self.op(OpKind::Add, &[a, b], sa)
     }
 
-    /// Multiplies `a` by `b`; a single pixel per row of `b` is broadcast.
+    /// Multiplies `a` by `b`; a single pixel or a single row of `b` is broadcast.
     pub fn mul(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
-        let fits = (sa.n, sa.c) == (sb.n, sb.c) && ((sb.h, sb.w) == (sa.h, sa.w) || sb.pixels() == 1);
-        self.require(fits, || format!("{sa:?} * {sb:?}"));
+        self.require(broadcasts(sb, sa), || format!("{sa:?} * {sb:?}"));
         self.op(OpKind::Mul, &[a, b], sa)
     }
 
@@ -389,6 +387,11 @@ impl ProgramBuilder {
         self.program.ops.push(Op { kind, inputs: inputs.to_vec(), output });
         output
     }
+}
+
+/// Returns whether a value of shape `b` can be broadcast to `a`: by repeating a single pixel, a single row, or both.
+pub(super) fn broadcasts(b: Shape, a: Shape) -> bool {
+    a.c == b.c && (b.n == a.n || b.n == 1) && ((b.h, b.w) == (a.h, a.w) || b.pixels() == 1)
 }
 
 #[cfg(test)]

@@ -39,6 +39,21 @@ impl LowRank {
         &self.shape
     }
 
+    /// Returns the rank.
+    pub(super) fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// Returns the first factor, `[rank, shape[1] * …]`.
+    pub(super) fn down(&self) -> &[f32] {
+        &self.down
+    }
+
+    /// Returns a row of the last factor with the strength, `[rank]`.
+    pub(super) fn up_row(&self, row: usize) -> impl Iterator<Item = f32> {
+        self.up[row * self.rank..(row + 1) * self.rank].iter().map(|x| x * self.strength)
+    }
+
     /// Adds `scale` times the change to `weight`, which has the length of the shape; other elements are unchanged.
     pub fn add_to(&self, weight: &mut [f32], scale: f32) {
         let columns = self.down.len() / self.rank;

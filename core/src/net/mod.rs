@@ -4,6 +4,7 @@
 //! devices.
 
 mod aligned;
+mod branch;
 mod builder;
 pub mod bytes;
 mod footprint;
@@ -23,6 +24,7 @@ pub mod steps;
 mod weights;
 
 pub use aligned::AlignedBytes;
+pub use branch::Branches;
 pub use builder::ProgramBuilder;
 pub use dreamframe_kernels::Activation;
 pub use footprint::Footprint;

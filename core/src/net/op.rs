@@ -97,7 +97,7 @@ pub enum OpKind {
     Geglu,
     /// `[a, b]`: the sum. `b` is broadcast if it has a single pixel, a single row, or both.
     Add,
-    /// `[a, b]`: the product. `b` is broadcast if it has a single pixel per row.
+    /// `[a, b]`: the product. `b` is broadcast if it has a single pixel, a single row, or both.
     Mul,
     /// `[x]`: `x * mul + add`.
     Affine {

@@ -1,5 +1,6 @@
 //! Random programs, for tests.
 
+use super::builder::broadcasts;
 use super::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId};
 
 /// Builds a program of `len` random operations; `pick(n)` returns a number below `n`.
@@ -11,6 +12,7 @@ pub(crate) fn random_program(len: usize, pick: &mut dyn FnMut(usize) -> usize) -
         b.input("y", shape, Rate::Frame),
         b.input("c", Shape::vector(shape.n, shape.c), Rate::Constant),
         b.input("d", shape, Rate::Constant),
+        b.input("e", Shape::vector(1, shape.c), Rate::Constant),
     ];
     for i in 0..len {
         // Prefers recent values, so that chains of operations grow long.
@@ -18,7 +20,7 @@ pub(crate) fn random_program(len: usize, pick: &mut dyn FnMut(usize) -> usize) -
         let other = values[pick(values.len())];
         let name = format!("w{i}");
         let s = b.shape(x);
-        let y = match pick(16) {
+        let y = match pick(17) {
             0 | 1 => b.conv2d(&name, x, s.c, 1, 1, Padding::all(0), false, true),
             2 | 3 => b.conv3x3(&name, x, shape.c),
             4 => b.linear(&name, x, 2 * s.c, pick(2) == 0),
@@ -34,7 +36,8 @@ pub(crate) fn random_program(len: usize, pick: &mut dyn FnMut(usize) -> usize) -
             14 if (s.n, s.h, s.w) == (b.shape(other).n, b.shape(other).h, b.shape(other).w) && s.c < 80 => {
                 b.concat(x, other)
             }
-            _ => add(&mut b, x, other),
+            15 => add(&mut b, x, other),
+            _ => mul(&mut b, x, other),
         };
         values.push(y);
     }
@@ -63,7 +66,14 @@ fn image(b: &mut ProgramBuilder, x: ValueId, which: usize, name: &str) -> ValueI
 }
 
 fn add(b: &mut ProgramBuilder, x: ValueId, other: ValueId) -> ValueId {
-    let (s, o) = (b.shape(x), b.shape(other));
-    let fits = s.c == o.c && (o.n == s.n || o.n == 1) && ((o.h, o.w) == (s.h, s.w) || o.pixels() == 1);
-    if fits { b.add(x, other) } else { b.affine(x, -1.0, 0.0) }
+    if broadcasts(b.shape(other), b.shape(x)) { b.add(x, other) } else { b.affine(x, -1.0, 0.0) }
+}
+
+/// Multiplies by a bounded value, so that products of many values stay finite.
+fn mul(b: &mut ProgramBuilder, x: ValueId, other: ValueId) -> ValueId {
+    if !broadcasts(b.shape(other), b.shape(x)) {
+        return b.affine(x, -1.0, 0.0);
+    }
+    let factor = b.activate(other, Activation::SoftClamp { limit: 1.0 });
+    b.mul(x, factor)
 }

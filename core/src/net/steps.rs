@@ -246,7 +246,8 @@ pub enum Repeat {
 }
 
 impl Repeat {
-    pub(super) fn of(a: Shape, b: Shape) -> Self {
+    /// Returns how `b` is broadcast to `a`.
+    pub fn of(a: Shape, b: Shape) -> Self {
         match (a.n == b.n, a.pixels() == b.pixels()) {
             (true, true) => Self::None,
             (true, false) => Self::Pixels,

@@ -97,7 +97,7 @@ pub struct Forms {
 /// The weights that merged weights are based on.
 struct Base {
     weights: Arc<Weights>,
-    /// The names of the weights that differ.
+    /// The names of the weights that differ, or that the base does not have.
     changed: BTreeSet<String>,
 }
 
@@ -145,6 +145,23 @@ impl Weights {
             observer: base.observer.clone(),
             base: Some(Base { weights: base.clone(), changed }),
             ..Self::new(Arc::new(source))
+        })
+    }
+
+    /// Returns these weights and further ones with `names`, all of which the source has that `extend` makes of this
+    /// one. These weights share their packed forms, and their layers in int8 stay in int8; forms of the further ones are
+    /// not stored.
+    pub(super) fn extended(
+        self: &Arc<Self>,
+        names: BTreeSet<String>,
+        extend: impl FnOnce(Arc<dyn WeightSource>) -> Arc<dyn WeightSource>,
+    ) -> Arc<Self> {
+        let source = extend(self.forms.source.clone());
+        Arc::new(Self {
+            byte_scales: self.byte_scales.clone(),
+            observer: self.observer.clone(),
+            base: Some(Base { weights: self.clone(), changed: names }),
+            ..Self::new(source)
         })
     }
 

@@ -58,6 +58,23 @@ pub fn diff(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Cha
     changes
 }
 
+/// Like [`diff`], for an engine with live branches of LoRAs: a change of nothing but the scales of LoRAs for which
+/// `is_live` returns true costs [`Cost::Recompute`].
+pub(crate) fn diff_with_live_loras(
+    old: &StreamDiffusionParams,
+    new: &StreamDiffusionParams,
+    is_live: impl Fn(&str) -> bool,
+) -> Vec<Change> {
+    let mut changes = diff(old, new);
+    let (old, new) = (&old.lora_dict, &new.lora_dict);
+    let same_loras = old.keys().eq(new.keys());
+    if same_loras && old.iter().all(|(id, scale)| new.get(id) == Some(scale) || is_live(id)) {
+        let of_loras = changes.iter_mut().filter(|change| change.path == "lora_dict");
+        of_loras.for_each(|change| change.cost = Cost::Recompute);
+    }
+    changes
+}
+
 /// Returns the cost of several changes together, which is the highest of theirs; `None` without changes.
 pub fn total_cost(changes: &[Change]) -> Option<Cost> {
     changes.iter().map(|change| change.cost).max()

@@ -45,6 +45,7 @@ pub use choices::{Acceleration, Interpolation};
 pub use compat::{Notice, notices};
 pub use constraint::Constraint;
 pub use controlnet::ControlNetConfig;
+pub(crate) use diff::diff_with_live_loras;
 pub use diff::{Change, diff, total_cost};
 pub use fields::{Cost, CostRule, FIELDS, Field, field};
 pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};
@@ -108,7 +109,8 @@ pub struct StreamDiffusionParams {
     pub width: u32,
     /// The height of pictures, in pixels.
     pub height: u32,
-    /// LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same.
+    /// LoRAs, each with its scale; `{}` and `null` are the same. In engines with the `lora_mode` `live`, a change of
+    /// scales costs `recompute`.
     #[serde(with = "null_when_empty")]
     #[schemars(with = "Option<BTreeMap<String, f64>>")]
     pub lora_dict: BTreeMap<String, f64>,

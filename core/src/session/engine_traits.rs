@@ -6,7 +6,7 @@ use crate::conditioning::transition::Transition;
 use crate::engine::{Engine, Picture, Prepared, Snapshot, Workbench};
 use crate::error::Result;
 use crate::frame::{Frame, FrameId};
-use crate::params::{Cost, Notice, StreamDiffusionParams};
+use crate::params::{Change, Cost, Notice, StreamDiffusionParams, diff};
 
 /// Processes frames, on one thread.
 pub(crate) trait FrameProcessor: Send + 'static {
@@ -56,6 +56,11 @@ pub(crate) trait Preparer: Clone + Send + Sync + 'static {
 
     /// Builds the next step of the transition of `base`; `None` once its prompt is reached.
     fn step(&self, base: &Self::Snapshot) -> Result<Option<Self::Prepared>>;
+
+    /// Returns the changes from `old` to `new`, parameters of updates to `snapshot`, with their costs for it.
+    fn diff(_snapshot: &Self::Snapshot, old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
+        diff(old, new)
+    }
 
     /// Returns how many steps of the transition of `snapshot` were made, and how many it has; `None` without one.
     fn progress(snapshot: &Self::Snapshot) -> Option<(u32, u32)>;
@@ -123,6 +128,10 @@ impl Preparer for Workbench {
 
     fn step(&self, base: &Snapshot) -> Result<Option<Prepared>> {
         crate::exec::background(|| self.step(base))
+    }
+
+    fn diff(snapshot: &Snapshot, old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
+        snapshot.diff(old, new)
     }
 
     fn progress(snapshot: &Snapshot) -> Option<(u32, u32)> {

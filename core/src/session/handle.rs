@@ -13,7 +13,7 @@ use crate::conditioning::transition::Transition;
 use crate::engine::{Picture, Plan, Workbench};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, FrameId, FrameView};
-use crate::params::{ParamsPatch, StreamDiffusionParams, rebase};
+use crate::params::{Change, ParamsPatch, StreamDiffusionParams, rebase};
 
 /// Submits frames to a running [`Session`](super::Session), takes its pictures, and changes its parameters.
 ///
@@ -184,6 +184,12 @@ impl SessionHandle {
             )
         })?;
         self.preparer.plan(base, rebase(&desired, &params, &planned.params).params, notices)
+    }
+
+    /// Returns the changes from `old` to `new`, like [`params::diff`](crate::params::diff), with the costs for this
+    /// session: with [`LoraMode::Live`](crate::LoraMode::Live), a change of scales of LoRAs in use costs less.
+    pub fn diff(&self, old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
+        self.queue.diff(old, new)
     }
 
     /// Returns the desired parameters: with all accepted updates, without those that were rejected since.

@@ -12,8 +12,8 @@ use dreamframe::load::Calibration;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{
-    CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, OnnxOptions, PackedCache,
-    Provider, Result,
+    CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode, OnnxOptions,
+    PackedCache, Provider, Result,
 };
 
 use super::machine;
@@ -87,6 +87,10 @@ pub(super) struct EngineArgs {
     /// Guidance if guidance_scale is above 1: none, self, full or initialize
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().cfg_type)]
     cfg_type: CfgType,
+    /// How LoRAs change the UNet: merged (into the weights), or live (next to them: a change of a scale is cheap, frames
+    /// take longer)
+    #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().lora_mode)]
+    lora_mode: LoraMode,
     /// The random number generator for noise: philox or torch-cpu
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().noise)]
     noise: Generator,
@@ -124,6 +128,7 @@ impl EngineArgs {
             options.calibration = Some(Calibration::read(path)?.into());
         }
         options.cfg_type = self.cfg_type;
+        options.lora_mode = self.lora_mode;
         options.noise = self.noise;
         options.threads = self.threads.map(usize::from);
         options.packed_cache = PackedCache::from(self.packed_cache.as_str());
@@ -237,6 +242,12 @@ mod tests {
             .with_library(Some(PathBuf::from("a/folder")))
             .with_cuda_graphs(true);
         assert_eq!((options.executor, options.onnx), (ExecutorKind::Onnx, expected));
+    }
+
+    #[test]
+    fn loras_are_merged_unless_the_mode_is_given() {
+        assert_eq!(engine(&[]).unwrap().lora_mode, LoraMode::Merged);
+        assert_eq!(engine(&["--lora-mode", "live"]).unwrap().lora_mode, LoraMode::Live);
     }
 
     #[test]

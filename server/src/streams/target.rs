@@ -76,7 +76,8 @@ impl Stream {
             desired.change(&self.config, request).is_ok_and(|change| {
                 let (old, new) = (desired.for_engine(), &change.engine);
                 let fetches = old.ip_adapter_style_image_url != new.ip_adapter_style_image_url;
-                fetches || total_cost(&diff(old, new)) >= Some(Cost::Load)
+                let changes = self.session().map_or_else(|| diff(old, new), |session| session.diff(old, new));
+                fetches || total_cost(&changes) >= Some(Cost::Load)
             })
         };
         if !is_expensive {

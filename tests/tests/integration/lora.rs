@@ -9,8 +9,8 @@ use dreamframe::load::{LoraFile, WeightFiles};
 use dreamframe::models::{
     ClipTextConfig, LoraChanges, LoraNames, LoraTarget, TextStates, UnetConfig, UnetShape, clip_program, unet_program,
 };
-use dreamframe::net::{Program, Weights};
-use dreamframe_tests::{Golden, Tensors, assert_close, executors, run, run_unet_over};
+use dreamframe::net::{Branches, Program, Weights};
+use dreamframe_tests::{Golden, Tensors, assert_close, executors, run, run_unet_over, run_unet_with_branches};
 
 const TEXT_ENCODERS: [(&str, LoraTarget); 2] =
     [("text_encoder", LoraTarget::TextEncoder), ("text_encoder_2", LoraTarget::TextEncoder2)];
@@ -136,6 +136,44 @@ fn two_are_merged_in_either_order_as_in_diffusers() {
     let (one, two) = (("kohya.safetensors", 0.7), ("peft.safetensors", -0.4));
     check("two", "sd15", &[one, two]);
     check("two", "sd15", &[two, one]);
+}
+
+/// Compares the UNet of `family` with live branches of `loras` with the output of `case`, and at scale zero with the UNet
+/// without LoRAs.
+fn check_live(case: &str, family: &str, loras: &[(&str, f32)]) {
+    let (golden, outputs) = (Golden::family(family), Tensors::open(folder().join("golden.safetensors")));
+    let read = loras.iter().map(|(file, _)| lora(&golden, file));
+    let branches = Branches::new(read.map(|lora| {
+        let changes = lora.of(LoraTarget::Unet).map(|(name, change)| (name.to_owned(), change.clone()));
+        changes.collect::<Vec<_>>()
+    }));
+    let scales: Vec<f32> = loras.iter().map(|(_, scale)| *scale).collect();
+    let base = base(&golden, "unet");
+    let weights = branches.weights(&base);
+    let rows = golden.shape("unet.sample")[0];
+    for (name, executor) in executors() {
+        let what = format!("{case} with branches on {name}");
+        let run =
+            |scales: &[f32]| run_unet_with_branches(&golden, &weights, &*executor, (rows, false), &branches, scales);
+        assert_close(&*executor, &what, &run(&scales), &outputs.numbers(&format!("{case}.unet.eps")));
+        let plain = run_unet_over(&golden, &base, &*executor, rows, false);
+        assert_close(&*executor, &format!("{what} at scale zero"), &run(&vec![0.0; scales.len()]), &plain);
+    }
+}
+
+#[test]
+fn live_branches_give_what_merged_weights_give_in_diffusers() {
+    check_live("diffusers", "sd15", &[("diffusers.safetensors", 0.8)]);
+    check_live("peft-folder", "sd21", &[("peft-folder", 1.0)]);
+    check_live("kohya", "sd15", &[("kohya.safetensors", 0.8)]);
+    check_live("kohya-sdxl", "sdxl", &[("kohya-sdxl.safetensors", 0.8)]);
+}
+
+#[test]
+fn live_branches_of_two_loras_in_either_order_add_up_as_in_diffusers() {
+    let (one, two) = (("kohya.safetensors", 0.7), ("peft.safetensors", -0.4));
+    check_live("two", "sd15", &[one, two]);
+    check_live("two", "sd15", &[two, one]);
 }
 
 #[test]

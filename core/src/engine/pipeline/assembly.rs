@@ -11,14 +11,16 @@ use super::context::{BuildContext, Compiler};
 use super::controlnet::{ControlNetBuild, ControlNetInputs, LoadedControlNets};
 use super::ip_adapter::{Adapter, ImageKeys, ImagePrompt, Strength};
 use super::keys::{
-    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, UnetKey, WeightsKey,
+    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, TextWeightsKey, UnetKey,
+    WeightsKey,
 };
 use super::limits::{check_model_size, step_table};
-use super::lora::{Lora, Merged, Wanted, lcm_notice, wanted};
+use super::lora::{Lora, LoraUse, UnetWeights, lcm_notice, merged_text, wanted};
 use super::models::Models;
 use super::recipes::Recipes;
 use super::safety::{self, CachedSafety};
 use super::style::{Style, invalid};
+use super::text::Text;
 use super::unet::{CallRows, Extras, UnetNetworks, call_rows, wants_negative};
 use crate::conditioning::seed::seed_noise;
 use crate::conditioning::transition::TransitionState;
@@ -27,6 +29,7 @@ use crate::exec::{Buffer, Constants};
 use crate::net::Shape;
 use crate::params::{Notice, StreamDiffusionParams};
 use crate::schedule::StepTable;
+use crate::stream::guidance::UnetRow;
 
 /// Assembles a pipeline: each component is taken from an earlier pipeline if its key is equal.
 #[derive(Debug)]
@@ -58,7 +61,9 @@ impl<'a> Assembly<'a> {
         let call_rows = call_rows(context.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
         let prompt = prompt_key(params, self.way, &call_rows);
         let loras = self.loras(loaded, models.key())?;
-        let weights = self.weights(loaded, &loras)?;
+        let lora_use = LoraUse::new(context.options.lora_mode, params, loaded, loras.get());
+        let weights = self.weights(loaded, &loras, &lora_use)?;
+        let text = self.text(loaded, &loras, &lora_use)?;
         let controlnet_build = self.controlnet_build(loaded, &call_rows, latent);
         let controls = LoadedControlNets::load(controlnet_build, self.notices)?;
         let adapter = self.adapter(loaded, models.key())?;
@@ -70,7 +75,7 @@ impl<'a> Assembly<'a> {
         };
         let key = UnetKey { weights: weights.key().clone(), size, call_rows: call_rows.clone(), extras };
         let unet = self.unet(loaded, weights.get(), key, latent)?;
-        let conditioning = self.conditioning(weights.get(), TextKey { weights: weights.key().clone(), prompt })?;
+        let conditioning = self.conditioning(text.get(), TextKey { weights: text.key().clone(), prompt })?;
         let inputs = ControlNetInputs { conditioning: conditioning.get(), text: conditioning.key(), table: &table };
         let controls = controls.assemble(&inputs)?;
         let strength = Strength::of(&params.ip_adapter);
@@ -80,10 +85,11 @@ impl<'a> Assembly<'a> {
             table: table.clone(),
             adapter: adapter.key().clone(),
             image: image.key().clone().map(|image| (image, strength)),
+            lora_scales: lora_use.live_scales(),
         };
         let seen =
             ImagePrompt { adapter: adapter.get().as_ref().as_ref(), image: image.get().as_ref().as_ref(), strength };
-        let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, key)?;
+        let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, weights.get(), key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
         let safety = self.safety(models.key())?;
         let components = Components {
@@ -91,6 +97,7 @@ impl<'a> Assembly<'a> {
             autoencoder,
             loras,
             weights,
+            text,
             unet,
             adapter,
             image,
@@ -146,29 +153,39 @@ impl<'a> Assembly<'a> {
         &mut self,
         models: &Models,
         loras: &Cached<LorasKey, Vec<Arc<Lora>>>,
-    ) -> Result<Cached<WeightsKey, Merged>> {
-        let counts = wanted(self.params, models).into_iter().filter(|lora| lora.scale != 0.0);
-        let key = WeightsKey { models: loras.key().models.clone(), loras: counts.collect() };
+        lora_use: &LoraUse,
+    ) -> Result<Cached<WeightsKey, UnetWeights>> {
+        let models_key = loras.key().models.clone();
+        let live = lora_use.live.iter().map(|lora| lora.id.clone()).collect();
+        let key = WeightsKey { models: models_key, merged: lora_use.merged.clone(), live };
         Cached::reuse(self.kept(|components| &components.weights), key, |key| {
-            let scaled = |wanted: &Wanted| {
-                let lora = loras.get().iter().find(|lora| lora.id == wanted.id)?;
-                Some((lora.clone(), wanted.scale))
-            };
-            let scaled: Vec<_> = key.loras.iter().filter_map(scaled).collect();
-            Merged::new(self.context, models, &scaled, self.notices).map(Arc::new)
+            let lists = (&*key.merged, &*key.live);
+            Ok(Arc::new(UnetWeights::new(self.context, models, loras.get(), lists, self.notices)))
+        })
+    }
+
+    fn text(
+        &self,
+        models: &Models,
+        loras: &Cached<LorasKey, Vec<Arc<Lora>>>,
+        lora_use: &LoraUse,
+    ) -> Result<Cached<TextWeightsKey, Text>> {
+        let key = TextWeightsKey { models: loras.key().models.clone(), merged: lora_use.text.clone() };
+        Cached::reuse(self.kept(|components| &components.text), key, |key| {
+            merged_text(self.context, models, loras.get(), &key.merged)
         })
     }
 
     fn unet(
         &self,
         models: &Models,
-        weights: &Merged,
+        weights: &UnetWeights,
         key: UnetKey,
         latent: Shape,
     ) -> Result<Cached<UnetKey, UnetNetworks>> {
         Cached::reuse(self.kept(|components| &components.unet), key, |key| {
             let compiler = Compiler { executor: &*self.context.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &weights.unet, &compiler, &key.call_rows, latent, key.extras).map(Arc::new)
+            UnetNetworks::compile(models, weights, &compiler, &key.call_rows, latent, key.extras).map(Arc::new)
         })
     }
 
@@ -207,9 +224,9 @@ impl<'a> Assembly<'a> {
         ControlNetBuild { context, params, models, call_rows, latent, held, previous }
     }
 
-    fn conditioning(&mut self, weights: &Merged, key: TextKey) -> Result<Cached<TextKey, Conditioning>> {
+    fn conditioning(&mut self, text: &Text, key: TextKey) -> Result<Cached<TextKey, Conditioning>> {
         Cached::reuse(self.kept(|components| &components.conditioning), key, |key| {
-            Conditioning::new(&weights.text, &key.prompt, self.notices).map(Arc::new)
+            Conditioning::new(text, &key.prompt, self.notices).map(Arc::new)
         })
     }
 
@@ -219,13 +236,19 @@ impl<'a> Assembly<'a> {
         unet: &UnetNetworks,
         conditioning: &Conditioning,
         image: &ImagePrompt<'_>,
+        weights: &UnetWeights,
         key: ConstantsKey,
     ) -> Result<Cached<ConstantsKey, Vec<Constants>>> {
         let size = (self.params.width, self.params.height);
         // Constants are valid for one UNet only, and pipelines with equal keys may have different ones.
         let same = self.previous.iter().filter(|components| ptr::eq(components.unet(), unet));
         Cached::reuse(same.map(|components| &components.constants), key, |key| {
-            unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)
+            let further = |call: &[UnetRow]| {
+                let mut inputs = image.inputs(call, key.table.steps().len());
+                inputs.extend(weights.branches.inputs(&key.lora_scales));
+                inputs
+            };
+            unet.constants(models, conditioning, &key.table, size, further).map(Arc::new)
         })
     }
 

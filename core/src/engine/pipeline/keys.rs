@@ -27,18 +27,28 @@ pub(super) struct LorasKey {
     pub(super) ids: Vec<String>,
 }
 
+/// The key of the UNet's weights.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WeightsKey {
     pub(super) models: ModelKey,
-    /// Those with a nonzero scale.
-    pub(super) loras: Vec<Wanted>,
+    /// The merged LoRAs, with a nonzero scale.
+    pub(super) merged: Vec<Wanted>,
+    /// The ids of the LoRAs with live branches; their scales are constants of the UNet.
+    pub(super) live: Vec<String>,
+}
+
+/// The key of the text encoders' weights.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TextWeightsKey {
+    pub(super) models: ModelKey,
+    /// The merged LoRAs that change text encoders, with a nonzero scale.
+    pub(super) merged: Vec<Wanted>,
 }
 
 /// The key of encoded prompts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TextKey {
-    /// Also of the text encoders.
-    pub(super) weights: WeightsKey,
+    pub(super) weights: TextWeightsKey,
     pub(super) prompt: PromptKey,
 }
 
@@ -71,6 +81,8 @@ pub(super) struct ConstantsKey {
     pub(super) table: StepTable,
     pub(super) adapter: Option<AdapterKey>,
     pub(super) image: Option<(ImageKey, Strength)>,
+    /// The scales of the LoRAs with live branches, in order.
+    pub(super) lora_scales: Vec<f32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

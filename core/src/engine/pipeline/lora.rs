@@ -1,16 +1,17 @@
-//! LoRAs: those in the parameters, and the weights of a base model with them merged.
+//! LoRAs: those in the parameters, and the weights of a base model with them.
 
 use std::sync::Arc;
 
 use super::context::BuildContext;
 use super::models::Models;
 use super::text::Text;
+use crate::engine::options::LoraMode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
 use crate::load::{LoraFile, listed};
 use crate::models::{LoraChanges, LoraNames, LoraTarget, ModelFamily, smallest_unet};
-use crate::net::Weights;
-use crate::params::{Notice, StreamDiffusionParams};
+use crate::net::{Branches, Weights};
+use crate::params::{Cost, Notice, StreamDiffusionParams};
 
 /// The default LCM-LoRA of the parameters, for Stable Diffusion 1.x.
 const LCM_SD15: &str = "latent-consistency/lcm-lora-sdv1-5";
@@ -24,7 +25,7 @@ pub(super) struct Wanted {
     pub(super) scale: f64,
 }
 
-/// Returns the LoRAs to merge into `models`, by their ids: those of `lora_dict`, and the LCM-LoRA if it is needed.
+/// Returns the LoRAs of `models`, by their ids: those of `lora_dict`, and the LCM-LoRA if it is needed.
 pub(super) fn wanted(params: &StreamDiffusionParams, models: &Models) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = params.lora_dict.iter().map(|(id, &scale)| Wanted { id: id.clone(), scale }).collect();
     // An explicit scale takes precedence.
@@ -105,7 +106,27 @@ impl Lora {
             );
             notices.push(Notice { path: path.into(), message });
         }
-        Ok(Self { id: id.to_owned(), changes })
+        let lora = Self { id: id.to_owned(), changes };
+        if context.options.lora_mode == LoraMode::Live && path == "lora_dict" && lora.has_text() {
+            let message = format!(
+                "has {id:?}, which changes text encoders as well: they are merged, so that a change of its scale costs \
+                 {:?}",
+                Cost::Load.name()
+            );
+            notices.push(Notice { path: path.into(), message });
+        }
+        Ok(lora)
+    }
+
+    /// Returns whether it changes the UNet.
+    pub(super) fn has_unet(&self) -> bool {
+        self.changes.of(LoraTarget::Unet).next().is_some()
+    }
+
+    /// Returns whether it changes a text encoder.
+    pub(super) fn has_text(&self) -> bool {
+        let targets = [LoraTarget::TextEncoder, LoraTarget::TextEncoder2];
+        targets.into_iter().any(|target| self.changes.of(target).next().is_some())
     }
 }
 
@@ -116,44 +137,101 @@ fn names(models: &Models) -> Result<LoraNames> {
     Ok(LoraNames::new(programs.iter().map(|(target, program)| (*target, program.weights()))))
 }
 
-/// The weights of a base model with LoRAs merged into them. Unchanged weights are shared with the base model.
-#[derive(Debug)]
-pub(crate) struct Merged {
-    pub(crate) unet: Arc<Weights>,
-    pub(crate) text: Arc<Text>,
+/// How the LoRAs of a pipeline are used. A LoRA may be in several lists.
+#[derive(Debug, Default)]
+pub(super) struct LoraUse {
+    /// Merged into the UNet's weights, with a nonzero scale.
+    pub(super) merged: Vec<Wanted>,
+    /// With live branches in the UNet, at any scale.
+    pub(super) live: Vec<Wanted>,
+    /// Merged into the text encoders' weights, with a nonzero scale.
+    pub(super) text: Vec<Wanted>,
 }
 
-impl Merged {
-    /// Merges each of `loras` with its scale. The UNet's weights are merged as they are packed for a network, the text
-    /// encoders' now.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Text::merged`].
+impl LoraUse {
+    /// Returns the use of `loras` in `mode`. The LCM-LoRA that is added automatically has no branch, since its scale
+    /// does not change.
+    pub(super) fn new(mode: LoraMode, params: &StreamDiffusionParams, models: &Models, loras: &[Arc<Lora>]) -> Self {
+        let mut lora_use = Self::default();
+        for wanted in wanted(params, models) {
+            let Some(lora) = loras.iter().find(|lora| lora.id == wanted.id) else { continue };
+            if wanted.scale != 0.0 && lora.has_text() {
+                lora_use.text.push(wanted.clone());
+            }
+            if mode == LoraMode::Live && params.lora_dict.contains_key(&wanted.id) {
+                if lora.has_unet() {
+                    lora_use.live.push(wanted);
+                }
+            } else if wanted.scale != 0.0 {
+                lora_use.merged.push(wanted);
+            }
+        }
+        lora_use
+    }
+
+    /// Returns the scales of the LoRAs with live branches, in order.
+    pub(super) fn live_scales(&self) -> Vec<f32> {
+        self.live.iter().map(|lora| lora.scale as f32).collect()
+    }
+}
+
+/// Returns `base` with the changes of `target` by `wanted` of `loras`; `base` itself if there are none.
+fn merged(loras: &[Arc<Lora>], wanted: &[Wanted], target: LoraTarget, base: &Arc<Weights>) -> Arc<Weights> {
+    let changes = wanted.iter().flat_map(|Wanted { id, scale }| {
+        let changes = loras.iter().filter(move |lora| lora.id == *id).flat_map(move |lora| lora.changes.of(target));
+        changes.map(|(name, change)| (name.to_owned(), *scale as f32, change.clone()))
+    });
+    Weights::merged(base, changes)
+}
+
+/// Returns the text encoders of `models` with `wanted` of `loras` merged into their weights; shared with the base model
+/// if none changes.
+///
+/// # Errors
+///
+/// Those of [`Text::merged`].
+pub(super) fn merged_text(
+    context: &BuildContext,
+    models: &Models,
+    loras: &[Arc<Lora>],
+    wanted: &[Wanted],
+) -> Result<Arc<Text>> {
+    models.text.merged(&*context.executor, &|target, base| merged(loras, wanted, target, base))
+}
+
+/// The UNet's weights with LoRAs: merged, and of live branches. Unchanged weights are shared with the base model.
+#[derive(Debug)]
+pub(crate) struct UnetWeights {
+    pub(crate) weights: Arc<Weights>,
+    pub(super) branches: Branches,
+}
+
+impl UnetWeights {
+    /// Returns the weights of `models` with those of `loras` merged that are `wanted`, and the branches of those that are
+    /// `live`. Weights are merged as they are packed for a network.
     pub(super) fn new(
         context: &BuildContext,
         models: &Models,
-        loras: &[(Arc<Lora>, f64)],
+        loras: &[Arc<Lora>],
+        (wanted, live): (&[Wanted], &[String]),
         notices: &mut Vec<Notice>,
-    ) -> Result<Self> {
-        let merge = |target: LoraTarget, base: &Arc<Weights>| {
-            let of = |(lora, scale): &'_ (Arc<Lora>, f64)| {
-                let scale = *scale as f32;
-                let changes = lora.changes.of(target).map(|(name, change)| (name.to_owned(), scale, change.clone()));
-                changes.collect::<Vec<_>>()
-            };
-            Weights::merged(base, loras.iter().flat_map(of))
-        };
-        let unet = merge(LoraTarget::Unet, &models.unet_weights);
-        let lost = models.unet_weights.byte_scales().len() - unet.byte_scales().len();
+    ) -> Self {
+        let base = &models.unet_weights;
+        let merged = merged(loras, wanted, LoraTarget::Unet, base);
+        let lost = base.byte_scales().len() - merged.byte_scales().len();
         if context.options.dtype == Dtype::Int8 && lost > 0 {
             let message = format!(
                 "changes {lost} of the UNet's {} layers in int8, which are done in bf16 then: how their inputs become \
                  bytes was found out without it",
-                models.unet_weights.byte_scales().len()
+                base.byte_scales().len()
             );
             notices.push(Notice { path: "lora_dict".into(), message });
         }
-        Ok(Self { unet, text: models.text.merged(&*context.executor, &merge)? })
+        let live = live.iter().filter_map(|id| loras.iter().find(|lora| lora.id == *id));
+        let branches = Branches::new(live.map(|lora| {
+            let changes = lora.changes.of(LoraTarget::Unet);
+            changes.map(|(name, change)| (name.to_owned(), change.clone()))
+        }));
+        Self { weights: branches.weights(&merged), branches }
     }
 }

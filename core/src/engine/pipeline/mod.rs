@@ -33,18 +33,20 @@ use self::controlnet::ControlNets;
 use self::frame_memory::FrameMemory;
 use self::ip_adapter::{Adapter, ImageKeys};
 use self::keys::{
-    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, UnetKey, WeightsKey,
+    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, TextWeightsKey, UnetKey,
+    WeightsKey,
 };
-use self::lora::{Lora, Merged};
+use self::lora::{Lora, UnetWeights};
 use self::models::Models;
 use self::recipes::Recipes;
 use self::safety::CachedSafety;
+use self::text::Text;
 use self::unet::UnetNetworks;
 use crate::conditioning::transition::TransitionState;
 use crate::engine::host::SafetyChecker;
 use crate::error::Result;
 use crate::exec::{Buffer, Constants, Network};
-use crate::params::{Notice, StreamDiffusionParams};
+use crate::params::{Change, Notice, StreamDiffusionParams, diff_with_live_loras};
 use crate::stream::StreamConfig;
 
 /// Everything that is loaded, compiled and encoded for a set of parameters. Immutable: an update builds another
@@ -65,7 +67,8 @@ pub(crate) struct Components {
     models: Cached<ModelKey, Models>,
     autoencoder: Cached<SizeKey, AutoencoderNetworks>,
     loras: Cached<LorasKey, Vec<Arc<Lora>>>,
-    weights: Cached<WeightsKey, Merged>,
+    weights: Cached<WeightsKey, UnetWeights>,
+    text: Cached<TextWeightsKey, Text>,
     unet: Cached<UnetKey, UnetNetworks>,
     adapter: Cached<Option<AdapterKey>, Option<Adapter>>,
     image: Cached<Option<ImageKey>, Option<ImageKeys>>,
@@ -122,6 +125,14 @@ impl Pipeline {
         self.components.autoencoder.key() == other.components.autoencoder.key()
     }
 
+    /// Returns the changes from `old` to `new`, parameters of this pipeline or of updates to it.
+    pub(crate) fn diff(&self, old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
+        // Text encoders have no branches: another scale merges their weights again.
+        let without_text = |id: &str| self.components.loras.get().iter().any(|lora| lora.id == id && !lora.has_text());
+        let live = &self.components.weights.key().live;
+        diff_with_live_loras(old, new, |id| live.iter().any(|live| live == id) && without_text(id))
+    }
+
     /// Returns the number of earlier frames that the UNet attends to.
     pub(crate) fn cached_frames(&self) -> usize {
         cached_frames(&self.params)
@@ -156,9 +167,15 @@ impl Components {
         self.autoencoder.get()
     }
 
-    /// Returns the base model's weights, with LoRAs merged into them.
-    pub(crate) fn weights(&self) -> &Merged {
+    /// Returns the UNet's weights, with LoRAs.
+    pub(crate) fn unet_weights(&self) -> &UnetWeights {
         self.weights.get()
+    }
+
+    /// Returns the text encoders, with LoRAs.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &Arc<Text> {
+        self.text.get()
     }
 
     /// Returns the UNet's networks.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::conditioning::Conditioning;
 use super::context::Compiler;
-use super::ip_adapter::ImagePrompt;
+use super::lora::UnetWeights;
 use super::models::Models;
 use crate::error::Result;
 use crate::exec::{Constants, Network};
 use crate::models::{UnetConfig, UnetShape, time_ids_embedding, timestep_embedding, unet_program};
-use crate::net::{Shape, Weights};
+use crate::net::Shape;
 use crate::schedule::StepTable;
 use crate::stream::CfgType;
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
@@ -57,7 +57,7 @@ impl UnetNetworks {
     /// Those of [`Compiler::compile`].
     pub(crate) fn compile(
         models: &Models,
-        weights: &Weights,
+        weights: &UnetWeights,
         compiler: &Compiler<'_>,
         call_rows: &CallRows,
         latent: Shape,
@@ -68,13 +68,14 @@ impl UnetNetworks {
             let Extras { residuals, cached_attention, image_tokens } = extras;
             let plain = UnetShape::new(rows, latent.h, latent.w);
             let shape = UnetShape { text_rows, text_of_row, residuals, cached_attention, image_tokens, ..plain };
-            compiler.compile(unet_program(&models.unet, &shape)?, weights)
+            let program = weights.branches.add_to(unet_program(&models.unet, &shape)?)?;
+            compiler.compile(program, &weights.weights)
         })?;
         Ok(Self { call_rows: call_rows.clone(), networks })
     }
 
-    /// Computes what depends on prompt, schedule and image alone: one set of constants for each call. `size` is that of
-    /// the picture, in pixels.
+    /// Computes what depends on prompt, schedule and `further` inputs of the rows alone: one set of constants for each
+    /// call. `size` is that of the picture, in pixels.
     ///
     /// # Errors
     ///
@@ -85,11 +86,9 @@ impl UnetNetworks {
         conditioning: &Conditioning,
         table: &StepTable,
         size: (u32, u32),
-        image: &ImagePrompt<'_>,
+        further: impl Fn(&[UnetRow]) -> Vec<Vec<f32>>,
     ) -> Result<Vec<Constants>> {
-        call_constants(&models.unet, &self.call_rows, &self.networks, conditioning, table, size, |call| {
-            image.inputs(call, table.steps().len())
-        })
+        call_constants(&models.unet, &self.call_rows, &self.networks, conditioning, table, size, further)
     }
 
     /// Returns the network of each call.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::packed::demo_folder;
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineBuilder, EngineOptions, LoraMode};
 use crate::error::{ErrorKind, Result};
 use crate::frame::{FrameView, PixelFormat};
 use crate::load::lora_tests::file_of;
@@ -15,17 +15,18 @@ use crate::load::{ModelSource, PackedCache};
 use crate::params::{Cost, ParamsPatch, StreamDiffusionParams};
 
 const SIDE: u32 = 64;
-const CONV: (&str, [usize; 4]) = ("lora_unet_mid_block_resnets_0_conv1", [96, 96, 3, 3]);
-const QUERY: (&str, [usize; 4]) = ("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q", [96, 96, 1, 1]);
-const WORDS: (&str, [usize; 4]) = ("lora_te_text_model_encoder_layers_0_self_attn_v_proj", [128, 128, 1, 1]);
+pub(super) const CONV: (&str, [usize; 4]) = ("lora_unet_mid_block_resnets_0_conv1", [96, 96, 3, 3]);
+pub(super) const QUERY: (&str, [usize; 4]) =
+    ("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q", [96, 96, 1, 1]);
+pub(super) const WORDS: (&str, [usize; 4]) = ("lora_te_text_model_encoder_layers_0_self_attn_v_proj", [128, 128, 1, 1]);
 
 /// A folder of models that contains the demo model as a folder.
-struct Models {
+pub(super) struct Models {
     folder: TempDir,
 }
 
 impl Models {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // Its path must not be that of a few-step model.
         let named = |folder: &TempDir| {
             let path = folder.path().to_string_lossy().to_lowercase();
@@ -41,7 +42,7 @@ impl Models {
     }
 
     /// Writes a LoRA of small numbers for `layers`.
-    fn lora(&self, path: &str, layers: &[(&str, [usize; 4])]) {
+    pub(super) fn lora(&self, path: &str, layers: &[(&str, [usize; 4])]) {
         let mut tensors: Vec<(String, Vec<usize>)> = Vec::new();
         for (name, [out, channels, height, width]) in layers {
             tensors.push((format!("{name}.lora_down.weight"), vec![2, *channels, *height, *width]));
@@ -54,7 +55,7 @@ impl Models {
         fs::write(path, bytes).unwrap();
     }
 
-    fn build(&self, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> Result<Engine> {
+    pub(super) fn builder(&self, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> EngineBuilder {
         let mut options = EngineOptions {
             dtype: crate::Dtype::F32,
             threads: Some(2),
@@ -66,7 +67,11 @@ impl Models {
         // One row, so that a picture depends on its own frame only.
         params.t_index_list = vec![44];
         change(&mut params, &mut options);
-        Engine::builder().models(ModelSource::folder(self.folder.path())).params(params).options(options).build()
+        Engine::builder().models(ModelSource::folder(self.folder.path())).params(params).options(options)
+    }
+
+    pub(super) fn build(&self, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> Result<Engine> {
+        self.builder(change).build()
     }
 
     fn engine(&self, loras: &[(&str, f64)]) -> Engine {
@@ -75,13 +80,13 @@ impl Models {
     }
 }
 
-fn picture(engine: &mut Engine) -> Vec<u8> {
+pub(super) fn picture(engine: &mut Engine) -> Vec<u8> {
     let pixels: Vec<u8> = (0..SIDE * SIDE * 4).map(|i| (i * 7) as u8).collect();
     let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
     engine.process(&frame).unwrap().frame.pixels().to_vec()
 }
 
-fn set(engine: &mut Engine, text: &str) -> Result<crate::engine::Update> {
+pub(super) fn set(engine: &mut Engine, text: &str) -> Result<crate::engine::Update> {
     engine.update(&ParamsPatch::from_json(text).unwrap())
 }
 
@@ -138,8 +143,8 @@ fn without_a_change_of_loras_nothing_is_rebuilt() {
     models.lora("words.safetensors", &[WORDS]);
     set(&mut engine, r#"{"lora_dict": {"words": 1}}"#).unwrap();
     let components = &engine.snapshot().unwrap().0.components;
-    assert!(Arc::ptr_eq(&components.weights().unet, &components.models().unet_weights));
-    assert!(!Arc::ptr_eq(&components.weights().text, &components.models().text));
+    assert!(Arc::ptr_eq(&components.unet_weights().weights, &components.models().unet_weights));
+    assert!(!Arc::ptr_eq(components.text(), &components.models().text));
     assert!(std::ptr::eq(components.models(), before.0.components.models()));
 }
 
@@ -202,6 +207,11 @@ fn a_model_that_is_not_made_for_few_steps_takes_its_lcm_lora() {
     let with = picture(&mut engine);
     assert!(with != plain);
     assert!(with == picture(&mut models.engine(&[("latent-consistency/lcm-lora-sdv1-5", 1.0)])));
+    // Its scale does not change, so that it has no branch.
+    let live = models.build(|params, options| {
+        (params.use_lcm_lora, options.lora_mode) = (true, LoraMode::Live);
+    });
+    assert!(with == picture(&mut live.unwrap()));
     assert_eq!(set(&mut engine, r#"{"use_lcm_lora": false}"#).unwrap().cost, Some(Cost::Load));
     assert!(picture(&mut engine) == plain);
 }

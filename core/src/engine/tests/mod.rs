@@ -1,5 +1,6 @@
 //! Tests of whole engines.
 
+mod live_lora;
 mod lora;
 #[cfg(feature = "demo-model")]
 mod memory;

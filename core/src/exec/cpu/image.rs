@@ -7,7 +7,7 @@ use dreamframe_kernels::{Gather, How, PostAt};
 use super::pointwise::finish_in_place;
 use super::run::Run;
 use super::span::{Aligned, Span};
-use crate::net::steps::Depthwise;
+use crate::net::steps::{Depthwise, Repeat};
 use crate::net::{ImageOp, bilinear};
 
 /// Maximum number of input pixels of an output pixel: those of a 7x7 kernel.
@@ -42,12 +42,19 @@ pub(super) fn depthwise(
     });
 }
 
-/// Multiplies pixels by those of another image, or by one per row.
+/// Multiplies pixels by those of another image, of which a single pixel, a single row, or both are repeated.
 pub(super) fn mul(run: &Run<'_>, [a, b, out]: [Span; 3], posts: &[PostAt]) {
-    let one = b.shape.pixels() == 1;
+    let repeat = Repeat::of(out.shape, b.shape);
     lines(run, out, posts, |row, y, column, to| {
-        let at = (row * out.shape.h + y) * out.shape.w + column;
-        let pixels = [a.pixel(at).cast_const(), b.pixel(if one { row } else { at }).cast_const()];
+        let pixel = y * out.shape.w + column;
+        let at = row * out.shape.pixels() + pixel;
+        let of_b = match repeat {
+            Repeat::None => at,
+            Repeat::Pixels => row,
+            Repeat::Rows => pixel,
+            Repeat::Both => 0,
+        };
+        let pixels = [a.pixel(at).cast_const(), b.pixel(of_b).cast_const()];
         // SAFETY: pixels of `a` and `b` have all its channels.
         unsafe { (run.kernels.gather)(&Gather { pixels: &pixels, how: How::Product, out: to, channels: out.shape.c }) }
     });

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::exec::Provider;
+use crate::exec::cpu::tests::branches::branches;
 use crate::exec::cpu::tests::naive::{self, GeneratedWeights};
 use crate::exec::cpu::tests::random::seeded_program;
 use crate::exec::cpu::tests::{ROUNDING, error, inputs, run};
@@ -64,8 +65,12 @@ fn network(executor: &OnnxExecutor, program: &Arc<Program>, dialect: Dialect) ->
 /// Checks that the graphs of a program give the results of the definitions, in every dialect, in single and in half
 /// precision.
 fn check(builder: ProgramBuilder) {
+    check_program(builder.finish().unwrap());
+}
+
+fn check_program(program: Program) {
     let Some(library) = library() else { return };
-    let program = Arc::new(builder.finish().unwrap());
+    let program = Arc::new(program);
     let (constant, frame) = (inputs(&program, Rate::Constant), inputs(&program, Rate::Frame));
     let expected = naive::run(&program, &constant, &frame, 0.0);
     for (dtype, rounding, least) in [(Dtype::F32, ROUNDING, 1e-5), (Dtype::F16, F16_ROUNDING, 2e-3)] {
@@ -243,6 +248,12 @@ proptest! {
     #[test]
     fn random_programs_give_what_their_definitions_say(seed in 1_u64.., len in 1_usize..25) {
         check(seeded_program(seed, len));
+    }
+
+    #[test]
+    fn random_programs_with_low_rank_branches_give_what_their_definitions_say(seed in 1_u64.., len in 1_usize..12) {
+        let program = seeded_program(seed, len).finish().unwrap();
+        check_program(branches(&program, seed).add_to(program).unwrap());
     }
 }
 

@@ -15,7 +15,7 @@ use super::channel::{Command, Delivery, UpdateChannel};
 use super::job::{FieldVersions, Job, Lane, Planned};
 use super::state::State;
 use crate::error::{Error, ErrorKind, Result};
-use crate::params::{Notice, StreamDiffusionParams, diff, total_cost};
+use crate::params::{Change, Notice, StreamDiffusionParams, diff, total_cost};
 
 /// The number of prepared updates that may wait for the session's thread; later ones wait unprepared, and may be
 /// superseded.
@@ -86,6 +86,14 @@ impl<B: Preparer> UpdateQueue<B> {
         self.lock().closed
     }
 
+    /// Returns the changes from `old` to `new`, with the costs for the pipeline of the planned parameters.
+    pub(crate) fn diff(&self, old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
+        match self.planned().snapshot {
+            Some(snapshot) => B::diff(&snapshot, old, new),
+            None => diff(old, new),
+        }
+    }
+
     /// Accepts the update that `make` returns for the desired parameters. `make` is called again if they change in the
     /// meantime.
     ///
@@ -100,7 +108,7 @@ impl<B: Preparer> UpdateQueue<B> {
             let (version, before) = self.desired();
             let (after, notices) = make(&before)?;
             let after = Arc::new(after);
-            let changes = diff(&before, &after);
+            let changes = self.diff(&before, &after);
             let Some(cost) = total_cost(&changes) else {
                 return Ok(Ticket { version, cost: None, changes, notices });
             };

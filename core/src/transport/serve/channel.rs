@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use crate::params::{Cost, ParamsPatch, diff, total_cost};
+use crate::params::{Cost, ParamsPatch, total_cost};
 use crate::session::{Event, SessionHandle};
 use crate::transport::TokenBucket;
 use crate::transport::parameters::{
@@ -131,7 +131,7 @@ impl ParameterTarget for SessionChannel {
         let Ok((patch, _)) = self.patch(message) else { return Duration::ZERO };
         let old = self.session.params();
         let Ok((new, _)) = patch.merge(&old) else { return Duration::ZERO };
-        if total_cost(&diff(&old, &new)) < Some(Cost::Load) {
+        if total_cost(&self.session.diff(&old, &new)) < Some(Cost::Load) {
             return Duration::ZERO;
         }
         let mut rebuilds = self.rebuilds.lock().unwrap_or_else(PoisonError::into_inner);

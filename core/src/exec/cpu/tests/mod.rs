@@ -1,5 +1,6 @@
 //! Compares the executor with the definition of every operation, on every instruction set of this machine.
 
+pub(in crate::exec) mod branches;
 mod bytes;
 mod contract;
 mod images;
@@ -91,7 +92,11 @@ pub(in crate::exec) fn error(expected: &[f64], found: impl Iterator<Item = f64>)
 /// Checks that every instruction set gives the results of the definitions, and that the number of threads does not
 /// change them.
 fn check(builder: ProgramBuilder) {
-    let program = Arc::new(builder.finish().unwrap());
+    check_program(builder.finish().unwrap());
+}
+
+fn check_program(program: Program) {
+    let program = Arc::new(program);
     let (constant, frame) = (inputs(&program, Rate::Constant), inputs(&program, Rate::Frame));
     let expected = naive::run(&program, &constant, &frame, 0.0);
     // Norms of nearly equal values, and differences of large ones, amplify rounding errors.

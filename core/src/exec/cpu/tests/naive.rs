@@ -180,8 +180,10 @@ impl Naive<'_> {
             }
             OpKind::Mul => {
                 let b = inputs[1];
-                let wrap = |i: usize| if b.shape.pixels() == 1 { 0 } else { i };
-                each(out, |n, y, x, c| a.at(n, y, x, c) * b.at(n, wrap(y), wrap(x), c))
+                let wrap = |i: usize, len: usize| if len == 1 { 0 } else { i };
+                each(out, |n, y, x, c| {
+                    a.at(n, y, x, c) * b.at(wrap(n, b.shape.n), wrap(y, b.shape.h), wrap(x, b.shape.w), c)
+                })
             }
             OpKind::Affine { mul, add } => each(out, |n, y, x, c| a.at(n, y, x, c) * f64::from(mul) + f64::from(add)),
             OpKind::Concat => {
