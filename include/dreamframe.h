@@ -823,7 +823,7 @@ typedef struct {
 /**
  * What a `dreamframe_options_t` begins with.
  */
-#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Pixels in memory that the host owns: an input frame, or the target of a picture.
