@@ -62,7 +62,7 @@ impl OnnxCompiler {
         let tensors = model.weights.iter().map(|weight| OnnxExecutor::weight(program, weights, weight));
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
         let start = Instant::now();
-        let compiled = self.runtime.compile(&model, &tensors, &self.target, (&self.options, WITHOUT_DEVICE))?;
+        let compiled = self.runtime.compile(&model, &tensors, &self.target, &self.options, WITHOUT_DEVICE)?;
         let time = start.elapsed();
         let nodes = decode::nodes(&compiled);
         let engines = nodes.iter().filter(|node| node.operator == "com.microsoft.EPContext").count();

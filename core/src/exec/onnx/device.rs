@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::super::{Buffer, Dtype, Provider, View, ViewMut};
+use super::super::{Buffer, Dtype, Network, Provider, View, ViewMut};
 use super::conversions::Conversions;
 use super::glue::Glue;
-use super::network::OnnxNetwork;
 use super::proto::ElementType;
 use super::providers::Row;
 use super::runtime::{Counts, DeviceMemory, Memory, Operand, OperandMut, Runtime};
@@ -39,7 +38,7 @@ pub(super) struct OnnxDevice {
 struct KnownNetwork {
     program: Arc<Program>,
     weights: Weak<Forms>,
-    network: Weak<OnnxNetwork>,
+    network: Weak<dyn Network>,
 }
 
 /// Maximum number of lists of factors that stay on the device: several schedules of as many steps as there can be.
@@ -154,7 +153,7 @@ impl OnnxDevice {
     }
 
     /// Returns the network of `program` with these weights that is in use, if there is one.
-    pub(super) fn network(&self, program: &Program, weights: &Arc<Forms>) -> Option<Arc<OnnxNetwork>> {
+    pub(super) fn network(&self, program: &Program, weights: &Arc<Forms>) -> Option<Arc<dyn Network>> {
         let weights = Arc::downgrade(weights);
         let known = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |known: &&KnownNetwork| known.weights.ptr_eq(&weights) && *known.program == *program;
@@ -162,7 +161,7 @@ impl OnnxDevice {
     }
 
     /// Makes a network known to [`network`](Self::network), as long as it is in use.
-    pub(super) fn add_network(&self, program: &Arc<Program>, weights: &Arc<Forms>, network: &Arc<OnnxNetwork>) {
+    pub(super) fn add_network(&self, program: &Arc<Program>, weights: &Arc<Forms>, network: &Arc<dyn Network>) {
         let mut known = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.network.strong_count() > 0);
         let (weights, network) = (Arc::downgrade(weights), Arc::downgrade(network));

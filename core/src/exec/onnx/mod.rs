@@ -149,7 +149,7 @@ impl Executor for OnnxExecutor {
         }
         let emit = |dialect| emit::emit(program, self.device.element, dialect);
         let dialect = self.device.row.dialect;
-        let network = match self.network(program, weights, emit(dialect)) {
+        let network: Arc<dyn Network> = match self.network(program, weights, emit(dialect)) {
             // Kernels of operators that are not standard have limits of their own.
             Err(error) if error.kind() == ErrorKind::Unsupported && dialect == Dialect::Cuda => {
                 tracing::debug!(network = program.name(), %error, "standard operators are used");

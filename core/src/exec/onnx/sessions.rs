@@ -59,7 +59,7 @@ impl Sessions {
     ///
     /// `Unsupported` if the provider does not compile it.
     pub(super) fn compile(&self, model: &Model, weights: &[Arc<Weight>]) -> Result<Vec<u8>> {
-        self.runtime.compile(model, weights, &self.target, (&[], &[]))
+        self.runtime.compile(model, weights, &self.target, &[], &[])
     }
 
     /// Returns a session of what [`compile`](Self::compile) returned for `model`.

@@ -1,12 +1,34 @@
 //! Operands of a session, bound where they are.
 
+use std::ffi::CString;
+
 use ort::AsPointer as _;
 use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{IoBinding, RunOptions};
 
 use super::operand::Place;
-use super::session::Session;
 use super::{Port, element_type};
+
+/// The inputs and outputs of a session.
+pub(super) struct Ports {
+    pub(super) inputs: Vec<NamedPort>,
+    pub(super) outputs: Vec<NamedPort>,
+    /// Where memory of the device is.
+    pub(super) info: MemoryInfo<'static>,
+}
+
+/// An input or output, with its name as the library takes it.
+pub(super) struct NamedPort {
+    pub(super) port: Port,
+    pub(super) name: CString,
+}
+
+impl NamedPort {
+    pub(super) fn all(ports: &[Port]) -> Vec<Self> {
+        let named = |port: &Port| Self { port: port.clone(), name: CString::new(&*port.name).unwrap_or_default() };
+        ports.iter().map(named).collect()
+    }
+}
 
 /// Operands that are bound to a session.
 pub(super) struct Binding {
@@ -20,11 +42,11 @@ pub(super) struct Binding {
 impl Binding {
     /// Binds operands at other places than before. Inputs that are copied to the device are always bound, since that copies
     /// them.
-    pub(super) fn bind(&mut self, session: &Session, inputs: &[Place], outputs: &[Place]) -> ort::Result<()> {
+    pub(super) fn bind(&mut self, ports: &Ports, inputs: &[Place], outputs: &[Place]) -> ort::Result<()> {
         let api = ort::api();
         let is_new = self.outputs.is_empty();
-        for (place, port) in inputs.iter().zip(&session.inputs).filter(|(place, _)| is_new || place.is_copied) {
-            let value = TensorView::new(place, &port.port, &session.info)?;
+        for (place, port) in inputs.iter().zip(&ports.inputs).filter(|(place, _)| is_new || place.is_copied) {
+            let value = TensorView::new(place, &port.port, &ports.info)?;
             // SAFETY: the binding, the name and the value are valid; the binding has its own reference to the value. The
             // elements of the value are read by the next run only, during which the caller keeps them.
             unsafe {
@@ -32,11 +54,11 @@ impl Binding {
                 ort::Error::result_from_status(status)?;
             }
         }
-        for (index, (place, port)) in outputs.iter().zip(&session.outputs).enumerate() {
+        for (index, (place, port)) in outputs.iter().zip(&ports.outputs).enumerate() {
             if self.outputs.get(index) == Some(place) {
                 continue;
             }
-            let value = TensorView::new(place, &port.port, &session.info)?;
+            let value = TensorView::new(place, &port.port, &ports.info)?;
             // SAFETY: as for inputs; the caller has exclusive access to the elements during the run.
             unsafe {
                 let status = (api.BindOutput)(self.binding.ptr_mut(), port.name.as_ptr(), value.0);

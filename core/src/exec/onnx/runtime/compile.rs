@@ -6,7 +6,7 @@ use super::{Arc, Model, Result, Runtime, Session, Target, Weight, failed, plain}
 
 impl Runtime {
     /// Returns `model` compiled by a provider: a model of one node for each part that the provider runs, with its engine.
-    /// `settings` are more settings of the session.
+    /// `options` are more options of the provider, `settings` those of the session.
     ///
     /// # Errors
     ///
@@ -16,7 +16,8 @@ impl Runtime {
         model: &Model,
         weights: &[Arc<Weight>],
         target: &Target,
-        (options, settings): (&[(String, String)], &[(&str, &str)]),
+        options: &[(String, String)],
+        settings: &[(&str, &str)],
     ) -> Result<Vec<u8>> {
         let compiled = (|| {
             let mut builder = self.builder(target, 1, false, options)?;

@@ -1,6 +1,5 @@
 //! A session of the library: a graph that is ready to run, with the operands that it ran on.
 
-use std::ffi::CString;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,31 +8,15 @@ use std::time::Instant;
 use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{RunOptions, Session as OrtSession};
 
-use super::binding::{Binding, takes};
+use super::binding::{Binding, NamedPort, Ports, takes};
 use super::{Counts, Model, Operand, OperandMut, Place, Port};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A graph that is ready to run.
 pub(in super::super) struct Session {
     inner: Mutex<Inner>,
-    pub(super) inputs: Vec<NamedPort>,
-    pub(super) outputs: Vec<NamedPort>,
-    /// Where memory of the device is.
-    pub(super) info: MemoryInfo<'static>,
+    ports: Ports,
     counts: Arc<Counts>,
-}
-
-/// An input or output, with its name as the library takes it.
-pub(super) struct NamedPort {
-    pub(super) port: Port,
-    pub(super) name: CString,
-}
-
-impl NamedPort {
-    fn all(ports: &[Port]) -> Vec<Self> {
-        let named = |port: &Port| Self { port: port.clone(), name: CString::new(&*port.name).unwrap_or_default() };
-        ports.iter().map(named).collect()
-    }
 }
 
 struct Inner {
@@ -75,7 +58,7 @@ const MOST_BINDINGS: usize = 64;
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("inputs", &self.inputs.len()).finish_non_exhaustive()
+        f.debug_struct("Session").field("inputs", &self.ports.inputs.len()).finish_non_exhaustive()
     }
 }
 
@@ -90,9 +73,7 @@ impl Session {
     ) -> Self {
         Self {
             inner: Mutex::new(Inner { session, bindings: Vec::new(), captured: captures.then_some(0) }),
-            inputs: NamedPort::all(&model.inputs),
-            outputs: NamedPort::all(&model.outputs),
-            info,
+            ports: Ports { inputs: NamedPort::all(&model.inputs), outputs: NamedPort::all(&model.outputs), info },
             counts: Arc::clone(counts),
         }
     }
@@ -131,8 +112,8 @@ impl Session {
 
     /// The callers hold the references that places were made of.
     fn run_at(&self, inputs: &[Place], outputs: &[Place]) -> Result<()> {
-        Self::check(inputs, &self.inputs)?;
-        Self::check(outputs, &self.outputs)?;
+        Self::check(inputs, &self.ports.inputs)?;
+        Self::check(outputs, &self.ports.outputs)?;
         let of_host = |places: &[Place]| places.iter().filter(|place| place.is_host).count() as u64;
         self.counts.uploads.fetch_add(of_host(inputs), Ordering::Relaxed);
         self.counts.downloads.fetch_add(of_host(outputs), Ordering::Relaxed);
@@ -161,7 +142,7 @@ impl Session {
                 Binding { binding, inputs: Vec::new(), outputs: Vec::new(), options }
             }
         };
-        bound.bind(self, inputs, outputs).map_err(failed)?;
+        bound.bind(&self.ports, inputs, outputs).map_err(failed)?;
         let start = Instant::now();
         match &bound.options {
             Some(options) => inner.session.run_binding_with_options(&bound.binding, options).map(drop),
