@@ -765,7 +765,9 @@ typedef struct {
    */
   uint32_t log_level;
   /**
-   * The id of an autoencoder instead of the model's own; NULL for none.
+   * The autoencoder: `"auto"` (the default, as NULL: `"tiny"` for a model that was distilled to few steps if it is
+   * installed, otherwise `"full"`), `"tiny"` for the published tiny one of the model's family, `"full"` for the model's own,
+   * the id of another, or a folder (an absolute path, or one that starts with `./` or `../`).
    */
   const char *vae;
   /**

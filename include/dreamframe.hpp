@@ -345,6 +345,7 @@ struct EngineOptions {
   std::optional<ControlImages> control_images;
   std::optional<LoraMode> lora_mode;
   std::optional<LogLevel> log_level;
+  /** The autoencoder: `auto` (also if empty), `tiny`, `full` for the model's own, an id, or a folder. */
   std::string vae;
   std::string ip_adapter;
   std::string packed_cache;

@@ -173,7 +173,7 @@ pub use engine::verify::{ComponentReport, checkpoint_footprint, family_name, ver
 pub use engine::{
     ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions,
     Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker, Snapshot, StyleImages,
-    Update, Workbench,
+    Update, Vae, Workbench,
 };
 #[cfg(feature = "onnx")]
 pub use engine::{OnnxReport, ProviderReport};

@@ -28,8 +28,11 @@ namespace hosts {
 struct Models {
   std::string folder;  // one or several models; empty for the demo model in the library
   std::string id;      // the model to use; empty for the library's default
+  std::string vae;     // the autoencoder: auto, tiny, full, an id or a folder; empty for auto
 
-  bool operator==(const Models &other) const { return folder == other.folder && id == other.id; }
+  bool operator==(const Models &other) const {
+    return folder == other.folder && id == other.id && vae == other.vae;
+  }
 };
 
 // What networks run on; the library's default if empty.
@@ -319,10 +322,11 @@ class Live {
   }
 
   void open(const Wishes &wishes) {
-    const auto &[folder, id] = wishes.models;
+    const auto &[folder, id, vae] = wishes.models;
     const std::string model = folder.empty() ? "demo" : id;
     dreamframe::EngineOptions options;
     options.models = folder.empty() ? "demo" : folder;
+    options.vae = vae;
     options.params_json = object(wishes.values, {});
     if (!model.empty()) options.params_json.replace(0, 1, "{\"model_id\":" + json_text(model) + ",");
     options.fit = fit_;

@@ -22,6 +22,7 @@ namespace {
 // Names of settings other than those of `hosts::fields`.
 constexpr char folder_name[] = "model_folder";
 constexpr char model_name[] = "model";
+constexpr char vae_name[] = "vae";
 constexpr char json_name[] = "json";
 constexpr char status_name[] = "status";
 
@@ -66,7 +67,8 @@ class Filter {
       }
       wishes.values[i] = hosts::json_value(field, number, text);
     }
-    wishes.models = {obs_data_get_string(settings, folder_name), obs_data_get_string(settings, model_name)};
+    wishes.models = {obs_data_get_string(settings, folder_name), obs_data_get_string(settings, model_name),
+                     obs_data_get_string(settings, vae_name)};
     wishes.json = obs_data_get_string(settings, json_name);
     return wishes;
   }
@@ -181,6 +183,7 @@ void get_defaults(obs_data_t *settings) {
   }
   obs_data_set_default_string(settings, folder_name, "");
   obs_data_set_default_string(settings, model_name, "");
+  obs_data_set_default_string(settings, vae_name, "auto");
   obs_data_set_default_string(settings, json_name, "");
 }
 
@@ -205,6 +208,7 @@ obs_properties_t *get_properties(void *data) {
   obs_property_set_long_description(json, "An object with any of dreamframe's parameters, such as {\"delta\": 0.5}");
   obs_properties_add_path(properties, folder_name, "Model Folder", OBS_PATH_DIRECTORY, nullptr, nullptr);
   obs_properties_add_text(properties, model_name, "Model in the Folder", OBS_TEXT_DEFAULT);
+  obs_properties_add_text(properties, vae_name, "Autoencoder", OBS_TEXT_DEFAULT);
   if (data) {
     const hosts::Status status = static_cast<Filter *>(data)->status();
     obs_property_t *shown =

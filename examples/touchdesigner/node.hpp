@@ -22,6 +22,7 @@ inline constexpr char page[] = "Dreamframe";
 inline constexpr char active_name[] = "Active";
 inline constexpr char folder_name[] = "Modelfolder";
 inline constexpr char model_name[] = "Model";
+inline constexpr char vae_name[] = "Vae";
 inline constexpr char json_name[] = "Json";
 inline constexpr char reload_name[] = "Reload";
 
@@ -67,6 +68,7 @@ class NodeTOP : public TOP_CPlusPlusBase {
     manager->appendDAT(textual(json_name, "More Parameters (JSON)", ""));
     manager->appendFolder(textual(folder_name, "Model Folder", ""));
     manager->appendString(textual(model_name, "Model in the Folder", ""));
+    manager->appendString(textual(vae_name, "Autoencoder", "auto"));
     manager->appendPulse(numeric(reload_name, "Load Again", 0, 0, 1));
   }
 
@@ -156,7 +158,8 @@ class NodeTOP : public TOP_CPlusPlusBase {
       wishes.values[i] = textual ? hosts::json_value(field, 0, inputs->getParString(name.c_str()))
                                  : hosts::json_value(field, inputs->getParDouble(name.c_str()), "");
     }
-    wishes.models = {inputs->getParString(folder_name), inputs->getParString(model_name)};
+    wishes.models = {inputs->getParString(folder_name), inputs->getParString(model_name),
+                     inputs->getParString(vae_name)};
     const OP_TOPInput *input = inputs->getInputTOP(0);
     if (input && !in_eight_bits(input->textureDesc.pixelFormat)) wishes.depth = dreamframe::PixelFormat::Rgba16F;
     const OP_DATInput *dat = inputs->getParDAT(json_name);

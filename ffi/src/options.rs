@@ -10,7 +10,7 @@ use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::{
     CfgType, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator, LoraMode,
-    ModelSource, PackedCache, Provider, Result, StreamDiffusionParams,
+    ModelSource, PackedCache, Provider, Result, StreamDiffusionParams, Vae,
 };
 use tracing::Dispatch;
 use tracing::dispatcher::with_default;
@@ -202,7 +202,9 @@ pub struct dreamframe_options_t {
     pub control_images: u32,
     /// The `dreamframe_log_level_t` up to which lines are given to `log`; 0 for `info`.
     pub log_level: u32,
-    /// The id of an autoencoder instead of the model's own; NULL for none.
+    /// The autoencoder: `"auto"` (the default, as NULL: `"tiny"` for a model that was distilled to few steps if it is
+    /// installed, otherwise `"full"`), `"tiny"` for the published tiny one of the model's family, `"full"` for the model's own,
+    /// the id of another, or a folder (an absolute path, or one that starts with `./` or `../`).
     pub vae: *const c_char,
     /// The id of an IP-Adapter instead of the published one; NULL for none.
     pub ip_adapter: *const c_char,
@@ -365,7 +367,7 @@ impl dreamframe_options_t {
         // SAFETY: the caller's promise.
         unsafe {
             options.onnx.library = text::optional(self.onnxruntime, "onnxruntime")?.map(PathBuf::from);
-            options.vae = text::optional(self.vae, "vae")?.map(str::to_owned);
+            options.vae = text::optional(self.vae, "vae")?.map_or(Vae::Auto, Vae::from);
             options.ip_adapter = text::optional(self.ip_adapter, "ip_adapter")?.map(str::to_owned);
             if let Some(place) = text::optional(self.packed_cache, "packed_cache")? {
                 options.packed_cache = PackedCache::from(place);

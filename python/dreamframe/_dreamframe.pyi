@@ -71,6 +71,7 @@ class StreamDiffusion:
         onnxruntime: str | PathLike[str] | None = None,
         cuda_graphs: bool = False,
         dtype: typing.Literal["auto", "f32", "f16", "bf16", "int8"] | None = None,
+        vae: str | PathLike[str] | None = None,
         threads: int | None = None,
         cfg_type: typing.Literal["none", "full", "self", "initialize"] | None = None,
         noise: typing.Literal["philox", "torch-cpu"] | None = None,
@@ -86,7 +87,9 @@ class StreamDiffusion:
         execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
         ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
         `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA graphs, on
-        providers of NVIDIA. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
+        providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family, `full` for the
+        model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was distilled to few
+        steps if it is installed, otherwise `full`. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
         merged into their weights: a change of a scale is cheap, and frames take longer. `progress(done, total, what)` is
         called while weights load, with counts for the network `what`; an exception that it raises cancels loading.
 

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use dreamframe::{Error, ErrorKind, ModelSource};
+use dreamframe::{Error, ErrorKind, ModelSource, Vae};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
@@ -27,6 +27,14 @@ pub(crate) fn choose<T: FromStr<Err = Error>>(
 /// Reads text; the error names the option.
 pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
     value.extract().map_err(|_| type_error(name, value, "text"))
+}
+
+/// Reads the autoencoder: a name, an id or a path in text, or a path object.
+pub(crate) fn vae(value: &Bound<'_, PyAny>) -> PyResult<Vae> {
+    if let Ok(text) = value.extract::<String>() {
+        return Ok(Vae::from(text.as_str()));
+    }
+    value.extract().map(Vae::Folder).map_err(|_| type_error("vae", value, "text, a path, or None"))
 }
 
 /// Reads the number of threads.

@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::shared_state::{EngineSnapshot, SharedState, lock};
 use crate::work::{Processed, process, report};
 use crate::worker::{Current, EngineSlot, Worker};
-use crate::{frame, log, onnx, params, results};
+use crate::{frame, log, onnx, options, params, results};
 
 /// A real-time image-to-image stream.
 ///
@@ -47,7 +47,9 @@ impl StreamDiffusion {
     /// execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
     /// ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
     /// `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA graphs, on
-    /// providers of NVIDIA. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
+    /// providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family, `full` for the
+    /// model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was distilled to few
+    /// steps if it is installed, otherwise `full`. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
     /// merged into their weights: a change of a scale is cheap, and frames take longer. `progress(done, total, what)` is
     /// called while weights load, with counts for the network `what`; an exception that it raises cancels loading.
     ///
@@ -69,6 +71,7 @@ impl StreamDiffusion {
         onnxruntime: "str | PathLike[str] | None" = None,
         cuda_graphs: "bool" = false,
         dtype: "typing.Literal['auto', 'f32', 'f16', 'bf16', 'int8'] | None" = None,
+        vae: "str | PathLike[str] | None" = None,
         threads: "int | None" = None,
         cfg_type: "typing.Literal['none', 'full', 'self', 'initialize'] | None" = None,
         noise: "typing.Literal['philox', 'torch-cpu'] | None" = None,
@@ -89,6 +92,7 @@ impl StreamDiffusion {
         onnxruntime: Option<&Bound<'_, PyAny>>,
         cuda_graphs: bool,
         dtype: Option<&Bound<'_, PyAny>>,
+        vae: Option<&Bound<'_, PyAny>>,
         threads: Option<&Bound<'_, PyAny>>,
         cfg_type: Option<&Bound<'_, PyAny>>,
         noise: Option<&Bound<'_, PyAny>>,
@@ -110,6 +114,7 @@ impl StreamDiffusion {
         options.onnx.cuda_graphs = cuda_graphs;
         options.onnx.library = onnx::library(py, onnxruntime, options.executor)?;
         choose("dtype", dtype, &mut options.dtype)?;
+        options.vae = vae.map(options::vae).transpose()?.unwrap_or_default();
         choose("cfg_type", cfg_type, &mut options.cfg_type)?;
         choose("noise", noise, &mut options.noise)?;
         choose("lora_mode", lora_mode, &mut options.lora_mode)?;

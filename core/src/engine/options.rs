@@ -1,7 +1,7 @@
 //! Options that are fixed when an engine is built, unlike its parameters.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ pub struct EngineOptions {
     pub fit: Fit,
     /// The pixel format of the pictures that [`Engine::process`](super::Engine::process) returns.
     pub output: PixelFormat,
-    /// The id of an autoencoder to use instead of the model's own, from the same source as models.
-    pub vae: Option<String>,
+    /// The autoencoder.
+    pub vae: Vae,
     /// The id of a folder with an IP-Adapter to use instead of the published one for the model, from the same source as
     /// models: one `.safetensors` file, and the folder `image_encoder`.
     pub ip_adapter: Option<String>,
@@ -73,7 +73,7 @@ impl Default for EngineOptions {
             threads: None,
             fit: Fit::Cover,
             output: PixelFormat::Rgba8,
-            vae: None,
+            vae: Vae::Auto,
             ip_adapter: None,
             flagged: Flagged::Previous,
             packed_cache: PackedCache::Beside,
@@ -94,7 +94,7 @@ setters! {
     with_threads, threads: Option<usize>;
     with_fit, fit: Fit;
     with_output, output: PixelFormat;
-    with_vae, vae: Option<String>;
+    with_vae, vae: Vae;
     with_ip_adapter, ip_adapter: Option<String>;
     with_flagged, flagged: Flagged;
     with_packed_cache, packed_cache: PackedCache;
@@ -143,6 +143,47 @@ setters! {
     with_device_index, device_index: u32;
     with_library, library: Option<PathBuf>;
     with_cuda_graphs, cuda_graphs: bool;
+}
+
+/// The autoencoder of a model.
+///
+/// ```
+/// use dreamframe::Vae;
+///
+/// assert_eq!(Vae::from("tiny"), Vae::Tiny);
+/// assert_eq!(Vae::from("madebyollin/taesdxl"), Vae::Id("madebyollin/taesdxl".into()));
+/// assert_eq!(Vae::from("./taesd"), Vae::Folder("./taesd".into()));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Vae {
+    /// [`Tiny`](Self::Tiny) for a model that was distilled to few steps, if it is installed; otherwise the model's own.
+    #[default]
+    Auto,
+    /// The published tiny autoencoder for the model's family: `madebyollin/taesd`, or `madebyollin/taesdxl` for SDXL. It
+    /// takes a small fraction of the time of the full one, and loses some detail.
+    Tiny,
+    /// The model's own: for most models the full one.
+    Full,
+    /// The one with this id, from the same source as models.
+    Id(String),
+    /// The one in this folder.
+    Folder(PathBuf),
+}
+
+impl From<&str> for Vae {
+    /// Returns the choice for `auto`, `tiny` or `full`; a folder for an absolute path, or one that starts with `./` or
+    /// `../`; otherwise an id.
+    fn from(text: &str) -> Self {
+        let path = Path::new(text);
+        match text {
+            "auto" => Self::Auto,
+            "tiny" => Self::Tiny,
+            "full" => Self::Full,
+            _ if path.is_absolute() || path.starts_with(".") || path.starts_with("..") => Self::Folder(path.into()),
+            _ => Self::Id(text.to_owned()),
+        }
+    }
 }
 
 /// The control image of each row of the stream.

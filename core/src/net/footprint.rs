@@ -32,6 +32,23 @@ impl Program {
         Footprint { weights, values: self.values_at_once() }
     }
 
+    /// Returns the number of multiplications in convolutions, linear layers and attention, which take most of the time.
+    pub fn multiplications(&self) -> u64 {
+        let of_op = |op: &Op| {
+            let output = self.shape(op.output);
+            if let OpKind::Conv2d { weight, .. } | OpKind::Depthwise { weight, .. } | OpKind::Linear { weight, .. } =
+                &op.kind
+            {
+                let each: usize = self.weights()[weight.index()].shape.iter().product();
+                return (output.len() / output.c.max(1) * each) as u64;
+            }
+            // Scores, and their products with the values.
+            let OpKind::Attention { heads, .. } = op.kind else { return 0 };
+            2 * (self.scores(op) / heads * output.c) as u64
+        };
+        self.ops().iter().map(of_op).sum()
+    }
+
     /// A value is in use from the operation that writes it to the last one that reads it.
     fn values_at_once(&self) -> usize {
         let mut last_read = vec![0; self.shapes().len()];
@@ -77,6 +94,22 @@ mod tests {
         assert_eq!(footprint.weights, 8 * 16 + 16 * 4);
         // `x` and `a` together; later `a` and `b` are fewer.
         assert_eq!(footprint.values, 10 * 8 + 10 * 16);
+    }
+
+    #[test]
+    fn multiplications_are_those_of_products() {
+        let mut builder = ProgramBuilder::new("products");
+        let x = builder.input("x", Shape::new(2, 6, 4, 8), Rate::Frame);
+        let y = builder.conv3x3("conv", x, 16);
+        let z = builder.conv1x1("mix", y, 4);
+        builder.output("z", z);
+        let pixels = 2 * 6 * 4;
+        assert_eq!(builder.finish().unwrap().multiplications(), pixels * (8 * 16 * 9 + 16 * 4));
+        let mut builder = ProgramBuilder::new("attention");
+        let [q, k, v] = ["q", "k", "v"].map(|name| builder.input(name, Shape::tokens(2, 12, 8), Rate::Frame));
+        let y = builder.attention([q, k, v], 4, false, vec![0, 1]);
+        builder.output("y", y);
+        assert_eq!(builder.finish().unwrap().multiplications(), 2 * 2 * 12 * 12 * 8);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{
     CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode, OnnxOptions,
-    PackedCache, Provider, Result,
+    PackedCache, Provider, Result, Vae,
 };
 
 use super::machine;
@@ -81,6 +81,10 @@ pub(super) struct EngineArgs {
     /// bf16 (cpu), or int8 (cpu; `dreamframe models quantize` prepares a model for it)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().dtype)]
     dtype: Dtype,
+    /// The autoencoder: auto (tiny for a model that was distilled to few steps if it is installed, otherwise full), tiny,
+    /// full (the model's own), the id of another, or a folder, such as ./taesd
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    vae: String,
     /// For int8, a file of `dreamframe models quantize` instead of the one next to the model
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
@@ -124,6 +128,7 @@ impl EngineArgs {
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         options.dtype = self.dtype;
+        options.vae = Vae::from(self.vae.as_str());
         if let Some(path) = &self.calibration {
             options.calibration = Some(Calibration::read(path)?.into());
         }
@@ -233,15 +238,26 @@ mod tests {
     fn the_executor_is_automatic_unless_it_is_given() {
         let options = engine(&[]).unwrap();
         assert_eq!((options.executor, options.onnx), (ExecutorKind::Auto, OnnxOptions::default()));
-        let given =
-            ["--executor", "onnx", "--provider", "cuda", "--device", "2", "--onnxruntime", "a/folder", "--cuda-graphs"];
+        let given = [
+            "--executor",
+            "onnx",
+            "--provider",
+            "cuda",
+            "--device",
+            "2",
+            "--onnxruntime",
+            "a/folder",
+            "--cuda-graphs",
+            "--vae",
+            "tiny",
+        ];
         let options = engine(&given).unwrap();
         let expected = OnnxOptions::default()
             .with_provider(Provider::Cuda)
             .with_device_index(2)
             .with_library(Some(PathBuf::from("a/folder")))
             .with_cuda_graphs(true);
-        assert_eq!((options.executor, options.onnx), (ExecutorKind::Onnx, expected));
+        assert_eq!((options.executor, options.onnx, options.vae), (ExecutorKind::Onnx, expected, Vae::Tiny));
     }
 
     #[test]

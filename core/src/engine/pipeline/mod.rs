@@ -21,6 +21,7 @@ mod safety;
 mod style;
 mod text;
 pub(super) mod unet;
+mod vae;
 
 use std::sync::Arc;
 

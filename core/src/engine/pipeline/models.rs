@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::context::{BuildContext, save_packed};
 use super::quantization;
 use super::text::{RandomText, Text, TextEncoder};
+use super::vae::VaeFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
-use crate::load::{Checkpoint, Component, ModelId, ModelSource, PackedFiles, RandomWeights};
+use crate::load::{Checkpoint, ModelId, ModelSource, PackedFiles, RandomWeights};
 use crate::models::known::{KNOWN_MODELS, known_model};
 use crate::models::{Autoencoder, ModelFamily, UnetConfig, smallest_unet};
 use crate::net::{Forms, WeightSource, WeightSpec, Weights};
@@ -51,11 +52,16 @@ impl Models {
     fn from_checkpoint(checkpoint: &Checkpoint, context: &BuildContext, notices: &mut Vec<Notice>) -> Result<Self> {
         let unet = checkpoint.component("unet")?;
         let config = UnetConfig::from_json(&unet.config).map_err(|error| error.within("unet/config.json"))?;
-        let vae: Component = match &context.options.vae {
-            Some(id) => context.source.component(&id.parse()?)?,
-            None => checkpoint.component("vae")?,
-        };
-        let autoencoder = Autoencoder::from_json(&vae.config).map_err(|error| error.within("vae/config.json"))?;
+        let schedule = Schedule::from_json(&checkpoint.scheduler_config()?)
+            .map_err(|error| error.within("scheduler/scheduler_config.json"))?;
+        let location = checkpoint.location();
+        let lower = location.to_lowercase();
+        let distilled = schedule.lcm
+            || config.time.cond_dim.is_some()
+            || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark));
+        let place = (&context.source, checkpoint);
+        let VaeFiles { component: vae, config: autoencoder } =
+            VaeFiles::choose(&context.options.vae, place, &config, distilled, notices)?;
         if autoencoder.latent_channels() != config.in_channels || config.in_channels != config.out_channels {
             let text = format!(
                 "UNet channels: got {} in and {} out, expected {} for both as in the autoencoder; models with further \
@@ -75,15 +81,9 @@ impl Models {
             let scales = quantization::of_checkpoint(checkpoint, given, &config, notices)?;
             unet_weights = unet_weights.with_byte_scales(scales);
         }
-        let schedule = Schedule::from_json(&checkpoint.scheduler_config()?)
-            .map_err(|error| error.within("scheduler/scheduler_config.json"))?;
         let family = ModelFamily::of(&config);
-        let location = checkpoint.location();
-        let lower = location.to_lowercase();
         Ok(Self {
-            distilled: schedule.lcm
-                || config.time.cond_dim.is_some()
-                || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark)),
+            distilled,
             text: Arc::new(Text::Encoders(TextEncoder::load_all(checkpoint, family, &config, context, notices)?)),
             unet: config,
             unet_weights: Arc::new(unet_weights),

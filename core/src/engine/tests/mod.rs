@@ -7,3 +7,4 @@ mod memory;
 mod packed;
 #[cfg(feature = "demo-model")]
 mod safety;
+mod vae;

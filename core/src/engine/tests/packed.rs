@@ -10,17 +10,23 @@ use crate::params::StreamDiffusionParams;
 
 const SIDE: u32 = 64;
 
-/// Writes the demo model as a folder.
-pub(super) fn demo_folder(folder: &Path) {
-    fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let to = to.join(entry.file_name());
-            if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(fs::copy(entry.path(), to).is_ok()) }
+/// Copies a folder with everything in it.
+pub(super) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            assert!(fs::copy(entry.path(), to).is_ok());
         }
     }
-    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny")), folder);
+}
+
+/// Writes the demo model as a folder.
+pub(super) fn demo_folder(folder: &Path) {
+    copy_folder(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny")), folder);
 }
 
 /// Writes the demo model to a separate folder in `folder`.
