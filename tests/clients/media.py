@@ -78,7 +78,8 @@ async def run(base: str, key: str, codec: str | None = None) -> None:
         assert all(number in track.sent for number in numbers), numbers
         late = sorted(at - track.sent[number] for number, at in seen)
         print(f"{len(numbers)} of {numbers[-1] - numbers[0] + 1} frames, {1000 * statistics.median(late):.0f} ms late")
-        assert len(numbers) >= 0.6 * (numbers[-1] - numbers[0] + 1), numbers
+        # A busy machine skips frames, and the time limit above bounds how many; but not most of them.
+        assert len(numbers) >= 0.2 * (numbers[-1] - numbers[0] + 1), numbers
 
         status_url = f"{base}/v1/streams/{stream['id']}/status"
         # Without its owner's key, the status has the state only.

@@ -140,7 +140,7 @@ fn programs(
         "vae" => {
             let vae = Autoencoder::from_json(&component.config)?;
             let [pixels_high, pixels_wide] = [height, width].map(|side| side * vae.scale());
-            vec![vae.encoder_program(1, pixels_high, pixels_wide)?, vae.decoder_program(1, height, width)?]
+            vec![vae.encoder_program(1, pixels_high, pixels_wide)?, vae.decoder_program(1, pixels_high, pixels_wide)?]
         }
         _ => {
             let config = ClipTextConfig::from_json(&component.config)?;

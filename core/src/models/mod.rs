@@ -35,4 +35,4 @@ pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
 pub use lora::{LoraChanges, LoraNames, LoraTarget};
 pub use nsfw::{CLASSES as NSFW_CLASSES, SIDE as NSFW_SIDE, nsfw_program};
 pub(crate) use unet::smallest_unet;
-pub use unet::{TEXT_TOKENS, UnetShape, residual_shapes, unet_program};
+pub use unet::{Prediction, TEXT_TOKENS, UnetShape, residual_shapes, unet_program};

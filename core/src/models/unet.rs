@@ -30,6 +30,19 @@ pub struct UnetShape {
     pub residuals: bool,
     /// The number of image tokens that rows attend to besides their text; 0 without an IP-Adapter.
     pub image_tokens: usize,
+    /// What the UNet was trained to predict.
+    pub prediction: Prediction,
+}
+
+/// What a UNet was trained to predict, as a scheduler's `prediction_type` names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Prediction {
+    /// The noise: `epsilon`.
+    #[default]
+    Noise,
+    /// `a * noise - s * clean`, for the sample `a * clean + s * noise`: `v_prediction`. The program returns the noise all the
+    /// same.
+    Velocity,
 }
 
 impl UnetShape {
@@ -46,6 +59,7 @@ impl UnetShape {
             cached_attention: false,
             residuals: false,
             image_tokens: 0,
+            prediction: Prediction::Noise,
         }
     }
 }
@@ -86,6 +100,8 @@ const MAX_SIDE: usize = 1024;
 /// | `guidance_embedding` | `[rows, 1, 1, time.cond_dim]` | constant | `shape.guidance_embedding` |
 /// | `pooled` | `[rows, 1, 1, added.pooled_dim]` | constant | `added` |
 /// | `time_ids` | `[rows, 1, 1, 6 * added.time_dim]` | constant | `added` |
+/// | `velocity_weight`, `sample_weight` | `[rows, 1, 1, out_channels]` each: `a` and `s` of the row's noise level, in every
+/// channel | constant | [`Prediction::Velocity`] |
 /// | `image_keys.PATH`, `image_values.PATH` | `[rows, image_tokens, 1, channels]` each | constant |
 /// `shape.image_tokens` |
 /// | `sample` | `[rows, height, width, in_channels]` | frame | |
@@ -109,6 +125,10 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let text =
         Text { states, of_row: &shape.text_of_row, past: shape.cached_attention, image_tokens: shape.image_tokens };
     let time = time_embedding(b, config, shape);
+    let weights = (shape.prediction == Prediction::Velocity).then(|| {
+        let weight = Shape::vector(shape.rows, config.out_channels);
+        ["velocity_weight", "sample_weight"].map(|name| b.input(name, weight, Rate::Constant))
+    });
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);
     let residuals = if shape.residuals { residual_inputs(b, config, shape) } else { Vec::new() };
@@ -130,13 +150,17 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
         x = b.scope(format!("up_blocks.{i}"), |b| up_block(b, config, i, x, time, text, &mut skips));
     }
     let norm = Norm { groups: config.norm_groups, eps: config.norm_eps };
-    let eps = if config.conv_out_kernel == 3 {
+    let mut eps = if config.conv_out_kernel == 3 {
         norm_silu_conv(b, ["conv_norm_out", "conv_out"], x, config.out_channels, norm)
     } else {
         x = b.group_norm("conv_norm_out", x, norm.groups, norm.eps);
         x = b.silu(x);
         conv(b, "conv_out", x, config.out_channels, config.conv_out_kernel)
     };
+    if let Some([velocity_weight, sample_weight]) = weights {
+        let (velocity, sample) = (b.mul(eps, velocity_weight), b.mul(sample, sample_weight));
+        eps = b.add(velocity, sample);
+    }
     b.output("eps", eps);
     builder.finish()
 }
@@ -217,6 +241,12 @@ pub(super) fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> 
     }
     if shape.image_tokens > MAX_TOKENS {
         return refuse(format!("image tokens of the UNet: got {}, expected at most {MAX_TOKENS}", shape.image_tokens));
+    }
+    if shape.prediction == Prediction::Velocity && config.in_channels != config.out_channels {
+        let (got, expected) = (config.out_channels, config.in_channels);
+        return refuse(format!(
+            "channels of the predicted velocity: got {got}, expected {expected}, those of the sample"
+        ));
     }
     if shape.guidance_embedding && config.time.cond_dim.is_none() {
         return refuse("guidance embedding: got one, expected none for a UNet without time_cond_proj_dim".into());

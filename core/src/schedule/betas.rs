@@ -25,17 +25,26 @@ pub struct Betas {
     pub end: f64,
     /// The number of training timesteps; 100 to 10000.
     pub train_timesteps: u32,
+    /// Whether the schedule is rescaled so that nothing but noise is left at the last timestep
+    /// (`rescale_betas_zero_snr`).
+    pub zero_terminal_snr: bool,
 }
 
 impl Default for Betas {
     /// Returns the schedule that Stable Diffusion 1, 2 and XL were trained with.
     fn default() -> Self {
-        Self { schedule: BetaSchedule::ScaledLinear, start: 0.000_85, end: 0.012, train_timesteps: 1000 }
+        Self {
+            schedule: BetaSchedule::ScaledLinear,
+            start: 0.000_85,
+            end: 0.012,
+            train_timesteps: 1000,
+            zero_terminal_snr: false,
+        }
     }
 }
 
 impl Betas {
-    /// Computes alpha-bar: one number in (0, 1) per training timestep, decreasing.
+    /// Computes alpha-bar: one number in (0, 1) per training timestep, decreasing; the last is 0 with a zero terminal SNR.
     ///
     /// The spacing and each beta are rounded to `f32`, as in training; the product is computed in `f64` and rounded to
     /// `f32`.
@@ -44,7 +53,7 @@ impl Betas {
     ///
     /// [`BetasError`] if a field is out of the bounds in its description.
     pub fn alphas_cumprod(&self) -> Result<Vec<f64>, BetasError> {
-        let Self { schedule, start, end, train_timesteps } = *self;
+        let Self { schedule, start, end, train_timesteps, zero_terminal_snr } = *self;
         if !(100..=10_000).contains(&train_timesteps) {
             return Err(BetasError::Timesteps(train_timesteps));
         }
@@ -60,14 +69,26 @@ impl Betas {
             }
         };
         let mut product = 1.0;
-        Ok(betas
+        let mut alphas: Vec<f64> = betas
             .iter()
             .map(|beta| {
                 product *= f64::from(1.0 - beta);
                 f64::from(product as f32)
             })
-            .collect())
+            .collect();
+        if zero_terminal_snr {
+            with_zero_terminal_snr(&mut alphas);
+        }
+        Ok(alphas)
     }
+}
+
+/// Shifts the square roots so that the last becomes 0, and scales them so that the first stays.
+fn with_zero_terminal_snr(alphas: &mut [f64]) {
+    let [first, .., last] = *alphas else { return };
+    let (first, last) = (first.sqrt(), last.sqrt());
+    let scale = first / (first - last);
+    alphas.iter_mut().for_each(|alpha| *alpha = ((alpha.sqrt() - last) * scale).powi(2));
 }
 
 /// Returns `count` evenly spaced values, computed from the start in the lower half and from the end in the upper one,
@@ -119,6 +140,17 @@ mod tests {
             assert!(alphas.iter().all(|&alpha| 0.0 < alpha && alpha < 1.0));
             assert!(alphas.windows(2).all(|pair| pair[1] < pair[0]));
         }
+    }
+
+    #[test]
+    fn a_zero_terminal_snr_leaves_noise_alone_at_the_last_timestep() {
+        let of = |zero_terminal_snr| Betas { zero_terminal_snr, ..Betas::default() }.alphas_cumprod().unwrap();
+        let (plain, rescaled) = (of(false), of(true));
+        assert!((rescaled[0] - plain[0]).abs() < 1e-12 && rescaled[999] == 0.0);
+        assert!(rescaled.windows(2).all(|pair| pair[1] < pair[0]));
+        let middle =
+            ((plain[499].sqrt() - plain[999].sqrt()) / (plain[0].sqrt() - plain[999].sqrt())).powi(2) * plain[0];
+        assert!((rescaled[499] - middle).abs() < 1e-12);
     }
 
     /// From `torch.linspace` and `torch.cumprod`; see `tests/golden/generate/noise.py` for the versions.

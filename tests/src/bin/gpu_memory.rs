@@ -57,8 +57,7 @@ fn programs(model: &str, controlnets: usize, side: usize, rows: usize) -> Result
     let known = known_model(model).unwrap_or_else(|| panic!("{model} is a known model"));
     let latent = side / 8;
     let autoencoder = Autoencoder::from_json(known.autoencoder)?;
-    let mut programs =
-        vec![autoencoder.encoder_program(1, side, side)?, autoencoder.decoder_program(1, latent, latent)?];
+    let mut programs = vec![autoencoder.encoder_program(1, side, side)?, autoencoder.decoder_program(1, side, side)?];
     for text in known.text_encoders {
         programs.push(clip_program(&ClipTextConfig::from_json(text)?, 1, 77, TextStates::Last)?);
     }

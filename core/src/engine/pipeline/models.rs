@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
 use crate::load::{Checkpoint, ModelId, ModelSource, PackedFiles, RandomWeights};
 use crate::models::known::{KNOWN_MODELS, known_model};
-use crate::models::{Autoencoder, ModelFamily, UnetConfig, smallest_unet};
+use crate::models::{Autoencoder, ModelFamily, Prediction, UnetConfig, smallest_unet};
 use crate::net::{Forms, WeightSource, WeightSpec, Weights};
 use crate::params::Notice;
 use crate::schedule::{BetaSchedule, Betas};
@@ -28,6 +28,8 @@ pub(crate) struct Models {
     pub(crate) autoencoder_weights: Weights,
     pub(crate) text: Arc<Text>,
     pub(crate) alphas_cumprod: Vec<f64>,
+    /// What the UNet predicts.
+    pub(crate) prediction: Prediction,
 }
 
 impl Models {
@@ -90,6 +92,7 @@ impl Models {
             autoencoder,
             autoencoder_weights: context.weights(&vae),
             alphas_cumprod: schedule.alphas_cumprod,
+            prediction: schedule.prediction,
             location,
         })
     }
@@ -125,6 +128,7 @@ impl Models {
             autoencoder,
             autoencoder_weights: Weights::over(Arc::new(Forms::new(vae_source, vae_files))),
             alphas_cumprod: Betas::default().alphas_cumprod().map_err(bad_schedule)?,
+            prediction: Prediction::Noise,
         })
     }
 
@@ -142,9 +146,10 @@ fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpe
     Ok([unet.weights().to_vec(), [encoder.weights(), decoder.weights()].concat()])
 }
 
-/// The relevant part of a scheduler's config: the noise schedule of the training. The sampler is always LCM's.
+/// The relevant part of a scheduler's config: the noise schedule and the objective of the training. The sampler is always LCM's.
 struct Schedule {
     alphas_cumprod: Vec<f64>,
+    prediction: Prediction,
     lcm: bool,
 }
 
@@ -159,6 +164,8 @@ impl Schedule {
             beta_end: Option<f64>,
             num_train_timesteps: Option<u32>,
             prediction_type: Option<String>,
+            #[serde(default)]
+            rescale_betas_zero_snr: bool,
         }
         let config: Config = serde_json::from_str(text).map_err(|error| {
             Error::new(ErrorKind::BadModel, format!("invalid scheduler config: {error}")).with_source(error)
@@ -171,19 +178,24 @@ impl Schedule {
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         };
-        if let Some(other) = config.prediction_type.as_deref().filter(|&kind| kind != "epsilon") {
-            let text = format!("prediction_type: got {other:?}, expected \"epsilon\"");
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
+        let prediction = match config.prediction_type.as_deref() {
+            None | Some("epsilon") => Prediction::Noise,
+            Some("v_prediction") => Prediction::Velocity,
+            Some(other) => {
+                let text = format!("prediction_type: got {other:?}, expected \"epsilon\" or \"v_prediction\"");
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+        };
         let usual = Betas::default();
         let betas = Betas {
             schedule,
             start: config.beta_start.unwrap_or(usual.start),
             end: config.beta_end.unwrap_or(usual.end),
             train_timesteps: config.num_train_timesteps.unwrap_or(usual.train_timesteps),
+            zero_terminal_snr: config.rescale_betas_zero_snr,
         };
         let alphas_cumprod = betas.alphas_cumprod().map_err(bad_schedule)?;
-        Ok(Self { alphas_cumprod, lcm: config.class == "LCMScheduler" })
+        Ok(Self { alphas_cumprod, prediction, lcm: config.class == "LCMScheduler" })
     }
 }
 
@@ -199,7 +211,7 @@ mod tests {
     fn a_schedule_that_is_not_built_is_refused_by_name() {
         for (text, part) in [
             (r#"{"beta_schedule": "squaredcos_cap_v2"}"#, "squaredcos_cap_v2"),
-            (r#"{"prediction_type": "v_prediction"}"#, "v_prediction"),
+            (r#"{"prediction_type": "sample"}"#, "sample"),
             (r#"{"num_train_timesteps": 7}"#, "7"),
             ("[]", "scheduler config"),
         ] {
@@ -207,5 +219,7 @@ mod tests {
             assert!(refused.to_string().contains(part), "{text}: {refused}");
         }
         assert!(Schedule::from_json(r#"{"_class_name": "LCMScheduler"}"#).unwrap().lcm);
+        let velocity = Schedule::from_json(r#"{"prediction_type": "v_prediction"}"#).unwrap();
+        assert_eq!(velocity.prediction, Prediction::Velocity);
     }
 }

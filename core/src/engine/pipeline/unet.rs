@@ -8,7 +8,7 @@ use super::lora::UnetWeights;
 use super::models::Models;
 use crate::error::Result;
 use crate::exec::{Constants, Network};
-use crate::models::{UnetConfig, UnetShape, time_ids_embedding, timestep_embedding, unet_program};
+use crate::models::{Prediction, UnetConfig, UnetShape, time_ids_embedding, timestep_embedding, unet_program};
 use crate::net::Shape;
 use crate::schedule::StepTable;
 use crate::stream::CfgType;
@@ -67,7 +67,9 @@ impl UnetNetworks {
             let rows = text_of_row.len();
             let Extras { residuals, cached_attention, image_tokens } = extras;
             let plain = UnetShape::new(rows, latent.h, latent.w);
-            let shape = UnetShape { text_rows, text_of_row, residuals, cached_attention, image_tokens, ..plain };
+            let prediction = models.prediction;
+            let shape =
+                UnetShape { text_rows, text_of_row, residuals, cached_attention, image_tokens, prediction, ..plain };
             let program = weights.branches.add_to(unet_program(&models.unet, &shape)?)?;
             compiler.compile(program, &weights.weights)
         })?;
@@ -88,7 +90,15 @@ impl UnetNetworks {
         size: (u32, u32),
         further: impl Fn(&[UnetRow]) -> Vec<Vec<f32>>,
     ) -> Result<Vec<Constants>> {
-        call_constants(&models.unet, &self.call_rows, &self.networks, conditioning, table, size, further)
+        let of_rows = |call: &[UnetRow]| {
+            let mut inputs = match models.prediction {
+                Prediction::Noise => Vec::new(),
+                Prediction::Velocity => velocity_weights(call, table, models.unet.out_channels).into(),
+            };
+            inputs.extend(further(call));
+            inputs
+        };
+        call_constants(&models.unet, &self.call_rows, &self.networks, conditioning, table, size, of_rows)
     }
 
     /// Returns the network of each call.
@@ -183,6 +193,14 @@ pub(super) fn call_constants(
     call_rows.iter().zip(networks).map(one).collect()
 }
 
+/// The weights of velocity and sample in the noise of each row, in every channel.
+fn velocity_weights(call: &[UnetRow], table: &StepTable, channels: usize) -> [Vec<f32>; 2] {
+    let steps = || call.iter().filter_map(|row| table.steps().get(row.stage));
+    let of_rows = |weights: Vec<f64>| weights.iter().flat_map(|&weight| vec![weight as f32; channels]).collect();
+    let (velocity, sample) = steps().map(|step| (step.sqrt_alpha, step.sqrt_beta)).unzip();
+    [velocity, sample].map(of_rows)
+}
+
 /// The pooled text of each row of a call.
 fn pooled(call: &[UnetRow], conditioning: &Conditioning) -> Vec<f32> {
     let of_row = |row: &UnetRow| match row.text {
@@ -197,5 +215,56 @@ fn text_row(text: TextRow) -> usize {
     match text {
         TextRow::Prompt => 0,
         TextRow::Negative => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::Executor as _;
+    use crate::exec::cpu::{CpuExecutor, CpuOptions};
+    use crate::exec::{Dtype, RunArgs, Scratch};
+    use crate::load::RandomWeights;
+    use crate::net::Weights;
+    use crate::schedule::{Betas, lcm_grid};
+
+    /// Runs the UNet of `config` on `sample`, with constants besides texts and timesteps.
+    fn predict(config: &UnetConfig, prediction: Prediction, further: &[Vec<f32>], sample: &[f32]) -> Vec<f32> {
+        let shape = UnetShape { text_tokens: 3, prediction, ..UnetShape::new(2, 4, 4) };
+        let program = Arc::new(unet_program(config, &shape).unwrap());
+        let weights = Weights::new(Arc::new(RandomWeights::new(1, program.weights())));
+        let executor = CpuExecutor::new(CpuOptions { dtype: Dtype::F32, ..CpuOptions::default() }).unwrap();
+        let network = executor.compile(&program, &weights).unwrap();
+        let (text, time) = (vec![0.3; 3 * config.text_dim], timestep_embedding(&[800.0, 300.0], config));
+        let inputs: Vec<&[f32]> = [&*text, &*time].into_iter().chain(further.iter().map(Vec::as_slice)).collect();
+        let constants = network.constants(&inputs).unwrap();
+        let mut eps = vec![0.0; sample.len()];
+        let (mut scratch, views) = (Scratch::new(), &mut [(&mut eps).into()]);
+        network.run(RunArgs::new(&constants, &mut scratch, &[sample.into()], views)).unwrap();
+        eps
+    }
+
+    #[test]
+    fn a_predicted_velocity_becomes_the_noise_at_the_level_of_each_row() {
+        let config = UnetConfig::from_json(
+            r#"{"block_out_channels": [8, 16], "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+                "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"], "layers_per_block": 1, "norm_num_groups": 4,
+                "cross_attention_dim": 8, "attention_head_dim": 4}"#,
+        )
+        .unwrap();
+        let alphas = Betas::default().alphas_cumprod().unwrap();
+        let table = StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, &[10, 40]).unwrap();
+        let call = stage_rows(CfgType::None, false, 0).into_iter().chain(stage_rows(CfgType::None, false, 1));
+        let weights = velocity_weights(&call.collect::<Vec<_>>(), &table, config.out_channels);
+        let sample: Vec<f32> = (0..2 * 4 * 4 * config.in_channels).map(|i| (i as f32 * 0.37).sin()).collect();
+        let velocity = predict(&config, Prediction::Noise, &[], &sample);
+        let noise = predict(&config, Prediction::Velocity, &weights, &sample);
+        let row = sample.len() / 2;
+        for (i, noise) in noise.iter().enumerate() {
+            let step = &table.steps()[i / row];
+            // With the clean sample `c` and the noise `n`: `x = a c + s n` and `v = a n - s c`, so `a v + s x = n`.
+            let expected = step.sqrt_alpha * f64::from(velocity[i]) + step.sqrt_beta * f64::from(sample[i]);
+            assert!((f64::from(*noise) - expected).abs() < 1e-4, "element {i}: {noise} of {expected}");
+        }
     }
 }

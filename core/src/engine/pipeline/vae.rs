@@ -99,10 +99,14 @@ impl VaeFiles {
 
     /// Returns the number of multiplications to encode and decode one picture.
     fn multiplications(&self) -> Result<u64> {
-        let side = SIDE / self.config.scale();
-        let programs = [self.config.encoder_program(1, SIDE, SIDE)?, self.config.decoder_program(1, side, side)?];
-        Ok(programs.iter().map(Program::multiplications).sum())
+        multiplications(&self.config)
     }
+}
+
+/// Returns the number of multiplications to encode and decode one picture.
+fn multiplications(config: &Autoencoder) -> Result<u64> {
+    let programs = [config.encoder_program(1, SIDE, SIDE)?, config.decoder_program(1, SIDE, SIDE)?];
+    Ok(programs.iter().map(Program::multiplications).sum())
 }
 
 /// Returns the id of the published tiny autoencoder for the family of a model.
@@ -118,13 +122,6 @@ mod tests {
     use super::*;
     use crate::models::known::known_model;
 
-    fn multiplications(autoencoder: &str) -> u64 {
-        let config = Autoencoder::from_json(autoencoder).unwrap();
-        let side = SIDE / config.scale();
-        let programs = [config.encoder_program(1, SIDE, SIDE), config.decoder_program(1, side, side)];
-        programs.into_iter().map(|program| program.unwrap().multiplications()).sum()
-    }
-
     #[test]
     fn the_full_autoencoder_takes_several_times_the_work_of_the_unet_and_the_tiny_one_a_fraction() {
         let known = known_model("sd15").unwrap();
@@ -135,7 +132,8 @@ mod tests {
             "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
             "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"]
         }"#;
-        let [full, tiny] = [full, known.autoencoder].map(|config| multiplications(config) as f64 / unet as f64);
+        let [full, tiny] = [full, known.autoencoder]
+            .map(|config| multiplications(&Autoencoder::from_json(config).unwrap()).unwrap() as f64 / unet as f64);
         assert!((3.0..6.0).contains(&full) && tiny < 0.7, "{full} {tiny}");
     }
 }
