@@ -56,7 +56,7 @@ pub struct Row {
     /// The name of the option that captures the runs of a network as CUDA graphs. Empty if there is none. It is always set,
     /// since the provider's own default may be to capture.
     pub(super) graph_option: &'static str,
-    /// Whether it compiles networks, for so long that the result is worth a file.
+    /// Whether it compiles networks, for so long that the result is worth a file, to models that it loads again.
     pub(super) compiles: bool,
     /// The name of the option with the index of the device. Empty if the index is passed in another way, or there is one
     /// device only.
@@ -204,7 +204,7 @@ const ROWS: [Row; 9] = [
         package: "onnxruntime-openvino",
         dependencies: &[],
         graph_option: "",
-        compiles: true,
+        compiles: false,
         device_option: "",
         options: &[("device_type", "CPU")],
     },
