@@ -1,4 +1,5 @@
-"""Writes the broken files under tests/bad/weights, tests/bad/lora, tests/bad/config and tests/bad/tokenizer.
+"""Writes the broken files under tests/bad/weights, tests/bad/lora, tests/bad/config, tests/bad/tokenizer and
+tests/bad/pickle.
 
 Each file (or folder, where it takes several files to be wrong) is broken in one way, which its name tells; the text
 that the refusal must contain stands in `expected.json` beside them. Needs Python 3.10+ alone:
@@ -10,6 +11,8 @@ import math
 import pathlib
 import shutil
 import struct
+
+from pickled import PICKLES
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -79,16 +82,16 @@ WEIGHTS = {
     "holds_nan.safetensors": (one(struct.pack("<ff", float("nan"), 1.0)), 'tensor "a.weight": got NaN'),
     "holds_nan_in_half_precision.safetensors": (one(struct.pack("<eeee", 1, 1, float("nan"), 1), dtype="F16", shape=[4]), "got NaN"),
     "holds_more_than_f32_can.safetensors": (one(struct.pack("<d", 1e300), dtype="F64", shape=[1]), "got inf"),
-    "a_pickle.safetensors": (b"\x80\x02}q\x00." + bytes(16), "got a Python pickle, expected a safetensors file; pickled files can run code"),
-    "a_zip_archive.safetensors": (b"PK\x03\x04" + bytes(30), "got a zip archive, as PyTorch writes"),
+    "a_pickle.safetensors": (b"\x80\x02}q\x00." + bytes(16), "got a pickle without the number at the start of torch's files"),
+    "a_zip_archive.safetensors": (b"PK\x03\x04" + bytes(30), "end of the zip archive: got other bytes, expected its signature"),
     "a_git_lfs_pointer.safetensors": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "got a Git LFS pointer"),
     "a_gguf_file.safetensors": (b"GGUF\x03\0\0\0" + bytes(16), "got a GGUF file"),
-    "pickled_alone": ({**CONFIG, "diffusion_pytorch_model.bin": b"\x80\x02."}, "is a pickled file, which can run code when it is read"),
+    "pickled_alone": ({**CONFIG, "diffusion_pytorch_model.bin": b"\x80\x02."}, "pickled file: stack: got no value, expected one"),
     "no_weights": (CONFIG, "no weights: tried"),
     "shard_missing": ({**CONFIG, **index(a_weight=FIRST, b_weight=SECOND), FIRST: GOOD}, "cannot open"),
     "shard_in_another_folder": ({**CONFIG, **index(a_weight="../model.safetensors")}, 'shard: got "../model.safetensors", expected the plain name'),
-    "shard_at_an_absolute_path": ({**CONFIG, **index(a_weight="/etc/model.safetensors")}, "expected the plain name of a .safetensors file"),
-    "shard_that_is_pickled": ({**CONFIG, **index(a_weight="model-00001-of-00001.bin")}, "expected the plain name of a .safetensors file"),
+    "shard_at_an_absolute_path": ({**CONFIG, **index(a_weight="/etc/model.safetensors")}, "expected the plain name of a .safetensors or pickled file"),
+    "shard_that_is_pickled": ({**CONFIG, **index(a_weight="model-00001-of-00001.pkl")}, "expected the plain name of a .safetensors or pickled file"),
     "shard_broken": ({**CONFIG, **index(a_weight=FIRST), FIRST: GOOD[:-1]}, "got 8, expected at most 7"),
     "tensor_in_two_shards": ({**CONFIG, **index(a_weight=FIRST, b_weight=SECOND), FIRST: GOOD, SECOND: GOOD}, 'tensor "a.weight": got it in'),
     "tensor_not_in_its_shard": ({**CONFIG, **index(b_weight=FIRST), FIRST: GOOD}, "not in the shard"),
@@ -195,7 +198,7 @@ LORAS = {
     "header_with_a_broken_config.safetensors": (tensors({"lora_adapter_metadata": "{"}, **PAIR), "lora_adapter_metadata: invalid LoRA config"),
     "cut.safetensors": (PEFT[:-4], "the length of the data"),
     "folder_of_nothing": ({"README.md": "nothing"}, "tried pytorch_lora_weights.safetensors"),
-    "folder_of_pickles": ({"pytorch_lora_weights.bin": "x"}, "is a pickled file, which can run code when it is read"),
+    "folder_of_pickles": ({"pytorch_lora_weights.bin": "x"}, "got 1 bytes, expected at least 8"),
     "folder_of_several": ({"one.safetensors": PEFT, "two.safetensors": PEFT}, "got several, expected one; add its name to the id: one.safetensors, two.safetensors"),
     "config_not_json": ({"adapter_model.safetensors": PEFT, "adapter_config.json": "{"}, "adapter_config.json: invalid LoRA config"),
     "config_of_another_kind": ({"adapter_model.safetensors": PEFT, "adapter_config.json": '{"peft_type": "LOHA"}'}, 'got "LOHA", expected "LORA"'),
@@ -209,7 +212,7 @@ def write(path, content):
 
 
 def main():
-    for folder, cases in {"weights": WEIGHTS, "lora": LORAS, "config": CONFIGS, "config/unet": UNETS, "tokenizer": TOKENIZERS}.items():
+    for folder, cases in {"weights": WEIGHTS, "pickle": PICKLES, "lora": LORAS, "config": CONFIGS, "config/unet": UNETS, "tokenizer": TOKENIZERS}.items():
         shutil.rmtree(HERE / folder, ignore_errors=True)
         for name, (content, _) in cases.items():
             if name.endswith(".json") and isinstance(content, dict):

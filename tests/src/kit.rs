@@ -86,6 +86,11 @@ impl Kit {
         StreamDiffusionParams::from_json(&value.to_string()).expect("parameters that keep every rule").0
     }
 
+    /// The folder of the models.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Another style image than that of [`params`](Self::params).
     pub fn other_style() -> String {
         style([220, 120, 10])

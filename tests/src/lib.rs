@@ -7,6 +7,7 @@ pub mod kit;
 pub mod native;
 #[cfg(feature = "transport")]
 pub mod network;
+pub mod pickled;
 pub mod process;
 
 mod bytes;

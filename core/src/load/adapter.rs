@@ -6,13 +6,15 @@
 //! | `h94/IP-Adapter` | SDXL | `sdxl_models/ip-adapter_sdxl.safetensors` | `sdxl_models/image_encoder` |
 //! | `h94/IP-Adapter-FaceID` | either | `ip-adapter-faceid_sd15.safetensors`, `ip-adapter-faceid_sdxl.safetensors` | none |
 //!
-//! Any other folder has one `.safetensors` file, of any name and kind, and the folder `image_encoder`.
+//! Any other folder has one `.safetensors` file, of any name and kind, and the folder `image_encoder`. Pickled files with
+//! the same names (`ip-adapter_sd15.bin`) are used where there is no safetensors file.
 
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
-use super::component::{Component, PICKLED};
+use super::component::Component;
 use super::source::{ModelId, ModelSource};
+use super::weight_names::{existing, preferred};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::families::ModelFamily;
@@ -64,15 +66,15 @@ impl AdapterFiles {
     ///
     /// # Errors
     ///
-    /// `NotFound` listing the searched locations, `Unsupported` if there are only pickled files, `BadModel` for a broken
-    /// file, `InvalidArgument` for a folder with several adapters.
+    /// `NotFound` listing the searched locations, `BadModel` for a broken file, `Unsupported` for a pickled one with more
+    /// than tensors, `InvalidArgument` for a folder with several adapters.
     pub fn find(source: &ModelSource, id: Option<&ModelId>, wanted: AdapterWanted) -> Result<Self> {
         let folder = match id {
             Some(id) => source.find(id)?,
             None => source.find(&wanted.repository().parse()?)?,
         };
         let (file, encoder) = wanted.places();
-        let (path, encoder) = match in_folder(&folder, file)? {
+        let (path, encoder) = match existing(&folder.join(file)) {
             Some(path) => (path, folder.join(encoder)),
             None => (lone(&folder, file)?, folder.join(ENCODER)),
         };
@@ -90,47 +92,24 @@ impl AdapterFiles {
     }
 }
 
-/// Returns the published `file`, if `folder` has that layout. A pickled one is rejected by name.
-fn in_folder(folder: &Path, file: &str) -> Result<Option<PathBuf>> {
-    let path = folder.join(file);
-    if path.is_file() {
-        return Ok(Some(path));
-    }
-    let pickled =
-        PICKLED.iter().map(|end| path.with_extension(end.trim_start_matches('.'))).find(|path| path.is_file());
-    pickled.map_or(Ok(None), |path| Err(pickle(&path)))
-}
-
 /// Returns the only adapter directly in `folder`; `file` is the name that was searched before.
 fn lone(folder: &Path, file: &str) -> Result<PathBuf> {
     let entries = std::fs::read_dir(folder).map_err(|error| Error::io(folder, "list", error))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    files.sort_unstable();
-    let ends = |path: &PathBuf, end: &str| path.extension().is_some_and(|own| own == end.trim_start_matches('.'));
-    let found: Vec<&PathBuf> = files.iter().filter(|path| ends(path, ".safetensors")).collect();
-    match *found {
+    let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let mut found = preferred(files);
+    found.sort_unstable();
+    match found.as_slice() {
         [path] => Ok(path.clone()),
-        [] => Err(match files.iter().find(|path| PICKLED.iter().any(|end| ends(path, end))) {
-            Some(path) => pickle(path),
-            None => {
-                let text = format!("no IP-Adapter in {}: tried {file} and other .safetensors files", folder.display());
-                Error::new(ErrorKind::NotFound, text)
-            }
-        }),
+        [] => {
+            let text = format!("no IP-Adapter in {}: tried {file} and other files of weights", folder.display());
+            Err(Error::new(ErrorKind::NotFound, text))
+        }
         _ => {
             let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
             let text = format!("adapter file: got several ({}), expected one, or one named {file}", listed(&names));
             Err(Error::new(ErrorKind::InvalidArgument, text))
         }
     }
-}
-
-fn pickle(path: &Path) -> Error {
-    let text = format!(
-        "{} is a pickled file, which can run code when it is read; convert the adapter to .safetensors",
-        path.display()
-    );
-    Error::new(ErrorKind::Unsupported, text)
 }
 
 #[cfg(test)]
@@ -189,14 +168,20 @@ mod tests {
     }
 
     #[test]
-    fn pickled_adapters_are_refused_by_name() {
+    fn pickled_adapters_are_found_and_safetensors_are_preferred() {
         let folder = tempfile::tempdir().unwrap();
         let source = ModelSource::folder(folder.path());
+        let pickled = super::super::pickle::toy_file();
         for (id, file) in [("h94/IP-Adapter", "models/ip-adapter_sd15.bin"), ("mine", "adapter.bin")] {
-            empty_file(&folder.path().join(id).join(file));
-            let refused = AdapterFiles::find(&source, Some(&id.parse().unwrap()), SD15).unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::Unsupported);
-            assert!(refused.to_string().contains(file), "{refused}");
+            let path = folder.path().join(id).join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, pickled).unwrap();
+            let find = || AdapterFiles::find(&source, Some(&id.parse().unwrap()), SD15).unwrap();
+            assert_eq!(find().path, path);
+            assert!(find().weights.notice().unwrap().contains(file));
+            let safe = path.with_extension("safetensors");
+            empty_file(&safe);
+            assert_eq!((find().path, find().weights.notice()), (safe, None));
         }
     }
 }

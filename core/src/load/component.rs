@@ -1,11 +1,12 @@
 //! The components of a checkpoint: networks with their config and weights, and the files of tokenizers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::storage::Storage;
+use super::weight_names::SAFETENSORS;
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -19,8 +20,9 @@ const MAX_SHARD_INDEX: u64 = 32 << 20;
 pub(super) const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
 /// Suffixes of the names; full precision first, because everything is computed in `f32`.
 const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
-/// Extensions of files that can execute code when they are read.
-pub(super) const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
+/// The same of pickled files, and their ending.
+pub(super) const PICKLED_NAMES: [&str; 2] = ["diffusion_pytorch_model", "pytorch_model"];
+pub(super) const PICKLED_ENDING: &str = "bin";
 /// The name of a component that is alone in its folder.
 const ALONE: &str = "weights";
 
@@ -106,48 +108,36 @@ pub(super) fn read_component(storage: &Storage, folder: &str, class: Option<Stri
     Ok(Component { class, config, weights: Arc::new(open_weights(storage, &inside)?), place })
 }
 
-/// Opens the first existing file of weights.
+/// Opens the first existing file of weights: safetensors, or else pickled.
 fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<WeightFiles> {
     let mut tried = Vec::new();
-    for variant in VARIANTS {
-        for name in WEIGHT_NAMES {
-            let whole = inside(&format!("{name}{variant}.safetensors"));
-            if storage.has_file(&whole) {
-                return WeightFiles::single(storage.describe(&whole), storage.open(&whole)?);
-            }
-            // Two spellings of a variant's index are in use.
-            let indices =
-                [format!("{name}{variant}.safetensors.index.json"), format!("{name}.safetensors.index{variant}.json")];
-            for index in indices.map(|index| inside(&index)) {
-                if storage.has_file(&index) {
-                    let text = storage.read_text(&index, MAX_SHARD_INDEX)?;
-                    return WeightFiles::sharded(&storage.describe(&index), text.as_bytes(), |shard| {
-                        let path = inside(shard);
-                        Ok((storage.describe(&path), storage.open(&path)?))
-                    });
+    for (names, ending) in [(WEIGHT_NAMES, SAFETENSORS), (PICKLED_NAMES, PICKLED_ENDING)] {
+        for variant in VARIANTS {
+            for name in names {
+                let whole = inside(&format!("{name}{variant}.{ending}"));
+                if storage.has_file(&whole) {
+                    return WeightFiles::single(storage.describe(&whole), storage.open(&whole)?);
                 }
+                // Two spellings of a variant's index are in use.
+                let indices =
+                    [format!("{name}{variant}.{ending}.index.json"), format!("{name}.{ending}.index{variant}.json")];
+                for index in indices.map(|index| inside(&index)) {
+                    if storage.has_file(&index) {
+                        return open_shards(storage, inside, &index);
+                    }
+                }
+                tried.push(storage.describe(&whole));
             }
-            tried.push(storage.describe(&whole));
         }
     }
-    let found = storage.list(&inside("")).into_iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end)));
-    Err(match found {
-        Some(file) => pickled(&storage.describe(&inside(&file))),
-        None => Error::new(ErrorKind::NotFound, format!("no weights: tried {}", listed(&tried))),
+    Err(Error::new(ErrorKind::NotFound, format!("no weights: tried {}", listed(&tried))))
+}
+
+/// Opens the files that `index` names.
+fn open_shards(storage: &Storage, inside: &dyn Fn(&str) -> String, index: &str) -> Result<WeightFiles> {
+    let text = storage.read_text(index, MAX_SHARD_INDEX)?;
+    WeightFiles::sharded(&storage.describe(index), text.as_bytes(), |shard| {
+        let path = inside(shard);
+        Ok((storage.describe(&path), storage.open(&path)?))
     })
-}
-
-/// Returns the error for a file whose reading can execute code.
-pub(super) fn pickled(path: &str) -> Error {
-    let what = format!(
-        "{path} is a pickled file, which can run code when it is read; convert it to safetensors (diffusers' \
-         `save_pretrained` does)"
-    );
-    Error::new(ErrorKind::Unsupported, what)
-}
-
-/// Returns the error for a missing file, if there is a pickle of the same name.
-pub(super) fn pickled_twin(path: &Path) -> Option<Error> {
-    let twin = PICKLED.iter().map(|end| path.with_extension(&end[1..])).find(|twin| twin.is_file())?;
-    Some(pickled(&twin.display().to_string()))
 }

@@ -187,7 +187,7 @@ impl Drop for Aside {
 }
 
 /// Returns a hidden name next to `folder` that no other process uses.
-fn temporary_path(folder: &Path, what: &str) -> Result<PathBuf> {
+pub(super) fn temporary_path(folder: &Path, what: &str) -> Result<PathBuf> {
     let Some(name) = folder.file_name() else {
         let text = format!("new folder: got {}, expected a path that ends in a name", folder.display());
         return Err(Error::new(ErrorKind::InvalidArgument, text));
@@ -234,7 +234,10 @@ impl Writer<'_> {
         let failed = |error| Error::io(path, "write", error);
         let (entries, _) = self.layout(weights)?;
         let mut file = BufWriter::new(File::create_new(path).map_err(failed)?);
-        file.write_all(&header(&entries)).map_err(failed)?;
+        let fields = entries.iter().map(|Entry { name, shape, dtype }| {
+            (*name, shape.as_slice(), dtype.name(), shape.iter().product::<usize>() as u64 * dtype.bytes())
+        });
+        file.write_all(&header(fields)).map_err(failed)?;
         for Entry { name, shape, dtype } in entries {
             let numbers = weights.read(name, &shape)?;
             let stored = store(&numbers, dtype).ok_or_else(|| {
@@ -256,14 +259,15 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the header of a file with these tensors, and its length before it.
-fn header(entries: &[Entry<'_>]) -> Vec<u8> {
+/// Returns the header of a file with these tensors, each with its name, shape, type and length in bytes, and the header's
+/// length before it.
+pub(super) fn header<'a>(entries: impl Iterator<Item = (&'a str, &'a [usize], &'static str, u64)>) -> Vec<u8> {
     // The metadata is required by the Python libraries.
     let mut fields = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
     let mut start = 0;
-    for Entry { name, shape, dtype } in entries {
-        let end = start + shape.iter().product::<usize>() as u64 * dtype.bytes();
-        fields.insert((*name).to_owned(), json!({"dtype": dtype.name(), "shape": shape, "data_offsets": [start, end]}));
+    for (name, shape, dtype, len) in entries {
+        let end = start + len;
+        fields.insert(name.to_owned(), json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]}));
         start = end;
     }
     let mut text = Value::Object(fields).to_string().into_bytes();
@@ -273,7 +277,7 @@ fn header(entries: &[Entry<'_>]) -> Vec<u8> {
 }
 
 /// Returns the bytes of `numbers`; `None` if one is too large for the type.
-fn store(numbers: &[f32], dtype: StoredDtype) -> Option<Vec<u8>> {
+pub(super) fn store(numbers: &[f32], dtype: StoredDtype) -> Option<Vec<u8>> {
     match dtype {
         StoredDtype::F32 => Some(write_f32(numbers)),
         StoredDtype::Bf16 => write_bf16(numbers),

@@ -13,15 +13,15 @@ use super::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 
 /// Maximum length of a header, in bytes. The largest known networks have headers of 300 kB.
-const MAX_HEADER: u64 = 32 << 20;
+pub(super) const MAX_HEADER: u64 = 32 << 20;
 /// Most tensors in one file.
-const MAX_TENSORS: usize = 65_536;
+pub(super) const MAX_TENSORS: usize = 65_536;
 /// Longest name of a tensor, in bytes.
-const MAX_NAME: usize = 512;
+pub(super) const MAX_NAME: usize = 512;
 /// Maximum number of dimensions of a tensor.
-const MAX_DIMS: usize = 8;
+pub(super) const MAX_DIMS: usize = 8;
 /// Bytes of the length prefix, little-endian.
-const LENGTH_BYTES: u64 = 8;
+pub(super) const LENGTH_BYTES: u64 = 8;
 
 /// The SHA-256 that identifies weights.
 pub(crate) type Fingerprint = [u8; 32];
@@ -85,18 +85,49 @@ pub enum StoredDtype {
     F32,
 }
 
-impl StoredDtype {
+impl Dtype {
     /// Returns its name in a safetensors header.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::F64 => "F64",
+            Self::F32 => "F32",
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
-            Self::F32 => "F32",
+            Self::Other(name, _) => name,
         }
+    }
+}
+
+impl Tensor {
+    /// Returns the distance of row `rows` from the start, in bytes.
+    pub(super) fn bytes_of_rows(&self, rows: usize) -> u64 {
+        let row = match (&self.strides, self.shape.first()) {
+            (Some(strides), _) => strides.first().copied().unwrap_or(0).saturating_mul(self.dtype.bytes()),
+            (None, Some(&all)) => self.len / (all as u64).max(1),
+            (None, None) => 0,
+        };
+        row.saturating_mul(rows as u64)
+    }
+}
+
+impl From<StoredDtype> for Dtype {
+    fn from(dtype: StoredDtype) -> Self {
+        match dtype {
+            StoredDtype::F16 => Self::F16,
+            StoredDtype::Bf16 => Self::Bf16,
+            StoredDtype::F32 => Self::F32,
+        }
+    }
+}
+
+impl StoredDtype {
+    /// Returns its name in a safetensors header.
+    pub(super) fn name(self) -> &'static str {
+        Dtype::from(self).name()
     }
 
     pub(super) fn bytes(self) -> u64 {
-        if self == Self::F32 { 4 } else { 2 }
+        Dtype::from(self).bytes()
     }
 }
 
@@ -111,6 +142,8 @@ pub(crate) struct Tensor {
     pub(crate) start: u64,
     /// Its length in bytes.
     pub(crate) len: u64,
+    /// The distance of neighbours in each dimension of the file's shape, in elements; `None` if they follow each other.
+    pub(crate) strides: Option<Box<[u64]>>,
     /// Whether the file has it transposed; only if names and shapes were derived.
     pub(crate) transposed: bool,
 }
@@ -208,10 +241,7 @@ pub(crate) fn read_text(bytes: &Bytes) -> Result<(Vec<u8>, u64), HeaderError> {
 
 /// Recognizes other file types.
 fn other_format(prefix: &[u8; LENGTH_BYTES as usize]) -> Option<HeaderError> {
-    let pickled = "pickled files can run code when they are read: convert it to safetensors";
     let (what, advice) = match prefix {
-        [b'P', b'K', 3, 4, ..] => ("a zip archive, as PyTorch writes", pickled),
-        [0x80, 2..=5, ..] => ("a Python pickle", pickled),
         [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' '] => ("a Git LFS pointer", "fetch the file that it points to"),
         [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", "convert the checkpoint to a diffusers folder"),
         _ => return None,
@@ -246,7 +276,10 @@ fn place(mut entries: Vec<(String, Entry)>, start: u64, data: u64) -> Result<Has
         before = end;
         let dims: Option<Vec<usize>> = shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
         let Some(dims) = dims else { return Err(HeaderError::Overflow { name, shape }) };
-        tensors.insert(name, Tensor { dtype, shape: dims, start: start + begin, len: need, transposed: false });
+        tensors.insert(
+            name,
+            Tensor { dtype, shape: dims, start: start + begin, len: need, strides: None, transposed: false },
+        );
     }
     if before != data {
         return Err(HeaderError::LeftOver { end: before, data });

@@ -1,4 +1,4 @@
-//! Every file under `tests/bad/weights`, `tests/bad/lora` and `tests/bad/config` is rejected with the expected error.
+//! Every file under `tests/bad/weights`, `tests/bad/pickle`, `tests/bad/lora` and `tests/bad/config` is rejected with the expected error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -51,6 +51,15 @@ fn broken_weights_are_refused_with_their_reason() {
         read_all(&weights)
     });
     assert!(count >= 20);
+}
+
+#[test]
+fn hostile_pickles_are_refused_with_their_reason() {
+    let count = check("pickle", &[], |path| {
+        let weights = WeightFiles::single(path.display().to_string(), Bytes::open(path)?)?;
+        read_all(&weights)
+    });
+    assert!(count >= 40);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
-use super::component::PICKLED;
 use super::lora_alpha::Alphas;
 use super::lora_keys::{Role, layer_of, refuse_other_methods};
 use super::storage::Storage;
+use super::weight_names::{SAFETENSORS, existing, is_weights, preferred};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{LoraLayer, LowRank, WeightSource};
@@ -19,8 +19,8 @@ pub(super) const NAMES: [&str; 4] = [
     "diffusion_pytorch_model.safetensors",
     "lora.safetensors",
 ];
-/// PEFT's file of weights, and its config.
-const PEFT: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
+/// PEFT's file of weights without its ending, and its config.
+const PEFT: [&str; 2] = ["adapter_model", "adapter_config.json"];
 /// Largest kernel that is composed of three factors, in taps.
 const MAX_TAPS: usize = 25;
 /// Maximum length of a config, in bytes.
@@ -35,6 +35,8 @@ pub struct LoraFile {
     pub layers: Vec<LoraLayer>,
     /// Tensors that belong to no layer, sorted.
     pub unknown: Vec<String>,
+    /// A notice if the file is pickled.
+    pub notice: Option<String>,
 }
 
 /// The names of a layer's tensors.
@@ -47,18 +49,20 @@ struct Keys {
 }
 
 impl LoraFile {
-    /// Reads a LoRA: a `.safetensors` file, or a folder that has one.
+    /// Reads a LoRA: a `.safetensors` or pickled file, or a folder that has one.
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is none, `BadModel` naming the tensor and what is wrong with it, `Unsupported` for pickled
-    /// files and other methods than LoRA.
+    /// `NotFound` if there is none, `BadModel` naming the tensor and what is wrong with it, `Unsupported` for
+    /// other methods than LoRA, and for pickled files with more than tensors.
     pub fn read(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { file_in(path)? } else { path.to_owned() };
         let name = file.display().to_string();
         let weights = WeightFiles::single(name.clone(), Bytes::open(&file)?)?;
         let [own, config] = PEFT;
-        let alphas = match file.parent().filter(|folder| file.ends_with(own) && folder.join(config).is_file()) {
+        let alphas = match file.parent().filter(|folder| {
+            file.file_stem().is_some_and(|stem| stem == own) && is_weights(&file) && folder.join(config).is_file()
+        }) {
             Some(folder) => Alphas::of_config(&Storage::Folder(folder.to_owned()).read_text(config, MAX_CONFIG)?),
             None => Alphas::of_header(&weights.metadata()?),
         };
@@ -133,7 +137,7 @@ impl Reader<'_> {
             );
             return Err(self.bad(text));
         }
-        Ok(LoraFile { path: self.path.to_owned(), layers, unknown })
+        Ok(LoraFile { path: self.path.to_owned(), layers, unknown, notice: self.weights.notice() })
     }
 
     fn tensor(&self, key: &str) -> Result<(Vec<f32>, Vec<usize>)> {
@@ -210,27 +214,25 @@ fn through(
 
 /// Returns the LoRA's file in a folder: one with a known name, or the only one there is.
 fn file_in(folder: &Path) -> Result<PathBuf> {
-    if let Some(known) = NAMES.iter().map(|name| folder.join(name)).find(|file| file.is_file()) {
+    let known = |find: &dyn Fn(&Path) -> Option<PathBuf>| NAMES.iter().find_map(|name| find(&folder.join(name)));
+    if let Some(known) = known(&|path| path.is_file().then(|| path.to_owned())) {
         return Ok(known);
     }
     let all = Storage::Folder(folder.to_owned()).list("");
-    let files: Vec<&str> = all.iter().map(String::as_str).filter(|name| name.ends_with(".safetensors")).collect();
+    let files = preferred(all.iter().map(PathBuf::from).collect());
+    let has_safetensors = files.iter().any(|file| file.extension().is_some_and(|ending| ending == SAFETENSORS));
+    if !has_safetensors && let Some(known) = known(&existing) {
+        return Ok(known);
+    }
     let shown = folder.display();
-    let error = match *files {
-        [only] => return Ok(folder.join(only)),
-        [] => match all.iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end))) {
-            Some(file) => Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "{shown}/{file} is a pickled file, which can run code when it is read; convert it to safetensors"
-                ),
-            ),
-            None => Error::new(ErrorKind::NotFound, format!("no LoRA in {shown}: tried {}", NAMES.join(", "))),
-        },
-        _ => Error::new(
-            ErrorKind::BadModel,
-            format!("LoRA file in {shown}: got several, expected one; add its name to the id: {}", listed(&files)),
-        ),
-    };
-    Err(error)
+    match files.as_slice() {
+        [only] => Ok(folder.join(only)),
+        [] => Err(Error::new(ErrorKind::NotFound, format!("no LoRA in {shown}: tried {}", NAMES.join(", ")))),
+        several => {
+            let names: Vec<String> = several.iter().map(|file| file.display().to_string()).collect();
+            let text =
+                format!("LoRA file in {shown}: got several, expected one; add its name to the id: {}", listed(&names));
+            Err(Error::new(ErrorKind::BadModel, text))
+        }
+    }
 }

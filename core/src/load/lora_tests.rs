@@ -99,7 +99,11 @@ fn the_file_of_a_folder_is_found_by_its_name_or_alone() {
     let layer = |path: &Path| LoraFile::read(path).map(|file| file.layers[0].name.clone());
     assert_eq!(layer(folder.path()).unwrap_err().kind(), ErrorKind::NotFound);
     std::fs::write(path("pytorch_lora_weights.bin"), "").unwrap();
-    assert_eq!(layer(folder.path()).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(layer(folder.path()).unwrap_err().kind(), ErrorKind::BadModel);
+    let pickled = include_bytes!("../../../tests/golden/pickle/lora.bin");
+    std::fs::write(path("pytorch_lora_weights.bin"), pickled).unwrap();
+    let read = LoraFile::read(folder.path()).unwrap();
+    assert!(read.layers[0].name.starts_with("unet.a") && read.notice.is_some(), "{read:?}");
     std::fs::write(path("style.safetensors"), lora("style")).unwrap();
     assert_eq!(layer(folder.path()).unwrap(), "style");
     std::fs::write(path("other.safetensors"), lora("other")).unwrap();

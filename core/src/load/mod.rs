@@ -3,8 +3,8 @@
 //! A [`ModelSource`] finds the [`Checkpoint`] of a [`ModelId`]; a checkpoint has the config of each [`Component`] as text,
 //! and its weights by name. Configs are interpreted by `models` only.
 //!
-//! Files are not trusted: sizes and counts are checked before memory is allocated, and formats that can execute code
-//! when they are read (pickles) are rejected.
+//! Files are not trusted: sizes and counts are checked before memory is allocated, and nothing that a pickled file asks
+//! for is executed.
 
 #[cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "public for the feature `internals`"))]
 mod adapter;
@@ -13,6 +13,7 @@ mod cache;
 mod calibration;
 mod component;
 mod convert;
+mod convert_weights;
 #[cfg(any(
     feature = "clip-tokenizer",
     feature = "demo-model",
@@ -46,6 +47,7 @@ pub mod packed;
 #[cfg(not(feature = "internals"))]
 #[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
 mod packed;
+mod pickle;
 #[cfg(any(feature = "safety", test))]
 mod quantization;
 #[cfg_attr(
@@ -57,6 +59,8 @@ mod single;
 mod single_component;
 mod source;
 mod storage;
+mod tensors;
+mod weight_names;
 pub(crate) mod weight_registry;
 mod weights;
 
@@ -69,6 +73,7 @@ pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
 pub use component::{Component, TokenizerFiles};
 pub use convert::{ConvertOptions, ConvertProgress};
+pub use convert_weights::convert_weights;
 pub use header::StoredDtype;
 pub use layout::Checkpoint;
 #[cfg(not(feature = "internals"))]
@@ -88,5 +93,6 @@ pub(crate) use random::RandomWeights;
 #[doc(hidden)]
 pub use random::RandomWeights;
 pub use source::{Found, ModelId, ModelSource};
+pub use weight_names::is_weights;
 pub(crate) use weights::listed;
 pub use weights::{WeightCheck, WeightFiles};

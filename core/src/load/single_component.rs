@@ -4,24 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bytes::Bytes;
-use super::component::{Component, PICKLED, pickled};
+use super::component::Component;
 use super::single;
 use super::weights::WeightFiles;
 use crate::error::Result;
 
 impl Component {
-    /// Opens the only safetensors file in a folder that has no `config.json`, as a network of `class`; its config is
+    /// Opens the only safetensors or pickled file in a folder that has no `config.json`, as a network of `class`; its config is
     /// empty, and follows from its tensors. `None` if there is a config, or no such file.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if there are several, naming them, `Unsupported` for a pickled one, and errors of opening.
+    /// `InvalidArgument` if there are several, naming them, and errors of opening.
     pub fn without_config(folder: &Path, class: &str) -> Result<Option<Self>> {
         let Some(file) = single::lone_file(folder)? else { return Ok(None) };
         let path = file.display().to_string();
-        if PICKLED.iter().any(|end| path.ends_with(end)) {
-            return Err(pickled(&path));
-        }
         let weights = WeightFiles::single(path, Bytes::open(&file)?)?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let place = Some((folder.to_owned(), name));

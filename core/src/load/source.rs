@@ -6,16 +6,15 @@ use std::str::FromStr;
 
 use super::bytes::Bytes;
 use super::cache::HubCache;
-use super::component::{Component, pickled_twin};
+use super::component::Component;
 use super::layout::Checkpoint;
 use super::single;
+use super::weight_names::{PICKLED, SAFETENSORS, existing, is_weights};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The id of the embedded model.
 const DEMO: &str = "demo";
-/// The extension of LoRA files.
-const LORA_END: &str = ".safetensors";
 /// Maximum length of a id, in bytes.
 const MAX_ID: usize = 256;
 
@@ -171,18 +170,18 @@ impl ModelSource {
         self.search(id, &Path::is_dir)
     }
 
-    /// Finds the LoRA `id`: a folder, a `.safetensors` file (with or without that ending), or
+    /// Finds the LoRA `id`: a folder, a `.safetensors` or pickled file (with or without that ending), or
     /// `organisation/name/file.safetensors` for one file of several in the hub cache.
     ///
     /// # Errors
     ///
     /// `NotFound` with the places that were searched.
     pub fn lora(&self, id: &ModelId) -> Result<PathBuf> {
-        let file = |place: &Path| place.with_file_name(format!("{}{LORA_END}", file_name(place)));
+        let file = |place: &Path| existing(&place.with_file_name(format!("{}.{SAFETENSORS}", file_name(place))));
         let mut places: Vec<PathBuf> = self
             .places(id)
             .into_iter()
-            .flat_map(|place| [file(&place), place])
+            .flat_map(|place| file(&place).into_iter().chain([place]))
             .filter(|place| place.exists())
             .collect();
         if places.is_empty()
@@ -205,23 +204,19 @@ impl ModelSource {
         Component::folder(self.find(id)?)
     }
 
-    /// Opens the safetensors file `name` in the folder of `id`: a network without a config.
+    /// Opens the safetensors file `name`, or else a pickled file of that name, in the folder of `id`: a network without a
+    /// config.
     ///
     /// # Errors
     ///
-    /// `NotFound` with the places that were searched, `Unsupported` if there is a pickle of that name only, `BadModel`
-    /// for an invalid file.
+    /// `NotFound` with the places that were searched, `BadModel` for an invalid file, `Unsupported` for one with more than
+    /// tensors.
     pub fn weights(&self, id: &ModelId, name: &str) -> Result<WeightFiles> {
-        match self.search(id, &|place| place.join(name).is_file()) {
-            Ok(folder) => {
-                let path = folder.join(name);
-                WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)
-            }
-            Err(missing) => {
-                let pickled = self.places(id).iter().find_map(|place| pickled_twin(&place.join(name)));
-                Err(pickled.unwrap_or_else(|| missing.within(format_args!("file {name}"))))
-            }
-        }
+        let file = |place: &Path| existing(&place.join(name));
+        let folder = self.search(id, &|place| file(place).is_some());
+        let path = folder.map(|folder| file(&folder).unwrap_or_else(|| folder.join(name)));
+        let path = path.map_err(|missing| missing.within(format_args!("file {name}")))?;
+        WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)
     }
 
     fn search(&self, id: &ModelId, fits: &dyn Fn(&Path) -> bool) -> Result<PathBuf> {
@@ -252,9 +247,10 @@ impl ModelSource {
                         folder.join(id.as_str().replace('/', "--")),
                         cached(HubCache::at(folder)),
                         folder.join(id.name()),
-                        folder.join(format!("{id}.safetensors")),
-                        folder.join(format!("{}.safetensors", id.name())),
                     ]);
+                    for ending in [SAFETENSORS].iter().chain(&PICKLED) {
+                        places.extend([id.as_str(), id.name()].map(|name| folder.join(format!("{name}.{ending}"))));
+                    }
                 }
                 places.extend(HubCache::from_env().map(cached));
                 places.dedup();
@@ -287,7 +283,7 @@ fn file_name(path: &Path) -> String {
 fn file_of_repository(id: &ModelId) -> Option<(ModelId, &str)> {
     let at = id.as_str().match_indices('/').nth(1)?.0;
     let (repository, file) = id.as_str().split_at(at);
-    let file = file.strip_prefix('/').filter(|file| file.ends_with(LORA_END))?;
+    let file = file.strip_prefix('/').filter(|file| is_weights(Path::new(file)))?;
     Some((repository.parse().ok()?, file))
 }
 

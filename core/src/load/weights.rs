@@ -1,4 +1,4 @@
-//! Weights in safetensors files: one file, or several shards with an index.
+//! Weights in safetensors or pickled files: one file, or several shards with an index.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -11,8 +11,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
-use super::header::{self, Dtype, Fingerprint, StoredDtype, Tensor, read_header};
+use super::header::{self, Dtype, Fingerprint, StoredDtype, Tensor};
 use super::key_aliases::{aliases, is_harmless};
+use super::tensors::Tensors;
+use super::weight_names::{PICKLED, SAFETENSORS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{WeightSource, WeightSpec, same_layout};
 
@@ -33,12 +35,14 @@ struct Shard {
     path: String,
     bytes: Arc<Bytes>,
     tensors: HashMap<String, Tensor>,
+    /// The digest of what describes the tensors of a pickled file.
+    pickled: Option<Fingerprint>,
 }
 
 impl Shard {
     fn open(path: String, bytes: Bytes) -> Result<Self> {
-        let tensors = read_header(&bytes).map_err(|error| Error::from(error).within(&path))?;
-        Ok(Self { path, bytes: Arc::new(bytes), tensors })
+        let Tensors { by_name, pickled } = Tensors::read(&bytes).map_err(|error| error.within(&path))?;
+        Ok(Self { path, bytes: Arc::new(bytes), tensors: by_name, pickled })
     }
 }
 
@@ -56,7 +60,7 @@ struct ShardIndex {
 }
 
 impl WeightFiles {
-    /// Reads the header of a safetensors file in memory; `name` is its name in messages.
+    /// Reads the header of a safetensors file, or the pickle of torch's file, in memory; `name` is its name in messages.
     ///
     /// # Errors
     ///
@@ -78,14 +82,15 @@ impl WeightFiles {
 
     /// Reads the header of the only file of a network.
     pub(crate) fn single(path: String, bytes: Bytes) -> Result<Self> {
-        let Shard { path, bytes, tensors } = Shard::open(path, bytes)?;
-        Ok(Self::view(path, bytes, tensors))
+        let Shard { path, bytes, tensors, pickled } = Shard::open(path, bytes)?;
+        Ok(Self::view(path, bytes, Tensors { by_name: tensors, pickled }))
     }
 
     /// Opens a part of a file, with the given `tensors`, whose names and shapes may differ from the file's.
-    pub(crate) fn view(path: String, bytes: Arc<Bytes>, tensors: HashMap<String, Tensor>) -> Self {
+    pub(super) fn view(path: String, bytes: Arc<Bytes>, tensors: Tensors) -> Self {
+        let Tensors { by_name: tensors, pickled } = tensors;
         let shard_of = tensors.keys().map(|name| (name.clone(), 0)).collect();
-        Self { shards: vec![Shard { path, bytes, tensors }], shard_of }
+        Self { shards: vec![Shard { path, bytes, tensors, pickled }], shard_of }
     }
 
     /// Reads the headers of all shards that `index` (the text of the file `index_path`) names; `open` gives a shard's
@@ -145,7 +150,10 @@ impl WeightFiles {
         for shard in &self.shards {
             let (len, changed) = shard.bytes.stamp()?;
             let changed = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-            let (header, _) = header::read_text(&shard.bytes).ok()?;
+            let header = match shard.pickled {
+                Some(digest) => digest.to_vec(),
+                None => header::read_text(&shard.bytes).ok()?.0,
+            };
             let name = Path::new(&shard.path).file_name()?.as_encoded_bytes();
             for (bytes, number) in [(name, len as u128), (&header, changed.as_nanos())] {
                 digest.update((bytes.len() as u64).to_le_bytes());
@@ -158,8 +166,20 @@ impl WeightFiles {
 
     /// Returns the metadata in the header of the first file.
     pub(crate) fn metadata(&self) -> Result<HashMap<String, String>> {
-        let Some(shard) = self.shards.first() else { return Ok(HashMap::new()) };
+        let Some(shard) = self.shards.first().filter(|shard| shard.pickled.is_none()) else {
+            return Ok(HashMap::new());
+        };
         header::read_metadata(&shard.bytes).map_err(|error| Error::from(error).within(&shard.path))
+    }
+
+    /// Returns a notice if a file is pickled.
+    pub fn notice(&self) -> Option<String> {
+        let shard = self.shards.iter().find(|shard| shard.pickled.is_some())?;
+        Some(format!(
+            "{} is a pickled file: its tensors were read, and nothing in it was executed; `dreamframe models convert FILE \
+             FILE.safetensors` writes safetensors",
+            shard.path
+        ))
     }
 
     /// Counts the elements of all tensors.
@@ -227,10 +247,24 @@ impl WeightFiles {
         if tensor.dtype != Dtype::Other("U8", 1) {
             return Err(bad(format!("tensor {name:?}: got another type, expected U8")));
         }
-        let mut bytes = vec![0; shape.iter().product()];
-        let read = shard.bytes.read_at(tensor.start, &mut bytes);
-        read.map_err(|error| Error::new(ErrorKind::Io, "failed to read").with_source(error).within(&shard.path))?;
-        Ok(bytes)
+        stored_bytes(&shard.bytes, tensor).map_err(|error| error.within(&shard.path))
+    }
+
+    /// Reads the bytes of a tensor as a safetensors file has them, with its type and shape.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` if there is none; `OutOfMemory`; `Io`.
+    pub(super) fn read_stored(&self, name: &str) -> Result<(Dtype, &[usize], Vec<u8>)> {
+        let (_, shard, tensor) = self.find(name).ok_or_else(|| self.missing(name))?;
+        let bytes = stored_bytes(&shard.bytes, tensor).map_err(|error| error.within(&shard.path))?;
+        Ok((tensor.dtype, &tensor.shape, bytes))
+    }
+
+    /// Returns the type of a tensor, and its length in bytes.
+    pub(super) fn stored_dtype(&self, name: &str) -> Result<(Dtype, u64)> {
+        let (_, _, tensor) = self.find(name).ok_or_else(|| self.missing(name))?;
+        Ok((tensor.dtype, tensor.len))
     }
 
     /// Returns the tensor of `name` or one of its older names, with its name in the file.
@@ -305,10 +339,12 @@ fn misshapen(name: &str, found: &[usize], needed: &[usize]) -> String {
 /// Checks the name of a shard, which must be in the folder of its index.
 fn check_shard_name(file: &str) -> Result<()> {
     let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
-    if plain && !file.starts_with('.') && file.ends_with(".safetensors") && file.len() <= 255 {
+    let ending = Path::new(file).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let known = ending == SAFETENSORS || PICKLED.contains(&ending);
+    if plain && !file.starts_with('.') && known && file.len() <= 255 {
         return Ok(());
     }
-    let what = format!("shard: got {file:?}, expected the plain name of a .safetensors file");
+    let what = format!("shard: got {file:?}, expected the plain name of a .safetensors or pickled file");
     Err(Error::new(ErrorKind::BadModel, what))
 }
 
@@ -317,6 +353,10 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
     if let Dtype::Other(name, _) = dtype {
         let what = format!("got type {name}, expected F16, BF16, F32 or F64");
         return Err(Error::new(ErrorKind::Unsupported, what));
+    }
+    if tensor.strides.is_some() {
+        let bytes = Bytes::Owned(stored_bytes(bytes, tensor)?.into());
+        return read_tensor(&bytes, &Tensor { start: 0, strides: None, ..tensor.clone() });
     }
     let count = usize::try_from(len / dtype.bytes()).unwrap_or(usize::MAX);
     let mut numbers = Vec::new();
@@ -340,6 +380,51 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
         }
     }
     Ok(if tensor.transposed { transposed(&numbers, &tensor.shape) } else { numbers })
+}
+
+/// Returns the elements of a tensor one after the other, in the type and the layout of the file.
+fn stored_bytes(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<u8>> {
+    let mut shape = tensor.shape.clone();
+    if tensor.transposed {
+        shape.reverse();
+    }
+    let width = tensor.dtype.bytes() as usize;
+    let Some(strides) = tensor.strides.as_deref().filter(|_| tensor.len > 0) else {
+        return read_bytes(bytes, tensor.start, tensor.len);
+    };
+    let last: u64 = shape.iter().zip(strides).map(|(&dim, &stride)| (dim as u64 - 1).saturating_mul(stride)).sum();
+    let span = read_bytes(bytes, tensor.start, (last + 1).saturating_mul(width as u64))?;
+    let mut packed = allocate(tensor.len)?;
+    let mut index = vec![0; shape.len()];
+    while packed.len() < tensor.len as usize {
+        let at: u64 = index.iter().zip(strides).map(|(&at, &stride)| at as u64 * stride).sum();
+        let element = span.get(at as usize * width..).and_then(|rest| rest.get(..width));
+        packed.extend_from_slice(element.ok_or_else(|| Error::new(ErrorKind::Internal, "a view past its storage"))?);
+        for (at, &dim) in index.iter_mut().zip(&shape).rev() {
+            *at += 1;
+            if *at < dim {
+                break;
+            }
+            *at = 0;
+        }
+    }
+    Ok(packed)
+}
+
+fn read_bytes(bytes: &Bytes, start: u64, len: u64) -> Result<Vec<u8>> {
+    let mut buffer = allocate(len)?;
+    buffer.resize(len as usize, 0);
+    let read = bytes.read_at(start, &mut buffer);
+    read.map_err(|error| Error::new(ErrorKind::Io, "failed to read").with_source(error))?;
+    Ok(buffer)
+}
+
+fn allocate(len: u64) -> Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(usize::try_from(len).unwrap_or(usize::MAX)).map_err(|error| {
+        Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {len} bytes")).with_source(error)
+    })?;
+    Ok(buffer)
 }
 
 /// Returns the transpose of the matrix `numbers`, which has the result's columns as rows.

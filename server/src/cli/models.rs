@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use dreamframe::load::{Checkpoint, HubCache, ModelId};
+use dreamframe::load::{Checkpoint, HubCache, ModelId, is_weights};
 use dreamframe::{ComponentReport, ErrorKind, checkpoint_footprint, family_name, verify_checkpoint};
 use serde_json::json;
 
@@ -27,8 +27,8 @@ enum Action {
     /// Lists the embedded model, those in a directory and those in the Hugging Face cache, with the memory that each takes on
     /// a GPU: in half precision, for one row of 512x512, estimated
     List {
-        /// A directory of diffusers folders and of checkpoints in .safetensors files, or in the layout of the Hugging Face
-        /// cache
+        /// A directory of diffusers folders and of checkpoints in .safetensors or pickled files, or in the layout of the
+        /// Hugging Face cache
         #[arg(long, value_name = "FOLDER")]
         models: Option<PathBuf>,
         /// Print one JSON object a model
@@ -50,7 +50,7 @@ enum Action {
     Quantize(quantize::Args),
     /// Checks a model without running it: layout, configs, missing, misshapen and unused weights, sizes
     Verify {
-        /// A diffusers folder, a checkpoint in a .safetensors file, or demo
+        /// A diffusers folder, a checkpoint in a .safetensors or pickled file, or demo
         model: String,
         /// Print one JSON object a component
         #[arg(long)]
@@ -168,10 +168,6 @@ fn folders(path: &Path) -> Vec<PathBuf> {
 /// The contents of the folder `path`; empty if it cannot be read.
 fn entries(path: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path())
-}
-
-fn is_weights(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "safetensors")
 }
 
 fn is_checkpoint(path: &Path) -> bool {

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use dreamframe::load::WeightFiles;
+use dreamframe::net::WeightSource as _;
 use dreamframe_tests::Single;
+use dreamframe_tests::pickled::pickle;
 
 use crate::{dreamframe, lines, text, words};
 
@@ -58,7 +61,7 @@ fn failed_conversion_is_reported_and_leaves_no_files() {
     single.file.remove("model.diffusion_model.middle_block.0.in_layers.0.bias");
     single.write_file(&folder.path().join("broken.safetensors"));
     for (name, part) in [
-        ("old.ckpt", "convert it to safetensors"),
+        ("old.ckpt", "old.ckpt: pickled file"),
         ("broken.safetensors", "mid_block.resnets.0.norm1.bias"),
         ("missing.safetensors", "missing.safetensors"),
         ("demo", "demo"),
@@ -79,4 +82,41 @@ fn assumed_properties_are_reported() {
     assert!(converted.status.success() && words(&converted).contains("v_prediction"), "{}", words(&converted));
     let converted = models(folder.path(), &["convert", "model.safetensors", "other", "--json"]);
     assert_eq!(lines(&converted)[0]["event"], "notice");
+}
+
+#[test]
+fn a_pickled_file_is_converted_to_safetensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/pickle");
+    fs::copy(golden.join("lora.bin"), folder.path().join("lora.bin")).unwrap();
+    let converted = models(folder.path(), &["convert", "lora.bin", "lora.safetensors", "--json"]);
+    assert_eq!(converted.status.code(), Some(0), "{}", words(&converted));
+    assert!(lines(&converted).iter().any(|line| line["event"] == "done" && line["path"] == "lora.safetensors"));
+    let read = |path: &Path| {
+        let file = WeightFiles::from_bytes("lora", fs::read(path).unwrap()).unwrap();
+        let tensor = |name: &str| {
+            let shape = file.shape(name).unwrap();
+            (name.to_owned(), file.read(name, &shape).unwrap(), shape)
+        };
+        let mut tensors: Vec<_> = file.names().map(tensor).collect();
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        tensors
+    };
+    assert_eq!(read(&folder.path().join("lora.safetensors")), read(&golden.join("lora.bin.safetensors")));
+    let again = models(folder.path(), &["convert", "lora.bin", "lora.safetensors"]);
+    assert!(!again.status.success() && words(&again).contains("already exists"), "{}", words(&again));
+}
+
+#[test]
+fn a_pickled_checkpoint_is_listed_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let safe = folder.path().join("safe.safetensors");
+    Single::of_words("sd21", 64).write_file(&safe);
+    pickle(&safe, &folder.path().join("model.ckpt"));
+    let listed = lines(&models(folder.path(), &["list", "--models", ".", "--json"]));
+    let found = |id: &str| listed.iter().find(|model| model["id"] == id).unwrap().clone();
+    assert_eq!(found("model")["kind"], found("safe")["kind"]);
+    assert!(found("model")["bytes"].as_u64() > Some(1 << 16));
+    let verified = models(folder.path(), &["verify", "model.ckpt"]);
+    assert!(verified.status.success(), "{}", words(&verified));
 }

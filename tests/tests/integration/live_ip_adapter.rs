@@ -270,7 +270,7 @@ fn incompatible_adapters_are_rejected_and_frames_continue() {
     write_random(&file, &[spec("unet.conv_in.weight", &[3, 3])], 1);
     refused(ErrorKind::BadModel, "not an IP-Adapter");
     fs::rename(&file, file.with_extension("bin")).unwrap();
-    refused(ErrorKind::Unsupported, "ip-adapter_sd15.bin is a pickled file");
+    refused(ErrorKind::BadModel, "ip-adapter_sd15.bin: not an IP-Adapter");
     fs::remove_dir_all(&published).unwrap();
     refused(ErrorKind::NotFound, "models/ip-adapter_sd15.safetensors");
     assert_eq!(picture(&mut engine), before);

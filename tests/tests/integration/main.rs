@@ -23,6 +23,7 @@ mod looking_back;
 mod lora;
 mod nsfw;
 mod parity;
+mod pickled;
 mod processors;
 mod safety;
 mod segmentation;

@@ -355,14 +355,20 @@ fn a_file_cut_off_or_of_another_kind_is_refused() {
         assert!(error.to_string().contains(part), "{error}");
     }
     for (name, content, part) in [
-        ("model.safetensors", &b"PK\x03\x04 and the rest of a zip"[..], "convert it to safetensors"),
-        ("model.safetensors", b"GGUF and the rest", "GGUF"),
-        (
-            "model.ckpt",
-            b"PK\x03\x04",
-            "is a pickled file, which can run code when it is read; convert it to safetensors",
-        ),
-        ("model.pt", b"", "is a pickled file"),
+        ("model.safetensors", &b"PK\x03\x04 and the rest of a zip"[..], "zip archive"),
+        ("model.ckpt", b"PK\x03\x04", "zip archive"),
+        ("model.pt", b"", "got 0 bytes"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        let error = Checkpoint::folder(&file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadModel);
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    for (name, content, part) in [
+        ("model.safetensors", &b"GGUF and the rest"[..], "GGUF"),
+        ("model.ckpt", b"\x80\x02cos\nsystem\n.", "got os.system"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(name);

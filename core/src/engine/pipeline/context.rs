@@ -9,7 +9,7 @@ use crate::engine::progress::ProgressWatch;
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
 use crate::exec::{Executor, Network, Queue};
-use crate::load::{Component, ModelSource, weight_registry};
+use crate::load::{Component, ModelSource, WeightFiles, weight_registry};
 use crate::net::{Program, WeightSource, Weights};
 use crate::params::Notice;
 use crate::preprocess::Registry;
@@ -96,6 +96,11 @@ impl Compiler<'_> {
         }
         self.executor.compile(&Arc::new(program), weights)
     }
+}
+
+/// Returns a notice about the parameter `path` if its weights are pickled.
+pub(crate) fn pickled(weights: &WeightFiles, path: &str) -> Option<Notice> {
+    weights.notice().map(|message| Notice { path: path.into(), message })
 }
 
 /// Saves packed weights for the next start; returns notices about it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::{BuildContext, Compiler, save_packed};
+use super::context::{BuildContext, Compiler, pickled, save_packed};
 use super::models::Models;
 use super::style::Style;
 use crate::conditioning::style::StyleImage;
@@ -63,6 +63,7 @@ impl Adapter {
         let id = context.options.ip_adapter.as_deref().map(str::parse).transpose()?;
         let files =
             AdapterFiles::find(&context.source, id.as_ref(), wanted).map_err(|error| error.within("ip_adapter"))?;
+        notices.extend(pickled(&files.weights, "ip_adapter"));
         let place = files.path.display().to_string();
         Self::open(context, models, kind, files, notices).map_err(|error| error.within(place))
     }

@@ -95,7 +95,8 @@ impl Lora {
             Error::new(ErrorKind::NotFound, text)
         };
         let file = id.parse().and_then(|id| context.source.lora(&id)).map_err(advice)?;
-        let LoraFile { path: place, layers, mut unknown } = LoraFile::read(&file).map_err(advice)?;
+        let LoraFile { path: place, layers, mut unknown, notice } = LoraFile::read(&file).map_err(advice)?;
+        notices.extend(notice.map(|message| Notice { path: path.into(), message }));
         let mut changes = names(models)?.changes(layers).map_err(|error| error.within(&place).within(path))?;
         unknown.append(&mut changes.unused);
         if !unknown.is_empty() {

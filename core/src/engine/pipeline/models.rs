@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context::{BuildContext, save_packed};
+use super::context::{BuildContext, pickled, save_packed};
 use super::quantization;
 use super::text::{RandomText, Text, TextEncoder};
 use super::vae::VaeFiles;
@@ -73,6 +73,12 @@ impl Models {
                 autoencoder.latent_channels()
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        for notice in [&unet, &vae].into_iter().filter_map(|component| pickled(&component.weights, "model_id")) {
+            // The components of a checkpoint in one file share it.
+            if !notices.contains(&notice) {
+                notices.push(notice);
+            }
         }
         let [unet_needs, vae_needs] = needed(&config, &autoencoder)?;
         unet.weights.check(&unet_needs).require().map_err(|error| error.within("unet"))?;

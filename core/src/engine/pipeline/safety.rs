@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cached::Cached;
-use super::context::{BuildContext, Compiler, save_packed};
+use super::context::{BuildContext, Compiler, pickled, save_packed};
 use super::keys::ModelKey;
 use crate::conditioning::clip_picture::{ClipFilter, ClipPictures};
 use crate::engine::host::SafetyChecker;
@@ -119,6 +119,7 @@ impl ClipSafetyChecker {
         let weights = context.weights_through(component, source);
         let program = clip_vision_program(&config, 1, VisionStates::Projected)?;
         let network = Compiler { executor: &*context.executor, held: 0 }.compile(program, &weights)?;
+        notices.extend(pickled(&component.weights, "use_safety_checker"));
         notices.extend(save_packed(&weights));
         let room = ScoreBuffers {
             pictures: ClipPictures::new(ClipFilter::Bicubic),

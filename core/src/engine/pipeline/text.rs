@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::context::{BuildContext, save_packed};
+use super::context::{BuildContext, pickled, save_packed};
 pub(crate) use crate::conditioning::tokenizer::TOKENS;
 use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
@@ -158,6 +158,8 @@ impl TextEncoder {
         notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         let component = checkpoint.component(encoder)?;
+        let notice = pickled(&component.weights, "model_id").filter(|notice| !notices.contains(notice));
+        notices.extend(notice);
         let config = ClipTextConfig::from_json(&component.config)?;
         let tokenizer = Tokenizer::new(&checkpoint.tokenizer(tokenizer)?)?;
         if tokenizer.max_id() as usize >= config.vocab_size {

@@ -1,8 +1,11 @@
 //! Selection of the files of a repository to download: those that this crate reads, without second copies of weights.
 
+use std::path::Path;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::component::WEIGHT_NAMES;
+use crate::load::component::{PICKLED_ENDING, PICKLED_NAMES, WEIGHT_NAMES};
 use crate::load::lora;
+use crate::load::weight_names::{PICKLED, SAFETENSORS};
 
 /// Parts of a pipeline that are read.
 const PARTS: [&str; 7] = ["unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"];
@@ -36,43 +39,55 @@ fn choose<'a>(files: &'a [String], folder: &str, chosen: &mut Vec<&'a str>) -> R
         .collect();
     let settings = |name: &str| (name.ends_with(".json") && !name.contains(".index.")) || name == "merges.txt";
     chosen.extend(inside.iter().filter(|(_, name)| settings(name)).map(|(file, _)| *file));
-    for variant in VARIANTS {
-        for name in WEIGHT_NAMES {
-            let weights = weight_files(&inside, name, variant);
-            if !weights.is_empty() {
-                chosen.extend(weights);
-                return Ok(());
-            }
-        }
-    }
-    let lora = lora::NAMES.iter().find_map(|lora| inside.iter().find(|(_, name)| name == lora));
-    let mut alone = inside.iter().filter(|(_, name)| folder.is_empty() && name.ends_with(".safetensors"));
-    if let Some((file, _)) = lora.or_else(|| alone.next().filter(|_| alone.next().is_none())) {
-        chosen.push(file);
-        return Ok(());
-    }
-    match inside.iter().find(|(_, name)| name.ends_with(".bin") || name.ends_with(".ckpt") || name.ends_with(".pt")) {
-        None => Ok(()),
-        Some((file, _)) => {
-            let what = format!(
-                "the repository has {file} and no safetensors file; pickled files can run code and are not fetched"
-            );
-            Err(Error::new(ErrorKind::Unsupported, what))
-        }
-    }
+    chosen.extend(safetensors(&inside, folder).or_else(|| pickled(&inside, folder)).unwrap_or_default());
+    Ok(())
+}
+
+/// Returns one set of weights in safetensors files.
+fn safetensors<'a>(inside: &[(&'a str, &'a str)], folder: &str) -> Option<Vec<&'a str>> {
+    let lora = |name: &str| lora::NAMES.contains(&name);
+    one_set(inside, WEIGHT_NAMES, SAFETENSORS).or_else(|| alone(inside, folder, &lora, SAFETENSORS))
+}
+
+/// Returns one set of weights in pickled files.
+fn pickled<'a>(inside: &[(&'a str, &'a str)], folder: &str) -> Option<Vec<&'a str>> {
+    let stem = |name: &str| Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+    let lora = |name: &str| lora::NAMES.iter().any(|known| stem(known) == stem(name));
+    let set = one_set(inside, PICKLED_NAMES, PICKLED_ENDING);
+    set.or_else(|| PICKLED.iter().find_map(|ending| alone(inside, folder, &lora, ending)))
+}
+
+/// Returns the first variant of the files with one of `names` and `ending`.
+fn one_set<'a>(inside: &[(&'a str, &'a str)], names: [&str; 2], ending: &str) -> Option<Vec<&'a str>> {
+    let all = VARIANTS.iter().flat_map(|variant| names.map(|name| weight_files(inside, name, variant, ending)));
+    all.into_iter().find(|files| !files.is_empty())
+}
+
+/// Returns a LoRA, or the only file with `ending` in the repository's own folder.
+fn alone<'a>(
+    inside: &[(&'a str, &'a str)],
+    folder: &str,
+    lora: &dyn Fn(&str) -> bool,
+    ending: &str,
+) -> Option<Vec<&'a str>> {
+    let ends = |name: &str| Path::new(name).extension().is_some_and(|own| own == ending);
+    let mut files = inside.iter().filter(|(_, name)| ends(name));
+    let known = files.clone().find(|(_, name)| lora(name));
+    let only = || files.next().filter(|_| folder.is_empty() && files.next().is_none());
+    known.or_else(only).map(|(file, _)| vec![*file])
 }
 
 /// Returns the weights named `name` in one variant: a file, or an index with its shards.
-fn weight_files<'a>(inside: &[(&'a str, &'a str)], name: &str, variant: &str) -> Vec<&'a str> {
+fn weight_files<'a>(inside: &[(&'a str, &'a str)], name: &str, variant: &str, ending: &str) -> Vec<&'a str> {
     let called = |wanted: String| inside.iter().find(|(_, name)| *name == wanted).map(|(file, _)| *file);
-    if let Some(file) = called(format!("{name}{variant}.safetensors")) {
+    if let Some(file) = called(format!("{name}{variant}.{ending}")) {
         return vec![file];
     }
-    let index = called(format!("{name}{variant}.safetensors.index.json"))
-        .or_else(|| called(format!("{name}.safetensors.index{variant}.json")));
+    let index = called(format!("{name}{variant}.{ending}.index.json"))
+        .or_else(|| called(format!("{name}.{ending}.index{variant}.json")));
     let Some(index) = index else { return Vec::new() };
     let is_shard = |file: &str| {
-        let rest = file.strip_prefix(name).and_then(|rest| rest.strip_suffix(".safetensors"));
+        let rest = file.strip_prefix(name).and_then(|rest| rest.strip_suffix(&format!(".{ending}")));
         let number = rest.and_then(|rest| rest.strip_prefix(variant).or_else(|| rest.strip_suffix(variant)));
         number.is_some_and(|number| number.starts_with('-') && number.contains("-of-") && !number.contains('.'))
     };
@@ -146,13 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lora_is_fetched_and_a_pickle_is_not() {
+    fn a_lora_is_fetched_and_pickled_files_are_only_without_safetensors() {
         for name in ["pytorch_lora_weights.safetensors", "adapter_model.safetensors", "my-style.safetensors"] {
             assert_eq!(needed(&files(&["README.md", name])).unwrap(), [name]);
         }
         assert_eq!(needed(&files(&["one.safetensors", "two.safetensors"])).unwrap(), [""; 0]);
-        let error = needed(&files(&["config.json", "diffusion_pytorch_model.bin"])).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        for name in ["diffusion_pytorch_model.bin", "pytorch_model.fp16.bin", "pytorch_lora_weights.bin", "style.pt"] {
+            assert_eq!(needed(&files(&["README.md", name])).unwrap(), [name]);
+            assert_eq!(needed(&files(&[name, "model.safetensors"])).unwrap(), ["model.safetensors"]);
+        }
     }
 
     #[test]

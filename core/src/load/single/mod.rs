@@ -19,8 +19,10 @@ use serde_json::{Value, json};
 use self::family::{FileLayout, TextFormat, family_of, layout};
 use super::bytes::Bytes;
 use super::calibration::Calibration;
-use super::component::{Component, PICKLED, TokenizerFiles, pickled};
-use super::header::{Tensor, read_header};
+use super::component::{Component, TokenizerFiles};
+use super::header::{Fingerprint, Tensor};
+use super::tensors::Tensors;
+use super::weight_names::preferred;
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::families::ModelFamily;
@@ -32,14 +34,14 @@ const CLIP: &str = "cond_stage_model.transformer.";
 const OPEN_CLIP: &str = "cond_stage_model.model.";
 const CLIP_XL: &str = "conditioner.embedders.0.transformer.";
 const OPEN_CLIP_XL: &str = "conditioner.embedders.1.model.";
-/// The extension of supported files.
-const ENDING: &str = "safetensors";
 
 /// A checkpoint in one file.
 #[derive(Debug, Clone)]
 pub(super) struct SingleFile {
     path: PathBuf,
     bytes: Arc<Bytes>,
+    /// The digest of what describes the tensors of a pickled file.
+    pickled: Option<Fingerprint>,
     layout: &'static FileLayout,
     parts: BTreeMap<&'static str, Arc<Part>>,
 }
@@ -60,14 +62,11 @@ impl SingleFile {
     /// `Unsupported` naming what it is instead, `NotFound` for a missing network, `BadModel` for a broken file.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        if PICKLED.iter().any(|end| name.ends_with(end)) {
-            return Err(pickled(&name));
-        }
         let bytes = Bytes::open(path)?;
-        let tensors = read_header(&bytes).map_err(|error| Error::from(error).within(&name))?;
+        let Tensors { by_name: tensors, pickled } = Tensors::read(&bytes).map_err(|error| error.within(&name))?;
         let family = family_of(&tensors).map_err(|error| error.within(&name))?;
         let parts = parts(family, &tensors).map_err(|error| error.within(&name))?;
-        Ok(Self { path: path.to_owned(), bytes: Arc::new(bytes), layout: layout(family), parts })
+        Ok(Self { path: path.to_owned(), bytes: Arc::new(bytes), pickled, layout: layout(family), parts })
     }
 
     /// Returns the file.
@@ -86,7 +85,8 @@ impl SingleFile {
     /// Returns the network `name`, if the file has it.
     pub(super) fn component(&self, name: &str) -> Option<Component> {
         let part = self.parts.get(name)?;
-        let weights = WeightFiles::view(self.path.display().to_string(), self.bytes.clone(), part.tensors.clone());
+        let tensors = Tensors { by_name: part.tensors.clone(), pickled: self.pickled };
+        let weights = WeightFiles::view(self.path.display().to_string(), self.bytes.clone(), tensors);
         // Several files in one folder need separate derived files.
         let place = self.path.parent().map(|folder| (folder.to_owned(), format!("{}.{name}", self.stem())));
         let config = format!("{:#}\n", part.config);
@@ -182,7 +182,7 @@ fn parts(family: ModelFamily, tensors: &HashMap<String, Tensor>) -> Result<BTree
 ///
 /// # Errors
 ///
-/// `InvalidArgument` if there are several, `Unsupported` if there are pickled ones alone.
+/// `InvalidArgument` if there are several.
 pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
     if path.is_file() {
         return Ok(Some(path.to_owned()));
@@ -190,8 +190,8 @@ pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
     if path.join("unet").is_dir() || path.join("config.json").is_file() {
         return Ok(None);
     }
-    match files(path, ENDING).as_slice() {
-        [] => Ok(files(path, "ckpt").into_iter().next()),
+    match files(path).as_slice() {
+        [] => Ok(None),
         [file] => Ok(Some(file.clone())),
         several => {
             let names: Vec<String> = several.iter().map(|file| file.display().to_string()).collect();
@@ -214,12 +214,12 @@ pub(super) fn is_unknown(name: &str) -> bool {
 /// Returns true if the folder `path` has one file of weights and no other folder.
 pub(super) fn is_alone(path: &Path) -> bool {
     let folders = || std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    files(path, ENDING).len() == 1 && !folders().any(|path| path.is_dir() && !is_hidden(&path))
+    files(path).len() == 1 && !folders().any(|path| path.is_dir() && !is_hidden(&path))
 }
 
 /// Returns true if `path` is a file, or a folder that contains checkpoints in files, including pickled ones.
 pub(super) fn holds_any(path: &Path) -> bool {
-    path.is_file() || [ENDING, "ckpt"].iter().any(|ending| !files(path, ending).is_empty())
+    path.is_file() || !files(path).is_empty()
 }
 
 /// Returns true if a folder's name begins with a dot, such as that of the packed weights of a model.
@@ -227,11 +227,10 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Returns the files in the folder `path` whose names end in `ending`, sorted.
-fn files(path: &Path, ending: &str) -> Vec<PathBuf> {
+/// Returns the safetensors files in the folder `path`, or else the pickled ones, sorted.
+fn files(path: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> =
-        entries.filter(|file| file.extension().is_some_and(|end| end == ending) && file.is_file()).collect();
+    let mut files = preferred(entries.filter(|file| file.is_file()).collect());
     files.sort_unstable();
     files
 }

@@ -32,7 +32,7 @@ fn shapes(table: &str) -> BTreeMap<String, Vec<usize>> {
 fn tensors(shapes: &BTreeMap<String, Vec<usize>>) -> HashMap<String, Tensor> {
     let tensor = |shape: &Vec<usize>| {
         let len = shape.iter().product::<usize>() as u64 * 2;
-        Tensor { dtype: Dtype::F16, shape: shape.clone(), start: 0, len, transposed: false }
+        Tensor { dtype: Dtype::F16, shape: shape.clone(), start: 0, len, strides: None, transposed: false }
     };
     shapes.iter().map(|(name, shape)| (name.clone(), tensor(shape))).collect()
 }

@@ -171,10 +171,9 @@ fn split(name: &str, tensor: &Tensor, width: usize) -> Result<Option<[(String, T
         *rows = width;
     }
     let len = tensor.len / 3;
-    let mut start = tensor.start;
-    Ok(Some(["q", "k", "v"].map(|part| {
+    Ok(Some([("q", 0), ("k", 1), ("v", 2)].map(|(part, index)| {
+        let start = tensor.start + tensor.bytes_of_rows(index * width);
         let own = Tensor { shape: shape.clone(), start, len, ..tensor.clone() };
-        start += len;
         (format!("text_model.encoder.layers.{layer}.self_attn.{part}_proj.{kind}"), own)
     })))
 }

@@ -1,6 +1,7 @@
 //! Loading of the networks of processors.
 //!
-//! Weights are read from the engine's [`ModelSource`], as safetensors, in the published layouts:
+//! Weights are read from the engine's [`ModelSource`], as safetensors, in the published layouts; a pickled
+//! file of the same name (`.pth`) is used where there is no safetensors file:
 //!
 //! | processor | weights |
 //! |---|---|
@@ -254,13 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pickled_file_is_an_error_not_a_fallback() {
+    fn a_broken_pickled_file_is_an_error_not_a_fallback() {
         let folder = tempfile::tempdir().unwrap();
         let annotators = folder.path().join("lllyasviel/Annotators");
         std::fs::create_dir_all(&annotators).unwrap();
         std::fs::write(annotators.join("ControlNetHED.pth"), b"pickle").unwrap();
         let (kind, text) = refused(folder.path(), ProcessorName::Hed);
-        assert_eq!(kind, ErrorKind::Unsupported, "{text}");
-        assert!(text.contains("ControlNetHED.pth") && text.contains("safetensors"), "{text}");
+        assert_eq!(kind, ErrorKind::BadModel, "{text}");
+        assert!(text.contains("ControlNetHED.pth"), "{text}");
     }
 }

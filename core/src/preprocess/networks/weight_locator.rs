@@ -26,11 +26,17 @@ impl WeightLocator {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for an invalid model id, `Unsupported` for a pickled file, `BadModel` for a broken one.
+    /// `InvalidArgument` for an invalid model id, `BadModel` for a broken file, `Unsupported` for one with more than
+    /// tensors.
     pub(super) fn find(&self, files: &[WeightFile<'_>]) -> Result<Option<Arc<WeightFiles>>> {
         for (id, file) in files {
             match self.source.weights(&id.parse()?, file) {
-                Ok(weights) => return Ok(Some(Arc::new(weights))),
+                Ok(weights) => {
+                    if let Some(notice) = weights.notice() {
+                        tracing::info!("{notice}");
+                    }
+                    return Ok(Some(Arc::new(weights)));
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::context::{BuildContext, Compiler, save_packed};
+use super::super::context::{BuildContext, Compiler, pickled, save_packed};
 use super::super::keys::TextKey;
 use super::super::models::Models;
 use super::super::unet::{CallRows, CallTexts, call_constants, compile_calls};
@@ -38,6 +38,8 @@ pub(in crate::engine) struct ControlNetModel {
     /// Of its control image.
     pub(in crate::engine) channels: usize,
     weights: Weights,
+    /// A notice if its file is pickled.
+    pickled: Option<Notice>,
 }
 
 impl ControlNetModel {
@@ -71,7 +73,8 @@ impl ControlNetModel {
         for program in smallest(&config, channels)? {
             component.weights.check(program.weights()).require()?;
         }
-        Ok(Self { config, channels, weights: context.weights(&component) })
+        let pickled = pickled(&component.weights, "controlnets");
+        Ok(Self { config, channels, weights: context.weights(&component), pickled })
     }
 
     /// A network of full size with random weights, regardless of its name: the time of a frame does not depend on the
@@ -81,7 +84,7 @@ impl ControlNetModel {
         let channels = config.channels(key.channels.map(|channels| channels as usize))?;
         let programs = smallest(&config, channels)?;
         let weights = RandomWeights::new(3, programs.iter().flat_map(Program::weights));
-        Ok(Self { config, channels, weights: Weights::new(Arc::new(weights)) })
+        Ok(Self { config, channels, weights: Weights::new(Arc::new(weights)), pickled: None })
     }
 
     /// Checks that it can be used with a model.
@@ -93,9 +96,9 @@ impl ControlNetModel {
         self.config.check_fits(&models.unet, models.autoencoder.scale())
     }
 
-    /// Saves packed weights for the next start; returns notices about it.
+    /// Saves packed weights for the next start; returns notices about it, and one if its file is pickled.
     pub(super) fn save_packed(&self) -> impl Iterator<Item = Notice> + use<> {
-        save_packed(&self.weights)
+        self.pickled.clone().into_iter().chain(save_packed(&self.weights))
     }
 }
 

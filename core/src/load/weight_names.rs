@@ -1,0 +1,30 @@
+//! The endings of files of weights.
+
+use std::path::{Path, PathBuf};
+
+/// The ending of safetensors files, which are preferred.
+pub(super) const SAFETENSORS: &str = "safetensors";
+/// The endings of pickled files, in order of preference.
+pub(super) const PICKLED: [&str; 4] = ["bin", "pth", "pt", "ckpt"];
+
+/// Returns true if a file's name ends as those of weights do: `.safetensors`, or `.bin`, `.pth`, `.pt` or `.ckpt` of pickled
+/// files.
+pub fn is_weights(name: &Path) -> bool {
+    let known = |ending: &str| ending == SAFETENSORS || PICKLED.contains(&ending);
+    name.extension().and_then(|ending| ending.to_str()).is_some_and(known)
+}
+
+/// Returns the safetensors file `path`, or a pickled one with its name; `None` if there is neither.
+pub(super) fn existing(path: &Path) -> Option<PathBuf> {
+    let pickled = PICKLED.iter().map(|ending| path.with_extension(ending));
+    std::iter::once(path.to_owned()).chain(pickled).find(|path| path.is_file())
+}
+
+/// Returns the safetensors files of `files`, or else the pickled ones.
+pub(super) fn preferred(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let (safe, others): (Vec<_>, Vec<_>) = files
+        .into_iter()
+        .filter(|path| is_weights(path))
+        .partition(|path| path.extension().is_some_and(|own| own == SAFETENSORS));
+    if safe.is_empty() { others } else { safe }
+}
