@@ -5,6 +5,9 @@ use super::globals::Global;
 use super::value::{Heap, StorageId, Value, View, size};
 use crate::load::header::MAX_DIMS;
 
+/// Most arguments of the functions that make values.
+const MOST_ARGUMENTS: usize = 8;
+
 /// Returns what `function` makes of `args`.
 pub(super) fn reduce(heap: &mut Heap, function: Value, args: Value) -> Result<Value, PickleError> {
     let Value::Tuple(at) = args else {
@@ -13,9 +16,13 @@ pub(super) fn reduce(heap: &mut Heap, function: Value, args: Value) -> Result<Va
     let Value::Global(global) = function else {
         return Err(PickleError::bad(format!("function: got {}, expected a name", function.kind())));
     };
-    let args = heap.tuples.get(at).cloned().unwrap_or_default();
+    if global == Global::Ignored {
+        return Ok(Value::Ignored);
+    }
+    // Not all of them: many calls may share a long tuple.
+    let given = heap.tuples.get(at).map_or(&[][..], |args| &**args);
+    let args: Vec<Value> = given.iter().take(MOST_ARGUMENTS + 1).copied().collect();
     match (global, &*args) {
-        (Global::Ignored, _) => Ok(Value::Ignored),
         (Global::OrderedDict, []) => heap.dict(),
         (Global::OrderedDict, &[entries]) => ordered_dict(heap, entries),
         (Global::Tensor, &[storage, offset, shape, strides, _, _] | &[storage, offset, shape, strides, _, _, _]) => {
