@@ -39,10 +39,10 @@ pub(super) fn reduce(heap: &mut Heap, function: Value, args: Value) -> Result<Va
 
 /// Checks a value whose state is set. States hold no tensors that are needed.
 pub(super) fn build(value: Value) -> Result<(), PickleError> {
-    match value {
-        Value::Dict(_) | Value::Ignored => Ok(()),
-        other => Err(PickleError::unsupported(format!("state of {}: got one, expected none", other.kind()))),
+    if matches!(value, Value::Dict(_) | Value::Ignored) {
+        return Ok(());
     }
+    Err(PickleError::unsupported(format!("state of {}: got one, expected none", value.kind())))
 }
 
 /// Makes a dictionary of a list of pairs.
@@ -63,11 +63,9 @@ fn ordered_dict(heap: &mut Heap, entries: Value) -> Result<Value, PickleError> {
 /// Makes a storage of its persistent id: `("storage", class, key, device, elements[, view])`.
 pub(super) fn persistent(heap: &mut Heap, id: Value) -> Result<Value, PickleError> {
     let wrong = || PickleError::bad(format!("persistent id: got {}, expected that of a storage", id.kind()));
-    let items = match id {
-        Value::Tuple(_) => heap.as_items(id).ok_or_else(wrong)?,
-        _ => return Err(wrong()),
-    };
-    let &[kind, class, key, _, elements, ref view @ ..] = items else {
+    let Value::Tuple(at) = id else { return Err(wrong()) };
+    let items = heap.tuples.get(at).ok_or_else(wrong)?;
+    let &[kind, class, key, _, elements, ref view @ ..] = &**items else {
         let is_module = items.first().is_some_and(|&kind| heap.as_text(kind) == Some("module"));
         return Err(if is_module { module() } else { wrong() });
     };

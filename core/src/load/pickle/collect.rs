@@ -27,28 +27,24 @@ pub(super) fn collect(heap: &Heap, root: Value) -> Result<Vec<(String, usize)>, 
     while let Some((dict, prefix, depth)) = open.pop() {
         for &(key, value) in heap.dicts.get(dict).into_iter().flatten() {
             let Some(key) = heap.as_text(key) else { continue };
-            match value {
-                Value::Tensor(at) => {
-                    let name = checked(&prefix, key)?;
-                    if tensors.len() == MAX_TENSORS {
-                        return Err(PickleError::limit("tensor count", MAX_TENSORS + 1, MAX_TENSORS));
-                    }
-                    if !names.insert(name.clone()) {
-                        return Err(PickleError::bad(format!("tensor {name:?}: got two entries, expected one")));
-                    }
-                    tensors.push((name, at));
+            if let Value::Tensor(at) = value {
+                let name = checked(&prefix, key)?;
+                if tensors.len() == MAX_TENSORS {
+                    return Err(PickleError::limit("tensor count", MAX_TENSORS + 1, MAX_TENSORS));
                 }
-                Value::Dict(at) => {
-                    let name = checked(&prefix, key)?;
-                    if depth == MAX_DEPTH {
-                        return Err(PickleError::limit("depth of dictionaries", MAX_DEPTH + 1, MAX_DEPTH));
-                    }
-                    if !seen.insert(at) {
-                        return Err(PickleError::bad(format!("dictionary {name:?}: got it twice, expected once")));
-                    }
-                    open.push((at, format!("{name}."), depth + 1));
+                if !names.insert(name.clone()) {
+                    return Err(PickleError::bad(format!("tensor {name:?}: got two entries, expected one")));
                 }
-                _ => {}
+                tensors.push((name, at));
+            } else if let Value::Dict(at) = value {
+                let name = checked(&prefix, key)?;
+                if depth == MAX_DEPTH {
+                    return Err(PickleError::limit("depth of dictionaries", MAX_DEPTH + 1, MAX_DEPTH));
+                }
+                if !seen.insert(at) {
+                    return Err(PickleError::bad(format!("dictionary {name:?}: got it twice, expected once")));
+                }
+                open.push((at, format!("{name}."), depth + 1));
             }
         }
     }

@@ -123,11 +123,10 @@ impl Heap {
 
     /// Returns the items of a tuple or list.
     pub(super) fn as_items(&self, value: Value) -> Option<&[Value]> {
-        match value {
-            Value::Tuple(at) => self.tuples.get(at).map(|items| &**items),
-            Value::List(at) => self.lists.get(at).map(Vec::as_slice),
-            _ => None,
+        if let Value::Tuple(at) = value {
+            return self.tuples.get(at).map(|items| &**items);
         }
+        if let Value::List(at) = value { self.lists.get(at).map(Vec::as_slice) } else { None }
     }
 
     /// Returns the entries of a dictionary.
@@ -138,9 +137,9 @@ impl Heap {
 
 /// Returns a count, offset or size, which is never negative.
 pub(super) fn size(what: &str, value: Value) -> Result<u64, PickleError> {
-    match value {
-        Value::Int(number) => u64::try_from(number)
-            .map_err(|_| PickleError::bad(format!("{what}: got {number}, expected a number of at least 0"))),
-        other => Err(PickleError::bad(format!("{what}: got {}, expected a whole number", other.kind()))),
-    }
+    let Value::Int(number) = value else {
+        return Err(PickleError::bad(format!("{what}: got {}, expected a whole number", value.kind())));
+    };
+    u64::try_from(number)
+        .map_err(|_| PickleError::bad(format!("{what}: got {number}, expected a number of at least 0")))
 }

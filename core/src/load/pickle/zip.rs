@@ -130,7 +130,7 @@ impl Archive {
                 )));
             }
             entry.start = entry.header + LOCAL + name_len + extra;
-            before = entry.start.checked_add(entry.len).unwrap_or(u64::MAX);
+            before = entry.start.saturating_add(entry.len);
             if before > bytes.len() {
                 let text = format!("zip entry {name:?}: got {} bytes, expected at most those of the file", entry.len);
                 return Err(PickleError::bad(text));
