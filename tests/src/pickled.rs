@@ -21,12 +21,10 @@ pub fn pickle(from: &Path, to: &Path) {
     let mut data = Vec::new();
     out.extend(b"\x80\x02}.\x80\x02}(");
     for (index, (name, tensor)) in file.tensors().into_iter().enumerate() {
-        let (class, width) = match tensor.dtype() {
-            Dtype::F32 => ("FloatStorage", 4),
-            Dtype::F16 => ("HalfStorage", 2),
-            Dtype::BF16 => ("BFloat16Storage", 2),
-            other => panic!("{name} is {other:?}"),
-        };
+        let classes =
+            [(Dtype::F32, "FloatStorage", 4), (Dtype::F16, "HalfStorage", 2), (Dtype::BF16, "BFloat16Storage", 2)];
+        let found = classes.into_iter().find(|(dtype, ..)| *dtype == tensor.dtype());
+        let (_, class, width) = found.unwrap_or_else(|| panic!("{name} is {:?}", tensor.dtype()));
         let (key, elements) = (index.to_string(), tensor.data().len() / width);
         let strides: Vec<usize> =
             (1..=tensor.shape().len()).map(|axis| tensor.shape()[axis..].iter().product()).collect();
