@@ -1,8 +1,8 @@
 //! What the CPU executor can use on this machine.
 
 use crate::error::Result;
-use crate::exec::Dtype;
 use crate::exec::cpu::{self, CpuExecutor, CpuOptions, Isa};
+use crate::exec::{Dtype, memory};
 
 /// Returns the dtype with which the CPU executor is fastest on this machine without a visible loss of quality: bf16 on
 /// processors with AVX512-BF16, f32 on others. The environment variable `DREAMFRAME_CPU` takes precedence.
@@ -25,6 +25,16 @@ pub fn fastest_dtype() -> Dtype {
 /// ```
 pub fn check_dtype(dtype: Dtype) -> Result<()> {
     CpuExecutor::new(CpuOptions { dtype, threads: std::num::NonZeroUsize::new(1), ..CpuOptions::default() }).map(drop)
+}
+
+/// Returns the bytes that this process can allocate without swapping, by the machine's memory and the limits of its control
+/// groups; `None` if the system does not report it.
+///
+/// ```
+/// assert!(dreamframe::cpu::available_memory().is_none_or(|bytes| bytes > 0));
+/// ```
+pub fn available_memory() -> Option<u64> {
+    memory::available()
 }
 
 /// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`, `avx2`,

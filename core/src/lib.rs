@@ -171,9 +171,9 @@ pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
 pub use engine::verify::{ComponentReport, checkpoint_footprint, family_name, verify_checkpoint};
 pub use engine::{
-    ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions,
-    Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker, Snapshot, StyleImages,
-    Update, Vae, Workbench,
+    Batching, ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, LoraMode,
+    OnnxOptions, Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker, Snapshot,
+    StyleImages, Update, Vae, Workbench,
 };
 #[cfg(feature = "onnx")]
 pub use engine::{OnnxReport, ProviderReport};

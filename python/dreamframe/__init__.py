@@ -24,6 +24,7 @@ from ._dreamframe import (
 from ._edit import Edit
 from ._picture import Frame, Picture
 from ._types import (
+    AudioStats,
     Change,
     ConnectionState,
     EgressStats,
@@ -80,6 +81,7 @@ from .params import (
 
 __all__ = [
     "Acceleration",
+    "AudioStats",
     "BadModelError",
     "CachedAttentionConfig",
     "CancelledError",

@@ -224,6 +224,14 @@ class EgressStats(TypedDict):
     height: int
 
 
+class AudioStats(TypedDict):
+    """Statistics of the audio received from a peer."""
+
+    packets: int
+    lost: int
+    jitter_ms: float
+
+
 class PeerStats(TypedDict):
     """Statistics of a connection."""
 
@@ -234,6 +242,7 @@ class PeerStats(TypedDict):
     key_frames_asked: int
     round_trip_ms: float | None
     video_in: IngestStats | None
+    audio_in: AudioStats | None
     codec_in: Literal["h264", "vp8"] | None
     codec_out: Literal["h264", "vp8"] | None
 

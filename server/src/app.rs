@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use tokio::sync::Semaphore;
 
+use crate::auth::{Caller, ControlToken};
 use crate::cluster::{self, Presence};
 use crate::config::Config;
 use crate::error::ApiError;
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) large_bodies: LargeBodies,
     /// Permits for listeners to the status of streams.
     pub(crate) listeners: Arc<Semaphore>,
+    /// Whether models are loaded that requests would have to wait for.
+    pub(crate) is_loading: AtomicBool,
     /// Where gateways find this server, if it is one of many.
     pub(crate) presence: Option<Presence>,
     /// The base URL for requests that do not name a host.
@@ -60,19 +63,40 @@ impl Counters {
 }
 
 impl App {
-    /// Creates the state of a server at `address`.
-    pub(crate) fn new(config: Config, address: SocketAddr, presence: Option<Presence>) -> Arc<Self> {
+    /// Returns the sender of a request with `headers`: by its API key, or by the control token of a stream.
+    ///
+    /// # Errors
+    ///
+    /// 401 without either, where keys are configured.
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        self.config.keys.caller(headers).or_else(|refused| {
+            let stream = ControlToken::of_request(headers).and_then(|token| self.streams.by_token(&token));
+            stream.map(|stream| Caller::Token(stream.id.clone())).ok_or(refused)
+        })
+    }
+
+    /// Creates the state of a server at `address`, with the streams that it had before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::new`].
+    pub(crate) fn new(
+        config: Config,
+        address: SocketAddr,
+        presence: Option<Presence>,
+    ) -> dreamframe::Result<Arc<Self>> {
         let config = Arc::new(config);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             local_url: config.local_url(address),
-            streams: Store::new(config.clone()),
+            streams: Store::new(config.clone())?,
             counters: Arc::default(),
             scope: Scope::default(),
             large_bodies: LargeBodies::default(),
             listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
+            is_loading: AtomicBool::new(!config.preload.is_empty()),
             presence,
             config,
-        })
+        }))
     }
 }
 

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::error::ApiError;
+use crate::ids;
 
 /// The owner of streams that were made without a key.
 pub(crate) const LOCAL: &str = "local";
@@ -27,17 +28,60 @@ impl std::fmt::Debug for Keys {
 
 /// The sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller(String);
+pub(crate) enum Caller {
+    /// The holder of an API key, or anyone where there are none: the name that its streams have as `author`, which identifies
+    /// the key without revealing it.
+    Key(String),
+    /// The holder of the control token of a stream, by the stream's id.
+    Token(String),
+}
 
 impl Caller {
     /// The sender of requests to a server without keys.
     pub(crate) fn local() -> Self {
-        Self(LOCAL.into())
+        Self::Key(LOCAL.into())
     }
 
-    /// The name that streams have as `author`: identifies the key without revealing it.
+    /// The name that streams have as `author`; that of no stream for the holder of a control token.
     pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Key(name) => name,
+            Self::Token(_) => "",
+        }
+    }
+}
+
+/// The prefix of control tokens.
+const CONTROL: &str = "ctl_";
+
+/// A secret that gives access to one stream.
+pub(crate) struct ControlToken(String);
+
+impl std::fmt::Debug for ControlToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ControlToken(…)")
+    }
+}
+
+impl ControlToken {
+    /// Creates one that cannot be guessed.
+    pub(crate) fn new() -> Self {
+        Self(ids::new(CONTROL))
+    }
+
+    /// The token of a request.
+    pub(crate) fn of_request(headers: &HeaderMap) -> Option<Self> {
+        bearer(headers).filter(|key| key.starts_with(CONTROL)).map(|key| Self(key.to_owned()))
+    }
+
+    /// The token itself, for its owner.
+    pub(crate) fn secret(&self) -> &str {
         &self.0
+    }
+
+    /// Its digest, by which streams are found: the server does not keep the token.
+    pub(crate) fn digest(&self) -> String {
+        hex(&digest(&self.0))
     }
 }
 
@@ -100,7 +144,7 @@ impl Keys {
             found |= same;
         }
         let known = self.digests.get(usize::try_from(index).ok()?)?;
-        bool::from(found).then(|| Caller(format!("key_{}", hex(known.get(..4).unwrap_or_default()))))
+        bool::from(found).then(|| Caller::Key(format!("key_{}", hex(known.get(..4).unwrap_or_default()))))
     }
 }
 
@@ -145,7 +189,7 @@ mod tests {
     fn with_keys_only_their_holders_are_accepted_as_different_callers() {
         let keys =
             Keys::parse("first-key-of-a-test # of the studio\n\nsecond-key-of-a-test,third-key-of-a-test\n").unwrap();
-        let name = |value: &str| keys.caller(&headers(value)).map(|caller| caller.0);
+        let name = |value: &str| keys.caller(&headers(value)).map(|caller| caller.name().to_owned());
         let names: Vec<_> =
             ["Bearer first-key-of-a-test", "bearer second-key-of-a-test", "Bearer  third-key-of-a-test "]
                 .map(|value| name(value).unwrap())
@@ -178,5 +222,15 @@ mod tests {
         }
         assert!(Keys::parse("all-16-letters-x").is_ok());
         assert!(Keys::parse("# only a remark\n").unwrap().is_open());
+    }
+
+    #[test]
+    fn a_control_token_is_known_by_its_digest_alone() {
+        let token = ControlToken::new();
+        let sent = ControlToken::of_request(&headers(&format!("Bearer {}", token.secret()))).unwrap();
+        assert_eq!(sent.digest(), token.digest());
+        assert_ne!(ControlToken::new().digest(), token.digest());
+        assert!(!format!("{token:?}{}", token.digest()).contains(&token.secret()[4..]));
+        assert!(ControlToken::of_request(&headers("Bearer a-key-of-a-test")).is_none());
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use dreamframe::load::ModelSource;
 use dreamframe::params::StreamDiffusionParams;
+use dreamframe::preprocess::Registry;
 use dreamframe::transport::IngestOptions;
 use dreamframe::transport::http::{AllowedOrigins, Limits};
 use dreamframe::transport::peer::{IceServer, PeerOptions};
@@ -116,10 +117,33 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_seconds: Option<u64>,
+    /// A folder in which streams are stored with their secrets, so that they survive a restart [default: none]
+    #[arg(long, value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<PathBuf>,
+    /// The memory that streams may have together, as estimated before they load a model: bytes, or a number with K, M, G or T
+    /// [default: what the machine has, for the executor cpu]
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_limit: Option<String>,
+    /// A model to load at the start and keep in memory, may be repeated; /ready is 503 until then
+    #[arg(long, value_name = "MODEL")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) preload: Vec<String>,
+    /// Seconds that a frame may take, other than while a model is loaded; the session is started again after them
+    /// [default: 120]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) frame_timeout: Option<u64>,
     /// Refuse what the public schema refuses, such as sizes outside 384 to 1024
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) strict: bool,
+    /// Keep the size and the steps that streams ask for, even if the machine is too slow for them: otherwise streams created
+    /// with "adapt": true, such as the page's, change both by the speed of the machine
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) no_adapt: bool,
     /// Where gateways reach this server, such as http://10.0.0.5:8889 [default: the address of --bind]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,9 +202,21 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
     pub(crate) idle: Duration,
+    /// The folder in which streams are stored.
+    pub(crate) state: Option<PathBuf>,
+    /// The bytes that sessions may have together; `None` for what the machine has.
+    pub(crate) memory_limit: Option<u64>,
+    /// The models that are kept in memory.
+    pub(crate) preload: Vec<String>,
+    /// The longest time for a frame.
+    pub(crate) frame_timeout: Duration,
+    /// The processors of streams.
+    pub(crate) processors: Registry,
     /// Fetches style images.
     pub(crate) style_images: Fetch,
     pub(crate) strict: bool,
+    /// Whether streams that ask for it are adapted to the speed of the machine.
+    pub(crate) adapt: bool,
     /// The registry in which gateways find this server.
     pub(crate) registry: Option<Membership>,
     pub(crate) worker_url: Option<String>,
@@ -248,8 +284,18 @@ impl Config {
                 Limits::default().viewers,
             )?),
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
+            state: settings.state,
+            memory_limit: settings
+                .memory_limit
+                .as_deref()
+                .map(|text| named("memory_limit", parse::bytes(text)))
+                .transpose()?,
+            preload: preload(settings.preload)?,
+            frame_timeout: Duration::from_secs(at_least_one("frame_timeout", settings.frame_timeout, 120)?),
+            processors: Registry::new(),
             style_images: Fetch::new(proxy),
             strict,
+            adapt: !settings.no_adapt,
             registry: shared.membership()?,
             worker_url,
             drain: Duration::from_secs(settings.drain_seconds.unwrap_or(0)),
@@ -274,6 +320,14 @@ impl Config {
         let settings = Settings { shared, rtmp: Some("off".into()), ..Settings::default() };
         Self::new(settings, None, EngineOptions::default()).unwrap()
     }
+}
+
+/// Checks that models are named by ids.
+fn preload(ids: Vec<String>) -> Result<Vec<String>> {
+    for id in &ids {
+        id.parse::<dreamframe::load::ModelId>().map_err(|error| error.within("preload"))?;
+    }
+    Ok(ids)
 }
 
 /// Options of WebRTC connections.
@@ -374,9 +428,9 @@ fn turn_secret(file: &Path) -> Result<String> {
     Ok(secret.to_owned())
 }
 
-pub(crate) fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize> {
+pub(crate) fn at_least_one<N: PartialEq + From<u8>>(name: &str, value: Option<N>, usual: N) -> Result<N> {
     match value {
-        Some(0) => Err(invalid_setting(name, "got 0, expected at least 1")),
+        Some(value) if value == N::from(0) => Err(invalid_setting(name, "got 0, expected at least 1")),
         Some(value) => Ok(value),
         None => Ok(usual),
     }
@@ -444,6 +498,9 @@ mod tests {
         assert!(of(|s| s.shared.tls_cert = Some("a".into())).starts_with("tls_cert and tls_key"));
         assert!(of(|s| s.public_url = Some("sd.example".into())).starts_with("public_url: got"));
         assert!(of(|s| s.udp_ports = Some("9-8".into())).starts_with("udp_ports: got"));
+        assert!(of(|s| s.frame_timeout = Some(0)).starts_with("frame_timeout: got 0"));
+        assert!(of(|s| s.memory_limit = Some("8 apples".into())).starts_with("memory_limit: got"));
+        assert!(of(|s| s.preload = vec!["../x".into()]).starts_with("preload: "));
         assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams: got 0"));
         assert!(of(|s| s.shared.max_connections = Some(0)).starts_with("max_connections: got 0"));
         assert!(of(|s| s.shared.allow_origin = vec!["*".into()]).contains("allow_origin"));

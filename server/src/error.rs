@@ -103,6 +103,14 @@ impl ApiError {
         error
     }
 
+    /// A session needs `needed` bytes of memory, of which `available` are left; that may change in `seconds`.
+    pub(crate) fn no_memory(needed: u64, available: u64, seconds: u32) -> Self {
+        let text = format!("memory for the stream: got {available} bytes available, expected at least {needed}");
+        let mut error = Self::later(StatusCode::SERVICE_UNAVAILABLE, "SERVER/MEMORY", text, seconds);
+        error.inner.details = json!({"needed_bytes": needed, "available_bytes": available});
+        error
+    }
+
     /// A request that may succeed in `seconds`.
     pub(crate) fn later(status: StatusCode, code: &'static str, message: impl Into<String>, seconds: u32) -> Self {
         let mut error = Self::new(status, code, message);

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adapt;
 mod app;
 mod auth;
 pub mod cli;
@@ -28,6 +29,7 @@ mod recording;
 mod redact;
 mod routes;
 pub mod rtmp;
+mod saved;
 mod scope;
 mod serve;
 mod streams;

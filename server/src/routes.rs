@@ -38,14 +38,14 @@ fn table() -> Vec<Route> {
 
 /// Streams: creation, changes and end.
 fn stream_routes() -> Vec<Route> {
-    use Access::Key;
+    use Access::{Control, Key};
     use Tag::Streams;
     use Verb::{Delete, Get, Patch, Post, Put};
     const ALL: &str = "/v1/streams";
     const ONE: &str = "/v1/streams/{id}";
     const CHANGED: &[u16] = &[400, 401, 403, 404, 413, 503];
     let id = json!({"type": "string"});
-    let create = Operation::new(Streams, "Create a stream").json_body("CreateStream").json(201, "Stream");
+    let create = Operation::new(Streams, "Create a stream").json_body("CreateStream").json(201, "CreatedStream");
     let list = Operation::new(Streams, "List the caller's streams").json(200, "StreamList");
     let read = Operation::new(Streams, "Read a stream").json(200, "Stream");
     let update = Operation::new(Streams, "Update a stream: absent keys keep their values").json_body("UpdateStream");
@@ -53,20 +53,20 @@ fn stream_routes() -> Vec<Route> {
     let end = || Operation::new(Streams, "Delete a stream").json(200, "Deleted");
     let end_by_query = end().query("id", true, &id).errors(&[400, 401, 403, 404]);
     vec![
-        route(Post, ALL, Key, streams::create, create.errors(&[400, 401, 413, 429, 503])),
-        route(Get, ALL, Key, streams::list, list.errors(&[401])),
-        route(Delete, ALL, Key, streams::delete_by_query, end_by_query),
-        route(Get, ONE, Key, streams::read, read.errors(&[401, 403, 404])),
-        route(Patch, ONE, Key, streams::update, update.json(200, "Stream").errors(CHANGED)),
-        route(Put, ONE, Key, streams::update, Operation::unlisted("PATCH, for older clients")),
-        route(Delete, ONE, Key, streams::delete_by_path, end().errors(&[401, 403, 404])),
-        route(Post, "/beta/streams/{id}/prompts", Key, legacy::prompts, prompts.json(200, "Taken").errors(CHANGED)),
+        route(Post, ALL, Key, streams::create, create.errors(&[400, 401, 403, 413, 429, 503])),
+        route(Get, ALL, Key, streams::list, list.errors(&[401, 403])),
+        route(Delete, ALL, Control, streams::delete_by_query, end_by_query),
+        route(Get, ONE, Control, streams::read, read.errors(&[401, 403, 404])),
+        route(Patch, ONE, Control, streams::update, update.json(200, "Stream").errors(CHANGED)),
+        route(Put, ONE, Control, streams::update, Operation::unlisted("PATCH, for older clients")),
+        route(Delete, ONE, Control, streams::delete_by_path, end().errors(&[401, 403, 404])),
+        route(Post, "/beta/streams/{id}/prompts", Control, legacy::prompts, prompts.json(200, "Taken").errors(CHANGED)),
     ]
 }
 
 /// The state and recordings of streams, and what clients request before they create one.
 fn state_routes() -> Vec<Route> {
-    use Access::{Key, Open};
+    use Access::{Control, Key, Open};
     use Verb::{Get, Post};
     let seconds = json!({"type": "integer", "minimum": 3, "maximum": 10, "default": 5});
     let file = json!({"type": "string", "format": "binary"});
@@ -78,12 +78,12 @@ fn state_routes() -> Vec<Route> {
         .content(200, "The file", "video/mp4", &file)
         .errors(&[400, 401, 403, 404]);
     let schema = Operation::unlisted("The parameters, for the page's controls");
-    let api_key = Operation::new(Tag::Service, "Return the caller's API key").json(200, "ApiKey").errors(&[401]);
+    let api_key = Operation::new(Tag::Service, "Return the caller's API key").json(200, "ApiKey").errors(&[401, 403]);
     vec![
         route(Get, "/v1/streams/{id}/status", Open, status::status, status.json(200, "Status").errors(&[404])),
         route(Get, "/api/streams/{id}/status", Open, status::status, status_alias),
         route(Get, "/api/streams/{id}/sse", Open, status::events, events),
-        route(Get, "/v1/streams/{id}/recording", Key, record::recording, recording),
+        route(Get, "/v1/streams/{id}/recording", Control, record::recording, recording),
         route(Get, "/v1/schema", Open, page::schema, schema),
         route(Post, "/v1/api-key", Key, legacy::api_key, api_key),
     ]
@@ -158,7 +158,7 @@ fn service_routes() -> Vec<Route> {
     vec![
         route(Get, "/health", Open, health::health, about("Check whether the server runs").json(200, "Health")),
         route(Get, "/ready", Open, health::ready, ready.content(503, "The server is draining", json, &object)),
-        route(Get, "/metrics", Key, metrics::metrics, metrics.errors(&[401])),
+        route(Get, "/metrics", Key, metrics::metrics, metrics.errors(&[401, 403])),
         route(Get, "/openapi.json", Open, openapi::document, document),
     ]
 }
@@ -236,7 +236,7 @@ mod tests {
     async fn every_route_is_served_and_requires_a_key_as_in_its_row() {
         let mut config = Config::for_tests();
         config.keys = Keys::parse("a-secret-key-of-a-test").unwrap();
-        let app = App::new(config, SocketAddr::from(([127, 0, 0, 1], 1)), None);
+        let app = App::new(config, SocketAddr::from(([127, 0, 0, 1], 1)), None).unwrap();
         let mut router = router(&app).fallback(|| async { StatusCode::IM_A_TEAPOT }).with_state(app);
         for route in routes() {
             let path = route
@@ -246,7 +246,8 @@ mod tests {
                 let status = send(&mut router, *verb, &path).await.status();
                 let place = format!("{} {path}: {status}", verb.name());
                 assert!(![StatusCode::METHOD_NOT_ALLOWED, StatusCode::IM_A_TEAPOT].contains(&status), "{place}");
-                assert_eq!(status == StatusCode::UNAUTHORIZED, route.access() == Access::Key, "{place}");
+                let needs_key = [Access::Key, Access::Control].contains(&route.access());
+                assert_eq!(status == StatusCode::UNAUTHORIZED, needs_key, "{place}");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dreamframe::{Error, ErrorKind, Result};
@@ -10,6 +11,7 @@ use crate::app::{App, router};
 use crate::cluster::{Presence, Registry};
 use crate::config::{Config, Rtmp};
 use crate::listener::HttpListener;
+use crate::streams::Preloaded;
 
 /// The interval of supervising streams, and of placeholder pictures.
 const TICK: Duration = Duration::from_millis(100);
@@ -26,7 +28,8 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// `Io` if the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
+    /// `Io` if the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used; those of
+    /// [`App::new`].
     pub(crate) async fn new(config: Config) -> Result<Self> {
         let listener = HttpListener::new(config.bind, config.tls.as_ref(), config.max_connections).await?;
         let presence = match &config.registry {
@@ -36,14 +39,14 @@ impl Bound {
             }
             None => None,
         };
-        Ok(Self { app: App::new(config, listener.address, presence), listener })
+        Ok(Self { app: App::new(config, listener.address, presence)?, listener })
     }
 
     /// Serves until `ended` completes; then accepts no more requests, ends all streams, and returns.
     ///
     /// # Errors
     ///
-    /// `Io` if the listener fails.
+    /// `Io` if the listener fails; those of loading the models of `--preload`.
     pub(crate) async fn serve(self, ended: impl Future<Output = ()>) -> Result<()> {
         let Self { app, listener } = self;
         let rtmp = listen_rtmp(&app).await?;
@@ -69,8 +72,23 @@ impl Bound {
             // Ends after the listener.
             (served, ()) = async { tokio::join!(listener.serve(router(app.clone()), closes), ending) } => served,
             never = tend(app.clone()) => never,
+            failed = preload(app.clone()) => failed,
         }
     }
+}
+
+/// Loads the models of `--preload`, and keeps them indefinitely.
+async fn preload(app: Arc<App>) -> Result<()> {
+    let mut kept: Vec<Preloaded> = Vec::new();
+    for id in app.config.preload.clone() {
+        tracing::info!(model = id, "preloading");
+        let (app, of) = (app.clone(), id.clone());
+        let loaded = tokio::task::spawn_blocking(move || app.streams.preload(&of)).await;
+        let cancelled = |_| Error::new(ErrorKind::Internal, "loading was cancelled");
+        kept.push(loaded.map_err(cancelled).flatten().map_err(|error| error.within(format_args!("preload: {id}")))?);
+    }
+    app.is_loading.store(false, Ordering::Relaxed);
+    std::future::pending().await
 }
 
 /// Accepts no more streams, and waits for those in use, for the configured time.

@@ -1,9 +1,13 @@
 //! The streams of this server: parameters, session, publisher and viewers of each.
 
+mod adaptation;
+mod budget;
 mod desired;
 mod fit;
 mod frame_router;
+mod journal;
 mod lifecycle;
+mod load_progress;
 mod placeholder;
 mod publishing;
 mod rate_meter;
@@ -13,8 +17,10 @@ mod status;
 mod store;
 mod stream;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::publishing::Publication;
 pub(crate) use self::state::StreamState;
-pub(crate) use self::store::Store;
+pub(crate) use self::store::{Preloaded, Store};
 pub(crate) use self::stream::{MOST_LISTENERS_OF_ONE, Stream};

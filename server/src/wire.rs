@@ -4,6 +4,7 @@
 //! and the keys of each model's schema. It is independent of streams.
 
 pub(crate) mod echo;
+pub(crate) mod fade;
 pub(crate) mod incoming;
 pub(crate) mod models;
 #[cfg(test)]

@@ -11,7 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 import frames
 import httpx
-from aiortc import RTCCertificate, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
+from aiortc import (
+    AudioStreamTrack,
+    RTCCertificate,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -65,6 +72,7 @@ async def run(base: str, key: str, codec: str | None = None) -> None:
         publisher, viewer = RTCPeerConnection(), RTCPeerConnection()
         track = frames.Numbered()
         publisher.addTrack(track)
+        publisher.addTrack(AudioStreamTrack())
         viewer.addTransceiver("video", direction="recvonly")
         if codec is not None:
             for peer in (publisher, viewer):
@@ -88,6 +96,9 @@ async def run(base: str, key: str, codec: str | None = None) -> None:
         status = (await client.get(status_url, headers=authorised)).json()
         assert status["success"] and status["data"]["state"] in ("ONLINE", "DEGRADED_INPUT", "DEGRADED_INFERENCE")
         assert status["data"]["inference_status"]["fps"] > 0
+        tracks = status["data"]["gateway_status"]["ingest_metrics"]["stats"]["track_stats"]
+        assert [track["type"] for track in tracks] == ["video", "audio"], tracks
+        assert all(track["packets_received"] > 0 for track in tracks), tracks
         for session in (published, watched):
             assert (await client.delete(session.headers["location"])).status_code == 200
             assert (await client.delete(session.headers["location"])).status_code == 404

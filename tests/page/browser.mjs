@@ -160,6 +160,19 @@ async function refusal(page, url) {
   assert.equal((await stream(page, url)).params.num_inference_steps, Number(before));
 }
 
+/** What fails when it is loaded is told in words, too, and the settings are those in force. */
+async function failure(page, url) {
+  const id = await page.evaluate(() => sessionStorage.getItem("dreamframe.stream"));
+  // A processor whose network is not installed.
+  const params = { image_preprocessing: { processors: [{ type: "depth" }] } };
+  const answer = await fetch(`${url}/v1/streams/${id}`, { method: "PATCH", headers: { "content-type": "application/json" }, body: JSON.stringify({ params }) });
+  assert.equal(answer.status, 200, await answer.text());
+  await until("a message about the failure", async () => /not found/i.test(await words(page, "toast")));
+  await picture(page, "desktop-light-failure");
+  assert.deepEqual((await stream(page, url)).params.image_preprocessing.processors, []);
+  await moving(page);
+}
+
 async function phone(browser, url, complaints) {
   const page = await open(browser, url, { viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2, isMobile: true, hasTouch: true, reducedMotion: "reduce" }, complaints);
   await page.tap("#source-camera");
@@ -191,6 +204,7 @@ try {
   const complaints = [];
   const page = await desktop(browser, url, complaints);
   await refusal(page, url);
+  await failure(page, url);
   await player(browser, url, page, complaints);
   await phone(browser, url, complaints);
   await server.stop();

@@ -8,8 +8,8 @@ use crate::exec::Transfer;
 #[derive(Debug)]
 pub(super) struct CollectedPicture {
     pub(super) transfer: Transfer,
-    /// `None` before the first.
-    pub(super) info: Option<PictureInfo>,
+    /// How it was made, and its width and height in pixels; `None` before the first.
+    pub(super) info: Option<(PictureInfo, (u32, u32))>,
 }
 
 /// The frames in flight: a ring of as many as the executor's queue has depth.

@@ -34,7 +34,7 @@ pub use self::host::{SafetyChecker, StyleImages};
 use self::in_flight::{CollectedPicture, InFlight};
 #[cfg(feature = "onnx")]
 pub use self::onnx_devices::{OnnxReport, ProviderReport};
-pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions, Vae};
+pub use self::options::{Batching, ControlImages, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions, Vae};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::context::BuildContext;
 use self::pipeline::{Pipeline, quantization};

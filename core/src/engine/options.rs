@@ -60,6 +60,8 @@ pub struct EngineOptions {
     pub calibration: Option<Arc<Calibration>>,
     /// How LoRAs change the UNet.
     pub lora_mode: LoraMode,
+    /// Whether `use_denoising_batch` is followed on devices where it only delays pictures.
+    pub batching: Batching,
 }
 
 impl Default for EngineOptions {
@@ -80,6 +82,7 @@ impl Default for EngineOptions {
             control_images: ControlImages::Newest,
             calibration: None,
             lora_mode: LoraMode::Merged,
+            batching: Batching::AsRequested,
         }
     }
 }
@@ -101,6 +104,7 @@ setters! {
     with_control_images, control_images: ControlImages;
     with_calibration, calibration: Option<Arc<Calibration>>;
     with_lora_mode, lora_mode: LoraMode;
+    with_batching, batching: Batching;
 }
 
 /// The executor of networks.
@@ -209,6 +213,37 @@ pub enum LoraMode {
     Live,
 }
 
+/// When the denoising steps of successive frames are computed in one batch.
+///
+/// A batch delays pictures: with three steps, a picture is made two frames after its own. In return, a GPU computes three
+/// rows in little more time than one. A CPU does not.
+///
+/// ```
+/// use dreamframe::{Batching, Engine, EngineOptions, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// assert!(params.use_denoising_batch && params.t_index_list.len() == 2);
+/// let delay = |batching| {
+///     let options = EngineOptions::default().with_batching(batching);
+///     Ok::<_, dreamframe::Error>(Engine::builder().params(params.clone()).options(options).build()?.delay())
+/// };
+/// assert_eq!(delay(Batching::AsRequested)?, 1);
+/// // The engine runs on the CPU.
+/// assert_eq!(delay(Batching::WhereFaster)?, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Batching {
+    /// If the parameters have `use_denoising_batch`.
+    AsRequested,
+    /// If the parameters have `use_denoising_batch`, and the device computes a batch in less time than its rows one after
+    /// the other. On a CPU, a frame therefore passes through all steps at once.
+    WhereFaster,
+}
+
 /// The replacement of a picture that the safety checker flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -252,6 +287,7 @@ macro_rules! named {
 }
 
 named!(LoraMode, "lora_mode", Merged = "merged", Live = "live");
+named!(Batching, "batching", AsRequested = "as-requested", WhereFaster = "where-faster");
 named!(ExecutorKind, "executor", Auto = "auto", Cpu = "cpu", Onnx = "onnx", Reference = "reference");
 named!(
     Provider,

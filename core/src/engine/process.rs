@@ -184,7 +184,7 @@ impl Engine {
         timer.end(queue, Stage::Postprocess, from);
         info.timings = timer.timings(queue);
         std::mem::swap(&mut collected.transfer, transfer);
-        collected.info = to_host.then_some(*info);
+        collected.info = to_host.then_some((*info, size));
         Ok(*info)
     }
 
@@ -205,10 +205,11 @@ impl Engine {
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.context.options.output, width, height)?;
         let (queue, CollectedPicture { transfer, info }) = (&**self.state.queue(), &mut self.collected);
-        let is_kept = info.is_some()
+        // Two sizes may have the same number of elements.
+        let is_kept = info.as_ref().is_some_and(|(_, size)| *size == (width, height))
             && queue.export_again(transfer, &mut self.converter, (width, height), &mut picture.view_mut())?;
         let source = match info {
-            Some(info) if is_kept => Some((info.source_id, info.stamp)),
+            Some((info, _)) if is_kept => Some((info.source_id, info.stamp)),
             _ => self.state.last_source().map(|Source { id, stamp }| (id, stamp)),
         };
         let Some((source_id, stamp)) = source else { return Ok(None) };

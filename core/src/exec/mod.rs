@@ -91,6 +91,11 @@ pub trait Executor: Send + Sync + fmt::Debug {
     /// Returns the number of threads that process a frame.
     fn threads(&self) -> usize;
 
+    /// Returns whether a batch takes clearly less time than its rows one after the other.
+    fn is_faster_in_batches(&self) -> bool {
+        true
+    }
+
     /// Returns a lower bound of the bytes of scratch memory for a run of `program`, which is known before weights are
     /// read.
     fn least_scratch_bytes(&self, _program: &Program) -> usize {

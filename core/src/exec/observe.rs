@@ -230,6 +230,10 @@ impl Executor for Observing {
         self.inner.dtype()
     }
 
+    fn is_faster_in_batches(&self) -> bool {
+        self.inner.is_faster_in_batches()
+    }
+
     fn threads(&self) -> usize {
         self.inner.threads()
     }

@@ -26,6 +26,11 @@ impl Executor for ReferenceExecutor {
     }
 
     /// candle's thread pool is shared by the whole process.
+    /// One row has enough work for all cores.
+    fn is_faster_in_batches(&self) -> bool {
+        false
+    }
+
     fn threads(&self) -> usize {
         candle_core::utils::get_num_threads()
     }

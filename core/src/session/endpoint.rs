@@ -1,7 +1,7 @@
 //! The state that the host and the session's thread share: a frame in, a picture out, and the phase.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::event_log::EventLog;
 use super::latest_slot::LatestSlot;
@@ -40,6 +40,9 @@ pub(crate) struct Endpoint {
     pool: FramePool,
     next_id: AtomicU64,
     phase: AtomicU8,
+    began: Instant,
+    /// When the session's thread took the frame that it processes, in nanoseconds since `began`, plus one; 0 between frames.
+    frame_at: AtomicU64,
 }
 
 impl Endpoint {
@@ -54,6 +57,8 @@ impl Endpoint {
             pool: FramePool::new(POOLED),
             next_id: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
+            began: Instant::now(),
+            frame_at: AtomicU64::new(0),
         }
     }
 
@@ -82,6 +87,23 @@ impl Endpoint {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Closed, "the session is stopped and accepts no frames"))
+    }
+
+    /// Session: begins to process a frame.
+    pub(crate) fn begin_frame(&self) {
+        let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.frame_at.store(nanos.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Session: is done with a frame.
+    pub(crate) fn end_frame(&self) {
+        self.frame_at.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns for how long the current frame has been processed; `None` between frames.
+    pub(crate) fn frame_time(&self) -> Option<Duration> {
+        let nanos = self.frame_at.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.began.elapsed().saturating_sub(Duration::from_nanos(nanos)))
     }
 
     /// Session: publishes a picture.

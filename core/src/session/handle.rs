@@ -304,6 +304,13 @@ impl SessionHandle {
         }
     }
 
+    /// Returns for how long the session's thread has processed the current frame, its callback included; `None` between
+    /// frames. A host that restarts sessions which hang finds them by it: dropping such a session waits for the frame, so
+    /// that another thread should do it.
+    pub fn frame_time(&self) -> Option<Duration> {
+        self.endpoint.frame_time()
+    }
+
     /// Returns true while the session accepts frames.
     pub fn is_running(&self) -> bool {
         self.endpoint.phase() == Phase::Running

@@ -84,7 +84,11 @@ impl<M: FrameProcessor> Runner<M> {
             }
             match (self.endpoint.phase(), self.endpoint.inbox.take()) {
                 (Phase::Ending | Phase::Ended, _) | (Phase::Draining, None) => return,
-                (Phase::Running | Phase::Draining, Some(frame)) => self.work_on(frame),
+                (Phase::Running | Phase::Draining, Some(frame)) => {
+                    self.endpoint.begin_frame();
+                    self.work_on(frame);
+                    self.endpoint.end_frame();
+                }
                 (Phase::Running, None) => self.wait(),
             }
         }

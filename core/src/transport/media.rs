@@ -30,14 +30,17 @@ pub struct AccessUnit {
     pub data: Bytes,
     /// Whether it can be decoded without earlier ones.
     pub key: bool,
-    /// The time at which its frame was taken, or arrived if that is unknown, on the clock of [`now`].
+    /// Its place in time, on the clock of [`now`]: the arrival of a received one, the encoding of one to be sent.
     pub at: Timestamp,
+    /// The time at which its frame was taken, or arrived if that is unknown, on the clock of [`now`]. For a picture of an
+    /// engine it is earlier than `at` by the latency.
+    pub taken: Timestamp,
 }
 
 impl AccessUnit {
     /// Makes an access unit of `data`, of a frame taken `at`; `key` if it can be decoded without any before it.
     pub const fn new(data: Bytes, key: bool, at: Timestamp) -> Self {
-        Self { data, key, at }
+        Self { data, key, at, taken: at }
     }
 }
 

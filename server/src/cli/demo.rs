@@ -19,6 +19,7 @@ use super::progress::Progress;
 use super::table::Table;
 use super::timeline::Timeline;
 use super::video::VideoLoop;
+use crate::adapt::{Level, choose, measure};
 use crate::media;
 
 /// Restyles the embedded clip with the embedded model, and reports the time of each stage
@@ -33,9 +34,10 @@ pub(super) struct Args {
     /// The largest number of frames of the clip
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
-    /// The size of the pictures: one side, or WIDTHxHEIGHT
-    #[arg(long, value_name = "SIZE", default_value = "640x384")]
-    size: Size,
+    /// The size of the pictures: one side, or WIDTHxHEIGHT [default: 640x384, or on a slower machine the largest with the same
+    /// aspect ratio at which it makes 12 pictures per second or more]
+    #[arg(long, value_name = "SIZE")]
+    size: Option<Size>,
     /// Accepted for earlier scripts, without effect: any size that the model can make is taken.
     #[arg(long, hide = true)]
     allow_any_size: bool,
@@ -45,6 +47,9 @@ pub(super) struct Args {
     #[command(flatten)]
     engine: EngineArgs,
 }
+
+/// The largest size without `--size`.
+const WHOLE: Size = Size { width: 640, height: 384 };
 
 /// The files that it writes.
 const FILM: &str = "demo.mp4";
@@ -56,9 +61,8 @@ pub(super) fn run(args: &Args) -> Result {
     let mut reader = media::open_mp4(media::CLIP)?;
     let frames = reader.len().map_or(u64::MAX, |frames| frames as u64).min(args.frames.unwrap_or(u64::MAX));
     let (params, timeline) = script(args, frames)?;
-    let Size { width, height } = args.size;
-    let options = args.engine.options()?;
-    let mut engine = Engine::builder().models(ModelSource::Demo).params(params).options(options).build()?;
+    let mut engine = engine(args, params)?;
+    let (width, height) = engine.size();
     let film = args.out.join(FILM);
     let rate = reader.rate().unwrap_or_default();
     let mut writer =
@@ -71,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result {
         "frames": frames, "width": width, "height": height,
     });
     progress.start(&title, facts)?;
-    let sheet = RefCell::new(ContactSheet::new(frames, args.size)?);
+    let sheet = RefCell::new(ContactSheet::new(frames, Size { width, height })?);
     let mut read = 0;
     let started = Instant::now();
     let spent = VideoLoop::new(&mut engine, timeline, &mut progress, &interrupt).run(
@@ -97,11 +101,24 @@ pub(super) fn run(args: &Args) -> Result {
     if args.json { Ok(()) } else { Output::new().text(&where_time_went(&spent, read, elapsed)) }
 }
 
+/// Builds the engine: without `--size`, at the best level for this machine.
+fn engine(args: &Args, params: StreamDiffusionParams) -> Result<Engine> {
+    let options = args.engine.options()?;
+    let build = |params| Engine::builder().models(ModelSource::Demo).params(params).options(options.clone()).build();
+    if args.size.is_some() {
+        return Ok(build(params)?);
+    }
+    let cheapest = Level::cheapest(&params);
+    let time = measure(&mut build(cheapest.apply(&params))?)?;
+    Ok(build(choose(&params, cheapest, time).apply(&params))?)
+}
+
 /// The initial parameters, and the prompts that replace the first one later.
 fn script(args: &Args, frames: u64) -> Result<(StreamDiffusionParams, Timeline)> {
     let patch = |prompt: &String| ParamsPatch::from_value(json!({"prompt": prompt}));
     let mut params = StreamDiffusionParams::demo();
-    (params.width, params.height) = (args.size.width, args.size.height);
+    let size = args.size.unwrap_or(WHOLE);
+    (params.width, params.height) = (size.width, size.height);
     let mut patches = Vec::new();
     for (index, prompt) in (0..).zip(&args.prompt) {
         patches.push((frames / args.prompt.len() as u64 * index, patch(prompt)?));

@@ -12,7 +12,7 @@ use dreamframe::load::Calibration;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{
-    CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode, OnnxOptions,
+    Batching, CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode, OnnxOptions,
     PackedCache, Provider, Result, Vae,
 };
 
@@ -95,6 +95,10 @@ pub(super) struct EngineArgs {
     /// take longer)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().lora_mode)]
     lora_mode: LoraMode,
+    /// Whether the denoising steps of successive frames are computed in one batch: where-faster (on GPUs; on a CPU a batch only
+    /// delays pictures), or as-requested (by the parameter use_denoising_batch)
+    #[arg(long, value_name = "NAME", default_value_t = Batching::WhereFaster)]
+    batching: Batching,
     /// The random number generator for noise: philox or torch-cpu
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().noise)]
     noise: Generator,
@@ -134,6 +138,7 @@ impl EngineArgs {
         }
         options.cfg_type = self.cfg_type;
         options.lora_mode = self.lora_mode;
+        options.batching = self.batching;
         options.noise = self.noise;
         options.threads = self.threads.map(usize::from);
         options.packed_cache = PackedCache::from(self.packed_cache.as_str());

@@ -45,6 +45,24 @@ pub(crate) fn worker_url(text: &str) -> Result<String, String> {
     if urls.base() == urls.origin() { Ok(urls.base().to_owned()) } else { Err(invalid()) }
 }
 
+/// Reads a number of bytes: `1024`, `512M`, `8G`, `8GiB`, in powers of 1024.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let invalid = || format!("got {text:?}, expected bytes such as 8589934592, 8192M or 8G");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_uppercase();
+    let power = match unit.strip_suffix("IB").or_else(|| unit.strip_suffix('B')).unwrap_or(&unit) {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(invalid()),
+    };
+    let number: u64 = number.parse().map_err(|_| invalid())?;
+    number.checked_mul(1 << (10 * power)).filter(|bytes| *bytes > 0).ok_or_else(invalid)
+}
+
 /// Reads `off` or an address; without one, the default port at `host`.
 pub(super) fn rtmp(text: Option<&str>, host: IpAddr) -> Result<Rtmp, String> {
     match text {
@@ -67,6 +85,18 @@ mod tests {
         assert_eq!(ports("7-7"), Ok(7..=7));
         for wrong in ["", "7", "8-7", "0-7", "a-b", "1-70000"] {
             assert!(ports(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_units_of_powers_of_1024() {
+        for (text, number) in
+            [("1024", 1024), ("1k", 1024), ("3M", 3 << 20), ("8G", 8 << 30), ("8 GiB", 8 << 30), ("2TB", 2 << 40)]
+        {
+            assert_eq!(bytes(text), Ok(number), "{text}");
+        }
+        for wrong in ["", "0", "G", "-1", "8X", "1.5G", "99999999999999999999", "99999999999T"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -9,6 +9,9 @@ import { ofAnswer, Trouble } from "./messages.js";
 const PATIENCE = 10000;
 const KEY = "dreamframe.key";
 
+/** The parameters that follow the speed of the machine unless the user has set one. */
+const SIZES = ["width", "height", "t_index_list"];
+
 export class Api {
   #key = read(KEY);
 
@@ -57,7 +60,18 @@ export class Api {
    * @returns {Promise<Stream>}
    */
   create(params) {
-    return this.#call("POST", "v1/streams", { pipeline: "streamdiffusion", name: "page", params });
+    return this.#call("POST", "v1/streams", { pipeline: "streamdiffusion", name: "page", adapt: !SIZES.some((name) => name in params), params });
+  }
+
+  /**
+   * Changes whether size and steps follow the speed of the machine.
+   *
+   * @param {string} id
+   * @param {boolean} on
+   * @returns {Promise<Stream>}
+   */
+  adapt(id, on) {
+    return this.#call("PATCH", `v1/streams/${encodeURIComponent(id)}`, { pipeline: "streamdiffusion", adapt: on });
   }
 
   /**

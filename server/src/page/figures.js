@@ -15,10 +15,8 @@
  * @typedef {object} Figures
  * @property {number} [fpsIn]
  * @property {number} [fpsOut]
- * @property {number} [skipped]   The share of sent frames without a picture, 0 to 1.
  * @property {number} [lost]      Packets lost since the last sample.
  * @property {number} [network]   Milliseconds for coding and the round trip.
- * @property {number} [uplink]    Milliseconds of that before the server has the frame.
  */
 
 /**
@@ -62,17 +60,14 @@ export function between(before, now) {
   const sent = grown(before.sent, now.sent);
   const shown = grown(before.shown, now.shown);
   if (!(seconds > 0)) return {};
-  const half = (now.trip ?? 0) / 2;
   const encode = each(grown(before.encoding, now.encoding), sent);
   const decode = each(grown(before.decoding, now.decoding), shown);
   const wait = each(grown(before.waiting, now.waiting), grown(before.waited, now.waited));
   return {
     fpsIn: sent === undefined ? undefined : sent / seconds,
     fpsOut: shown === undefined ? undefined : shown / seconds,
-    skipped: sent && shown !== undefined ? Math.max(0, 1 - shown / sent) : undefined,
     lost: grown(before.lost, now.lost),
-    uplink: now.trip === undefined ? undefined : (encode + half) * 1000,
-    network: now.trip === undefined ? undefined : (encode + half + half + wait + decode) * 1000,
+    network: now.trip === undefined ? undefined : (encode + now.trip + wait + decode) * 1000,
   };
 }
 
@@ -94,32 +89,6 @@ function each(sum, count) {
   return sum !== undefined && count ? sum / count : 0;
 }
 
-/** The median of the last values. */
-export class Median {
-  /** @type {number[]} */
-  #values = [];
-
-  /** @param {number} size */
-  constructor(size) {
-    this.size = size;
-  }
-
-  /** @param {number} value */
-  add(value) {
-    this.#values.push(value);
-    if (this.#values.length > this.size) this.#values.shift();
-  }
-
-  clear() {
-    this.#values = [];
-  }
-
-  get value() {
-    const sorted = [...this.#values].sort((a, b) => a - b);
-    return sorted[Math.floor(sorted.length / 2)];
-  }
-}
-
 /**
  * Describes the state of a live stream.
  *
@@ -128,13 +97,15 @@ export class Median {
  */
 export function stateInWords(status) {
   const error = status?.inference_status?.last_error;
+  const progress = status?.inference_status?.loading_progress;
+  const loaded = typeof progress === "number" ? `${progress} % are loaded. ` : "";
   // Before the first picture, the server's placeholder is shown.
   const isFirst = status?.inference_status?.last_output_time === null && status.state !== "ERROR" && status.state !== "OFFLINE";
   switch (isFirst ? "LOADING" : status?.state) {
     case "ONLINE":
-      return { tone: "good", text: "Live", detail: "" };
+      return { tone: "good", text: "Live", detail: loaded.trim() };
     case "LOADING":
-      return { tone: "busy", text: "Loading the model", detail: "The first pictures follow in a moment." };
+      return { tone: "busy", text: "Loading the model", detail: `${loaded}The first pictures follow in a moment.` };
     case "DEGRADED_INPUT":
       return { tone: "weak", text: "Live, few frames in", detail: "The source sends fewer than 15 frames a second." };
     case "DEGRADED_INFERENCE":
@@ -143,5 +114,25 @@ export function stateInWords(status) {
       return { tone: "bad", text: "The model failed", detail: error ?? "See the server's log." };
     default:
       return { tone: "busy", text: "Connecting", detail: "" };
+  }
+}
+
+/** Errors of the server that the state does not show: settings that were accepted, and failed when they were loaded. */
+export class Failures {
+  /** The server's time of the last error that was shown, or of the first look. @type {number | undefined} */
+  #seen;
+
+  /**
+   * Returns the server's error if it is new; the state shows why there are no pictures at all.
+   *
+   * @param {any} status  `data` of the status route.
+   * @returns {string | undefined}
+   */
+  next(status) {
+    const { last_error: error, last_error_time: at } = status?.inference_status ?? {};
+    this.#seen ??= status?.timestamp;
+    if (!error || this.#seen === undefined || !(at > this.#seen)) return undefined;
+    this.#seen = at;
+    return status.state === "ERROR" ? undefined : error;
   }
 }

@@ -1,18 +1,19 @@
 /** Measures both connections once per second. */
 
-import { between, Median, sample } from "./figures.js";
+import { between, sample } from "./figures.js";
 
 /** @typedef {import("./figures.js").Figures} Figures */
 /** @typedef {import("./figures.js").Sample} Sample */
 
 /** Without a new picture for this time, the output is considered frozen. */
 const STILL = 10_000;
+/** The time that rates and delays are taken over: several pictures, even if there is one per second. */
+const WINDOW = 5000;
 
 export class Figuring {
-  /** @type {Sample | undefined} */
-  #before;
-  /** Milliseconds from the server's receiving a frame to the display of its picture. */
-  #delays = new Median(45);
+  /** The samples of the last seconds, the oldest first.
+   * @type {Sample[]} */
+  #samples = [];
   #shownAt = -Infinity;
 
   /**
@@ -25,10 +26,8 @@ export class Figuring {
       this.#shownAt = performance.now();
       if (still) began();
     };
-    const seen = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
+    const seen = () => {
       show();
-      // The capture time of the frame by this computer's clock, if the browser reports it.
-      if (frame.captureTime !== undefined) this.#delays.add(frame.expectedDisplayTime - frame.captureTime);
       output.requestVideoFrameCallback(seen);
     };
     if ("requestVideoFrameCallback" in output) output.requestVideoFrameCallback(seen);
@@ -36,8 +35,7 @@ export class Figuring {
   }
 
   reset() {
-    this.#before = undefined;
-    this.#delays.clear();
+    this.#samples = [];
     this.#shownAt = -Infinity;
   }
 
@@ -54,23 +52,33 @@ export class Figuring {
    */
   async take(up, down, status) {
     const [sent, received] = await Promise.all([up?.getStats(), down?.getStats()]);
-    const now = sample(sent?.values() ?? [], received?.values() ?? [], performance.now());
-    const figures = this.#before ? between(this.#before, now) : {};
-    this.#before = now;
-    return { ...figures, latency: this.#latency(figures, status) };
+    return this.add(sample(sent?.values() ?? [], received?.values() ?? [], performance.now()), status);
   }
 
   /**
-   * From a frame of the source to its picture on the screen.
+   * Adds a sample, and returns the figures of the last seconds.
+   *
+   * @param {Sample} now
+   * @param {any} status
+   * @returns {Figures & {latency?: number}}
+   */
+  add(now, status) {
+    const before = this.#samples.at(-1);
+    this.#samples = [...this.#samples.filter(({ at }) => at >= now.at - WINDOW), now];
+    const [first] = this.#samples;
+    if (!before || !first || first === now) return {};
+    const figures = between(first, now);
+    return { ...figures, lost: between(before, now).lost, latency: this.#latency(figures, status) };
+  }
+
+  /**
+   * From a frame of the source to its picture on the screen: to the server, inside, and back to the screen.
    *
    * @param {Figures} figures
    * @param {any} status
    */
-  #latency({ uplink, network }, status) {
-    if (!this.flows) return undefined;
-    const delay = this.#delays.value;
-    if (delay !== undefined && delay > 0 && uplink !== undefined) return delay + uplink;
+  #latency({ network }, status) {
     const inside = status?.inference_status?.latency_ms;
-    return typeof inside === "number" && network !== undefined ? inside + network : undefined;
+    return this.flows && typeof inside === "number" && network !== undefined ? inside + network : undefined;
   }
 }

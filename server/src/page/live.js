@@ -1,7 +1,7 @@
 /** Runs while a source is on: sends it, shows the output, measures, and reconnects. */
 
 import { Figuring } from "./figuring.js";
-import { stateInWords } from "./figures.js";
+import { Failures, stateInWords } from "./figures.js";
 import { Link, preferH264 } from "./link.js";
 import { ofError, ofSource } from "./messages.js";
 import * as sources from "./sources.js";
@@ -23,6 +23,7 @@ export class Live {
   #figuring;
   /** @type {any} */
   #status;
+  #failures = new Failures();
   #renewing = false;
 
   /**
@@ -60,6 +61,7 @@ export class Live {
       stop: () => this.#stop(),
       retry: () => this.#retry(),
       save: () => void this.#save(),
+      adapt: (on) => void this.#adapt(on),
     });
     this.#idle();
     setInterval(() => void this.#look(), POLL);
@@ -158,6 +160,7 @@ export class Live {
     this.#status = undefined;
     this.#figuring.reset();
     this.stage.figures({});
+    this.stage.size(undefined);
     this.stage.state("idle", "Ready");
     this.stage.veil({ text: "The restyled picture appears here", detail: "Play the demo clip, or choose a source below.", tone: "idle", action: "demo" });
   }
@@ -168,6 +171,20 @@ export class Live {
       this.#up.start();
       this.#down.start();
     } else void this.#connect();
+  }
+
+  /**
+   * Lets size and steps follow the speed of the machine, or stay as they are set.
+   *
+   * @param {boolean} on
+   */
+  async #adapt(on) {
+    try {
+      await this.api.adapt(this.session.stream?.id ?? "", on);
+    } catch (error) {
+      const { text, advice } = ofError(error);
+      this.stage.toast(text, advice);
+    }
   }
 
   /** Downloads the last seconds of the output. */
@@ -225,10 +242,37 @@ export class Live {
     const { stream } = this.session;
     if (stream && this.#up.state.name === "connected") {
       this.#status = await this.api.status(stream.id).catch(() => undefined);
+      const failure = this.#failures.next(this.#status);
+      if (failure) {
+        this.stage.toast(failure, "Settings that failed are taken back.");
+        await this.session.refresh();
+      }
     }
     if (!this.#source) return;
+    this.#limit(this.#status?.input_wanted);
+    this.stage.size(this.#status?.adaptation);
     this.stage.figures(await this.#figuring.take(this.#up.peer, this.#down.peer, this.#status));
     this.#report();
+  }
+
+  /**
+   * Sends no more than the server uses: what it skips only takes processor time.
+   *
+   * @param {import("./sources.js").Wanted | undefined} wanted
+   */
+  #limit(wanted) {
+    if (!wanted || !this.#source) return;
+    this.#source.want(wanted);
+    const sender = this.#up.peer?.getSenders().find(({ track }) => track?.kind === "video");
+    const parameters = sender?.getParameters();
+    const [encoding] = parameters?.encodings ?? [];
+    if (!sender || !parameters || !encoding) return;
+    const { width, height } = sender.track?.getSettings() ?? {};
+    const scale = width && height ? Math.max(1, Math.min(width / wanted.width, height / wanted.height)) : 1;
+    if (encoding.maxFramerate === wanted.frame_rate && encoding.scaleResolutionDownBy === scale) return;
+    Object.assign(encoding, { maxFramerate: wanted.frame_rate, scaleResolutionDownBy: scale });
+    // A connection that is closing refuses; the next one is limited again.
+    sender.setParameters(parameters).catch(() => {});
   }
 
   /** Displays the status as text. */

@@ -88,6 +88,17 @@ export class Session {
     void this.#outbox.flush();
   }
 
+  /** Shows the server's parameters, which have changed without this page. */
+  async refresh() {
+    const { stream, params } = this;
+    if (!stream) return;
+    try {
+      this.#adopt(await this.api.stream(stream.id), params);
+    } catch (error) {
+      this.listener.failed(ofError(error));
+    }
+  }
+
   async #make() {
     const sent = this.params;
     try {

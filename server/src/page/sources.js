@@ -7,6 +7,12 @@
  * @property {string} label
  * @property {() => void} stop
  * @property {(ended: () => void) => void} onended  Called when it ends by itself.
+ * @property {(wanted: Wanted) => void} want  Limits the frames to those that the server uses.
+ *
+ * @typedef {object} Wanted  The frames that the server uses, by its status.
+ * @property {number} frame_rate
+ * @property {number} width
+ * @property {number} height
  */
 
 const RATE = 30;
@@ -49,6 +55,8 @@ function ofTrack(kind, stream) {
     label: track?.label || kind,
     stop: () => stream.getTracks().forEach((one) => one.stop()),
     onended: (ended) => track?.addEventListener("ended", ended),
+    // The encoder of the connection scales and thins out what a device delivers.
+    want: () => {},
   };
 }
 
@@ -76,7 +84,7 @@ export async function file(chosen, size) {
   if (!chosen.type.startsWith("image/")) return ofVideo("file", chosen, chosen.name, size);
   const bitmap = await createImageBitmap(chosen);
   const painter = new Painter(size);
-  const draw = () => painter.draw(bitmap, bitmap.width, bitmap.height);
+  const draw = () => painter.draw(bitmap, bitmap.width, bitmap.height, performance.now());
   draw();
   // An unchanged canvas sends no frames.
   const timer = setInterval(draw, 1000 / 15);
@@ -109,9 +117,9 @@ async function ofVideo(kind, blob, label, size) {
     throw error;
   }
   let going = true;
-  const draw = () => {
+  const draw = (now = performance.now()) => {
     if (!going) return;
-    painter.draw(video, video.videoWidth, video.videoHeight);
+    painter.draw(video, video.videoWidth, video.videoHeight, now);
     if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(draw);
     else requestAnimationFrame(draw);
   };
@@ -140,13 +148,20 @@ function painted(kind, painter, label, stop) {
       stream.getTracks().forEach((track) => track.stop());
     },
     onended: () => {},
+    want: (wanted) => painter.want(wanted),
   };
 }
 
+/** The part of a frame's time by which a frame may be early: sources do not keep exact time. */
+const EARLY = 0.2;
+
 /** Draws frames at the size of the stream, cropped to their centre if the aspect ratio differs. */
-class Painter {
+export class Painter {
   canvas = document.createElement("canvas");
   #context = this.canvas.getContext("2d", { alpha: false });
+  /** @type {Wanted | undefined} */
+  #wanted;
+  #due = 0;
 
   /** @param {() => {width: number, height: number}} size */
   constructor(size) {
@@ -155,18 +170,31 @@ class Painter {
   }
 
   #fit() {
-    const { width, height } = this.size();
+    const { width, height } = this.#wanted ?? this.size();
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;
+  }
+
+  /**
+   * Limits the size and the rate: a frame that is not drawn is neither encoded nor sent.
+   *
+   * @param {Wanted} wanted
+   */
+  want(wanted) {
+    this.#wanted = wanted;
   }
 
   /**
    * @param {CanvasImageSource} image
    * @param {number} width
    * @param {number} height
+   * @param {number} now  Milliseconds.
    */
-  draw(image, width, height) {
-    if (!width || !height) return;
+  draw(image, width, height, now) {
+    const interval = 1000 / Math.min(RATE, this.#wanted?.frame_rate ?? RATE);
+    if (!width || !height || now < this.#due - interval * EARLY) return;
+    // The mean rate is kept even if frames come at other times.
+    this.#due = Math.max(this.#due + interval, now);
     this.#fit();
     const { x, y, w, h } = middle(width, height, this.canvas.width / this.canvas.height);
     this.#context?.drawImage(image, x, y, w, h, 0, 0, this.canvas.width, this.canvas.height);

@@ -14,6 +14,7 @@ export class Stage {
   #pictures = byId("pictures", HTMLElement);
   #credit = byId("credit", HTMLElement);
   #file = byId("file", HTMLInputElement);
+  #adapt = byId("adapt", HTMLInputElement);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #toastTimer;
   #veiled = "";
@@ -24,9 +25,9 @@ export class Stage {
    * Shows the buttons of the available sources, and connects them.
    *
    * @param {{camera: boolean, screen: boolean, note: string}} available
-   * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void, save: () => void}} actions
+   * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void, save: () => void, adapt: (on: boolean) => void}} actions
    */
-  offer({ camera, screen, note }, { choose, stop, retry, save }) {
+  offer({ camera, screen, note }, { choose, stop, retry, save, adapt }) {
     this.#actions = { retry, demo: () => choose("demo") };
     byId("source-camera", HTMLElement).hidden = !camera;
     byId("source-screen", HTMLElement).hidden = !screen;
@@ -46,6 +47,7 @@ export class Stage {
     });
     byId("stop", HTMLElement).addEventListener("click", stop);
     byId("save", HTMLElement).addEventListener("click", save);
+    this.#adapt.addEventListener("change", () => adapt(this.#adapt.checked));
   }
 
   #buttons() {
@@ -146,7 +148,7 @@ export class Stage {
   }
 
   /** @param {import("./figures.js").Figures & {latency?: number}} figures */
-  figures({ fpsIn, fpsOut, latency, skipped, lost }) {
+  figures({ fpsIn, fpsOut, latency, lost }) {
     const put = (/** @type {string} */ id, /** @type {string | undefined} */ text) => {
       const place = byId(id, HTMLElement);
       place.textContent = text ?? "–";
@@ -155,8 +157,19 @@ export class Stage {
     put("figure-in", fpsIn?.toFixed(1));
     put("figure-out", fpsOut?.toFixed(1));
     put("figure-latency", latency === undefined ? undefined : `${Math.round(latency)}`);
-    put("figure-skipped", skipped === undefined ? undefined : `${Math.round(skipped * 100)}`);
     put("figure-lost", lost === undefined ? undefined : String(lost));
+  }
+
+  /**
+   * @param {{active: boolean, width: number, height: number} | undefined} adaptation  The size of the pictures, and whether it
+   *   follows the speed of the machine.
+   */
+  size(adaptation) {
+    const place = byId("figure-size", HTMLElement);
+    place.textContent = adaptation ? `${adaptation.width}×${adaptation.height}` : "–";
+    place.toggleAttribute("data-none", !adaptation);
+    this.#adapt.disabled = !adaptation;
+    this.#adapt.checked = adaptation?.active ?? false;
   }
 
   /**

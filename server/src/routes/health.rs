@@ -1,5 +1,6 @@
 //! Health and readiness.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
@@ -20,17 +21,20 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
         "timestamp": ids::iso(now),
         "server_start_time": started as f64 / 1000.0,
         "version": env!("CARGO_PKG_VERSION"),
-        "git_commit": "unknown",
+        "git_commit": option_env!("DREAMFRAME_COMMIT").unwrap_or("unknown"),
         "streams": app.streams.len(),
         "sessions": app.streams.sessions(),
     });
     json(StatusCode::OK, &body)
 }
 
-/// `GET /ready`: 503 once the server accepts no more streams, for load balancers.
+/// `GET /ready`: 503 until the models of `--preload` are loaded, and once the server accepts no more streams, for load
+/// balancers.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (status, text) = if app.streams.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if app.is_loading.load(Ordering::Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "loading")
     } else {
         (StatusCode::OK, "ready")
     };

@@ -26,7 +26,9 @@ pub(crate) async fn prompts(
 ) -> ApiResult {
     let stream = app.streams.of(&caller, &id)?;
     stream.apply(checked(&app, Request::read_beta(body)?).await?)?;
-    let answer = json!({"success": true, "message": "The parameters were accepted", "was_censored": false});
+    // Of the newest picture: none with these parameters has been made yet.
+    let censored = stream.frames().was_censored();
+    let answer = json!({"success": true, "message": "The parameters were accepted", "was_censored": censored});
     Ok(json(StatusCode::OK, &answer))
 }
 

@@ -39,9 +39,13 @@ type Figure = (&'static str, &'static str, &'static str, fn(&Stream) -> f64);
 
 const FIGURES: &[Figure] = &[
     ("frames_in_total", "counter", "Frames received", |stream| stream.frames_in() as f64),
-    ("pictures_total", "counter", "Pictures made", |stream| stream.pictures_out() as f64),
+    ("pictures_total", "counter", "New pictures", |stream| stream.pictures_out()[0] as f64),
+    ("pictures_repeated_total", "counter", "Pictures that were shown again", |stream| stream.pictures_out()[1] as f64),
+    ("pictures_flagged_total", "counter", "Pictures that the safety checker replaced", |stream| {
+        stream.pictures_out()[2] as f64
+    }),
     ("input_fps", "gauge", "Frames received per second", |stream| stream.rates().0),
-    ("output_fps", "gauge", "Pictures made per second", |stream| stream.rates().1),
+    ("output_fps", "gauge", "New pictures per second", |stream| stream.rates().1),
     ("viewers", "gauge", "Viewers", |stream| stream.whep().viewers() as f64),
     ("live", "gauge", "1 with a publisher, else 0", |stream| f64::from(u8::from(stream.live()))),
     ("packets_lost_total", "counter", "Packets of the publisher that were lost", |stream| {

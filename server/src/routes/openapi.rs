@@ -89,20 +89,20 @@ fn schemas() -> Value {
     let (text, flag, whole) = (json!({"type": "string"}), json!({"type": "boolean"}), json!({"type": "integer"}));
     let text_or_null = json!({"type": ["string", "null"]});
     let free = json!({"type": "object"});
-    let stream = object(
-        json!({
-            "id": text, "name": text, "whip_url": text, "stream_key": text, "output_playback_id": text,
-            "output_stream_url": text, "gateway_host": text, "created_at": {"type": "string", "format": "date-time"},
-            "author": text, "from_playground": flag, "is_smoke_test": flag, "pipeline": {"const": "streamdiffusion"},
-            "pipeline_id": text_or_null, "params": free, "pipeline_params": free,
-        }),
-        true,
-    );
+    let stream = json!({
+        "id": text, "name": text, "whip_url": text, "stream_key": text, "output_playback_id": text,
+        "output_stream_url": text, "gateway_host": text, "created_at": {"type": "string", "format": "date-time"},
+        "author": text, "from_playground": flag, "is_smoke_test": flag, "pipeline": {"const": "streamdiffusion"},
+        "pipeline_id": text_or_null, "params": free, "pipeline_params": free, "status": text, "playback_url": text,
+    });
+    let mut created = stream.clone();
+    created["control_token"] = text.clone();
     json!({
         "Params": wanted(),
         "CreateStream": request(),
-        "UpdateStream": request(),
-        "Stream": stream,
+        "UpdateStream": update(),
+        "CreatedStream": object(created, true),
+        "Stream": object(stream, true),
         "StreamList": object(json!({"success": {"const": true}, "data": {"type": "array", "items": reference("Stream")}}), true),
         "Deleted": object(json!({"success": {"const": true}, "data": free}), true),
         "Taken": object(json!({"success": {"const": true}, "message": text, "was_censored": flag}), true),
@@ -128,10 +128,31 @@ fn request() -> Value {
             "params": reference("Params"),
             "name": {"type": ["string", "null"], "maxLength": 256},
             "output_rtmp_url": {"type": ["string", "null"]},
+            "adapt": {
+                "type": ["boolean", "null"],
+                "description": "Whether size and steps of the pictures follow the speed of the machine. Until a client sets width, height \
+                    or t_index_list. Default: false.",
+            },
             "pipeline_id": {"type": ["string", "null"]},
             "pipeline_params": {"type": ["object", "null"]},
         },
     })
+}
+
+/// The schema of the body of an update.
+fn update() -> Value {
+    let mut body = request();
+    body["properties"]["transition"] = json!({
+        "type": ["object", "null"],
+        "description": "The prompt in params is reached gradually: over num_steps pictures, or in duration seconds.",
+        "properties": {
+            "num_steps": {"type": "integer", "minimum": 0, "maximum": 10_000},
+            "duration": {"type": "number", "minimum": 0, "maximum": 600, "default": 1},
+            "temporal_interpolation_method": {"enum": ["linear", "slerp"], "default": "linear"},
+        },
+        "additionalProperties": false,
+    });
+    body
 }
 
 /// The parameters, as the engine describes them: all are optional, and unknown ones are ignored.

@@ -33,12 +33,12 @@ pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
 
 async fn no_route(State(app): State<Arc<App>>, headers: HeaderMap) -> Detail {
     let not_found = || Detail::not_found("Not Found");
-    app.config.keys.caller(&headers).map_or_else(Detail::from, |_| not_found())
+    app.caller(&headers).map_or_else(Detail::from, |_| not_found())
 }
 
 async fn no_method(State(app): State<Arc<App>>, headers: HeaderMap) -> Detail {
     let not_allowed = || Detail::Text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".to_owned());
-    app.config.keys.caller(&headers).map_or_else(Detail::from, |_| not_allowed())
+    app.caller(&headers).map_or_else(Detail::from, |_| not_allowed())
 }
 
 /// Every route of Scope's API. The OpenAPI document leaves them out: Scope has its own.

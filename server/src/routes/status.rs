@@ -71,9 +71,10 @@ fn acquire(rooms: &Arc<Semaphore>, what: &str, most: usize) -> ApiResult<OwnedSe
     rooms.clone().try_acquire_owned().map_err(full)
 }
 
-/// Returns true for a request with the key of the stream's owner. Other clients send none or another key.
+/// Returns true for a request with the key of the stream's owner, or the stream's control token. Other clients send none or
+/// another key.
 fn is_owner(app: &App, headers: &HeaderMap, stream: &Stream) -> bool {
-    app.config.keys.caller(headers).is_ok_and(|caller| stream.author == caller.name())
+    app.caller(headers).is_ok_and(|caller| stream.is_of(&caller))
 }
 
 fn body(stream: &Stream, urls: &Urls, is_owner: bool) -> Value {

@@ -24,11 +24,17 @@ pub(crate) async fn create(
     JsonBody(body, _room): JsonBody,
 ) -> ApiResult {
     let request = checked(&app, Request::read(body)?).await?;
-    let stream = app.streams.create(&caller, request)?;
+    if request.fade.is_some() {
+        let text = "got a transition of a new stream, expected none: it has no prompt before";
+        return Err(ApiError::field("transition", text));
+    }
+    let (stream, token) = app.streams.create_kept(&caller, request).await?;
     if let Some(presence) = &app.presence {
         presence.publish_stream(&app.streams, &stream).await;
     }
-    let mut response = json(StatusCode::CREATED, &stream.to_object(&urls));
+    let mut object = stream.to_object(&urls);
+    object.insert("control_token".into(), token.secret().into());
+    let mut response = json(StatusCode::CREATED, &object);
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/streams/{}", stream.id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -58,7 +64,7 @@ pub(crate) async fn update(
 ) -> ApiResult {
     let stream = app.streams.of(&caller, &id)?;
     let request = checked(&app, Request::read(body)?).await?;
-    stream.apply(request)?;
+    stream.apply_gradually(request)?;
     Ok(json(StatusCode::OK, &stream.to_object(&urls)))
 }
 

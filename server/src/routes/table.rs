@@ -6,12 +6,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, any, on};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
 
 /// A route: a path, its methods, and their handlers.
@@ -40,6 +42,8 @@ pub(crate) enum Verb {
 pub(crate) enum Access {
     /// An API key, if the server has keys. The router checks it before it calls the handler.
     Key,
+    /// An API key, as above, or the control token of the stream, which the handler compares with the path.
+    Control,
     /// A secret in the path, such as a stream key, which the handler looks up.
     Path,
     /// None.
@@ -96,16 +100,26 @@ where
 pub(crate) fn router(app: &Arc<App>, routes: Vec<Route>, refuse: Refuse) -> Router<Arc<App>> {
     routes.into_iter().fold(Router::new(), |router, route| {
         let handler = match route.access {
-            Access::Key => route.handler.route_layer(from_fn_with_state((app.clone(), refuse), check_key)),
+            Access::Key | Access::Control => {
+                route.handler.route_layer(from_fn_with_state((app.clone(), route.access, refuse), check_caller))
+            }
             Access::Path | Access::Open => route.handler,
         };
         router.route(route.path, handler)
     })
 }
 
-/// Refuses a request without a key; the handler receives the [`Caller`](crate::auth::Caller) of the key.
-async fn check_key(State((app, refuse)): State<(Arc<App>, Refuse)>, mut request: Request, next: Next) -> Response {
-    match app.config.keys.caller(request.headers()) {
+/// Refuses a request without a key, or a token where it does; the handler receives the [`Caller`].
+async fn check_caller(
+    State((app, access, refuse)): State<(Arc<App>, Access, Refuse)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match app.caller(request.headers()) {
+        Ok(Caller::Token(_)) if access != Access::Control => {
+            let text = "A control token gives access to its stream only; this needs an API key";
+            refuse(ApiError::new(StatusCode::FORBIDDEN, "AUTH/FORBIDDEN", text))
+        }
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -265,7 +279,7 @@ impl Operation {
         out.insert("summary".into(), self.summary.into());
         out.insert("responses".into(), self.responses.clone().into());
         // The document requires keys globally.
-        if access != Access::Key {
+        if matches!(access, Access::Path | Access::Open) {
             out.insert("security".into(), json!([]));
         }
         out.extend(self.query.clone().map(|query| ("parameters".into(), query)));

@@ -231,7 +231,7 @@ impl State {
 }
 
 fn new_stream(app: &App, caller: &Caller) -> ApiResult<Arc<Stream>> {
-    app.streams.create(caller, Request::default())
+    Ok(app.streams.create(caller, Request::default())?.0)
 }
 
 impl Session {
@@ -312,10 +312,16 @@ fn status_body(status: &str, loaded: Option<&Loaded>, error: Option<String>) -> 
         "load_params": loaded.map(|loaded| &loaded.load_params),
         "loaded_lora_adapters": null,
         "error": error,
-        "loading_stage": (status == "loading").then_some("loading the model"),
+        "loading_stage": (status == "loading").then(|| stage(loaded)),
         "produces_video": true,
         "produces_audio": false,
     })
+}
+
+/// How far a pipeline is loaded, for a person.
+fn stage(loaded: Option<&Loaded>) -> String {
+    let progress = loaded.and_then(|loaded| loaded.stream.loading_progress());
+    progress.map_or_else(|| "loading the model".to_owned(), |percent| format!("loading the model: {percent} %"))
 }
 
 /// Finds the requested pipeline.

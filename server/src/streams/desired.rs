@@ -4,19 +4,24 @@ use std::sync::Arc;
 
 use dreamframe::Result as EngineResult;
 use dreamframe::load::ModelSource;
-use dreamframe::params::{ParamsPatch, StreamDiffusionParams, rebase};
+use dreamframe::params::{ParamsPatch, StreamDiffusionParams, Weighted, rebase};
 use serde_json::json;
 
 use super::fit::{Fitted, fit, model};
+use crate::adapt::Level;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
+use crate::saved::SavedStream;
 use crate::wire::Object;
 use crate::wire::echo::{self, Alias};
 use crate::wire::incoming::{Incoming, check_strictly, in_params};
 use crate::wire::request::Request;
 use crate::wire::shown::Shown;
 use crate::wire::unknown::Unknown;
+
+/// The parameters that end the adaptation to the speed of the machine when a client sets them.
+const ADAPTED: [&str; 3] = ["width", "height", "t_index_list"];
 
 /// The desired parameters of a stream.
 #[derive(Debug, Clone)]
@@ -25,6 +30,8 @@ pub(crate) struct Desired {
     params: StreamDiffusionParams,
     /// The engine's parameters for them.
     engine: StreamDiffusionParams,
+    /// The level that the engine's parameters have, if size and steps follow the speed of the machine.
+    level: Option<Level>,
     /// The seed as it was sent, if the engine has another number for it.
     seed: Option<Alias>,
     /// Unknown keys.
@@ -52,6 +59,13 @@ pub(crate) struct Change {
     pub(crate) notes: Vec<String>,
 }
 
+impl Change {
+    /// The prompt after it.
+    pub(crate) fn prompt(&self) -> &Weighted<String> {
+        &self.next.params.prompt
+    }
+}
+
 impl Desired {
     /// The initial parameters of a stream.
     pub(crate) fn new(config: &Config, name: String) -> Self {
@@ -61,6 +75,7 @@ impl Desired {
         Self {
             params,
             engine,
+            level: None,
             seed: None,
             unknown: Unknown::default(),
             shown,
@@ -71,9 +86,60 @@ impl Desired {
         }
     }
 
+    /// The parameters of a stream that was stored.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every violation.
+    pub(crate) fn restored(config: &Config, saved: &SavedStream) -> EngineResult<Self> {
+        let (params, _) = ParamsPatch::from_value(saved.params.clone().into())?.merge(&config.default_params())?;
+        let mut desired = Self {
+            engine: fit(&config.source, &params).params,
+            seed: saved.seed.clone().map(|wire| Alias { wire, engine: params.seed.clone() }),
+            params,
+            output_rtmp_url: saved.output_rtmp_url.clone(),
+            pipeline_id: saved.pipeline_id.clone(),
+            updated_at: saved.updated_at,
+            ..Self::new(config, saved.name.clone())
+        };
+        drop(desired.unknown.keep(saved.unknown.clone().into_iter()));
+        desired.show();
+        Ok(desired)
+    }
+
+    /// Writes what is stored of these parameters to `saved`.
+    pub(crate) fn save(&self, saved: &mut SavedStream) {
+        saved.name.clone_from(&self.name);
+        saved.params = self.params.to_value().as_object().cloned().unwrap_or_default();
+        saved.seed =
+            self.seed.as_ref().filter(|alias| alias.engine == self.params.seed).map(|alias| alias.wire.clone());
+        saved.unknown = self.unknown.kept().clone();
+        saved.output_rtmp_url.clone_from(&self.output_rtmp_url);
+        saved.pipeline_id.clone_from(&self.pipeline_id);
+        saved.updated_at = self.updated_at;
+    }
+
     /// The parameters, as the clients have them.
     pub(crate) fn params(&self) -> &StreamDiffusionParams {
         &self.params
+    }
+
+    /// The level of the engine's parameters, if size and steps follow the speed of the machine.
+    pub(crate) fn level(&self) -> Option<Level> {
+        self.level
+    }
+
+    /// The engine's parameters before their size and steps follow the speed of the machine.
+    pub(crate) fn unadapted(&self, config: &Config) -> StreamDiffusionParams {
+        fit(&config.source, &self.params).params
+    }
+
+    /// Changes the level, if there is one.
+    pub(crate) fn set_level(&mut self, config: &Config, level: Level) {
+        if self.level.is_some() {
+            self.level = Some(level);
+            self.engine = level.apply(&self.unadapted(config));
+        }
     }
 
     /// Computes the result of `request`, without applying it.
@@ -82,13 +148,15 @@ impl Desired {
     ///
     /// 400 with every value at fault.
     pub(crate) fn change(&self, config: &Config, request: Request) -> Result<Change, ApiError> {
-        let Request { name, output_rtmp_url, pipeline_id, params, unknown } = request;
+        let Request { name, output_rtmp_url, pipeline_id, adapt, params, unknown, fade: _ } = request;
         let incoming = Incoming::read(params, &self.params, &config.defaults)?;
         let (merged, notices) = incoming.patch.merge(&self.params).map_err(in_params)?;
         if config.strict {
             check_strictly(&merged)?;
         }
-        let mut change = self.put(config, merged);
+        let is_chosen = incoming.patch.names().any(|name| ADAPTED.contains(&name));
+        let adapt = config.adapt && adapt.unwrap_or(self.level.is_some() && !is_chosen);
+        let mut change = self.put(config, merged, adapt);
         let Change { next, notes, .. } = &mut change;
         notes.extend(incoming.notes);
         notes.extend(notices.iter().map(ToString::to_string));
@@ -108,14 +176,18 @@ impl Desired {
     ///
     /// `InvalidParams` with every violation.
     pub(crate) fn patch(&self, config: &Config, patch: &ParamsPatch) -> EngineResult<Change> {
-        Ok(self.put(config, patch.merge(&self.params)?.0))
+        Ok(self.put(config, patch.merge(&self.params)?.0, self.level.is_some()))
     }
 
-    fn put(&self, config: &Config, params: StreamDiffusionParams) -> Change {
+    fn put(&self, config: &Config, params: StreamDiffusionParams, adapt: bool) -> Change {
         let Fitted { params: engine, remarks } = fit(&config.source, &params);
+        // Another size or list of steps begins at its best level.
+        let known = self.level.filter(|level| Level::all(&engine).contains(level));
+        let level = adapt.then(|| known.unwrap_or_else(|| Level::of(&engine)));
+        let engine = level.map_or_else(|| engine.clone(), |level| level.apply(&engine));
         let known = fit(&config.source, &self.params).remarks;
         let changed = params != self.params;
-        let next = Self { params, ..self.clone() };
+        let next = Self { params, level, ..self.clone() };
         let notes = remarks.into_iter().filter(|remark| !known.contains(remark)).collect();
         Change { next, engine, changed, notes }
     }
@@ -135,7 +207,14 @@ impl Desired {
     /// Reverts what the engine has refused: `engine` has the parameters that it continues with.
     pub(crate) fn take_back(&mut self, engine: StreamDiffusionParams) {
         if engine != self.engine {
-            self.params = rebase(&self.engine, &engine, &self.params).params;
+            let mut refused = engine.clone();
+            if let Some(level) = &mut self.level {
+                // The size and the steps were not the client's.
+                *level = Level::of(&engine);
+                (refused.width, refused.height) = (self.engine.width, self.engine.height);
+                refused.t_index_list.clone_from(&self.engine.t_index_list);
+            }
+            self.params = rebase(&self.engine, &refused, &self.params).params;
             self.engine = engine;
             self.updated_at = Some(ids::now_ms());
             self.show();
@@ -168,7 +247,12 @@ impl Desired {
         let model = model(source, &self.params);
         let mut remarks = fit(source, &self.params).remarks;
         remarks.extend(echo::remarks(&self.engine));
-        out.insert("engine".into(), json!({"model": model, "remarks": remarks}));
+        let Level { width, height, steps } = Level::of(&self.engine);
+        let engine = json!({
+            "model": model, "remarks": remarks, "adapt": self.level.is_some(), "width": width, "height": height,
+            "steps": steps,
+        });
+        out.insert("engine".into(), engine);
         for name in ["safety_checker_threshold", "show_reloading_frame"] {
             if let Some(value) = self.params.to_value().get(name) {
                 out.insert(name.into(), value.clone());
@@ -206,6 +290,48 @@ mod tests {
         assert_eq!(desired.params().model_id, "stabilityai/sd-turbo");
     }
 
+    #[test]
+    fn adapted_size_and_steps_are_the_engines_alone_until_a_client_sets_them() {
+        let config = Config::for_tests();
+        let mut desired = Desired::new(&config, "x".into());
+        assert_eq!(desired.level(), None);
+        after(&mut desired, &config, json!({"adapt": true, "params": {"prompt": "snow"}}));
+        let whole = Level::of(desired.params());
+        assert_eq!(desired.level(), Some(whole));
+        let small = Level { width: 192, height: 192, steps: 1 };
+        desired.set_level(&config, small);
+        after(&mut desired, &config, json!({"params": {"prompt": "fog"}}));
+        assert_eq!((Level::of(desired.for_engine()), Level::of(desired.params())), (small, whole));
+        assert_eq!(desired.pipeline_params(&config.source)["engine"]["width"], 192);
+
+        after(&mut desired, &config, json!({"params": {"width": 384, "height": 384}}));
+        assert_eq!((desired.level(), desired.for_engine().width), (None, 384));
+        desired.set_level(&config, small);
+        assert_eq!(desired.for_engine().width, 384);
+        after(&mut desired, &config, json!({"adapt": true}));
+        assert_eq!(desired.level().map(|level| level.width), Some(384));
+        after(&mut desired, &config, json!({"adapt": false}));
+        assert_eq!(desired.level(), None);
+
+        let never = Config { adapt: false, ..config };
+        after(&mut desired, &never, json!({"adapt": true}));
+        assert_eq!(desired.level(), None);
+    }
+
+    #[test]
+    fn a_refused_level_leaves_the_parameters_as_they_are() {
+        let config = Config::for_tests();
+        let mut desired = Desired::new(&config, "x".into());
+        after(&mut desired, &config, json!({"adapt": true}));
+        let small = Level { width: 192, height: 192, steps: 1 };
+        desired.set_level(&config, small);
+        let before = (desired.params().clone(), desired.for_engine().clone());
+        desired.set_level(&config, Level { width: 384, height: 384, steps: 1 });
+        desired.take_back(before.1.clone());
+        assert_eq!((desired.params().clone(), desired.for_engine().clone()), before);
+        assert_eq!(desired.level(), Some(small));
+    }
+
     /// Line 20 of the compatibility checklist.
     #[test]
     fn weighted_prompts_and_seeds_are_returned_as_sent() {
@@ -224,6 +350,28 @@ mod tests {
         after(&mut desired, &config, json!({"params": {"seed": -1}}));
         after(&mut desired, &config, json!({"params": {"prompt": "rain"}}));
         assert_eq!(desired.echo()["seed"], -1);
+    }
+
+    #[test]
+    fn what_is_stored_comes_back() {
+        let config = Config::for_tests();
+        let mut desired = Desired::new(&config, "x".into());
+        let body = json!({"name": "n", "output_rtmp_url": "rtmp://127.0.0.1:1/app/key", "pipeline_id": "pip_SD15", "params": {
+            "model_id": "stabilityai/sdxl-turbo", "prompt": [["snow", 0.5], ["fog", 2]], "seed": -3, "delta": 0.1, "odd": 5,
+            "t_index_list": [10, 20, 30], "controlnets": [{"model_id": "a/b", "conditioning_scale": 0.3}], "lora_dict": {"a/c": 0.5},
+        }});
+        after(&mut desired, &config, body);
+        let mut saved = SavedStream::for_tests("str_x");
+        desired.save(&mut saved);
+        let restored = Desired::restored(&config, &saved).unwrap();
+        assert_eq!(restored.params(), desired.params());
+        assert_eq!((restored.for_engine(), restored.echo()), (desired.for_engine(), desired.echo()));
+        assert_eq!(restored.pipeline_params(&config.source), desired.pipeline_params(&config.source));
+        let mut again = SavedStream::for_tests("str_x");
+        restored.save(&mut again);
+        assert_eq!(again, saved);
+        saved.params.insert("width".into(), json!(-1));
+        assert!(Desired::restored(&config, &saved).unwrap_err().to_string().contains("width"));
     }
 
     #[test]

@@ -6,6 +6,9 @@ use dreamframe::frame::{FrameView, PixelFormat};
 const COARSE: u32 = 8;
 /// Milliseconds of one turn of the ring.
 const TURN: f32 = 1600.0;
+/// The colours of the bar: what is done, and the rest.
+const BAR: [u8; 4] = [236, 224, 255, 255];
+const REST: [u8; 4] = [58, 52, 84, 255];
 /// Longest side.
 const MOST: u32 = 1024;
 
@@ -17,8 +20,9 @@ pub(crate) struct Placeholder {
 }
 
 impl Placeholder {
-    /// The placeholder of `width` x `height`, `ms` after it was first shown; `None` for an invalid size.
-    pub(crate) fn draw(&mut self, width: u32, height: u32, ms: u64) -> Option<FrameView<'_>> {
+    /// The placeholder of `width` x `height`, `ms` after it was first shown, with a bar that is `percent` long while a model
+    /// is loaded; `None` for an invalid size.
+    pub(crate) fn draw(&mut self, width: u32, height: u32, ms: u64, percent: Option<u8>) -> Option<FrameView<'_>> {
         self.size = (width.clamp(16, MOST), height.clamp(16, MOST));
         let (width, height) = self.size;
         self.pixels.resize(width as usize * height as usize * 4, 255);
@@ -39,7 +43,24 @@ impl Placeholder {
                 }
             }
         }
+        if let Some(percent) = percent {
+            self.draw_bar(percent);
+        }
         FrameView::packed(PixelFormat::Rgba8, width, height, &self.pixels).ok()
+    }
+
+    /// Draws a bar below the ring.
+    fn draw_bar(&mut self, percent: u8) {
+        let (width, height) = (self.size.0 as usize, self.size.1 as usize);
+        let side = width.min(height);
+        let (long, thick) = (side * 2 / 5, (side / 80).max(1));
+        let (left, top) = ((width - long) / 2, (height / 2 + side * 3 / 10).min(height - thick));
+        let done = left + long * usize::from(percent.min(100)) / 100;
+        for row in self.pixels.chunks_exact_mut(width * 4).skip(top).take(thick) {
+            for (x, pixel) in row.chunks_exact_mut(4).enumerate().skip(left).take(long) {
+                pixel.copy_from_slice(if x < done { &BAR } else { &REST });
+            }
+        }
     }
 }
 
@@ -103,10 +124,10 @@ mod tests {
     #[test]
     fn the_card_moves_and_has_the_size_that_is_asked_for() {
         let mut placeholder = Placeholder::default();
-        let first = placeholder.draw(320, 192, 0).map(|view| (view.width(), view.height()));
+        let first = placeholder.draw(320, 192, 0, None).map(|view| (view.width(), view.height()));
         assert_eq!(first, Some((320, 192)));
         let first = placeholder.pixels.clone();
-        placeholder.draw(320, 192, 400).unwrap();
+        placeholder.draw(320, 192, 400, None).unwrap();
         let moved = first.iter().zip(&placeholder.pixels).filter(|(a, b)| a != b).count();
         assert!(moved > 500, "{moved}");
         assert!(placeholder.pixels.chunks_exact(4).all(|pixel| pixel[3] == 255));
@@ -116,7 +137,22 @@ mod tests {
     fn any_size_is_drawn_without_a_panic() {
         let mut placeholder = Placeholder::default();
         for (width, height) in [(0, 0), (17, 1), (64, 2048), (513, 511)] {
-            assert!(placeholder.draw(width, height, 123_456_789).is_some(), "{width}x{height}");
+            for percent in [None, Some(0), Some(100), Some(255)] {
+                assert!(placeholder.draw(width, height, 123_456_789, percent).is_some(), "{width}x{height}");
+            }
         }
+    }
+
+    #[test]
+    fn the_bar_grows_with_the_progress() {
+        let mut placeholder = Placeholder::default();
+        let mut long = |percent| {
+            placeholder.draw(320, 200, 0, percent).unwrap();
+            placeholder.pixels.chunks_exact(4).filter(|pixel| **pixel == BAR).count()
+        };
+        // The head of the ring has the colour of the bar.
+        let head = long(None);
+        // 80 pixels of 2 rows at most.
+        assert_eq!([Some(0), Some(50), Some(100)].map(|percent| long(percent) - head), [0, 80, 160]);
     }
 }

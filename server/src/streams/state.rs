@@ -56,7 +56,8 @@ pub(crate) struct Signs {
     pub(crate) live: bool,
     pub(crate) phase: Phase,
     pub(crate) input_fps: f64,
-    pub(crate) output_fps: f64,
+    /// Pictures per second, with repeated and replaced ones: a still picture is no slow one.
+    pub(crate) shown_fps: f64,
     /// Milliseconds since the last frame, or since the publisher connected if there was none.
     pub(crate) silent_for: u64,
     pub(crate) has_picture: bool,
@@ -67,7 +68,7 @@ pub(crate) struct Signs {
 
 /// Determines the state.
 pub(crate) fn determine(signs: &Signs) -> StreamState {
-    let Signs { live, phase, input_fps, output_fps, silent_for, has_picture, error_ago, restart_ago } = signs;
+    let Signs { live, phase, input_fps, shown_fps, silent_for, has_picture, error_ago, restart_ago } = signs;
     if !live || *silent_for > GONE {
         return StreamState::Offline;
     }
@@ -85,7 +86,7 @@ pub(crate) fn determine(signs: &Signs) -> StreamState {
     if *input_fps < SLOW_INPUT {
         return StreamState::DegradedInput;
     }
-    let slow = *output_fps < (0.8 * input_fps).min(10.0);
+    let slow = *shown_fps < (0.8 * input_fps).min(10.0);
     let within = |ago: &Option<u64>, most| ago.is_some_and(|ago| ago < most);
     if slow || within(error_ago, ERROR_COUNTS) || within(restart_ago, RESTART_COUNTS) {
         return StreamState::DegradedInference;
@@ -108,7 +109,7 @@ impl Stream {
             live: self.live(),
             phase: self.session_manager().phase(),
             input_fps: frames.input.per_second(),
-            output_fps: frames.output.per_second(),
+            shown_fps: frames.shown.per_second(),
             silent_for: frames.input.since_last().unwrap_or(u64::MAX).min(began),
             has_picture: frames.has_picture(),
             error_ago,
@@ -136,7 +137,7 @@ mod tests {
             live: true,
             phase: Phase::Running,
             input_fps: 30.0,
-            output_fps: 28.0,
+            shown_fps: 28.0,
             silent_for: 30,
             has_picture: true,
             error_ago: None,
@@ -154,8 +155,8 @@ mod tests {
         assert_eq!(after(|s| s.silent_for = 60_001), StreamState::Offline);
         assert_eq!(after(|s| s.silent_for = 2_001), StreamState::DegradedInput);
         assert_eq!(after(|s| s.input_fps = 14.0), StreamState::DegradedInput);
-        assert_eq!(after(|s| s.output_fps = 9.0), StreamState::DegradedInference);
-        assert_eq!(after(|s| (s.input_fps, s.output_fps) = (16.0, 11.0)), StreamState::Online);
+        assert_eq!(after(|s| s.shown_fps = 9.0), StreamState::DegradedInference);
+        assert_eq!(after(|s| (s.input_fps, s.shown_fps) = (16.0, 11.0)), StreamState::Online);
         assert_eq!(after(|s| s.error_ago = Some(14_000)), StreamState::DegradedInference);
         assert_eq!(after(|s| s.error_ago = Some(16_000)), StreamState::Online);
         assert_eq!(after(|s| s.restart_ago = Some(59_000)), StreamState::DegradedInference);

@@ -3,8 +3,8 @@
 
 use std::sync::PoisonError;
 
-use dreamframe::transport::IngestStats;
-use dreamframe::transport::peer::PeerStats;
+use dreamframe::transport::now as clock;
+use dreamframe::transport::peer::{AudioStats, PeerStats};
 use serde_json::{Value, json};
 
 use super::stream::{Stream, Trouble};
@@ -22,7 +22,7 @@ impl Stream {
         self.publishing.latest_at()
     }
 
-    /// The stream object for clients: exactly these keys, in this order, none of them null.
+    /// The stream object for clients: exactly these keys, in this order, none of them null but `pipeline_id`.
     pub(crate) fn to_object(&self, urls: &Urls) -> Object {
         let desired = self.desired();
         let value = json!({
@@ -41,8 +41,18 @@ impl Stream {
             "pipeline_id": desired.pipeline_id,
             "params": desired.echo(),
             "pipeline_params": desired.pipeline_params(&self.config.source),
+            "status": self.word(),
+            "playback_url": urls.playback(&self.playback_id),
         });
         value.as_object().cloned().unwrap_or_default()
+    }
+
+    /// The state as the stream object has it: in lower case, and `starting` until the first publisher.
+    fn word(&self) -> String {
+        match self.published_at() {
+            (None, _) => "starting".to_owned(),
+            (Some(_), _) => self.state().name().to_ascii_lowercase(),
+        }
     }
 
     /// The body's `data` for clients other than the owner: nothing that gives access, or reveals the content.
@@ -69,10 +79,11 @@ impl Stream {
         };
         let frames = self.frames();
         let at = |ago: Option<u64>| ago.map(|ago| now.saturating_sub(ago));
-        let (last_input, last_output) = (at(frames.input.since_last()), at(frames.output.since_last()));
+        let (last_input, last_output) = (at(frames.input.since_last()), at(frames.shown.since_last()));
         let (input_fps, output_fps) = (rounded(frames.input.per_second()), rounded(frames.output.per_second()));
         let (last_error, last_error_time) = trouble.last_error.clone().unzip();
-        json!({
+        let latency = frames.latency().map(|latency| rounded(latency.as_secs_f64() * 1000.0));
+        let mut status = json!({
             "type": "status",
             "stream_id": self.id,
             "pipeline": "streamdiffusion",
@@ -83,8 +94,10 @@ impl Stream {
             "start_time": started,
             "timestamp": now,
             "last_state_update_time": since,
-            "orchestrator_info": {"address": "", "url": urls.base()},
+            "orchestrator_info": {"address": urls.host(), "url": urls.base()},
             "input_status": {"fps": input_fps, "last_input_time": last_input.unwrap_or(0)},
+            "input_wanted": self.input_wanted(),
+            "adaptation": self.adaptation(),
             "inference_status": {
                 "pipeline": "streamdiffusion",
                 "stream_id": self.id,
@@ -92,7 +105,12 @@ impl Stream {
                 "fps": output_fps,
                 "input_fps": input_fps,
                 "output_fps": output_fps,
-                "latency_ms": frames.latency().map(|latency| rounded(latency.as_secs_f64() * 1000.0)),
+                "pictures": frames.output.total(),
+                "repeated_pictures": frames.repeated.total(),
+                "flagged_pictures": frames.flagged.total(),
+                "was_censored": frames.was_censored(),
+                "latency_ms": latency,
+                "loading_progress": self.loading_progress(),
                 "last_input_time": last_input,
                 "last_output_time": last_output,
                 "last_params_hash": shown.hash,
@@ -100,12 +118,14 @@ impl Stream {
                 "last_params_update_time": updated_at,
                 "restart_count": trouble.restarts,
                 "last_restart_time": trouble.last_restart,
-                "last_restart_logs": null,
+                "last_restart_logs": trouble.last_restart_logs,
                 "last_error": last_error,
                 "last_error_time": last_error_time,
             },
             "gateway_status": self.gateway(urls, &trouble, now),
-        })
+        });
+        add_flat_names(&mut status, self.word());
+        status
     }
 
     /// Statistics of ingest and output; without the address for viewers until there was a publisher.
@@ -123,9 +143,9 @@ impl Stream {
 
     fn connection(&self, now: u64) -> Value {
         let peer = self.publisher().map(|peer| peer.stats()).unwrap_or_default();
-        let video = self.ingest_stats();
-        let tracks: Vec<Value> = video.iter().map(|video| self.track(video, &peer, now)).collect();
-        let bad = video.as_ref().is_some_and(|video| video.jitter_ms > BAD_JITTER || loss(video) > BAD_LOSS);
+        let tracks = self.tracks(peer.audio_in.as_ref());
+        let bad = tracks.iter().any(|track| track.jitter_ms > BAD_JITTER || track.loss() > BAD_LOSS);
+        let tracks: Vec<Value> = tracks.iter().map(|track| self.track(track, &peer, now)).collect();
         json!({
             "conn_quality": if bad { "bad" } else { "good" },
             "peer_conn_stats": {"ID": self.playback_id, "BytesReceived": peer.bytes_in, "BytesSent": peer.bytes_out},
@@ -133,20 +153,45 @@ impl Stream {
         })
     }
 
-    fn track(&self, video: &IngestStats, peer: &PeerStats, now: u64) -> Value {
+    /// The tracks that a publisher sends. Video by RTMP has no packets: its encoded pictures are counted.
+    fn tracks(&self, audio: Option<&AudioStats>) -> Vec<Track> {
         let frames = self.frames();
+        let video = self.ingest_stats().map(|video| Track {
+            name: "video",
+            packets: if video.packets.total > 0 { video.packets.total } else { video.units },
+            lost: video.lost,
+            jitter_ms: video.jitter_ms,
+            input_ago: frames.input.since_last(),
+            output_ago: frames.shown.since_last(),
+        });
+        let audio = audio.map(|audio| {
+            // It is forwarded as it arrives.
+            let ago = u64::try_from(clock().since(audio.last_packet_at).as_millis()).ok();
+            Track {
+                name: "audio",
+                packets: audio.packets,
+                lost: audio.lost,
+                jitter_ms: audio.jitter_ms,
+                input_ago: ago,
+                output_ago: ago,
+            }
+        });
+        video.into_iter().chain(audio).collect()
+    }
+
+    fn track(&self, track: &Track, peer: &PeerStats, now: u64) -> Value {
         // Seconds on the stream's own clock, as in observed upstream responses.
         let seconds = |ago: Option<u64>| {
             let since = now.saturating_sub(self.created_at);
             ago.map_or(0.0, |ago| rounded(since.saturating_sub(ago) as f64 / 1000.0))
         };
-        let (input, output) = (seconds(frames.input.since_last()), seconds(frames.output.since_last()));
+        let (input, output) = (seconds(track.input_ago), seconds(track.output_ago));
         json!({
-            "type": "video",
-            "jitter": rounded(video.jitter_ms),
-            "packets_lost": video.lost,
-            "packets_received": video.packets.total.max(peer.packets_in),
-            "packet_loss_pct": rounded(loss(video)),
+            "type": track.name,
+            "jitter": rounded(track.jitter_ms),
+            "packets_lost": track.lost,
+            "packets_received": track.packets,
+            "packet_loss_pct": rounded(track.loss()),
             "rtt": peer.round_trip.map_or(0.0, |time| rounded(time.as_secs_f64() * 1000.0)),
             "last_input_ts": input,
             "last_output_ts": output,
@@ -156,9 +201,46 @@ impl Stream {
     }
 }
 
-fn loss(video: &IngestStats) -> f64 {
-    let all = video.packets.total + video.lost;
-    if all == 0 { 0.0 } else { video.lost as f64 * 100.0 / all as f64 }
+/// How the packets of a publisher's track arrive.
+#[derive(Debug)]
+struct Track {
+    name: &'static str,
+    packets: u64,
+    lost: u64,
+    jitter_ms: f64,
+    /// Milliseconds since the last frame or packet came, and since the last was sent on.
+    input_ago: Option<u64>,
+    output_ago: Option<u64>,
+}
+
+impl Track {
+    /// The packets lost, in percent.
+    fn loss(&self) -> f64 {
+        let all = self.packets + self.lost;
+        if all == 0 { 0.0 } else { self.lost as f64 * 100.0 / all as f64 }
+    }
+}
+
+/// The values that clients also read from the top of the status, with their places.
+const FLAT: [(&str, &str); 10] = [
+    ("whep_url", "/gateway_status/whep_url"),
+    ("playback_url", "/gateway_status/whep_url"),
+    ("fps", "/inference_status/fps"),
+    ("input_fps", "/inference_status/input_fps"),
+    ("output_fps", "/inference_status/output_fps"),
+    ("latency_ms", "/inference_status/latency_ms"),
+    ("was_censored", "/inference_status/was_censored"),
+    ("loading_progress", "/inference_status/loading_progress"),
+    ("restart_count", "/inference_status/restart_count"),
+    ("last_error", "/inference_status/last_error"),
+];
+
+/// Repeats values at the top of a status, for clients that read a flat one, and adds the state as the stream object has it.
+fn add_flat_names(status: &mut Value, word: String) {
+    let flat: Vec<_> = FLAT.iter().filter_map(|(name, place)| Some((*name, status.pointer(place)?.clone()))).collect();
+    let Some(status) = status.as_object_mut() else { return };
+    status.insert("status".into(), word.into());
+    status.extend(flat.into_iter().map(|(name, value)| (name.to_owned(), value)));
 }
 
 /// Rounds to two decimal places.

@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use dreamframe::load::ModelSource;
-use tokio::sync::Semaphore;
+use dreamframe::params::StreamDiffusionParams;
+use dreamframe::{Engine, Error, ErrorKind, Result};
 
-use super::stream::Stream;
-use crate::auth::Caller;
+use super::budget::Reservation;
+use super::fit::fit;
+use super::session_manager::Capacity;
+use super::stream::{Identity, Stream};
+use crate::auth::{Caller, ControlToken};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
+use crate::saved::StateFile;
 use crate::wire::request::Request;
 
 /// The time for which a stream is kept before its first publisher, and after its last publisher disconnected.
@@ -26,11 +31,20 @@ const DRAINED_SECONDS: u32 = 5;
 /// The longest time for streams to end when the server does.
 const CLOSING: Duration = Duration::from_secs(4);
 
+/// A model in memory, whose weights sessions share.
+#[derive(Debug)]
+pub(crate) struct Preloaded {
+    _engine: Engine,
+    _reserved: Reservation,
+}
+
 /// All streams.
 #[derive(Debug)]
 pub(crate) struct Store {
     config: Arc<Config>,
-    slots: Arc<Semaphore>,
+    /// Where streams are stored, if they are.
+    file: Option<Arc<StateFile>>,
+    capacity: Arc<Capacity>,
     streams: RwLock<Streams>,
     draining: AtomicBool,
 }
@@ -39,38 +53,112 @@ pub(crate) struct Store {
 struct Streams {
     /// In order of creation.
     all: Vec<Arc<Stream>>,
-    /// By id, stream key and playback id, which have different prefixes.
+    /// By id, stream key, playback id and digest of the control token; the first three have prefixes.
     by_name: HashMap<String, Arc<Stream>>,
 }
 
-impl Store {
-    pub(crate) fn new(config: Arc<Config>) -> Self {
-        let slots = Arc::new(Semaphore::new(config.max_sessions));
-        Self { config, slots, streams: RwLock::default(), draining: AtomicBool::new(false) }
+impl Streams {
+    fn insert(&mut self, stream: &Arc<Stream>) {
+        for name in stream.names() {
+            self.by_name.insert(name.clone(), stream.clone());
+        }
+        self.all.push(stream.clone());
     }
 
-    /// Creates a stream of `caller` with `request`.
+    fn remove(&mut self, id: &str) -> Option<Arc<Stream>> {
+        let stream = self.by_name.get(id).cloned()?;
+        self.all.retain(|other| !Arc::ptr_eq(other, &stream));
+        for name in stream.names() {
+            self.by_name.remove(name);
+        }
+        Some(stream)
+    }
+}
+
+impl Store {
+    /// Creates it with the streams that are stored, if the configuration names a folder for them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StateFile::open`]; `InvalidParams` naming a stream whose parameters are not valid here.
+    pub(crate) fn new(config: Arc<Config>) -> Result<Self> {
+        let capacity = Capacity::new(config.max_sessions, config.memory_limit);
+        let mut streams = Streams::default();
+        let mut file = None;
+        if let Some(folder) = &config.state {
+            let (opened, saved) = StateFile::open(folder).map_err(|error| error.within("state"))?;
+            let opened = Arc::new(opened);
+            for saved in saved {
+                let id = saved.id.clone();
+                let restored = Stream::restored(&config, &capacity, saved);
+                let stream = restored.map_err(|error| error.within(format_args!("state: stream {id}")))?;
+                stream.save_in(&opened);
+                streams.insert(&stream);
+            }
+            tracing::info!(streams = streams.all.len(), folder = %folder.display(), "streams are stored");
+            file = Some(opened);
+        }
+        Ok(Self { config, file, capacity, streams: RwLock::new(streams), draining: AtomicBool::new(false) })
+    }
+
+    /// Loads the model `id`, which stays in memory as long as what is returned. Slow.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EngineBuilder::build`](dreamframe::EngineBuilder::build); `OutOfMemory` if it exceeds the memory that sessions
+    /// may have.
+    pub(crate) fn preload(&self, id: &str) -> Result<Preloaded> {
+        let params = StreamDiffusionParams { model_id: id.to_owned(), ..self.config.default_params() };
+        let params = fit(&self.config.source, &params).params;
+        let reserved = self.capacity.budget().reserve(&self.config, &params);
+        let reserved = reserved.map_err(|error| Error::new(ErrorKind::OutOfMemory, error.message()))?;
+        let builder = Engine::builder().models(self.config.source.clone()).params(params);
+        let engine = builder.options(self.config.engine.clone()).processors(self.config.processors.clone()).build()?;
+        Ok(Preloaded { _engine: engine, _reserved: reserved })
+    }
+
+    /// Creates a stream of `caller` with `request` as [`create`](Self::create) does, and stores it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `create`; 500 if it cannot be stored.
+    pub(crate) async fn create_kept(
+        &self,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<(Arc<Stream>, ControlToken), ApiError> {
+        let (stream, token) = self.create(caller, request)?;
+        let Some(file) = self.file.clone() else { return Ok((stream, token)) };
+        stream.save_in(&file);
+        let stored = tokio::task::spawn_blocking(move || file.flush()).await;
+        let cancelled = |_| Error::new(ErrorKind::Internal, "storing the stream was cancelled");
+        if let Err(error) = stored.map_err(cancelled).flatten() {
+            self.remove(&stream.id).await;
+            return Err(error.into());
+        }
+        Ok((stream, token))
+    }
+
+    /// Creates a stream of `caller` with `request`, and returns it with its control token, which is not kept.
     ///
     /// # Errors
     ///
     /// 400 with every value at fault; 429 at the limit, with its value; 503 while draining.
-    pub(crate) fn create(&self, caller: &Caller, request: Request) -> Result<Arc<Stream>, ApiError> {
+    pub(crate) fn create(&self, caller: &Caller, request: Request) -> Result<(Arc<Stream>, ControlToken), ApiError> {
         if self.is_draining() {
             let text = "the server is draining and accepts no new streams";
             return Err(ApiError::later(StatusCode::SERVICE_UNAVAILABLE, "SERVER/DRAINING", text, DRAINED_SECONDS));
         }
         self.check_count(self.len())?;
-        let stream = Stream::new(&self.config, &self.slots, caller.name(), request)?;
+        let token = ControlToken::new();
+        let stream = Stream::new(&self.config, &self.capacity, Identity::new(caller, &token), request)?;
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         // Others may have been created meanwhile.
         self.check_count(streams.all.len())?;
-        for name in [&stream.id, &stream.key, &stream.playback_id] {
-            streams.by_name.insert(name.clone(), stream.clone());
-        }
-        streams.all.push(stream.clone());
+        streams.insert(&stream);
         drop(streams);
         tracing::info!(stream = stream.id, "created");
-        Ok(stream)
+        Ok((stream, token))
     }
 
     fn check_count(&self, count: usize) -> Result<(), ApiError> {
@@ -106,6 +194,11 @@ impl Store {
         self.find(id, "lp_")
     }
 
+    /// The stream with this control token.
+    pub(crate) fn by_token(&self, token: &ControlToken) -> Option<Arc<Stream>> {
+        self.find(&token.digest(), "")
+    }
+
     fn find(&self, name: &str, prefix: &str) -> Option<Arc<Stream>> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
         streams.by_name.get(name).filter(|_| name.starts_with(prefix)).cloned()
@@ -115,28 +208,26 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// 404 if there is none; 403 if another key owns it.
+    /// 404 if there is none; 403 if another key owns it, or the caller's token is that of another stream.
     pub(crate) fn of(&self, caller: &Caller, id: &str) -> Result<Arc<Stream>, ApiError> {
         let stream = self.by_id(id).ok_or_else(ApiError::no_stream)?;
-        if stream.author == caller.name() {
+        if stream.is_of(caller) {
             return Ok(stream);
         }
-        Err(ApiError::new(StatusCode::FORBIDDEN, "STREAMS/FORBIDDEN", "This stream belongs to another API key"))
+        let text = match caller {
+            Caller::Key(_) => "This stream belongs to another API key",
+            Caller::Token(_) => "This control token is that of another stream",
+        };
+        Err(ApiError::new(StatusCode::FORBIDDEN, "STREAMS/FORBIDDEN", text))
     }
 
     /// Ends a stream and removes it.
     pub(crate) async fn remove(&self, id: &str) {
-        let removed = {
-            let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
-            streams.all.retain(|stream| stream.id != id);
-            let stream = streams.by_name.remove(id);
-            if let Some(stream) = &stream {
-                streams.by_name.remove(&stream.key);
-                streams.by_name.remove(&stream.playback_id);
-            }
-            stream
-        };
+        let removed = self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(id);
         if let Some(stream) = removed {
+            if let Some(file) = &self.file {
+                file.remove(&stream.id);
+            }
             stream.close(None).await;
             tracing::info!(stream = stream.id, "removed");
         }
@@ -182,6 +273,11 @@ impl Store {
         if tokio::time::timeout(CLOSING, all).await.is_err() {
             tracing::warn!("streams did not end in time");
         }
+        if let Some(file) = self.file.clone()
+            && let Ok(Err(error)) = tokio::task::spawn_blocking(move || file.flush()).await
+        {
+            tracing::error!(error = format!("{error:#}"), "the last changes of streams are not stored");
+        }
     }
 
     /// The largest number of streams.
@@ -196,7 +292,7 @@ impl Store {
 
     /// The number of sessions that run or are being loaded.
     pub(crate) fn sessions(&self) -> usize {
-        self.config.max_sessions.saturating_sub(self.slots.available_permits())
+        self.capacity.sessions()
     }
 
     /// Returns whether the model named by `id` is installed.
@@ -213,14 +309,42 @@ impl Store {
     }
 }
 
+/// Returns true for a stream that was not used for so long that it ends.
 fn is_old(stream: &Stream, now: u64) -> bool {
     if stream.in_use() {
         return false;
     }
     let longer = |since: u64, most: Duration| now.saturating_sub(since) > most.as_millis() as u64;
     match stream.published_at() {
-        (None, _) => longer(stream.created_at, UNUSED),
+        (None, _) => longer(stream.known_since, UNUSED),
         (Some(_), Some(ended)) => longer(ended, ENDED),
         (Some(first), None) => longer(first, UNUSED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn streams_end_a_day_after_they_were_made_and_an_hour_after_their_last_publisher() {
+        let store = Store::new(Arc::new(Config::for_tests())).unwrap();
+        let (stream, _) = store.create(&Caller::local(), Request::default()).unwrap();
+        let hours = |hours: u64, more: u64| ids::now_ms() + hours * 3_600_000 + more;
+        assert!(!is_old(&stream, hours(23, 0)) && is_old(&stream, hours(24, 10)));
+        let publication = stream.take_over();
+        assert!(!is_old(&stream, hours(1000, 0)));
+        stream.tick(ids::now_ms());
+        drop(publication);
+        stream.tick(ids::now_ms());
+        // Its outputs end in the background.
+        let began = std::time::Instant::now();
+        while stream.in_use() {
+            tokio::task::yield_now().await;
+            assert!(began.elapsed() < Duration::from_secs(60));
+        }
+        assert!(!is_old(&stream, hours(0, 3_599_000)) && is_old(&stream, hours(1, 10)));
+        store.tick().await;
+        assert_eq!(store.len(), 1);
     }
 }

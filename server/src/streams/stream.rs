@@ -1,7 +1,7 @@
 //! One stream: its parameters, its session, its publisher and its viewers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dreamframe::params::{ParamsPatch, StreamDiffusionParams};
 use dreamframe::transport::parameters::ParameterMessage;
@@ -15,14 +15,19 @@ use tokio::sync::{Semaphore, broadcast};
 
 use super::desired::{Change, Desired};
 use super::frame_router::FrameRouter;
+use super::journal::Journal;
 use super::placeholder::Placeholder;
 use super::publishing::{Publication, Publishing};
-use super::session_manager::{Phase, SessionManager};
+use super::rate_meter::RateMeter;
+use super::session_manager::{Capacity, Phase, SessionManager};
 use super::target::Remote;
+use crate::adapt::Controller;
+use crate::auth::{Caller, ControlToken};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
 use crate::outputs::Outputs;
+use crate::saved::{SavedStream, StateFile};
 use crate::scope::channel::{Parameters, parameters_updated};
 use crate::scope::watcher::Watcher;
 use crate::wire::incoming::in_params;
@@ -47,6 +52,12 @@ pub(crate) struct Stream {
     pub(crate) author: String,
     /// In milliseconds since 1970, as all times here.
     pub(crate) created_at: u64,
+    /// The digest of its control token.
+    control: String,
+    /// Where it is stored, if it is.
+    saved_in: OnceLock<Arc<StateFile>>,
+    /// The time from which on its age counts: a stream that comes back has been used.
+    pub(super) known_since: u64,
     pub(super) config: Arc<Config>,
     pub(super) desired: Mutex<Desired>,
     pub(super) session_manager: SessionManager,
@@ -64,7 +75,10 @@ pub(crate) struct Stream {
     /// Permits for listeners to its status.
     pub(crate) listeners: Arc<Semaphore>,
     pub(super) trouble: Mutex<Trouble>,
+    pub(super) controller: Mutex<Controller>,
     pub(super) placeholder: Mutex<Placeholder>,
+    /// The progress of loading that clients were told last.
+    pub(super) told_progress: Mutex<Option<u8>>,
     /// Whether there was a publisher at the last check.
     pub(super) was_live: AtomicBool,
     /// The last time with a publisher or a viewer.
@@ -79,33 +93,73 @@ pub(crate) struct Trouble {
     pub(crate) push_error: Option<(String, u64)>,
     pub(crate) restarts: u64,
     pub(crate) last_restart: Option<u64>,
+    /// The events before the last restart.
+    pub(crate) last_restart_logs: Option<Vec<String>>,
+    /// The last events.
+    pub(super) journal: Journal,
     /// The last observed state, and its start.
     pub(crate) state: Option<(super::StreamState, u64)>,
 }
 
+/// The names and secrets of a stream, which never change.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) key: String,
+    pub(crate) playback_id: String,
+    pub(crate) author: String,
+    pub(crate) created_at: u64,
+    /// The digest of the control token.
+    pub(crate) control: String,
+}
+
+impl Identity {
+    /// Creates that of a new stream of `caller` with the control token `token`.
+    pub(crate) fn new(caller: &Caller, token: &ControlToken) -> Self {
+        Self {
+            id: ids::new("str_"),
+            key: ids::new("stk_"),
+            playback_id: ids::new("lp_"),
+            author: caller.name().to_owned(),
+            created_at: ids::now_ms(),
+            control: token.digest(),
+        }
+    }
+}
+
 impl Stream {
-    /// Creates a stream of `author` with `request`.
+    /// Creates a stream with `request`.
     ///
     /// # Errors
     ///
     /// 400 with every value at fault.
     pub(super) fn new(
         config: &Arc<Config>,
-        slots: &Arc<Semaphore>,
-        author: &str,
+        capacity: &Arc<Capacity>,
+        identity: Identity,
         request: Request,
     ) -> Result<Arc<Self>, ApiError> {
-        let id = ids::new("str_");
-        let mut desired = Desired::new(config, id.replace("str_", "stream "));
+        let mut desired = Desired::new(config, identity.id.replace("str_", "stream "));
         let change = desired.change(config, request)?;
         for note in &change.notes {
-            tracing::warn!(stream = id, "{note}");
+            tracing::warn!(stream = identity.id, "{note}");
         }
         desired.take(change);
+        Ok(Self::with(config, capacity, identity, desired))
+    }
+
+    /// Creates a stream with the desired parameters `desired`.
+    pub(super) fn with(
+        config: &Arc<Config>,
+        capacity: &Arc<Capacity>,
+        identity: Identity,
+        desired: Desired,
+    ) -> Arc<Self> {
+        let Identity { id, key, playback_id, author, created_at, control } = identity;
         let frames = Arc::new(FrameRouter::default());
         let egress = Egress::new(EgressOptions::default());
         let audio = AudioHub::default();
-        Ok(Arc::new_cyclic(|stream| {
+        Arc::new_cyclic(|stream| {
             let channel = || Arc::new(Parameters::new(Arc::new(Remote(stream.clone())))) as _;
             let publisher = Media {
                 video_in: Some(frames.clone()),
@@ -121,13 +175,16 @@ impl Stream {
             };
             Self {
                 id,
-                key: ids::new("stk_"),
-                playback_id: ids::new("lp_"),
-                author: author.to_owned(),
-                created_at: ids::now_ms(),
+                key,
+                playback_id,
+                author,
+                created_at,
+                control,
+                saved_in: OnceLock::new(),
+                known_since: ids::now_ms(),
                 config: config.clone(),
                 desired: Mutex::new(desired),
-                session_manager: SessionManager::new(slots.clone(), config.max_sessions),
+                session_manager: SessionManager::new(capacity.clone()),
                 whip: WhipEndpoint::new(publisher, config.peers.clone(), config.limits),
                 whep: WhepEndpoint::new(viewer, config.peers.clone(), config.limits),
                 outputs: Outputs::new(egress.clone(), config.push_to.clone()),
@@ -140,11 +197,65 @@ impl Stream {
                 rebuilds: Mutex::new(TokenBucket::new(REBUILDS_PER_SECOND, REBUILDS_AT_ONCE)),
                 listeners: Arc::new(Semaphore::new(MOST_LISTENERS_OF_ONE)),
                 trouble: Mutex::default(),
+                controller: Mutex::default(),
                 placeholder: Mutex::default(),
+                told_progress: Mutex::default(),
                 was_live: AtomicBool::new(false),
                 used_at: AtomicU64::new(0),
             }
-        }))
+        })
+    }
+
+    /// Creates a stream that was stored.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every violation.
+    pub(super) fn restored(
+        config: &Arc<Config>,
+        capacity: &Arc<Capacity>,
+        saved: SavedStream,
+    ) -> dreamframe::Result<Arc<Self>> {
+        let desired = Desired::restored(config, &saved)?;
+        let SavedStream { id, key, playback_id, author, created_at, control, .. } = saved;
+        let identity = Identity { id, key, playback_id, author, created_at, control };
+        Ok(Self::with(config, capacity, identity, desired))
+    }
+
+    /// Stores the stream in `file`, now and with every change.
+    pub(super) fn save_in(&self, file: &Arc<StateFile>) {
+        // Set once, when the stream is created.
+        let _ = self.saved_in.set(file.clone());
+        self.save(&self.desired());
+    }
+
+    /// Stores the stream with `desired`, if it is stored.
+    pub(super) fn save(&self, desired: &Desired) {
+        let Some(file) = self.saved_in.get() else { return };
+        let mut saved = SavedStream {
+            id: self.id.clone(),
+            key: self.key.clone(),
+            playback_id: self.playback_id.clone(),
+            author: self.author.clone(),
+            created_at: self.created_at,
+            control: self.control.clone(),
+            ..SavedStream::default()
+        };
+        desired.save(&mut saved);
+        file.put(saved);
+    }
+
+    /// Every name by which it is found.
+    pub(super) fn names(&self) -> [&String; 4] {
+        [&self.id, &self.key, &self.playback_id, &self.control]
+    }
+
+    /// Returns whether `caller` may read, change and end it.
+    pub(crate) fn is_of(&self, caller: &Caller) -> bool {
+        match caller {
+            Caller::Key(name) => *name == self.author,
+            Caller::Token(id) => *id == self.id,
+        }
     }
 
     pub(super) fn desired(&self) -> MutexGuard<'_, Desired> {
@@ -233,6 +344,11 @@ impl Stream {
         }
     }
 
+    /// Returns how much of the models is loaded, in percent; `None` while nothing is being loaded.
+    pub(crate) fn loading_progress(&self) -> Option<u8> {
+        self.session_manager.progress().percent()
+    }
+
     /// Subscribes to the notices of data channels.
     pub(crate) fn subscribe_notices(&self) -> broadcast::Receiver<String> {
         self.notices.subscribe()
@@ -259,6 +375,27 @@ impl Stream {
         self.commit(&mut desired, change)
     }
 
+    /// Applies a client's request, entirely or not at all; its prompt is reached gradually, if it asks for that.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every value at fault.
+    pub(crate) fn apply_gradually(&self, mut request: Request) -> Result<(), ApiError> {
+        let Some(fade) = request.fade.take() else { return self.apply(request) };
+        let Some(prompt) = request.params.shift_remove("prompt") else {
+            return Err(ApiError::field("transition", "got no params.prompt, expected the prompt at the end"));
+        };
+        let params = [("prompt".to_owned(), prompt)].into_iter().collect();
+        let change = self.desired().change(&self.config, Request { params, ..Request::default() })?;
+        let transition = Transition {
+            target_prompts: change.prompt().clone(),
+            num_steps: fade.pictures(self.rates().1),
+            temporal_interpolation_method: fade.method,
+        };
+        self.apply(request)?;
+        self.transition(&transition)
+    }
+
     fn commit(&self, desired: &mut Desired, change: Change) -> Result<(), ApiError> {
         if change.engine != *desired.for_engine()
             && let Some(session) = self.session()
@@ -274,6 +411,7 @@ impl Stream {
         }
         let changed = change.changed;
         desired.take(change);
+        self.save(desired);
         if changed {
             self.notify(&parameters_updated(desired.shown().params.clone()));
         }
@@ -294,6 +432,7 @@ impl Stream {
             _ => {}
         }
         desired.take(change);
+        self.save(&desired);
         self.notify(&parameters_updated(desired.shown().params.clone()));
         Ok(())
     }
@@ -321,6 +460,7 @@ impl Stream {
 
     fn began(self: &Arc<Self>) {
         tracing::info!(stream = self.id, "publisher connected");
+        self.record("publisher connected");
         if let Err(error) = self.wake() {
             self.failed(error.message());
         }
@@ -330,9 +470,9 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// 503 with the limit if all permits for sessions are in use.
+    /// 503 with the limit if all permits for sessions are in use, or the memory is too small.
     pub(crate) fn check_room(&self) -> Result<(), ApiError> {
-        self.session_manager.check_room()
+        self.session_manager.check_room(self)
     }
 
     /// Returns true if there are pictures to see, or will be.
@@ -345,12 +485,12 @@ impl Stream {
         self.frames.input.total()
     }
 
-    /// The number of pictures made.
-    pub(crate) fn pictures_out(&self) -> u64 {
-        self.frames.output.total()
+    /// The number of new pictures, of repeated ones, and of those that the safety checker replaced.
+    pub(crate) fn pictures_out(&self) -> [u64; 3] {
+        [&self.frames.output, &self.frames.repeated, &self.frames.flagged].map(RateMeter::total)
     }
 
-    /// Frames and pictures per second.
+    /// Frames and new pictures per second.
     pub(crate) fn rates(&self) -> (f64, f64) {
         (self.frames.input.per_second(), self.frames.output.per_second())
     }

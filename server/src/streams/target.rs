@@ -90,16 +90,18 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-    use tokio::sync::Semaphore;
-
+    use super::super::session_manager::Capacity;
+    use super::super::stream::Identity;
     use super::*;
+    use crate::auth::{Caller, ControlToken};
     use crate::config::Config;
+    use serde_json::{Value, json};
 
     #[tokio::test]
     async fn stream_rebuilds_are_limited_to_a_burst_of_four_and_two_per_second() {
         let config = Arc::new(Config::for_tests());
-        let stream = Stream::new(&config, &Arc::new(Semaphore::new(1)), "author", Request::default()).unwrap();
+        let identity = Identity::new(&Caller::local(), &ControlToken::new());
+        let stream = Stream::new(&config, &Capacity::new(1, None), identity, Request::default()).unwrap();
         let (width, start) = (stream.params().width, Instant::now());
         let wait =
             |params: &Value, ms| stream.rebuild_wait(params.as_object().unwrap(), start + Duration::from_millis(ms));

@@ -33,7 +33,7 @@ fn name() -> impl Strategy<Value = String> {
     let known: Vec<String> = FIELDS
         .iter()
         .flat_map(|field| field.path.split(['.', '[', ']']))
-        .chain(["params", "pipeline", "pipeline_params", "pipeline_id", "name", "output_rtmp_url", "model_id"])
+        .chain(["params", "pipeline", "pipeline_params", "pipeline_id", "name", "output_rtmp_url", "adapt", "model_id"])
         .filter(|part| !part.is_empty())
         .map(str::to_owned)
         .collect();

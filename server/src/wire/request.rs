@@ -4,6 +4,7 @@ use dreamframe::Violation;
 use dreamframe::params::FIELDS;
 use serde_json::{Value, json};
 
+use super::fade::Fade;
 use super::{Object, models};
 use crate::error::ApiError;
 use crate::rtmp::Target;
@@ -22,14 +23,21 @@ pub(crate) struct Request {
     pub(crate) output_rtmp_url: Option<String>,
     /// The old pipeline id, if the body is in an old form.
     pub(crate) pipeline_id: Option<String>,
+    /// Whether size and steps follow the speed of the machine.
+    pub(crate) adapt: Option<bool>,
     /// The parameters, unchecked.
     pub(crate) params: Object,
     /// Unknown keys outside of the parameters.
     pub(crate) unknown: Object,
+    /// How the prompt is reached, if gradually.
+    pub(crate) fade: Option<Fade>,
 }
 
 /// The keys of a body other than parameters.
-const ENVELOPE: [&str; 6] = ["pipeline", "params", "pipeline_id", "pipeline_params", "name", "output_rtmp_url"];
+const ENVELOPE: [&str; 8] =
+    ["pipeline", "params", "pipeline_id", "pipeline_params", "name", "output_rtmp_url", "adapt", "transition"];
+/// The pipelines that clients name; all are served by the one that there is.
+const PIPELINES: [&str; 2] = ["streamdiffusion", "live-video-to-video"];
 
 impl Request {
     /// Reads the body of create or update.
@@ -44,10 +52,17 @@ impl Request {
         let mut current = Object::new();
         for (key, value) in body {
             match key.as_str() {
-                "pipeline" => drop(text(&key, value, MAX_NAME, &mut faults)),
+                // Another one is answered as an unknown key is: it has no effect.
+                "pipeline" => match text(&key, value, MAX_NAME, &mut faults) {
+                    Some(name) if !PIPELINES.contains(&name.as_str()) => drop(request.unknown.insert(key, name.into())),
+                    Some(_) | None => {}
+                },
+                "transition" if value.is_null() => {}
+                "transition" => request.fade = Fade::read(&object(&key, value, &mut faults), &mut faults),
                 "pipeline_id" => request.pipeline_id = text(&key, value, MAX_NAME, &mut faults),
                 "name" => request.name = text(&key, value, MAX_NAME, &mut faults),
                 "output_rtmp_url" => request.output_rtmp_url = address(&key, value, &mut faults),
+                "adapt" => request.adapt = flag(&key, &value, &mut faults),
                 "params" => current = object(&key, value, &mut faults),
                 "pipeline_params" => legacy = object(&key, value, &mut faults),
                 _ if is_parameter(&key) => drop(request.params.insert(key, value)),
@@ -122,6 +137,13 @@ fn kind_of(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
+}
+
+fn flag(key: &str, value: &Value, faults: &mut Vec<Violation>) -> Option<bool> {
+    if !value.is_null() && !value.is_boolean() {
+        faults.push(Violation::new(key, format!("got {}, expected a flag", kind_of(value))));
+    }
+    value.as_bool()
 }
 
 fn object(key: &str, value: Value, faults: &mut Vec<Violation>) -> Object {
@@ -199,6 +221,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pipeline_that_there_is_not_is_kept_as_an_unknown_key() {
+        for known in [json!("streamdiffusion"), json!("live-video-to-video"), json!(null)] {
+            assert!(read(json!({ "pipeline": known })).unknown.is_empty());
+        }
+        assert_eq!(json!(read(json!({"pipeline": "longlive"})).unknown), json!({"pipeline": "longlive"}));
+    }
+
+    #[test]
     fn the_outer_model_of_the_beta_call_is_no_model() {
         let body =
             json!({"pipeline": "live-video-to-video", "model_id": "streamdiffusion", "params": {"prompt": "snow"}});
@@ -208,9 +238,9 @@ mod tests {
 
     #[test]
     fn every_error_of_the_envelope_is_reported() {
-        let body = json!({"name": 1, "params": [], "pipeline_id": {}, "output_rtmp_url": "http://x", "pipeline": 3});
+        let body = json!({"name": 1, "params": [], "pipeline_id": {}, "output_rtmp_url": "http://x", "pipeline": 3, "adapt": "yes"});
         let error = Request::read(body.as_object().unwrap().clone()).unwrap_err();
-        for path in ["name", "params", "pipeline_id", "output_rtmp_url", "pipeline"] {
+        for path in ["name", "params", "pipeline_id", "output_rtmp_url", "pipeline", "adapt"] {
             assert!(error.message().contains(path), "{}", error.message());
         }
     }

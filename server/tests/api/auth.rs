@@ -42,7 +42,8 @@ fn a_stream_of_another_key_is_403_and_in_no_list() {
     let (first, second) = (bearer("first-secret-of-a-test"), bearer("second-secret-of-a-test"));
     let stream = server.send("POST", "/v1/streams", &[&first], b"{}");
     assert_eq!(stream.status, 201);
-    let stream = stream.value();
+    let mut stream = stream.value();
+    stream.as_object_mut().unwrap().remove("control_token");
     let path = format!("/v1/streams/{}", stream["id"].as_str().unwrap());
     for method in ["GET", "PATCH", "DELETE"] {
         server.send(method, &path, &[&second], b"").expect_error(403);
@@ -52,6 +53,49 @@ fn a_stream_of_another_key_is_403_and_in_no_list() {
     assert_eq!(server.get(&format!("{path}/status")).status, 200);
     assert_eq!(server.send("GET", &path, &[&first], b"").value(), stream);
     assert!(!stream.to_string().contains("secret"));
+}
+
+/// A proxy with one API key gives each of its users the token of a stream.
+#[test]
+fn a_control_token_gives_access_to_its_stream_alone() {
+    let server = Server::with(&[], KEYS);
+    let key = bearer("first-secret-of-a-test");
+    let made = [(); 2].map(|()| server.send("POST", "/v1/streams", &[&key], b"{}").value());
+    let [(own, token), (other, _)] = made.each_ref().map(|stream| {
+        let token = bearer(stream["control_token"].as_str().unwrap());
+        (format!("/v1/streams/{}", stream["id"].as_str().unwrap()), token)
+    });
+    let send = |method: &str, path: &str, body: &str| server.send(method, path, &[&token], body.as_bytes());
+    let changed = send("PATCH", &own, r#"{"params": {"prompt": "mine"}}"#);
+    assert_eq!((changed.status, &changed.value()["params"]["prompt"]), (200, &json!("mine")));
+    let read = send("GET", &own, "");
+    assert!(read.status == 200 && read.value().get("control_token").is_none(), "{}", read.text());
+    let status = send("GET", &format!("{own}/status"), "").value();
+    assert_eq!(status["data"]["inference_status"]["last_params"]["prompt"], "mine");
+    // Of another stream it knows the state, as everybody does.
+    for (method, path, body) in [
+        ("GET", other.clone(), ""),
+        ("PATCH", other.clone(), r#"{"params": {"prompt": "mine"}}"#),
+        ("PUT", other.clone(), "{}"),
+        ("DELETE", other.clone(), ""),
+        ("DELETE", other.replace("/streams/", "/streams?id="), ""),
+        ("POST", format!("{}/prompts", other.replace("/v1/", "/beta/")), "{}"),
+        ("GET", format!("{other}/recording"), ""),
+        ("POST", "/v1/streams".into(), "{}"),
+        ("GET", "/v1/streams".into(), ""),
+        ("POST", "/v1/api-key".into(), ""),
+        ("GET", "/metrics".into(), ""),
+    ] {
+        assert_eq!(send(method, &path, body).status, 403, "{method} {path}");
+    }
+    assert!(send("GET", &format!("{other}/status"), "").value()["data"].get("inference_status").is_none());
+    assert_eq!(send("POST", "/api/v1/session/start", "{}").status, 403);
+    let wrong = bearer("ctl_0000000000000000");
+    assert_eq!(server.send("GET", &own, &[&wrong], b"").expect_error(401)["code"], "AUTH/INVALID");
+    assert_eq!(send("DELETE", &own, "").status, 200);
+    // It ends with its stream.
+    send("GET", &own, "").expect_error(401);
+    assert_eq!(server.send("GET", &other, &[&key], b"").status, 200);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::Server;
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "id",
     "name",
     "whip_url",
@@ -20,6 +20,8 @@ const KEYS: [&str; 15] = [
     "pipeline_id",
     "params",
     "pipeline_params",
+    "status",
+    "playback_url",
 ];
 const MODELS: [&str; 4] =
     ["stabilityai/sd-turbo", "stabilityai/sdxl-turbo", "Lykon/dreamshaper-8", "prompthero/openjourney-v4"];
@@ -36,10 +38,20 @@ fn a_stream_is_201_with_exactly_its_keys_in_order_and_concrete_values() {
         server.json("POST", "/v1/streams", &json!({"pipeline": "streamdiffusion", "params": {"prompt": "snow"}}));
     assert_eq!((answer.status, answer.header("content-type")), (201, "application/json"));
     let (text, stream) = (answer.text(), answer.value());
-    assert_eq!(keys(&stream), KEYS);
+    // Only the answer to the creation has the token.
+    let (token, others) = {
+        let mut names = keys(&stream);
+        (names.pop(), names)
+    };
+    assert_eq!((token, others), (Some("control_token"), KEYS.to_vec()));
+    assert!(stream["control_token"].as_str().unwrap().starts_with("ctl_"));
+    assert_eq!(keys(&server.get(&format!("/v1/streams/{}", stream["id"].as_str().unwrap())).value()), KEYS);
     assert!(stream.as_object().unwrap().iter().all(|(key, value)| !value.is_null() || key == "pipeline_id"));
     assert_eq!(stream["pipeline"], "streamdiffusion");
     assert_eq!(stream["gateway_host"], server.address);
+    let playback = stream["output_playback_id"].as_str().unwrap();
+    assert_eq!(stream["playback_url"], format!("http://{}/webrtc/{playback}", server.address));
+    assert_eq!(stream["status"], "starting");
     assert!(text.starts_with(r#"{"id":"str_"#), "{text}");
     assert!(text.find("\"whip_url\"") < text.find("\"params\"") && !text.contains("\\/"));
     let key = stream["stream_key"].as_str().unwrap();
@@ -85,7 +97,11 @@ fn a_stream_ends_by_query_and_by_path_and_only_once() {
 fn the_list_is_an_object_with_all_streams() {
     let server = Server::start();
     assert_eq!(server.get("/v1/streams").value(), json!({"success": true, "data": []}));
-    let made = [server.create(&json!({"name": "a"})), server.create(&json!({"name": "b"}))];
+    let made = ["a", "b"].map(|name| {
+        let mut stream = server.create(&json!({ "name": name }));
+        stream.as_object_mut().unwrap().remove("control_token");
+        stream
+    });
     let list = server.get("/v1/streams?user_id=me").value();
     assert_eq!(list["data"], json!(made));
     let id = made[0]["id"].as_str().unwrap();
@@ -127,7 +143,7 @@ fn old_clients_get_their_pipeline_id_and_parameters_back() {
         json!({"pipeline_params": {"pipeline_id": "pip_SD15"}, "prompt": "snow", "num_inference_steps": 25}),
     ] {
         let stream = server.create(&body);
-        assert_eq!(keys(&stream), KEYS);
+        assert_eq!(keys(&stream)[..KEYS.len()], KEYS);
         assert!(stream["pipeline_id"].as_str().unwrap().starts_with("pip_"));
         assert_eq!(
             (&stream["params"]["prompt"], &stream["pipeline_params"]["prompt"]),

@@ -152,6 +152,41 @@ fn a_stream_lives_from_its_first_viewer_to_the_end_of_its_publisher() {
 }
 
 #[test]
+fn pictures_that_the_safety_checker_replaces_are_reported_and_are_no_new_ones() {
+    let server = Server::start();
+    let (path, whip, _) = made(&server);
+    let id = path.rsplit('/').next().unwrap();
+    let beta = || server.json("POST", &format!("/beta/streams/{id}/prompts"), &json!({})).value();
+    assert_eq!(beta()["was_censored"], false);
+    // Every picture is at the threshold.
+    let checked = json!({"params": {"use_safety_checker": true, "safety_checker_threshold": 0.0}});
+    assert_eq!(server.json("PATCH", &path, &checked).status, 200);
+    let _publisher = Publisher::start(&whip);
+    let figures = |data: &Value| {
+        let inference = &data["inference_status"];
+        ["pictures", "flagged_pictures"].map(|name| inference[name].as_u64().unwrap())
+    };
+    let data = until(&server, &path, "flagged pictures", |data| figures(data)[1] > 2);
+    assert_eq!(figures(&data)[0], 0, "{data:#}");
+    let inference = &data["inference_status"];
+    assert_eq!((&inference["fps"], &inference["was_censored"]), (&json!(0.0), &json!(true)), "{data:#}");
+    assert_eq!((&data["was_censored"], &beta()["was_censored"]), (&json!(true), &json!(true)));
+    let metrics = server.get("/metrics").text();
+    let metric = |name: &str| {
+        let name = format!("dreamframe_stream_{name}{{stream=\"{id}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok()).unwrap()
+    };
+    assert!(metric("pictures_flagged_total") > 2.0 && metric("pictures_total") == 0.0, "{metrics}");
+    // The status of the stream object follows the state.
+    assert_eq!(server.get(&path).value()["status"].as_str(), data["status"].as_str());
+    let lenient = json!({"params": {"use_safety_checker": false}});
+    assert_eq!(server.json("PATCH", &path, &lenient).status, 200);
+    until(&server, &path, "new pictures", |data| {
+        figures(data)[0] > 0 && data["inference_status"]["was_censored"] == false
+    });
+}
+
+#[test]
 fn as_many_streams_make_pictures_as_may_and_then_503_with_the_figure() {
     let server = Server::with(&["--max-sessions", "1"], &[]);
     let ((_, first, _), (_, second, _)) = (made(&server), made(&server));
@@ -160,6 +195,38 @@ fn as_many_streams_make_pictures_as_may_and_then_503_with_the_figure() {
     let answer = server.send("POST", path, &["content-type: application/sdp"], b"v=0\r\n");
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains('1') && answer.header("retry-after").parse::<u32>().is_ok(), "{}", answer.text());
+}
+
+#[test]
+fn a_stream_that_does_not_fit_into_the_memory_limit_is_503_with_both_numbers() {
+    let server = Server::with(&["--memory-limit", "64K"], &[]);
+    let (_, whip, _) = made(&server);
+    let path = whip.split_once(&server.address).unwrap().1;
+    let answer = server.send("POST", path, &["content-type: application/sdp"], b"v=0\r\n");
+    let error = answer.expect_error(503);
+    assert_eq!((&error["code"], &error["details"]["available_bytes"]), (&json!("SERVER/MEMORY"), &json!(65536)));
+    assert!(error["details"]["needed_bytes"].as_u64().unwrap() > 65536, "{error}");
+    assert!(answer.header("retry-after").parse::<u32>().is_ok());
+}
+
+#[test]
+fn a_server_is_ready_when_its_models_are_preloaded() {
+    let server = Server::with(&["--preload", "demo"], &[]);
+    let began = Instant::now();
+    loop {
+        let answer = server.get("/ready");
+        if answer.status == 200 {
+            break;
+        }
+        assert_eq!((answer.status, &answer.value()["status"]), (503, &json!("loading")));
+        assert!(began.elapsed() < PATIENCE);
+    }
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dreamframe"));
+    let empty = tempfile::tempdir().unwrap();
+    command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--preload", "none/such", "--models"]);
+    let output = command.arg(empty.path()).env_remove("DREAMFRAME_API_KEYS").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && text.contains("preload: none/such: "), "{text}");
 }
 
 #[cfg(unix)]

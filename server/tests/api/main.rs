@@ -1,6 +1,7 @@
 //! The server as its clients meet it: the program itself, on a port of its own, asked by plain HTTP. Lines are those of
 //! `docs/compatibility.md`.
 
+mod adapt;
 mod auth;
 mod bodies;
 mod changes;
@@ -19,5 +20,6 @@ mod redis;
 mod robust;
 mod scope;
 mod secrets;
+mod state;
 mod status;
 mod viewers;

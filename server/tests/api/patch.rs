@@ -99,10 +99,39 @@ fn older_ways_to_change_parameters_do_the_same() {
 }
 
 #[test]
+fn a_transition_needs_its_prompt_and_is_refused_as_a_whole() {
+    let server = Server::start();
+    let path = server.stream(json!({"prompt": "snow"}));
+    let fade = |body: Value| server.json("PATCH", &path, &body);
+    let body =
+        json!({"params": {"prompt": [["fog", 1.0], ["rain", 0.5]], "delta": 0.25}, "transition": {"duration": 2}});
+    let params = fade(body).value()["params"].clone();
+    assert_eq!((&params["prompt"], &params["delta"]), (&json!([["fog", 1.0], ["rain", 0.5]]), &json!(0.25)));
+    for (body, field) in [
+        (json!({"params": {"delta": 0.75}, "transition": {}}), "transition"),
+        (json!({"params": {"prompt": "x", "delta": 0.75}, "transition": {"num_steps": -1}}), "transition.num_steps"),
+        (json!({"params": {"prompt": [["x", -1]], "delta": 0.75}, "transition": {}}), "params.prompt"),
+        (json!({"params": {"prompt": "x", "delta": -1}, "transition": {}}), "params.delta"),
+        (json!({"params": {"prompt": "x"}, "transition": 3}), "transition"),
+    ] {
+        let error = fade(body).expect_error(400);
+        assert!(error["details"]["fields"][0]["path"].as_str().unwrap().starts_with(field), "{error}");
+        assert_eq!(server.get(&path).value()["params"], params);
+    }
+    let made = server.json("POST", "/v1/streams", &json!({"transition": {"num_steps": 3}}));
+    assert_eq!(made.expect_error(400)["details"]["fields"][0]["path"], "transition");
+}
+
+#[test]
 fn unknown_keys_are_accepted_and_returned_in_pipeline_params() {
     let server = Server::start();
     let path = server.stream(json!({"shimmer": 3, "safety_checker_threshold": 0.25}));
+    server.json("PATCH", &path, &json!({"pipeline": "longlive"}));
     let stream = server.get(&path).value();
+    assert_eq!(
+        (&stream["pipeline"], &stream["pipeline_params"]["pipeline"]),
+        (&json!("streamdiffusion"), &json!("longlive"))
+    );
     assert!(stream["params"].get("shimmer").is_none() && stream["params"].get("safety_checker_threshold").is_none());
     assert_eq!(stream["pipeline_params"]["shimmer"], 3);
     assert_eq!(stream["pipeline_params"]["safety_checker_threshold"], 0.25);

@@ -89,6 +89,8 @@ fn no_secret_of_a_whole_session_is_in_the_log() {
     let stream = ask("POST", "/v1/streams", json!({"params": params, "output_rtmp_url": target})).value();
     let text = |name: &str| stream[name].as_str().unwrap().to_owned();
     let (id, key, playback) = (text("id"), text("stream_key"), text("output_playback_id"));
+    let token = text("control_token");
+    assert_eq!(server.send("GET", &format!("/v1/streams/{id}"), &[&bearer(&token)], b"").status, 200);
     let publisher = Publisher::start(&text("whip_url"));
     let watch = |url: String| play(&url, ClientOptions::default(), std::sync::Arc::new(Nothing)).unwrap();
     let viewers = [
@@ -121,6 +123,7 @@ fn no_secret_of_a_whole_session_is_in_the_log() {
         ("a wrong API key", WRONG),
         ("the stream key", &key),
         ("the end of the stream key", &key[4..]),
+        ("the control token", &token),
         ("the playback id", &playback),
         ("the end of the playback id", &playback[3..]),
         ("the password of a TURN server", PASSWORD),

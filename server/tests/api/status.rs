@@ -122,6 +122,10 @@ fn every_name_that_a_client_reads_is_there_and_the_hash_follows_the_parameters()
         "/inference_status/last_params",
         "/inference_status/last_params_hash",
         "/inference_status/last_params_update_time",
+        "/inference_status/pictures",
+        "/inference_status/repeated_pictures",
+        "/inference_status/flagged_pictures",
+        "/inference_status/was_censored",
         "/inference_status/restart_count",
         "/inference_status/last_restart_time",
         "/inference_status/last_restart_logs",
@@ -134,6 +138,15 @@ fn every_name_that_a_client_reads_is_there_and_the_hash_follows_the_parameters()
         "/gateway_status/ingest_metrics/stats/conn_quality",
         "/gateway_status/ingest_metrics/stats/peer_conn_stats/BytesReceived",
         "/gateway_status/ingest_metrics/stats/track_stats",
+        // For clients that read a flat status.
+        "/status",
+        "/fps",
+        "/input_fps",
+        "/output_fps",
+        "/latency_ms",
+        "/was_censored",
+        "/restart_count",
+        "/last_error",
     ] {
         assert!(data.pointer(place).is_some(), "{place}");
     }

@@ -297,3 +297,13 @@ fn the_demo_writes_a_film_and_a_contact_sheet() {
     assert_eq!((sheet.width(), sheet.height()), (6 * 256, 2 * 256));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
+
+#[test]
+fn without_a_size_the_demo_chooses_one_for_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(dreamframe().args(["demo", "--frames", "2", "--json", "--out"]).arg(folder.path()));
+    let first = &lines(&output)[0];
+    let size = [&first["width"], &first["height"]].map(|side| side.as_u64().unwrap());
+    let sizes = [[640, 384], [512, 320], [448, 256], [384, 224], [320, 192], [288, 160], [256, 160], [224, 128]];
+    assert!(sizes.contains(&size) || (64..=192).contains(&size[0]), "{first}");
+}

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Backoff } from "../../../server/src/page/backoff.js";
-import { between, Median, sample, stateInWords } from "../../../server/src/page/figures.js";
+import { between, Failures, sample, stateInWords } from "../../../server/src/page/figures.js";
+import { Figuring } from "../../../server/src/page/figuring.js";
 import { places, PRESETS, START } from "../../../server/src/page/look.js";
 import { ofAnswer, ofError, ofSource, refusal, Trouble } from "../../../server/src/page/messages.js";
 import { change, fit, fromPairs, read, same, toPairs } from "../../../server/src/page/params.js";
-import { available, middle } from "../../../server/src/page/sources.js";
+import { available, middle, Painter } from "../../../server/src/page/sources.js";
 
 test("pauses double up to a bound, keep to what the server asks, and start over", () => {
   const backoff = new Backoff();
@@ -101,11 +102,32 @@ test("rates come from the growth of counters, and a reset counter gives none", (
   const figures = between(before, now);
   assert.equal(figures.fpsIn, 30);
   assert.equal(figures.fpsOut, 15);
-  assert.equal(figures.skipped, 0.5);
   assert.equal(figures.lost, 2);
-  assert.ok(Math.abs(figures.uplink - 15) < 1e-6 && Math.abs(figures.network - 37) < 1e-6, JSON.stringify(figures));
+  assert.ok(Math.abs(figures.network - 37) < 1e-6, JSON.stringify(figures));
   assert.equal(between(now, { ...now, at: 3000, sent: 1 }).fpsIn, undefined);
   assert.deepEqual(between(now, now), {});
+});
+
+test("at one picture per second, figures do not jump from second to second", () => {
+  let shown = () => {};
+  const figuring = new Figuring({ requestVideoFrameCallback: (seen) => (shown = seen) }, () => {});
+  shown();
+  const status = { inference_status: { latency_ms: 900 } };
+  const taken = [];
+  for (let second = 0; second <= 20; second += 1) {
+    // Two pictures in every third second alone; each waited for half a second.
+    const pictures = 2 * Math.floor(second / 3);
+    const now = { at: second * 1000, sent: second * 15, encoding: 0, shown: pictures, decoding: 0, waiting: pictures / 2, waited: pictures, trip: 0.01 };
+    taken.push(figuring.add(now, status));
+  }
+  assert.deepEqual(taken[0], {});
+  for (const { fpsIn, fpsOut, latency } of taken.slice(8)) {
+    assert.equal(fpsIn, 15);
+    assert.ok(fpsOut >= 0.4 && fpsOut <= 0.8, fpsOut);
+    assert.ok(Math.abs(latency - 1410) < 1e-6, latency);
+  }
+  figuring.reset();
+  assert.deepEqual(figuring.add({ at: 0 }, status), {});
 });
 
 test("counters are read from both connections", () => {
@@ -113,13 +135,6 @@ test("counters are read from both connections", () => {
   const receiving = [{ type: "inbound-rtp", kind: "audio", framesDecoded: 99 }, { type: "inbound-rtp", kind: "video", framesDecoded: 5, packetsLost: 3 }];
   const counted = sample(sending, receiving, 1);
   assert.deepEqual([counted.sent, counted.shown, counted.lost, counted.trip], [7, 5, 5, 0.01]);
-});
-
-test("the median forgets old values", () => {
-  const median = new Median(3);
-  assert.equal(median.value, undefined);
-  for (const value of [100, 1, 2, 3]) median.add(value);
-  assert.equal(median.value, 2);
 });
 
 test("every state of the contract has words", () => {
@@ -138,4 +153,45 @@ test("the middle of a frame has the shape of the stream", () => {
 test("a source that the browser does not have is not offered, and the reason is told", () => {
   assert.deepEqual(available(undefined, false), { camera: false, screen: false, note: "Camera and screen need https, or the page opened as localhost." });
   assert.equal(available({ getUserMedia() {} }, true).note, "");
+});
+
+test("frames are drawn at the size and rate that the server uses", (context) => {
+  const drawn = [];
+  const canvas = { width: 0, height: 0, getContext: () => ({ drawImage: () => drawn.push(`${canvas.width}x${canvas.height}`) }) };
+  globalThis.document = { createElement: () => canvas };
+  context.after(() => delete globalThis.document);
+  const painter = new Painter(() => ({ width: 512, height: 512 }));
+  const second = (start) => {
+    drawn.length = 0;
+    for (let frame = 0; frame < 24; frame += 1) painter.draw({}, 640, 360, start + (frame * 1000) / 24);
+    return drawn.length;
+  };
+  assert.equal(second(0), 24);
+  assert.equal(new Set(drawn).size, 1);
+  painter.want({ frame_rate: 12, width: 256, height: 192 });
+  assert.ok(Math.abs(second(1000) - 12) <= 1, drawn.length);
+  assert.equal(drawn[0], "256x192");
+  painter.want({ frame_rate: 15, width: 256, height: 192 });
+  assert.ok(Math.abs(second(2000) - 15) <= 1, drawn.length);
+  // After a pause, the frames that are missing are not made up for.
+  assert.ok(Math.abs(second(60_000) - 15) <= 1, drawn.length);
+});
+
+test("while a model is loaded, its progress is told", () => {
+  const loading = { loading_progress: 42, last_output_time: 1 };
+  assert.match(stateInWords({ state: "LOADING", inference_status: loading }).detail, /^42 % are loaded\. /);
+  assert.equal(stateInWords({ state: "ONLINE", inference_status: loading }).detail, "42 % are loaded.");
+  assert.equal(stateInWords({ state: "ONLINE", inference_status: { loading_progress: null, last_output_time: 1 } }).detail, "");
+});
+
+test("a failure is told once, and not one from before", () => {
+  const failures = new Failures();
+  const status = (timestamp, last_error_time, state = "ONLINE") => ({ timestamp, state, inference_status: { last_error: "no such model", last_error_time } });
+  assert.equal(failures.next(undefined), undefined);
+  assert.equal(failures.next(status(1000, 900)), undefined);
+  assert.equal(failures.next(status(2000, 1500)), "no such model");
+  assert.equal(failures.next(status(3000, 1500)), undefined);
+  // The state says why there are no pictures.
+  assert.equal(failures.next(status(4000, 3500, "ERROR")), undefined);
+  assert.equal(failures.next(status(5000, 4500)), "no such model");
 });

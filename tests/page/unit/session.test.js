@@ -19,6 +19,7 @@ function server() {
       return Promise.resolve({ id: "str_1", params: { ...api.params }, pipeline_params: { foreign: 1 } });
     },
     create: async (params) => api.answer("create", params),
+    stream: async () => api.answer("read", {}),
     patch: async (_id, params) => api.answer("patch", params),
   };
   return api;
@@ -100,4 +101,19 @@ test("a new stream that is refused starts again from the server's defaults", asy
   await assert.rejects(made.ready());
   assert.equal(made.params.delta, 0.7);
   assert.equal(problems.length, 1);
+});
+
+test("what the server took back is shown, and a newer change stays", async () => {
+  const api = server();
+  const { made } = session(api);
+  await made.ready();
+  made.change({ delta: 0.2, seed: 5 });
+  await soon();
+  api.params.delta = 0.7;
+  const refreshed = made.refresh();
+  made.change({ seed: 9 });
+  await refreshed;
+  assert.deepEqual([made.params.delta, made.params.seed], [0.7, 9]);
+  await soon();
+  assert.equal(api.params.seed, 9);
 });

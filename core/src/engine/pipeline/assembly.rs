@@ -58,7 +58,7 @@ impl<'a> Assembly<'a> {
         let latent = autoencoder.get().latent;
         let table = step_table(params, loaded)?;
         let active = context.options.cfg_type.active(params.guidance_scale as f32);
-        let call_rows = call_rows(context.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
+        let call_rows = call_rows(context.options.cfg_type, active, context.is_batched(params), table.steps().len());
         let prompt = prompt_key(params, self.way, &call_rows);
         let loras = self.loras(loaded, models.key())?;
         let lora_use = LoraUse::new(context.options.lora_mode, params, loaded, loras.get());

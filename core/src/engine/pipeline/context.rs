@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::engine::host::{SafetyChecker, StyleImages};
-use crate::engine::options::EngineOptions;
+use crate::engine::options::{Batching, EngineOptions};
 use crate::engine::progress::ProgressWatch;
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
 use crate::exec::{Executor, Network, Queue};
 use crate::load::{Component, ModelSource, WeightFiles, weight_registry};
 use crate::net::{Program, WeightSource, Weights};
-use crate::params::Notice;
+use crate::params::{Notice, StreamDiffusionParams};
 use crate::preprocess::Registry;
 
 /// Context shared by all pipelines of an engine.
@@ -37,6 +37,15 @@ pub(crate) struct BuildContext {
 }
 
 impl BuildContext {
+    /// Returns whether the steps of successive frames are computed in one batch.
+    pub(crate) fn is_batched(&self, params: &StreamDiffusionParams) -> bool {
+        params.use_denoising_batch
+            && match self.options.batching {
+                Batching::AsRequested => true,
+                Batching::WhereFaster => self.executor.is_faster_in_batches(),
+            }
+    }
+
     /// Returns the executor of the UNet.
     pub(crate) fn unet_executor(&self) -> Arc<dyn Executor> {
         match &self.observer {

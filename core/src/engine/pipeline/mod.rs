@@ -112,7 +112,7 @@ impl Pipeline {
             guidance_scale: params.guidance_scale as f32,
             delta: params.delta as f32,
             do_add_noise: params.do_add_noise,
-            batched: params.use_denoising_batch,
+            batched: context.is_batched(&params),
         };
         // Later sizes and row counts need the same packed forms, or few more: saving them once for each load is enough.
         if !previous.iter().any(|other| Arc::ptr_eq(other.models.get(), components.models.get())) {

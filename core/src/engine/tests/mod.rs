@@ -6,5 +6,7 @@ mod lora;
 mod memory;
 mod packed;
 #[cfg(feature = "demo-model")]
+mod repeats;
+#[cfg(feature = "demo-model")]
 mod safety;
 mod vae;

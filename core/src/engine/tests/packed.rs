@@ -45,14 +45,14 @@ fn picture(model: &Path, cache: PackedCache) -> (Vec<String>, Vec<u8>) {
     (params.width, params.height) = (SIDE, SIDE);
     let builder = Engine::builder().models(ModelSource::folder(model)).params(params).options(options);
     let mut engine = builder.build().unwrap();
-    let told = engine.notices().iter().filter(|notice| notice.path == "packed_cache");
-    let told = told.map(|notice| notice.message.clone()).collect();
+    let notices = engine.notices().iter().filter(|notice| notice.path == "packed_cache");
+    let notices = notices.map(|notice| notice.message.clone()).collect();
     let pixels: Vec<u8> = (0..SIDE * SIDE * 4).map(|i| (i * 7) as u8).collect();
     let mut out = vec![0; pixels.len()];
     let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
     let mut view = crate::frame::FrameViewMut::packed(PixelFormat::Rgba8, SIDE, SIDE, &mut out).unwrap();
     engine.process_into(&frame, &mut view).unwrap();
-    (told, out)
+    (notices, out)
 }
 
 /// The files in and below a folder.
@@ -69,8 +69,8 @@ fn the_second_engine_reads_packed_weights_and_not_the_model_s() {
     let folder = tempfile::tempdir().unwrap();
     let (model, cache) = (model(folder.path()), folder.path().join("kept"));
     let kept = || PackedCache::Folder(cache.clone());
-    let (told, first) = picture(&model, kept());
-    assert_eq!(told, [""; 0]);
+    let (notices, first) = picture(&model, kept());
+    assert_eq!(notices, [""; 0]);
     // Those of three networks, and the secret.
     assert_eq!(files(&cache).len(), 4, "{:?}", files(&cache));
     // Changes that neither header nor modification time shows are not noticed.
@@ -107,8 +107,8 @@ fn truncated_or_altered_file_is_reported_and_replaced() {
         let mut bad = good.clone();
         spoil(&mut bad);
         fs::write(&path, bad).unwrap();
-        let (told, again) = picture(&model, kept());
-        assert!(told.len() == 1 && told[0].ends_with("the file is written again"), "{told:?}");
+        let (notices, again) = picture(&model, kept());
+        assert!(notices.len() == 1 && notices[0].ends_with("the file is written again"), "{notices:?}");
         assert!(again == first && fs::read(&path).unwrap() == good);
     }
     assert_eq!(picture(&model, kept()).0, [""; 0]);

@@ -207,6 +207,11 @@ impl Executor for CpuExecutor {
         Dtype::of(self.isa())
     }
 
+    /// One row has enough work for all cores.
+    fn is_faster_in_batches(&self) -> bool {
+        false
+    }
+
     fn threads(&self) -> usize {
         self.pool.threads()
     }

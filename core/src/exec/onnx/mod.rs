@@ -47,7 +47,7 @@ pub use self::providers::{Packaging, Row};
 use self::queue::OnnxQueue;
 pub use self::runtime::preload;
 use self::runtime::{Session, Weight};
-use super::{Dtype, Executor, Network, Queue};
+use super::{Dtype, Executor, Network, Provider, Queue};
 use crate::error::{ErrorKind, Result};
 use crate::net::{Program, Weights};
 
@@ -129,6 +129,10 @@ impl Executor for OnnxExecutor {
 
     fn dtype(&self) -> Dtype {
         if self.device.element == ElementType::F16 { Dtype::F16 } else { Dtype::F32 }
+    }
+
+    fn is_faster_in_batches(&self) -> bool {
+        self.device.row.provider != Provider::Cpu
     }
 
     fn threads(&self) -> usize {

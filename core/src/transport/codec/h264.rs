@@ -174,7 +174,7 @@ impl Running {
         }
         self.usual = data.len();
         let key = coded.frame_type() == FrameType::IDR;
-        Ok(Some(AccessUnit { data: Bytes::from(data), key, at }))
+        Ok(Some(AccessUnit::new(Bytes::from(data), key, at)))
     }
 
     /// Sets the bit rate of the encoder, and the frame rate that shares it.

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::frame::{Frame, FramePool, FrameView, Timestamp};
 use crate::sync::latest_slot::LatestSlot;
 use crate::sync::notifier::Notifier;
-use crate::telemetry::Meter;
+use crate::telemetry::{Meter, RecentTimes};
 use crate::transport::fanout::Fanout;
 use crate::transport::media::{AccessUnit, VideoCodec, now};
 
@@ -103,6 +103,8 @@ pub(super) struct Counters {
     pub(super) encode_ms: AtomicU64,
     /// Width and height, 32 bits each.
     pub(super) size: AtomicU64,
+    /// From the frames to the encoding of their pictures.
+    pub(super) age: RecentTimes,
 }
 
 impl Counters {
@@ -118,6 +120,7 @@ impl Counters {
             bytes: zero(),
             encode_ms: zero(),
             size: zero(),
+            age: RecentTimes::default(),
         }
     }
 }

@@ -104,6 +104,9 @@ pub struct EgressStats {
     pub bitrate: u32,
     /// The mean time of converting and encoding the last pictures, in milliseconds.
     pub encode_ms: f64,
+    /// The median time from a frame to the encoding of its picture, of the last pictures, in milliseconds; 0 before the
+    /// first.
+    pub age_ms: f64,
     /// The last encoded picture's width in pixels; 0 before the first.
     pub width: u32,
     /// The last encoded picture's height in pixels; 0 before the first.
@@ -183,6 +186,13 @@ impl Egress {
         shared.bitrate.store(bits_per_second.min(shared.options.max_bitrate), Ordering::Relaxed);
     }
 
+    /// Returns a function that returns the median time from a frame to the encoding of its picture, of the last pictures; 0
+    /// before the first. It does not keep the egress open.
+    pub(crate) fn age(&self) -> impl Fn() -> Duration + Send + 'static {
+        let shared = self.shared().clone();
+        move || shared.counters.age.median().unwrap_or_default()
+    }
+
     /// Returns the number of viewers.
     pub fn viewers(&self) -> usize {
         self.shared().outputs.iter().map(CodecOutput::viewers).sum()
@@ -204,6 +214,7 @@ impl Egress {
             bytes: count(&counters.bytes),
             bitrate: self.shared().bitrate.load(Ordering::Relaxed),
             encode_ms: f64::from_bits(count(&counters.encode_ms)),
+            age_ms: counters.age.median().unwrap_or_default().as_secs_f64() * 1000.0,
             width: (size >> 32) as u32,
             height: size as u32,
         }

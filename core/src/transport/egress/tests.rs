@@ -32,10 +32,15 @@ impl Viewer {
 
     /// The next picture's number and time, and whether it is a key frame.
     fn next(&mut self) -> Option<(u32, Timestamp, bool)> {
+        self.next_taken().map(|(number, at, _, key)| (number, at, key))
+    }
+
+    /// Likewise, with the time of its frame after its own.
+    fn next_taken(&mut self) -> Option<(u32, Timestamp, Timestamp, bool)> {
         let unit = self.subscription.next_within(SOON)?;
         let mut shown = None;
         self.decoder.decode(&unit.data, &mut |frame| shown = number(frame)).unwrap();
-        Some((shown.unwrap(), unit.at, unit.key))
+        Some((shown.unwrap(), unit.at, unit.taken, unit.key))
     }
 
     fn number(&mut self) -> Option<u32> {
@@ -69,8 +74,9 @@ fn viewers_see_every_picture_from_a_key_frame_on_and_one_encoder_is_enough() {
         let taken = now();
         egress.show(&at(picture(expected), taken.0 / 1_000_000).view());
         for viewer in &mut viewers {
-            let (number, at, key) = viewer.next().unwrap();
-            assert_eq!((number, at.0 / 1_000_000, key), (expected, taken.0 / 1_000_000, expected == 0));
+            let (number, at, frame, key) = viewer.next_taken().unwrap();
+            assert_eq!((number, frame.0 / 1_000_000, key), (expected, taken.0 / 1_000_000, expected == 0));
+            assert!(at >= taken && at <= now());
         }
     }
     let stats = egress.stats();
@@ -103,6 +109,30 @@ fn unchanged_picture_is_repeated_for_viewers_that_lost_it() {
     show(&egress, 1);
     assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, true)));
     assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, false)));
+}
+
+/// A receiver takes a sender whose timestamps fall behind for one with a slow clock, and holds pictures back.
+#[test]
+fn units_have_the_time_of_their_encoding_while_the_latency_grows() {
+    let egress = egress();
+    let mut viewer = Viewer::new(&egress);
+    let shown: Vec<_> = [0, 0, 400, 800, 1600]
+        .into_iter()
+        .zip(0..)
+        .map(|(latency, number)| {
+            let before = now();
+            let frame = Timestamp(before.0.saturating_sub(latency * 1_000_000).max(1));
+            let mut picture = picture(number);
+            picture.set_timestamp(frame);
+            egress.show(&picture.view());
+            let (_, at, taken, _) = viewer.next_taken().unwrap();
+            assert_eq!(taken, frame);
+            (at.since(before), at)
+        })
+        .collect();
+    assert!(shown.is_sorted_by(|(_, a), (_, b)| a < b), "{shown:?}");
+    assert!(shown.iter().all(|(late, _)| *late < SOON), "{shown:?}");
+    assert!(egress.stats().age_ms > 0.0);
 }
 
 #[test]

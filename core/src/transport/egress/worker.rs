@@ -27,8 +27,8 @@ pub(super) struct Worker {
     run: Arc<EncoderSession>,
     encoder: Box<dyn Encoder>,
     converter: Converter,
-    /// The capture time of the last unit's picture, and the time at which it was encoded.
-    last: Option<(Timestamp, Instant)>,
+    /// The time of the last unit.
+    last: Timestamp,
     timing: Timing,
 }
 
@@ -62,7 +62,7 @@ impl Worker {
             run: run.clone(),
             encoder,
             converter: Converter::default(),
-            last: None,
+            last: Timestamp(0),
             timing: Timing::new(options.key_frame_interval),
         };
         let thread = Builder::new().name("dreamframe-encode".to_owned()).spawn(move || worker.run());
@@ -88,14 +88,12 @@ impl Worker {
                 Some(Next::End) => break,
                 Some(Next::Look) => {}
                 Some(Next::Picture(picture)) => {
-                    let at = picture.timestamp();
-                    self.encode(&picture, at);
+                    self.encode(&picture, false);
                     kept = Some(picture);
                 }
                 None => {
                     if let Some(picture) = &kept {
-                        let at = self.last.map_or(picture.timestamp(), |(at, encoded)| later(at, encoded.elapsed()));
-                        self.encode(picture, at);
+                        self.encode(picture, true);
                     }
                 }
             }
@@ -105,16 +103,25 @@ impl Worker {
         }
     }
 
-    /// Encodes a picture that was taken at `at`, and sends it to all viewers.
-    fn encode(&mut self, picture: &Frame, at: Timestamp) {
+    /// Encodes a picture, and sends it to all viewers. `is_repeated` if it was encoded before.
+    ///
+    /// Units have the time of their encoding, not of their frame: a receiver takes a latency that grows, as it does when
+    /// the first pictures follow a placeholder, for a slow clock of the sender, and holds pictures back.
+    fn encode(&mut self, picture: &Frame, is_repeated: bool) {
         let start = Instant::now();
         let key = self.timing.begin(self.run.is_key_wanted(), start);
         if key {
             self.run.take_key_request();
         }
-        // No capture time is in the future, and no two are equal.
-        let earliest = self.last.map_or(0, |(last, _)| last.0 + STEP);
-        let at = Timestamp(at.min(now()).0.max(earliest));
+        // No two times are equal.
+        let at = Timestamp(now().0.max(self.last.0 + STEP));
+        let taken = match picture.timestamp() {
+            Timestamp(0) => at,
+            taken => taken.min(at),
+        };
+        if !is_repeated {
+            self.shared.counters.age.add(at.since(taken));
+        }
         let coded = self.code(picture, key, at);
         let counters = &self.shared.counters;
         let add = |counter: &AtomicU64, count| {
@@ -124,14 +131,15 @@ impl Worker {
             self.run.want_key();
         }
         match coded {
-            Ok(Some(unit)) => {
+            Ok(Some(mut unit)) => {
+                unit.taken = taken;
                 if unit.key {
                     // Requests during the encoding are answered as well.
                     self.run.take_key_request();
                     self.timing.made_key(start);
                     add(&counters.key_frames, 1);
                 }
-                self.last = Some((at, start));
+                self.last = at;
                 counters.encoded.mark(start);
                 add(&counters.bytes, unit.data.len() as u64);
                 self.took(start.elapsed());
@@ -159,8 +167,4 @@ impl Worker {
         let next = if last == 0.0 { new } else { last + WEIGHT * (new - last) };
         mean.store(next.to_bits(), Ordering::Relaxed);
     }
-}
-
-fn later(at: Timestamp, time: Duration) -> Timestamp {
-    Timestamp(at.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -5,8 +5,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::transport::media::AccessUnit;
 
-/// The maximum number of waiting pictures: a second, far more than a decoder that keeps up has.
-const MOST: usize = 30;
+/// The maximum number of waiting pictures: half a second, more than arrive at once after a retransmission.
+const MOST: usize = 15;
 
 /// The maximum number of bytes of waiting pictures: more than a second of any usual publisher.
 const MOST_BYTES: usize = 16 << 20;
@@ -134,7 +134,7 @@ mod tests {
     use crate::frame::Timestamp;
 
     fn unit(at: u64, key: bool) -> AccessUnit {
-        AccessUnit { data: Bytes::new(), key, at: Timestamp(at) }
+        AccessUnit::new(Bytes::new(), key, Timestamp(at))
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
     fn a_backlog_of_many_bytes_waits_for_a_key_frame_that_replaces_it() {
         let backlog = Backlog::new();
         let large = Bytes::from(vec![0; 4 << 20]);
-        let unit = |at, key| AccessUnit { data: large.clone(), key, at: Timestamp(at) };
+        let unit = |at, key| AccessUnit::new(large.clone(), key, Timestamp(at));
         let taken = (0..8).filter(|&at| backlog.put(unit(at, at == 0))).count();
         assert_eq!((taken, backlog.needs_key()), (4, true));
         assert!(backlog.put(unit(8, true)) && backlog.put(unit(9, false)));

@@ -8,7 +8,7 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -254,6 +254,9 @@ impl Counters {
     }
 }
 
+/// The time after which a frame is passed on although newer ones wait: a decoder that falls behind still shows movement.
+const LONGEST_SKIP: Duration = Duration::from_millis(100);
+
 /// The highest rate of notifications of refused video, per second.
 const REFUSALS_PER_SECOND: u32 = 1;
 
@@ -271,12 +274,15 @@ impl Worker {
     fn run(mut self) {
         let shared = self.shared.clone();
         let Shared { backlog, counters, .. } = &*shared;
+        let mut passed_at: Option<Instant> = None;
         while let Some(unit) = backlog.take() {
-            // Every picture is decoded, since others depend on it; only the newest is shown.
+            // Every picture is decoded, since others depend on it; only the newest is shown, while the decoder keeps up.
             let stamp = Stamp { timestamp: unit.at, tag: 0 };
             let decoded = self.decoder.decode(&unit.data, &mut |frame| {
                 counters.frame(frame);
-                if backlog.is_empty() {
+                let is_late = passed_at.is_none_or(|at| at.elapsed() > LONGEST_SKIP);
+                if is_late || backlog.is_empty() {
+                    passed_at = Some(Instant::now());
                     self.sink.frame(&frame.with_stamp(stamp));
                 } else {
                     counters.skipped.fetch_add(1, Ordering::Relaxed);

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use crate::frame::Timestamp;
 use crate::transport::media::VideoCodec;
+use crate::transport::rtp::reception::{Jitter, VIDEO_CLOCK};
 use crate::transport::rtp::reorder::{HOLD, Next, Reorder};
 use crate::transport::rtp::{self, Assemble, Assembled, RtpPacket};
 
 /// The shortest interval of key frame requests: about one round trip.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(300);
-
-/// Units of the packets' clock per second.
-const CLOCK: u64 = 90_000;
 
 /// Assembles the packets of one stream.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ impl Receiver {
             assembler: rtp::assembler(codec),
             assembled: VecDeque::new(),
             lost: 0,
-            jitter: Jitter::default(),
+            jitter: Jitter::new(VIDEO_CLOCK),
             asked: None,
         }
     }
@@ -76,51 +74,13 @@ impl Receiver {
     }
 
     pub(super) fn jitter_ms(&self) -> f64 {
-        self.jitter.mean * 1000.0 / CLOCK as f64
-    }
-}
-
-/// The jitter of packets, by RFC 3550, section 6.4.1.
-#[derive(Debug, Default)]
-struct Jitter {
-    /// The arrival time of the last packet minus its timestamp, both on the packets' clock.
-    transit: Option<u32>,
-    mean: f64,
-}
-
-impl Jitter {
-    fn packet(&mut self, timestamp: u32, at: Timestamp) {
-        let arrival = u128::from(at.0) * u128::from(CLOCK) / 1_000_000_000;
-        let transit = (arrival as u32).wrapping_sub(timestamp);
-        if let Some(last) = self.transit.replace(transit) {
-            let change = f64::from((transit.wrapping_sub(last) as i32).unsigned_abs());
-            self.mean += (change - self.mean) / 16.0;
-        }
+        self.jitter.ms()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn jitter_is_zero_for_evenly_delayed_packets() {
-        let mut jitter = Jitter::default();
-        (0..100).for_each(|i: u32| {
-            jitter.packet(u32::MAX.wrapping_add(i * 3000), Timestamp(u64::from(i) * 1_000_000_000 / 30));
-        });
-        assert!(jitter.mean < 1.0, "{}", jitter.mean);
-    }
-
-    #[test]
-    fn jitter_comes_near_to_how_much_delays_vary() {
-        let mut jitter = Jitter::default();
-        // Every other packet is 10 ms late, 900 units of the clock.
-        (0..200).for_each(|i: u32| {
-            jitter.packet(i * 3000, Timestamp(u64::from(i) * 33_333_333 + u64::from(i % 2) * 10_000_000));
-        });
-        assert!((890.0..910.0).contains(&jitter.mean), "{}", jitter.mean);
-    }
 
     #[test]
     fn a_key_frame_is_asked_for_at_most_every_interval() {

@@ -54,6 +54,14 @@ pub enum ParameterMessage {
     ParametersApplied(AppliedParameters),
     /// The answer to a message that changed nothing; or, as a notice, a failure of the stream.
     Error(ParameterError),
+    /// A notice: an update that was accepted failed later, such as a model that could not be loaded. Its changes were taken
+    /// back, and a notice with the parameters follows.
+    UpdateFailed(ParameterError),
+    /// A notice while models are loaded.
+    LoadingProgress {
+        /// How much is loaded, from 0 to 100; 100 once pictures are made with it.
+        percent: u8,
+    },
     /// A notice after a change.
     ParametersUpdated {
         /// Parameters with their values now: at least those that changed. A style image that is not a web address is
@@ -63,7 +71,7 @@ pub enum ParameterMessage {
         #[serde(skip_serializing_if = "Option::is_none")]
         version: Option<u64>,
     },
-    /// A notice: no further picture will be made.
+    /// A notice: no further picture will be made, unless something changes.
     StreamStopped {
         /// The reason, unless the stream was ended on request.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,6 +215,11 @@ mod tests {
                 ParameterMessage::Error(ParameterError::new("too large")),
                 json!({"type": "error", "error": "too large", "fields": []}),
             ),
+            (
+                ParameterMessage::UpdateFailed(ParameterError::new("no such model")),
+                json!({"type": "update_failed", "error": "no such model", "fields": []}),
+            ),
+            (ParameterMessage::LoadingProgress { percent: 42 }, json!({"type": "loading_progress", "percent": 42})),
             (ParameterMessage::StreamStopped { error_message: None }, json!({"type": "stream_stopped"})),
             (
                 ParameterMessage::StreamStopped { error_message: Some("gone".into()) },

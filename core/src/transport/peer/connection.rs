@@ -26,7 +26,7 @@ use webrtc::peer_connection::{
 
 use super::key_requests::KeyRequests;
 use super::options::{IceServer, PeerOptions};
-use super::sdp_normalize::TRANSPORT_CC;
+use super::sdp_normalize::{PLAYOUT_DELAY, TRANSPORT_CC};
 use super::{bind, failed};
 use crate::Result;
 use crate::transport::sdp::{Codec, Setup};
@@ -173,12 +173,14 @@ fn engine(abilities: &Abilities) -> Result<(MediaEngine, Registry)> {
         .with(Slot::NackGenerator, nacks.build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
         .with(Slot::from(LAST_SLOT), KeyRequests::default());
+    let mut extend = |uri: &str, kind| {
+        let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
+        engine.register_header_extension(extension, kind, None).map_err(|e| failed("register a header extension", e))
+    };
+    extend(PLAYOUT_DELAY, RtpCodecKind::Video)?;
     if abilities.receives {
         for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
-            let extension = RTCRtpHeaderExtensionCapability { uri: TRANSPORT_CC.to_owned() };
-            engine
-                .register_header_extension(extension, kind, None)
-                .map_err(|e| failed("register a header extension", e))?;
+            extend(TRANSPORT_CC, kind)?;
         }
         registry = registry.with(Slot::TwccReceiver, TwccReceiverBuilder::new().build());
     }

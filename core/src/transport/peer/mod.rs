@@ -10,6 +10,7 @@ mod codecs;
 mod connection;
 mod counters;
 mod data;
+mod delayed;
 mod key_requests;
 mod negotiate;
 mod options;
@@ -34,7 +35,7 @@ use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::watch;
 
 pub use options::{IceServer, PeerOptions};
-pub use state::{Media, PeerState, PeerStats, Refusal};
+pub use state::{AudioStats, Media, PeerState, PeerStats, Refusal};
 
 use super::sdp::{Description, Fragment};
 use crate::{Error, ErrorKind, Result};

@@ -123,6 +123,7 @@ fn flows(of: &Description, plan: &Plan) -> Flows {
     if let Some((direction, choice)) = plan.flowing(of, &Kind::Video) {
         flows.video_in = direction.receives().then(|| choice.clone());
         flows.video_out = direction.sends().then(|| choice.clone());
+        flows.playout_delay = plan.flowing_section(of, &Kind::Video).and_then(sdp_normalize::playout_delay);
     }
     if let Some((direction, choice)) = plan.flowing(of, &Kind::Audio) {
         flows.audio_in = direction.receives().then(|| choice.clone());

@@ -94,6 +94,12 @@ impl Plan {
             Use::Flows(..) | Use::Data | Use::Idle | Use::Rejected => None,
         })
     }
+
+    /// Returns the section of `of` of that kind that flows.
+    pub(super) fn flowing_section<'a>(&self, of: &'a Description, kind: &Kind) -> Option<&'a Section> {
+        let flows = |(section, used): &(&Section, &Use)| section.kind == *kind && matches!(used, Use::Flows(..));
+        of.sections.iter().zip(&self.uses).find(flows).map(|(section, _)| section)
+    }
 }
 
 fn answer_section(section: &Section, media: &Media) -> Result<Use, Refusal> {

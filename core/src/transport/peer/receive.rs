@@ -55,7 +55,9 @@ pub(super) async fn audio(track: Arc<dyn TrackRemote>, payload_type: u8, hub: Au
         if let TrackRemoteEvent::OnRtpPacket(packet) = event {
             counters.received(packet.payload.len());
             if packet.header.payload_type == payload_type && !packet.payload.is_empty() {
-                hub.send(AudioPacket { data: packet.payload, timestamp: packet.header.timestamp, at: now() });
+                let (timestamp, at) = (packet.header.timestamp, now());
+                counters.heard(packet.header.sequence_number, timestamp, at);
+                hub.send(AudioPacket { data: packet.payload, timestamp, at });
             }
         } else if matches!(event, TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError) {
             return;

@@ -5,10 +5,16 @@ use std::fmt::Write as _;
 
 use super::codecs::Choice;
 use super::plan::{Plan, Use};
-use crate::transport::sdp::{Codec, Description, Direction, Section};
+use crate::transport::sdp::{Codec, Description, Direction, Kind, Section};
 
 /// The header extension by which a receiver reports on the way between (transport-wide congestion control).
 pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// The header extension by which a sender limits the time that a receiver may hold pictures back.
+pub(super) const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
+/// The numbers of header extensions in the form with one byte.
+const EXTENSION_NUMBERS: std::ops::Range<u8> = 1..15;
 
 /// The most candidates of a description that are tried: each has packets sent to an address of the peer's choice.
 const MAX_CANDIDATES: usize = 64;
@@ -81,7 +87,12 @@ fn media(text: &mut String, section: &Section, direction: Direction, choice: &Ch
     let theirs = Direction::of(direction.receives(), direction.sends());
     line(text, format_args!("a={}", theirs.name()));
     line(text, format_args!("a=rtcp-mux"));
-    for (number, name) in section.extensions.iter().filter(|(n, name)| (1..15).contains(n) && name == TRANSPORT_CC) {
+    let playout_delay = playout_delay(section).filter(|_| direction.sends());
+    for (number, name) in extension(section, TRANSPORT_CC)
+        .map(|n| (n, TRANSPORT_CC))
+        .into_iter()
+        .chain(playout_delay.map(|n| (n, PLAYOUT_DELAY)))
+    {
         line(text, format_args!("a=extmap:{number} {name}"));
     }
     for codec in entries(choice) {
@@ -91,6 +102,16 @@ fn media(text: &mut String, section: &Section, direction: Direction, choice: &Ch
         line(text, format_args!("a=msid:peer {}", section.kind));
         sources(text, section);
     }
+}
+
+fn extension(section: &Section, uri: &str) -> Option<u8> {
+    let found = section.extensions.iter().find(|(number, name)| EXTENSION_NUMBERS.contains(number) && name == uri);
+    found.map(|(number, _)| *number)
+}
+
+/// Returns the peer's number of the header extension with the playout delay, for a section of video.
+pub(super) fn playout_delay(section: &Section) -> Option<u8> {
+    if section.kind == Kind::Video { extension(section, PLAYOUT_DELAY) } else { None }
 }
 
 /// Writes the first source and that of its retransmissions; more would be layers, which are not asked for.

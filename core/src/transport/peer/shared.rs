@@ -21,6 +21,8 @@ pub(super) struct Flows {
     pub(super) video_out: Option<Choice>,
     pub(super) audio_in: Option<Choice>,
     pub(super) audio_out: Option<Choice>,
+    /// The number of the header extension with the playout delay of outgoing video, if the peer knows it.
+    pub(super) playout_delay: Option<u8>,
 }
 
 /// The receiver of the peer's video.

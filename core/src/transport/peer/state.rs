@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+use crate::frame::Timestamp;
 use crate::transport::{AudioHub, ChannelHandler, Egress, FrameSink, IngestStats, VideoCodec};
 use crate::{Error, ErrorKind};
 
@@ -120,10 +121,27 @@ pub struct PeerStats {
     pub round_trip: Option<Duration>,
     /// The statistics of the peer's video, if any is received.
     pub video_in: Option<IngestStats>,
+    /// The statistics of the peer's audio, if any is received.
+    pub audio_in: Option<AudioStats>,
     /// The codec of the peer's video, once known.
     pub codec_in: Option<VideoCodec>,
     /// The codec of the video sent to the peer, once known.
     pub codec_out: Option<VideoCodec>,
+}
+
+/// The statistics of a peer's audio.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct AudioStats {
+    /// Packets received.
+    pub packets: u64,
+    /// Packets that have not arrived.
+    pub lost: u64,
+    /// The jitter of the packets, in milliseconds, as RFC 3550 defines it.
+    pub jitter_ms: f64,
+    /// When the last packet arrived, on the clock of [`now`](crate::transport::now). Not serialised.
+    #[serde(skip)]
+    pub last_packet_at: Timestamp,
 }
 
 fn millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

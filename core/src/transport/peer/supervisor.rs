@@ -18,10 +18,11 @@ use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 use super::connection::Event;
 use super::options::PeerOptions;
 use super::pace::Allowance;
+use super::send::Packets;
 use super::shared::{Shared, Video, lock};
 use super::state::{Media, PeerState};
 use super::{data, receive, send};
-use crate::transport::{CHANNEL_LABEL, Ingest, IngestOptions};
+use crate::transport::{CHANNEL_LABEL, Egress, Ingest, IngestOptions};
 
 /// Waits until the connection is to be closed.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -183,10 +184,14 @@ impl Supervisor {
         {
             let payload_type = choice.entry.payload_type;
             self.tasks.spawn(send::key_requests(track.clone(), codec, egress.clone(), counters.clone()));
-            self.tasks.spawn(send::video(track, codec, payload_type, egress.clone(), counters.clone()));
+            let packets = Packets::new(track, payload_type, counters.clone()).with_playout_delay(flows.playout_delay);
+            self.tasks.spawn(send::video(packets, codec, egress.clone()));
         }
         if let (Some(track), Some(hub), Some(choice)) = (outgoing.audio, &self.media.audio_out, flows.audio_out) {
-            self.tasks.spawn(send::audio(track, choice.entry.payload_type, hub.clone(), counters.clone()));
+            let packets = Packets::new(track, choice.entry.payload_type, counters.clone());
+            let age = self.media.video_out.as_ref().map(Egress::age);
+            let delay = move || age.as_ref().map_or(Duration::ZERO, |age| age());
+            self.tasks.spawn(send::audio(packets, hub.clone(), delay));
         }
     }
 

@@ -76,7 +76,7 @@ impl Depacketizer for H264 {
             picture.data = data;
             self.owed = false;
         }
-        let unit = AccessUnit { data: Bytes::from(picture.data), key: picture.is_key, at: picture.at };
+        let unit = AccessUnit::new(Bytes::from(picture.data), picture.is_key, picture.at);
         Some(Assembled::Unit(unit))
     }
 }

@@ -131,7 +131,7 @@ fn pictures() -> impl Strategy<Value = Vec<AccessUnit>> {
                 let header = if key { 0x65 } else { 0x41 };
                 data.extend(annex_b(&[&[&[header, first_macroblock][..], slice].concat()]));
             }
-            AccessUnit { data: data.into(), key, at: Timestamp(place) }
+            AccessUnit::new(data.into(), key, Timestamp(place))
         };
         (0..).zip(pictures).map(unit).collect()
     })

@@ -11,6 +11,7 @@ pub mod h264;
 mod h264_tests;
 pub mod limits;
 pub mod parameter_sets;
+pub mod reception;
 pub mod reorder;
 pub mod sps;
 pub mod vp8;

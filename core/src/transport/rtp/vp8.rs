@@ -71,7 +71,7 @@ impl Depacketizer for Vp8 {
         Some(match picture.data.first() {
             Some(first) => {
                 let key = first & 1 == 0;
-                Assembled::Unit(AccessUnit { data: Bytes::from(picture.data), key, at: picture.at })
+                Assembled::Unit(AccessUnit::new(Bytes::from(picture.data), key, picture.at))
             }
             None => Assembled::Damaged,
         })

@@ -72,7 +72,7 @@ impl SessionChannel {
         match event {
             Event::UpdateApplied { version, .. } => self.notify(&self.updated(*version)),
             Event::UpdateRejected { version, error } => {
-                self.notify(&ParameterMessage::Error(ParameterError::from(&**error)));
+                self.notify(&ParameterMessage::UpdateFailed(ParameterError::from(&**error)));
                 self.notify(&self.updated(*version));
             }
             Event::FrameFailed { error, .. }

@@ -149,7 +149,7 @@ impl<'a> LoadedControlNets<'a> {
             return Ok(ControlNets::default());
         }
         let ControlNetBuild { context, params, call_rows, latent, .. } = build;
-        let per_row = context.options.control_images == ControlImages::PerRow && params.use_denoising_batch;
+        let per_row = context.options.control_images == ControlImages::PerRow && context.is_batched(params);
         let size = (params.width as usize, params.height as usize);
         let stages = inputs.table.steps().len();
         let registry = context.registry.sized(size);

@@ -176,7 +176,7 @@ impl Running {
         self.last = Some(time);
         let picture = Picture { planes, width, height };
         match self.inner.encode(&picture, time as i64, shown as u32, key) {
-            Outcome::Made((data, key)) => Ok(Some(AccessUnit { data: Bytes::copy_from_slice(data), key, at })),
+            Outcome::Made((data, key)) => Ok(Some(AccessUnit::new(Bytes::copy_from_slice(data), key, at))),
             Outcome::None => Ok(None),
             Outcome::Failed => {
                 Err(Error::new(ErrorKind::Internal, format!("failed to encode a picture of {width}x{height}")))

@@ -122,7 +122,7 @@ fn a_viewers_request_for_a_key_frame_reaches_the_egress() {
             while server.stats().key_frames_asked == 0 {
                 tick.tick().await;
                 let broken = Bytes::from_static(&[0, 0, 0, 1, 0x65, 0xff, 0xff, 0xff]);
-                ingest.access_unit(crate::transport::AccessUnit { data: broken, key: true, at: now() });
+                ingest.access_unit(crate::transport::AccessUnit::new(broken, true, now()));
             }
         };
         timeout(LONG, asked).await.expect("the viewer asks");
@@ -139,7 +139,7 @@ fn audio_is_forwarded_unchanged_both_ways_with_video() {
         let mut heard = to.subscribe();
         let offering = Media { audio_out: Some(from.clone()), ..shows(&egress) };
         let answering = Media { audio_in: Some(to.clone()), ..sees(&screen) };
-        let (_publisher, _server) = connect(offering, answering).await;
+        let (_publisher, server) = connect(offering, answering).await;
         let _film = film(&egress);
         let speak = async {
             let mut tick = tokio::time::interval(Duration::from_millis(20));
@@ -166,6 +166,8 @@ fn audio_is_forwarded_unchanged_both_ways_with_video() {
             () = speak => {}
             heard = timeout(LONG, listen) => heard.expect("sound comes in time"),
         }
+        let audio = server.stats().audio_in.expect("statistics of the sound");
+        assert!(audio.packets >= 2 && audio.last_packet_at > crate::Timestamp(0), "{audio:?}");
         screen.shows(5).await;
     });
 }

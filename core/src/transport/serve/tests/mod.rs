@@ -64,7 +64,7 @@ fn published_pictures_are_viewed_in_order() {
     assert!(matches!(ended, Some(SessionEvent::Ended { reason: End::Deleted, .. })), "{ended:?}");
     assert_eq!((player.state(), server.whep().viewers()), (PeerState::Connected, 1));
     let next = connected(publish(&server.whip_url(), client_options(), source.clone()).unwrap());
-    assert_eq!(seen.while_publishing(&source, 5).len(), 5);
+    assert!(seen.while_publishing(&source, 5).len() >= 5);
     player.stop();
     assert_eq!(server.whep().viewers(), 0);
     drop((next, server));
@@ -100,7 +100,7 @@ fn client_reconnects_to_a_restarted_server() {
     publisher.wait_for(PeerState::Disconnected, LONG).unwrap();
     let second = echo(&ServeOptions { addr, ..options() });
     let (publisher, player) = (connected(publisher), connected(player));
-    assert_eq!(seen.while_publishing(&source, 5).len(), 5);
+    assert!(seen.while_publishing(&source, 5).len() >= 5);
     drop((publisher, player, second));
 }
 
@@ -134,7 +134,7 @@ fn a_new_publisher_takes_the_place_of_the_one_before() {
     assert!(matches!(ended, Some(SessionEvent::Ended { reason: End::Replaced, .. })), "{ended:?}");
     first.wait_for(PeerState::Disconnected, LONG).unwrap();
     let player = play(&server.whep_url(), client_options(), seen.clone()).unwrap();
-    assert_eq!(seen.while_publishing(&source, 5).len(), 5);
+    assert!(seen.while_publishing(&source, 5).len() >= 5);
     drop((first, second, player));
 }
 
