@@ -6,10 +6,13 @@ use dreamframe::frame::{FrameView, PixelFormat};
 use dreamframe::params::StreamDiffusionParams;
 use dreamframe::{Engine, Result};
 
-/// The longest time of a frame that a level is chosen for: less than [`SLOW`], since others take processor time as well.
-const GOAL: Duration = Duration::from_millis(60);
-/// The time of a frame above which a cheaper level is chosen: 12 pictures per second.
-const SLOW: Duration = Duration::from_millis(83);
+/// The longest time of a frame that a level is chosen for, and the time above which a cheaper one is chosen: 12 pictures per
+/// second. The first is shorter, since others take processor time as well.
+const TIMES: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(83));
+/// Those of small pictures, which lose more by less detail than by fewer pictures: 8 per second.
+const TIMES_OF_SMALL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(125));
+/// The longest side of small pictures, in pixels.
+const SMALL: u32 = 192;
 /// The shortest time between two changes, in milliseconds: the times of frames settle, and viewers do too.
 const SETTLE_MS: u64 = 3_000;
 /// The time for which a better level must be affordable, in milliseconds. It doubles, up to the maximum, each time that the
@@ -99,6 +102,11 @@ impl Level {
         params
     }
 
+    /// The longest time of a frame that this level is chosen for, and the time above which a cheaper one is chosen.
+    fn times(self) -> (Duration, Duration) {
+        if self.width.max(self.height) <= SMALL { TIMES_OF_SMALL } else { TIMES }
+    }
+
     fn area(self) -> f64 {
         f64::from(self.width) * f64::from(self.height)
     }
@@ -114,10 +122,10 @@ impl Level {
     }
 }
 
-/// Returns the best level for `params` that takes at most 60 ms per frame by a measurement of another, or the cheapest.
+/// Returns the best level for `params` that is fast enough by a measurement of another, or the cheapest.
 pub(crate) fn choose(params: &StreamDiffusionParams, measured: Level, time: FrameTime) -> Level {
     let levels = Level::all(params);
-    let affordable = levels.iter().find(|level| level.predict(measured, time) <= GOAL);
+    let affordable = levels.iter().find(|level| level.predict(measured, time) <= level.times().0);
     affordable.or(levels.last()).copied().unwrap_or_else(|| Level::of(params))
 }
 
@@ -184,7 +192,7 @@ impl Controller {
         let place = levels.iter().position(|level| *level == current).unwrap_or(levels.len());
         let chosen = choose(params, current, time);
         let wanted = levels.iter().position(|level| *level == chosen)?;
-        if time.total > SLOW {
+        if time.total > current.times().1 {
             self.affordable_since = None;
             if wanted <= place {
                 return None;
@@ -260,7 +268,9 @@ mod tests {
         // 9 ms at 192 with one step, 2 of them in the UNet, are 64 ms at 512 with one step, and 49 ms at 448.
         assert_eq!(choose(&params, level(192, 192, 1), ms(9, 2)), level(448, 448, 1));
         assert_eq!(choose(&params, level(192, 192, 1), ms(1, 0)), level(512, 512, 2));
+        // Pictures of 192 may take longer than larger ones.
         assert_eq!(choose(&params, level(192, 192, 1), ms(58, 10)), level(192, 192, 1));
+        assert_eq!(choose(&params, level(192, 192, 1), ms(99, 10)), level(192, 192, 1));
         assert_eq!(choose(&params, level(192, 192, 1), ms(900, 10)), level(128, 128, 1));
     }
 
