@@ -61,28 +61,6 @@
 #define DREAMFRAME_ABI_VERSION 1
 
 /**
- * The kind of guidance if `guidance_scale` is above 1.
- */
-typedef enum {
-  /**
-   * No guidance.
-   */
-  DREAMFRAME_CFG_TYPE_NONE = 1,
-  /**
-   * By residual guidance from the stream itself.
-   */
-  DREAMFRAME_CFG_TYPE_SELF = 2,
-  /**
-   * By running the negative prompt with every row.
-   */
-  DREAMFRAME_CFG_TYPE_FULL = 3,
-  /**
-   * By residual guidance that is initialized with the negative prompt.
-   */
-  DREAMFRAME_CFG_TYPE_INITIALIZE = 4,
-} dreamframe_cfg_type_t;
-
-/**
  * The control image of each row of the stream batch.
  */
 typedef enum {
@@ -733,10 +711,6 @@ typedef struct {
    */
   uint32_t dtype;
   /**
-   * A `dreamframe_cfg_type_t`; 0 for `self`.
-   */
-  uint32_t cfg_type;
-  /**
    * A `dreamframe_noise_t`; 0 for Philox.
    */
   uint32_t noise;
@@ -825,7 +799,7 @@ typedef struct {
 /**
  * What a `dreamframe_options_t` begins with.
  */
-#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Pixels in memory that the host owns: an input frame, or the target of a picture.

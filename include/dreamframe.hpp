@@ -75,13 +75,6 @@ enum class Dtype : std::uint32_t {
   F16 = DREAMFRAME_DTYPE_F16,
 };
 
-enum class CfgType : std::uint32_t {
-  None = DREAMFRAME_CFG_TYPE_NONE,
-  Self = DREAMFRAME_CFG_TYPE_SELF,
-  Full = DREAMFRAME_CFG_TYPE_FULL,
-  Initialize = DREAMFRAME_CFG_TYPE_INITIALIZE,
-};
-
 enum class Noise : std::uint32_t { Philox = DREAMFRAME_NOISE_PHILOX, TorchCpu = DREAMFRAME_NOISE_TORCH_CPU };
 
 enum class Fit : std::uint32_t {
@@ -335,7 +328,6 @@ struct EngineOptions {
   /** Whether runs of networks are captured as CUDA graphs, on providers of NVIDIA. */
   bool cuda_graphs = false;
   std::optional<Dtype> dtype;
-  std::optional<CfgType> cfg_type;
   std::optional<Noise> noise;
   /** The number of threads; all of the machine's, if 0. */
   std::uint32_t threads = 0;
@@ -972,7 +964,6 @@ private:
     raw.onnxruntime = detail::or_null(options.onnxruntime);
     raw.cuda_graphs = options.cuda_graphs ? 1 : 0;
     raw.dtype = detail::number(options.dtype);
-    raw.cfg_type = detail::number(options.cfg_type);
     raw.noise = detail::number(options.noise);
     raw.threads = options.threads;
     raw.fit = detail::number(options.fit);

@@ -184,11 +184,10 @@ pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, St
 #[doc(inline)]
 pub use load::{ModelSource, PackedCache};
 #[doc(inline)]
-pub use params::{Cost, Notice, ParamsPatch, StreamDiffusionParams};
+pub use params::{CfgType, Cost, Notice, ParamsPatch, StreamDiffusionParams};
 pub use session::{
     Event, Events, FailedFrame, Outcome, PictureCallback, Session, SessionHandle, SessionOptions, Stage, Stats, Ticket,
 };
-pub use stream::CfgType;
 pub use stream::noise::Generator;
 
 /// Compiles the Rust code of the README.

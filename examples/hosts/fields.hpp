@@ -26,9 +26,10 @@ struct Field {
   double slider_min, slider_max;
 };
 
-inline constexpr std::array<Field, 11> fields{{
+inline constexpr std::array<Field, 12> fields{{
     {"prompt", "Prompt", Kind::text, 0, "van gogh painting", 0, 0},
-    {"negative_prompt", "Negative Prompt", Kind::text, 0, "", 0, 0},
+    {"negative_prompt", "Negative Prompt (CFG Type full, initialize)", Kind::text, 0, "", 0, 0},
+    {"cfg_type", "CFG Type", Kind::text, 0, "self", 0, 0},
     {"guidance_scale", "Guidance Scale", Kind::number, 1.0, "", 0, 5},
     {"delta", "Delta", Kind::number, 0.7, "", 0, 2},
     {"seed", "Seed", Kind::integer, 789, "", 0, 2147483647},
@@ -62,10 +63,10 @@ inline std::string json_text(std::string_view text) {
   return json + '"';
 }
 
-// Writes a number independently of the user's locale; a value that JSON cannot represent becomes `null`, which the
-// library rejects by name.
+// Writes a number independently of the user's locale; a value that JSON cannot represent becomes text, which the library
+// rejects by name: `null` would mean the default.
 inline std::string json_number(double number) {
-  if (!std::isfinite(number)) return "null";
+  if (!std::isfinite(number)) return "\"not a finite number\"";
   std::ostringstream json;
   json.imbue(std::locale::classic());
   if (number == std::floor(number) && std::abs(number) <= 9007199254740992.0) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::{
-    CfgType, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator, LoraMode,
+    ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator, LoraMode,
     ModelSource, PackedCache, Provider, Result, StreamDiffusionParams, Vae,
 };
 use tracing::Dispatch;
@@ -72,20 +72,6 @@ pub enum dreamframe_dtype_t {
     DREAMFRAME_DTYPE_INT8 = 3,
     /// float16: 16 bits, 5 of them for the exponent. Not supported on the CPU.
     DREAMFRAME_DTYPE_F16 = 4,
-}
-
-/// The kind of guidance if `guidance_scale` is above 1.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum dreamframe_cfg_type_t {
-    /// No guidance.
-    DREAMFRAME_CFG_TYPE_NONE = 1,
-    /// By residual guidance from the stream itself.
-    DREAMFRAME_CFG_TYPE_SELF = 2,
-    /// By running the negative prompt with every row.
-    DREAMFRAME_CFG_TYPE_FULL = 3,
-    /// By residual guidance that is initialized with the negative prompt.
-    DREAMFRAME_CFG_TYPE_INITIALIZE = 4,
 }
 
 /// The random number generator for noise.
@@ -186,8 +172,6 @@ pub struct dreamframe_options_t {
     pub executor: u32,
     /// A `dreamframe_dtype_t`; 0 for the fastest of this machine without visible loss.
     pub dtype: u32,
-    /// A `dreamframe_cfg_type_t`; 0 for `self`.
-    pub cfg_type: u32,
     /// A `dreamframe_noise_t`; 0 for Philox.
     pub noise: u32,
     /// Number of threads that process a frame; 0 for all of the machine's.
@@ -273,7 +257,6 @@ impl dreamframe_options_t {
             params_json: std::ptr::null(),
             executor: 0,
             dtype: 0,
-            cfg_type: 0,
             noise: 0,
             threads: 0,
             fit: 0,
@@ -352,8 +335,6 @@ impl dreamframe_options_t {
         options.onnx.device_index = self.device_index;
         choose("cuda_graphs", self.cuda_graphs, [true], &mut options.onnx.cuda_graphs)?;
         choose("dtype", self.dtype, [Dtype::F32, Dtype::Bf16, Dtype::Int8, Dtype::F16], &mut options.dtype)?;
-        let cfg_types = [CfgType::None, CfgType::SelfNegative, CfgType::Full, CfgType::Initialize];
-        choose("cfg_type", self.cfg_type, cfg_types, &mut options.cfg_type)?;
         choose("noise", self.noise, [Generator::Philox, Generator::TorchCpu], &mut options.noise)?;
         choose("fit", self.fit, [Fit::Cover, Fit::Fit, Fit::Stretch], &mut options.fit)?;
         choose("flagged", self.flagged, [Flagged::Previous, Flagged::Black], &mut options.flagged)?;

@@ -65,6 +65,7 @@ from .errors import (
 from .params import (
     Acceleration,
     CachedAttentionConfig,
+    CfgType,
     ControlNetConfig,
     Cost,
     FieldInfo,
@@ -84,6 +85,7 @@ __all__ = [
     "AudioStats",
     "BadModelError",
     "CachedAttentionConfig",
+    "CfgType",
     "CancelledError",
     "Change",
     "ClosedError",

@@ -73,7 +73,6 @@ class StreamDiffusion:
         dtype: typing.Literal["auto", "f32", "f16", "bf16", "int8"] | None = None,
         vae: str | PathLike[str] | None = None,
         threads: int | None = None,
-        cfg_type: typing.Literal["none", "full", "self", "initialize"] | None = None,
         noise: typing.Literal["philox", "torch-cpu"] | None = None,
         lora_mode: typing.Literal["merged", "live"] | None = None,
         fit: typing.Literal["cover", "fit", "stretch"] | None = None,

@@ -3,14 +3,18 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
 from . import _dreamframe
 from ._model import FieldInfo, Model
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = [
     "Acceleration",
     "CachedAttentionConfig",
+    "CfgType",
     "ControlNetConfig",
     "Cost",
     "FieldInfo",
@@ -53,6 +57,9 @@ class Cost(StrEnum):
     def __ge__(self, other: object) -> bool:
         return self._place() >= other._place() if isinstance(other, Cost) else NotImplemented
 
+
+CfgType: TypeAlias = Literal["none", "self", "full", "initialize"]
+"""What `cfg_type` may be."""
 
 Interpolation: TypeAlias = Literal["linear", "slerp"]
 """What `prompt_interpolation_method` may be."""
@@ -205,16 +212,19 @@ class StreamDiffusionParams(Model):
     normalize_seed_weights: bool = True
     """Whether the weights of seeds are divided by their sum, which keeps the variance of the noise."""
     negative_prompt: str = "blurry, low quality, flat, 2d"
-    """The negative prompt; used if `guidance_scale` is above 1."""
+    """The negative prompt; it has an effect only if `cfg_type` is `full` or `initialize` and `guidance_scale` is
+    above 1."""
+    cfg_type: CfgType = "self"
+    """The kind of classifier-free guidance: what pictures are guided away from."""
     guidance_scale: float = 1.0
     """The scale of classifier-free guidance; up to 1, there is no guidance."""
     delta: float = 0.7
-    """The scale of the stock noise in residual classifier-free guidance."""
+    """The weight of the stream's own noise in guidance of the types `self` and `initialize`."""
     num_inference_steps: int = 50
     """The number of timesteps of the schedule that `t_index_list` indexes."""
     t_index_list: list[int] = [12, 20, 32]
     """The timesteps at which a frame is denoised, as indices into the schedule, one row of the batch each. A lower
-    index is noisier. Another number of them starts the batch again."""
+    index is noisier; `num_inference_steps` itself means the last one. Another number of them starts the batch again."""
     use_safety_checker: bool = False
     """Whether the safety checker is loaded, which replaces pictures that it flags."""
     safety_checker_threshold: float = 0.5
@@ -268,6 +278,11 @@ class StreamDiffusionParams(Model):
     cached_attention: CachedAttentionConfig = CachedAttentionConfig()
     """The attention to earlier frames."""
 
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: "Unpack[ParamsPatch]") -> None:
+            """Creates parameters with these values; None means the default."""
+
     @classmethod
     def demo(cls) -> "StreamDiffusionParams":
         """Gives the settings that suit the model inside the library."""
@@ -280,78 +295,81 @@ class StreamDiffusionParams(Model):
 
 
 class ParamsPatch(TypedDict, total=False):
-    """A wanted change: some of the parameters."""
+    """A wanted change: some of the parameters. None means the default."""
 
-    model_id: str
+    model_id: str | None
     """The base model, as a hub id or a folder; `demo` is the embedded model."""
-    prompt: str | Sequence[tuple[str, float]]
+    prompt: str | Sequence[tuple[str, float]] | None
     """The prompt: one text, or several with weights."""
-    prompt_interpolation_method: Interpolation
+    prompt_interpolation_method: Interpolation | None
     """How several prompts are interpolated."""
-    normalize_prompt_weights: bool
+    normalize_prompt_weights: bool | None
     """Whether the weights of prompts are divided by their sum."""
-    normalize_seed_weights: bool
+    normalize_seed_weights: bool | None
     """Whether the weights of seeds are divided by their sum, which keeps the variance of the noise."""
-    negative_prompt: str
-    """The negative prompt; used if `guidance_scale` is above 1."""
-    guidance_scale: float
+    negative_prompt: str | None
+    """The negative prompt; it has an effect only if `cfg_type` is `full` or `initialize` and `guidance_scale` is
+    above 1."""
+    cfg_type: CfgType | None
+    """The kind of classifier-free guidance: what pictures are guided away from."""
+    guidance_scale: float | None
     """The scale of classifier-free guidance; up to 1, there is no guidance."""
-    delta: float
-    """The scale of the stock noise in residual classifier-free guidance."""
-    num_inference_steps: int
+    delta: float | None
+    """The weight of the stream's own noise in guidance of the types `self` and `initialize`."""
+    num_inference_steps: int | None
     """The number of timesteps of the schedule that `t_index_list` indexes."""
-    t_index_list: Sequence[int]
+    t_index_list: Sequence[int] | None
     """The timesteps at which a frame is denoised, as indices into the schedule, one row of the batch each. A lower
-    index is noisier. Another number of them starts the batch again."""
-    use_safety_checker: bool
+    index is noisier; `num_inference_steps` itself means the last one. Another number of them starts the batch again."""
+    use_safety_checker: bool | None
     """Whether the safety checker is loaded, which replaces pictures that it flags."""
-    safety_checker_threshold: float
+    safety_checker_threshold: float | None
     """The score from which the safety checker flags a picture."""
-    width: int
+    width: int | None
     """The width of pictures, in pixels."""
-    height: int
+    height: int | None
     """The height of pictures, in pixels."""
     lora_dict: dict[str, float] | None
     """LoRAs, each with its scale; `{}` and `null` are the same. In engines with the `lora_mode` `live`, a change of
     scales costs `recompute`."""
-    use_lcm_lora: bool
+    use_lcm_lora: bool | None
     """Whether the LCM-LoRA is merged, if the base model is not distilled for few steps itself."""
-    lcm_lora_id: str
+    lcm_lora_id: str | None
     """The LCM-LoRA, as a hub id or a folder."""
-    acceleration: Acceleration
+    acceleration: Acceleration | None
     """The preferred kind of acceleration: a hint, since the best executor of the machine runs in any case."""
-    use_denoising_batch: bool
+    use_denoising_batch: bool | None
     """Whether successive frames share one UNet pass, each at another step; otherwise a frame takes all its steps in
     turn."""
-    do_add_noise: bool
+    do_add_noise: bool | None
     """Whether noise is added again between two steps."""
-    seed: int | Sequence[tuple[int, float]]
+    seed: int | Sequence[tuple[int, float]] | None
     """The seed of the noise: one, or several with weights."""
-    seed_interpolation_method: Interpolation
+    seed_interpolation_method: Interpolation | None
     """How the noise of several seeds is interpolated."""
-    enable_similar_image_filter: bool
+    enable_similar_image_filter: bool | None
     """Whether frames that resemble the one before are skipped."""
-    similar_image_filter_threshold: float
+    similar_image_filter_threshold: float | None
     """The similarity from which a frame may be skipped."""
-    similar_image_filter_max_skip_frame: int
+    similar_image_filter_max_skip_frame: int | None
     """How many frames in a row may be skipped."""
-    skip_diffusion: bool
+    skip_diffusion: bool | None
     """Whether frames pass through the image chains only, without diffusion."""
-    show_reloading_frame: bool
+    show_reloading_frame: bool | None
     """Whether a server shows a placeholder picture while a change loads and there is no other picture."""
-    image_preprocessing: ProcessingConfig | dict[str, Any]
+    image_preprocessing: ProcessingConfig | dict[str, Any] | Sequence[SingleProcessorConfig | dict[str, Any]] | None
     """The processors of the frame, before it is encoded."""
-    image_postprocessing: ProcessingConfig | dict[str, Any]
+    image_postprocessing: ProcessingConfig | dict[str, Any] | Sequence[SingleProcessorConfig | dict[str, Any]] | None
     """The processors of the picture, after it is decoded."""
-    latent_preprocessing: ProcessingConfig | dict[str, Any]
+    latent_preprocessing: ProcessingConfig | dict[str, Any] | Sequence[SingleProcessorConfig | dict[str, Any]] | None
     """The processors of the noised latent, before the UNet."""
-    latent_postprocessing: ProcessingConfig | dict[str, Any]
+    latent_postprocessing: ProcessingConfig | dict[str, Any] | Sequence[SingleProcessorConfig | dict[str, Any]] | None
     """The processors of the clean latent, after the UNet."""
-    controlnets: Sequence[ControlNetConfig | dict[str, Any]]
+    controlnets: Sequence[ControlNetConfig | dict[str, Any]] | None
     """The ControlNets; a patch replaces the whole list."""
-    ip_adapter: IPAdapterConfig | dict[str, Any]
+    ip_adapter: IPAdapterConfig | dict[str, Any] | None
     """The IP-Adapter, which conditions on the style image."""
-    ip_adapter_style_image_url: str
+    ip_adapter_style_image_url: str | None
     """The style image: an http, https or data URL, or base64; empty for none."""
-    cached_attention: CachedAttentionConfig | dict[str, Any]
+    cached_attention: CachedAttentionConfig | dict[str, Any] | None
     """The attention to earlier frames."""

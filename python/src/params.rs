@@ -62,13 +62,24 @@ impl Part {
         path.strip_prefix(&prefix).unwrap_or(path).trim_start_matches('.').to_owned()
     }
 
-    /// Returns the violations of names, types and ranges.
-    fn violations(&self, values: Map<String, Value>) -> Vec<Violation> {
-        let refused = ParamsPatch::from_value(self.within(values)).err();
-        let violations = refused.iter().flat_map(Error::violations);
+    /// Checks names, types and ranges, and returns the values with `null` and lists of processors replaced by what they
+    /// mean.
+    ///
+    /// # Errors
+    ///
+    /// Every violation.
+    fn read(&self, values: Map<String, Value>) -> Result<Map<String, Value>, Vec<Violation>> {
         let own =
             |violation: &Violation| Violation::new(self.relative_path(&violation.path), violation.message.clone());
-        violations.map(own).collect()
+        let patch = ParamsPatch::from_value(self.within(values));
+        let patch = patch.map_err(|error| error.violations().iter().map(own).collect::<Vec<_>>())?;
+        let steps = self.path.split('.').filter(|step| !step.is_empty());
+        let part = steps.fold(patch.to_value(), |mut inside, step| match step.strip_suffix("[]") {
+            Some(list) => inside[list][0].take(),
+            None => inside[step].take(),
+        });
+        // As an object was put there, one is there.
+        Ok(part.as_object().cloned().unwrap_or_default())
     }
 
     /// Checks values and fills in the missing ones.
@@ -78,11 +89,7 @@ impl Part {
             log_notices(&notices);
             return Ok(params.to_value());
         }
-        let violations = self.violations(values.clone());
-        if !violations.is_empty() {
-            return Err(Error::invalid_params(violations));
-        }
-        self.completed(values)
+        self.completed(self.read(values).map_err(Error::invalid_params)?)
     }
 
     fn completed(&self, values: Map<String, Value>) -> dreamframe::Result<Value> {
@@ -148,16 +155,12 @@ pub(crate) fn _check_field<'py>(part: &str, name: &str, value: &Bound<'py, PyAny
     let named = PyDict::new(py);
     named.set_item(name, value)?;
     let given = plain::map_from_python(named.as_any())?;
-    let mut violations = part.violations(given.clone());
-    violations.retain(|violation| violation.path.split(['.', '[']).next() == Some(name));
-    if !violations.is_empty() {
-        return Err(exception(py, &Error::invalid_params(violations)));
-    }
     let mut values = match (part.sample)() {
         Value::Object(sample) => sample,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     };
     values.extend(given);
+    let values = part.read(values).map_err(|violations| exception(py, &Error::invalid_params(violations)))?;
     let completed = part.completed(values).or_raise(py)?;
     plain::to_python(py, completed.get(name).unwrap_or(&Value::Null))
 }

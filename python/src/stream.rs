@@ -73,7 +73,6 @@ impl StreamDiffusion {
         dtype: "typing.Literal['auto', 'f32', 'f16', 'bf16', 'int8'] | None" = None,
         vae: "str | PathLike[str] | None" = None,
         threads: "int | None" = None,
-        cfg_type: "typing.Literal['none', 'full', 'self', 'initialize'] | None" = None,
         noise: "typing.Literal['philox', 'torch-cpu'] | None" = None,
         lora_mode: "typing.Literal['merged', 'live'] | None" = None,
         fit: "typing.Literal['cover', 'fit', 'stretch'] | None" = None,
@@ -94,7 +93,6 @@ impl StreamDiffusion {
         dtype: Option<&Bound<'_, PyAny>>,
         vae: Option<&Bound<'_, PyAny>>,
         threads: Option<&Bound<'_, PyAny>>,
-        cfg_type: Option<&Bound<'_, PyAny>>,
         noise: Option<&Bound<'_, PyAny>>,
         lora_mode: Option<&Bound<'_, PyAny>>,
         fit: Option<&Bound<'_, PyAny>>,
@@ -115,7 +113,6 @@ impl StreamDiffusion {
         options.onnx.library = onnx::library(py, onnxruntime, options.executor)?;
         choose("dtype", dtype, &mut options.dtype)?;
         options.vae = vae.map(options::vae).transpose()?.unwrap_or_default();
-        choose("cfg_type", cfg_type, &mut options.cfg_type)?;
         choose("noise", noise, &mut options.noise)?;
         choose("lora_mode", lora_mode, &mut options.lora_mode)?;
         if let Some(fit) = fit {

@@ -84,7 +84,7 @@ def put(dump: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
 def choices(node: dict[str, Any]) -> list[str] | None:
     """Returns the choices of a node."""
     variants = node.get("oneOf") or next((one["oneOf"] for one in node.get("anyOf", []) if "oneOf" in one), None)
-    return None if variants is None else [variant["const"] for variant in variants]
+    return None if variants is None else [variant["const"] for variant in variants if "const" in variant]
 
 
 def kinds(node: dict[str, Any]) -> set[str]:

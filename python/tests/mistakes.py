@@ -31,9 +31,9 @@ MISTAKES = [
         "StreamDiffusionParams takes its fields by name: StreamDiffusionParams(model_id=...)",
     ),
     Mistake(
-        "StreamDiffusionParams(prompt=None)",
+        "ControlNetConfig(model_id=None)",
         "InvalidParamsError",
-        "prompt: got null, expected text of at most 8192 characters, or a list of 1 to 16 pairs of it and a weight, a number from 0 to 1000",
+        "model_id: got null, expected text of 1 to 512 characters",
     ),
     Mistake(
         "StreamDiffusionParams(prompt=['snow', 'fog'])",
@@ -78,12 +78,12 @@ MISTAKES = [
     Mistake(
         "StreamDiffusionParams(t_index_list=16)",
         "InvalidParamsError",
-        "t_index_list: got 16, expected a list of 1 to 4 items, each an integer from 0 to 99",
+        "t_index_list: got 16, expected a list of 1 to 4 items, each an integer from 0 to 100",
     ),
     Mistake(
-        "StreamDiffusionParams(t_index_list=[12, 20, 50])",
+        "StreamDiffusionParams(t_index_list=[12, 20, 51])",
         "InvalidParamsError",
-        "t_index_list[2]: got 50, expected less than num_inference_steps (50)",
+        "t_index_list[2]: got 51, expected less than num_inference_steps (50)",
     ),
     Mistake(
         "StreamDiffusionParams(t_index_list=[32, 20])",
@@ -93,7 +93,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusionParams(t_index_list=[])",
         "InvalidParamsError",
-        "t_index_list: got a list of 0, expected a list of 1 to 4 items, each an integer from 0 to 99",
+        "t_index_list: got a list of 0, expected a list of 1 to 4 items, each an integer from 0 to 100",
     ),
     Mistake(
         "StreamDiffusionParams(width=513)",

@@ -228,7 +228,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     "frame buffer": (UnsupportedError, "frame_buffer_size: got 2", lambda: wrapper(frame_buffer_size=2)),
     "scheduler": (UnsupportedError, "'tcd'", lambda: wrapper(scheduler="tcd")),
     "no image": (ValueError, "image: missing", lambda: wrapper()()),
-    "index": (InvalidParamsError, r"t_index_list\[0\]: got 50", lambda: wrapper(t_index_list=[50])),
+    "index": (InvalidParamsError, r"t_index_list\[0\]: got 51", lambda: wrapper(t_index_list=[51])),
     "missing model": (FileNotFoundError, "no/such", lambda: StreamDiffusionWrapper("no/such", [1])),
 }
 

@@ -111,8 +111,8 @@ def told(error: InvalidParamsError, field: Field) -> None:
     "changes",
     [
         {"t_index_list": [10, 5]},
-        {"t_index_list": [50]},
-        {"num_inference_steps": 10, "t_index_list": [10]},
+        {"t_index_list": [51]},
+        {"num_inference_steps": 10, "t_index_list": [11]},
         {"prompt": [("a", 0.0)]},
         {"controlnets": [{"model_id": "a/b"}, {"model_id": "a/b"}]},
         {"controlnets": [{"model_id": "a/b", "control_guidance_start": 0.6, "control_guidance_end": 0.4}]},

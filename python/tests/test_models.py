@@ -48,6 +48,32 @@ def test_all_violations_are_reported_together_with_their_paths() -> None:
     assert error.value.kind == "invalid_params"
 
 
+def test_none_is_the_default_of_every_field() -> None:
+    for name, field in StreamDiffusionParams.model_fields.items():
+        assert StreamDiffusionParams(**{name: None}) == StreamDiffusionParams(), name
+        changed = StreamDiffusionParams.model_validate(EDITED)
+        setattr(changed, name, None)
+        assert getattr(changed, name) == field.default, name
+        assert getattr(EDITED.model_copy(update={name: None}), name) == field.default, name
+    net = ControlNetConfig(model_id="a/b", conditioning_scale=None, preprocessor_params=None)
+    assert net == ControlNetConfig(model_id="a/b")
+    assert IPAdapterConfig(scale=None) == IPAdapterConfig()
+    with pytest.raises(InvalidParamsError, match="model_id: got null"):
+        ControlNetConfig(model_id=None)
+
+
+def test_chain_is_also_a_list_of_its_processors() -> None:
+    blur = SingleProcessorConfig(type="blur", params={"blur_intensity": 2})
+    chain = ProcessingConfig(processors=[blur])
+    for given in ([blur], [{"type": "blur", "params": {"blur_intensity": 2}}]):
+        params = StreamDiffusionParams(image_preprocessing=given)
+        assert params.image_preprocessing == chain
+        params = StreamDiffusionParams()
+        params.image_preprocessing = given  # type: ignore[assignment]
+        assert params.image_preprocessing == chain
+    assert StreamDiffusionParams(image_preprocessing=[]) == StreamDiffusionParams()
+
+
 def test_numpy_scalars_are_accepted_as_numbers() -> None:
     params = StreamDiffusionParams(
         guidance_scale=np.float32(1.5),

@@ -266,7 +266,6 @@ static void options(void) {
   BAD_OPTION(provider, 99);
   BAD_OPTION(onnxruntime, "\xff\xfe");
   BAD_OPTION(dtype, 99);
-  BAD_OPTION(cfg_type, 99);
   BAD_OPTION(noise, 99);
   BAD_OPTION(fit, 99);
   BAD_OPTION(output, 99);

@@ -142,6 +142,25 @@ async function desktop(browser, url, complaints) {
   return page;
 }
 
+/** The negative prompt cannot be typed while it has no effect, and the page says why and offers to use it. */
+async function negative(page, url) {
+  await page.click(".negative > summary");
+  assert.ok(await page.isDisabled("#negative"));
+  assert.match(await words(page, "negative-note"), /Has no effect: guidance of the kind “self” does not use a negative prompt/);
+  await picture(page, "desktop-light-negative");
+  await page.click("#negative-use");
+  await until("guidance that uses it", async () => (await stream(page, url)).pipeline_params.cfg_type === "full");
+  assert.equal((await stream(page, url)).params.guidance_scale, 1.5);
+  assert.ok(await page.isEnabled("#negative") && await page.isHidden("#negative-note"));
+  await page.fill("#negative", "fog");
+  await until("the negative prompt", async () => (await stream(page, url)).params.negative_prompt === "fog");
+  await moving(page);
+  await picture(page, "desktop-light-negative-used");
+  await page.selectOption('[data-path="cfg_type"] select', "self");
+  await until("no use of it", async () => await page.isDisabled("#negative"));
+  assert.equal(await page.inputValue("#negative"), "fog", "it is kept");
+}
+
 /** What the server refuses is told in words, and taken back. The controls ask for nothing that it refuses, so what they ask is altered on its way. */
 async function refusal(page, url) {
   const steps = page.locator('[data-path="num_inference_steps"] input.number');
@@ -203,6 +222,7 @@ try {
   const { url } = server;
   const complaints = [];
   const page = await desktop(browser, url, complaints);
+  await negative(page, url);
   await refusal(page, url);
   await failure(page, url);
   await player(browser, url, page, complaints);

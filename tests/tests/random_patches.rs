@@ -45,12 +45,12 @@ fn patch(draw: &mut Draw) -> Value {
 }
 
 fn change(draw: &mut Draw) -> (&'static str, Value) {
-    match draw.below(24) {
+    match draw.below(27) {
         0 => ("prompt", json!(draw.of(&["a mosaic", "moonlit night", "a photo", ""]))),
         1 => ("prompt", json!([[draw.of(&["snow", "fog"]), draw.unit() + 0.1], ["a mosaic", draw.unit()]])),
         2 => ("guidance_scale", json!(draw.unit() * 3.0)),
         3 => ("delta", json!(draw.unit() * 2.0)),
-        4 => ("t_index_list", draw.of(&[json!([45]), json!([41, 46]), json!([38, 43, 47]), json!([50])]).clone()),
+        4 => ("t_index_list", draw.of(&[json!([45]), json!([41, 46]), json!([38, 43, 47]), json!([51])]).clone()),
         5 => ("seed", json!(draw.below(1000))),
         6 => ("controlnets", nets(draw)),
         7 => (
@@ -73,6 +73,12 @@ fn change(draw: &mut Draw) -> (&'static str, Value) {
         20 => ("use_safety_checker", json!(draw.below(2) == 0)),
         21 => ("enable_similar_image_filter", json!(draw.below(2) == 0)),
         22 => ("num_inference_steps", json!(draw.of(&[50, 30, 60, 0, 101]))),
+        23 => ("cfg_type", json!(draw.of(&["none", "self", "full", "initialize", "half"]))),
+        24 => (
+            *draw.of(&["controlnets", "ip_adapter", "image_preprocessing", "negative_prompt", "cfg_type", "lora_dict"]),
+            Value::Null,
+        ),
+        25 => ("image_postprocessing", chain(draw, &["blur", "sharpen"])["processors"].take()),
         _ => (*draw.of(&["negative_prompt", "no_such_field", "acceleration"]), json!("tensorrt")),
     }
 }

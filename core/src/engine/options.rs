@@ -10,7 +10,6 @@ use crate::exec::{Dtype, Provider};
 use crate::frame::{Fit, PixelFormat};
 use crate::load::{Calibration, PackedCache};
 use crate::setters::setters;
-use crate::stream::CfgType;
 use crate::stream::noise::Generator;
 
 /// Options of an engine, fixed when it is built.
@@ -35,8 +34,6 @@ pub struct EngineOptions {
     /// The number format of weights and activations. [`Engine::options`](super::Engine::options) returns the chosen
     /// one.
     pub dtype: Dtype,
-    /// How guidance is computed if `guidance_scale` is above 1.
-    pub cfg_type: CfgType,
     /// The random number generator for noise.
     pub noise: Generator,
     /// Threads of the CPU executor; `None` for as many as the machine has.
@@ -70,7 +67,6 @@ impl Default for EngineOptions {
             executor: ExecutorKind::Cpu,
             onnx: OnnxOptions::default(),
             dtype: Dtype::Auto,
-            cfg_type: CfgType::SelfNegative,
             noise: Generator::Philox,
             threads: None,
             fit: Fit::Cover,
@@ -92,7 +88,6 @@ setters! {
     with_executor, executor: ExecutorKind;
     with_onnx, onnx: OnnxOptions;
     with_dtype, dtype: Dtype;
-    with_cfg_type, cfg_type: CfgType;
     with_noise, noise: Generator;
     with_threads, threads: Option<usize>;
     with_fit, fit: Fit;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::validate::{did_you_mean, nearest};
-use super::{Acceleration, Interpolation, ProcessorName, StreamDiffusionParams};
+use super::{Acceleration, CfgType, Interpolation, ProcessorName, StreamDiffusionParams};
 
 /// A notice that a value was accepted with another meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,6 +50,7 @@ pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
             out.push(Notice::new(path, format!("has {count} values: slerp mixes two, so they are mixed linearly")));
         }
     }
+    out.extend(guidance(params));
     for (i, net) in params.controlnets.iter().enumerate() {
         let path = format!("controlnets[{i}]");
         if let Some(name) = net.preprocessor {
@@ -74,6 +75,30 @@ pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
             let message = format!("is {value:?}, which is deprecated and not used: type and model_id choose the files");
             out.push(Notice::new(format!("ip_adapter.{name}"), message));
         }
+    }
+    out
+}
+
+/// Lists the values of guidance that were set and have no effect; the default negative prompt was not set.
+fn guidance(params: &StreamDiffusionParams) -> Vec<Notice> {
+    let mut out = Vec::new();
+    let (cfg_type, scale) = (params.cfg_type, params.guidance_scale);
+    let negative = &params.negative_prompt;
+    if !negative.is_empty() && *negative != StreamDiffusionParams::default().negative_prompt {
+        let missing = match (cfg_type, 1.0 < scale) {
+            (CfgType::None | CfgType::SelfNegative, true) => format!("cfg_type is {:?}", cfg_type.name()),
+            (CfgType::None | CfgType::SelfNegative, false) => {
+                format!("cfg_type is {:?}, and guidance_scale {scale}", cfg_type.name())
+            }
+            (CfgType::Full | CfgType::Initialize, _) => format!("guidance_scale is {scale}"),
+        };
+        let needs = "a negative prompt needs \"full\" or \"initialize\", and a guidance_scale above 1";
+        let notice = Notice::new("negative_prompt", format!("has no effect: {missing}; {needs}"));
+        out.extend((!params.uses_negative_prompt()).then_some(notice));
+    }
+    if cfg_type == CfgType::None && 1.0 < scale {
+        let message = format!("is {scale}, which has no effect: cfg_type is \"none\"");
+        out.push(Notice::new("guidance_scale", message));
     }
     out
 }
@@ -130,6 +155,34 @@ mod tests {
         );
         assert!(notices[1].message.contains("runs \"openpose\" here"));
         assert!(notices[3].message.contains("did you mean \"confidence_threshold\"?"));
+    }
+
+    #[test]
+    fn a_negative_prompt_without_effect_has_a_notice_that_says_why() {
+        let told = |cfg_type, guidance_scale, negative: &str| {
+            let negative_prompt = negative.to_owned();
+            let base = Params { acceleration: Acceleration::None, ..Params::default() };
+            let params = Params { cfg_type, guidance_scale, negative_prompt, ..base };
+            notices(&params).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let needs = "a negative prompt needs \"full\" or \"initialize\", and a guidance_scale above 1";
+        for (cfg_type, scale, why) in [
+            (CfgType::SelfNegative, 1.4, "cfg_type is \"self\""),
+            (CfgType::SelfNegative, 1.0, "cfg_type is \"self\", and guidance_scale 1"),
+            (CfgType::Full, 1.0, "guidance_scale is 1"),
+        ] {
+            assert_eq!(told(cfg_type, scale, "fog"), [format!("negative_prompt has no effect: {why}; {needs}")]);
+        }
+        for (cfg_type, scale, negative) in [
+            (CfgType::Full, 1.4, "fog"),
+            (CfgType::Initialize, 1.4, "fog"),
+            (CfgType::SelfNegative, 1.4, ""),
+            (CfgType::SelfNegative, 1.4, &Params::default().negative_prompt),
+        ] {
+            assert!(told(cfg_type, scale, negative).is_empty(), "{cfg_type} {scale} {negative:?}");
+        }
+        let unguided = "guidance_scale is 1.4, which has no effect: cfg_type is \"none\"";
+        assert_eq!(told(CfgType::None, 1.4, ""), [unguided]);
     }
 
     #[test]

@@ -100,10 +100,11 @@ fn change<S>(
 /// Returns the cost of a field of the parameters where it is higher than the row's.
 fn rule_cost(field: &Field, sides: [&StreamDiffusionParams; 2]) -> Option<Cost> {
     match field.cost_rule? {
-        CostRule::CrossingOne => {
-            let [old, new] = sides.map(|side| 1.0 < side.guidance_scale);
+        CostRule::NegativeRows => {
+            let [old, new] = sides.map(|side| side.uses_negative_prompt().then_some(side.cfg_type));
             (old != new).then_some(Cost::Recompute)
         }
+        CostRule::NegativePromptUsed => sides.iter().any(|side| side.uses_negative_prompt()).then_some(Cost::Recompute),
         CostRule::ProcessorWithWeights => {
             let has_weights = |chain: &ProcessingConfig| chain.processors.iter().any(has_weights);
             let chains = sides.iter().flat_map(|side| side.chains());
@@ -186,7 +187,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
-    use crate::params::{ControlNetConfig, SingleProcessorConfig};
+    use crate::params::{CfgType, ControlNetConfig, SingleProcessorConfig};
 
     type Params = StreamDiffusionParams;
 
@@ -218,13 +219,34 @@ mod tests {
     }
 
     #[test]
-    fn guidance_is_hot_until_it_crosses_one() {
-        let at = |guidance_scale| Params { guidance_scale, ..Params::default() };
+    fn guidance_is_hot_until_the_negative_prompt_runs_in_other_rows() {
+        let at = |(cfg_type, guidance_scale)| Params { cfg_type, guidance_scale, ..Params::default() };
         let cost = |from, to| total_cost(&diff(&at(from), &at(to)));
-        assert_eq!(cost(1.2, 1.4), Some(Cost::Hot));
-        assert_eq!(cost(0.5, 1.0), Some(Cost::Hot));
-        assert_eq!(cost(1.0, 1.4), Some(Cost::Recompute));
-        assert_eq!(cost(1.4, 1.0), Some(Cost::Recompute));
+        let (own, full, initialize) = (CfgType::SelfNegative, CfgType::Full, CfgType::Initialize);
+        for cfg_type in CfgType::ALL.iter().copied() {
+            assert_eq!(cost((cfg_type, 1.2), (cfg_type, 1.4)), Some(Cost::Hot), "{cfg_type}");
+            assert_eq!(cost((cfg_type, 0.5), (cfg_type, 1.0)), Some(Cost::Hot), "{cfg_type}");
+        }
+        assert_eq!(cost((own, 1.0), (own, 1.4)), Some(Cost::Hot));
+        assert_eq!(cost((CfgType::None, 1.4), (own, 1.4)), Some(Cost::Hot));
+        assert_eq!(cost((full, 1.0), (own, 1.0)), Some(Cost::Hot));
+        for cfg_type in [full, initialize] {
+            assert_eq!(cost((cfg_type, 1.0), (cfg_type, 1.4)), Some(Cost::Recompute), "{cfg_type}");
+            assert_eq!(cost((cfg_type, 1.4), (cfg_type, 1.0)), Some(Cost::Recompute), "{cfg_type}");
+            assert_eq!(cost((own, 1.4), (cfg_type, 1.4)), Some(Cost::Recompute), "{cfg_type}");
+        }
+        assert_eq!(cost((full, 1.4), (initialize, 1.4)), Some(Cost::Recompute));
+    }
+
+    #[test]
+    fn a_negative_prompt_without_effect_is_hot() {
+        let cost = |cfg_type, guidance_scale| {
+            let base = Params { cfg_type, guidance_scale, ..Params::default() };
+            total_cost(&diff(&base, &Params { negative_prompt: "fog".into(), ..base.clone() }))
+        };
+        assert_eq!(cost(CfgType::SelfNegative, 1.4), Some(Cost::Hot));
+        assert_eq!(cost(CfgType::Full, 1.0), Some(Cost::Hot));
+        assert_eq!(cost(CfgType::Full, 1.4), Some(Cost::Recompute));
     }
 
     #[test]

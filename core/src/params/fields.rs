@@ -4,9 +4,10 @@
 //! defaults and descriptions from the structs.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::StreamDiffusionParams;
-use super::choices::{Acceleration, Interpolation};
+use super::choices::{Acceleration, CfgType, Interpolation};
 use super::constraint::Constraint;
 use super::controlnet::ControlNetConfig;
 use super::ip_adapter::{IPAdapterType, WeightType};
@@ -33,8 +34,10 @@ named_enum! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum CostRule {
-    /// `recompute` if the value crosses 1, from which the negative prompt is used.
-    CrossingOne,
+    /// `recompute` if the UNet then runs the negative prompt in other rows, or no longer.
+    NegativeRows,
+    /// `recompute` if the negative prompt is used.
+    NegativePromptUsed,
     /// `load` if the processor, before or after the change, is a network.
     ProcessorWithWeights,
 }
@@ -43,7 +46,13 @@ impl CostRule {
     /// Returns the condition and the cost, for documentation.
     pub fn description(self) -> &'static str {
         match self {
-            Self::CrossingOne => "`recompute` if it crosses 1, from which the negative prompt is used",
+            Self::NegativeRows => {
+                "`recompute` if it changes whether, or how often, the negative prompt runs: with `cfg_type` `full` or \
+                 `initialize`, above a `guidance_scale` of 1"
+            }
+            Self::NegativePromptUsed => {
+                "`recompute` if it has an effect: with `cfg_type` `full` or `initialize`, above a `guidance_scale` of 1"
+            }
             Self::ProcessorWithWeights => "`load` if the processor, before or after, is a network",
         }
     }
@@ -74,8 +83,8 @@ const MODEL: Constraint = Constraint::Text { min: 1, max: 512 };
 const PROMPT: Constraint = Constraint::Text { min: 0, max: 8192 };
 // The greatest integer that a JavaScript client can write exactly.
 const SEED: Constraint = Constraint::Integer { min: 0, max: (1 << 53) - 1, step: 1 };
-// The last index of the longest schedule; `num_inference_steps` bounds it further.
-const INDEX: Constraint = Constraint::Integer { min: 0, max: 99, step: 1 };
+// The length of the longest schedule, which means its last step; `num_inference_steps` bounds it further.
+const INDEX: Constraint = Constraint::Integer { min: 0, max: 100, step: 1 };
 const INTERPOLATION: Constraint = Constraint::Choice(Interpolation::NAMES);
 const PROCESSOR: Constraint = Constraint::Choice(ProcessorName::NAMES);
 const OLD_PATH: Constraint = Constraint::Nullable(&Constraint::Text { min: 0, max: 4096 });
@@ -143,8 +152,9 @@ pub const FIELDS: &[Field] = &[
     row(at!(prompt_interpolation_method), INTERPOLATION, Cost::Recompute),
     row(at!(normalize_prompt_weights), FLAG, Cost::Recompute),
     row(at!(normalize_seed_weights), FLAG, Cost::Recompute),
-    row(at!(negative_prompt), PROMPT, Cost::Recompute),
-    row(at!(guidance_scale), Constraint::Number { min: 0.0, max: 100.0 }, Cost::Hot).cost_rule(CostRule::CrossingOne),
+    row(at!(negative_prompt), PROMPT, Cost::Hot).cost_rule(CostRule::NegativePromptUsed),
+    row(at!(cfg_type), Constraint::Choice(CfgType::NAMES), Cost::Hot).cost_rule(CostRule::NegativeRows),
+    row(at!(guidance_scale), Constraint::Number { min: 0.0, max: 100.0 }, Cost::Hot).cost_rule(CostRule::NegativeRows),
     row(at!(delta), Constraint::Number { min: 0.0, max: 10.0 }, Cost::Hot),
     row(at!(num_inference_steps), Constraint::Integer { min: 1, max: 100, step: 1 }, Cost::Recompute),
     row(at!(t_index_list), Constraint::List { min: 1, max: 4, item: &INDEX }, Cost::Recompute),
@@ -268,6 +278,17 @@ pub(super) fn fields_of<I: Item>(
 /// Returns whether `path` is an object with rows of its own, such as `ip_adapter`.
 pub(super) fn is_object(path: &str) -> bool {
     FIELDS.iter().any(|field| field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// Returns the parameter or the object of parameters at `path` as JSON.
+pub(super) fn to_json(params: &StreamDiffusionParams, path: &str) -> Value {
+    match field(path).and_then(|field| field.access.of_params()) {
+        Some(access) => access.to_json(params),
+        None => {
+            let names = names_in(path).into_iter();
+            names.map(|name| (name.to_owned(), to_json(params, &join(path, name)))).collect()
+        }
+    }
 }
 
 /// Appends a name to the path of its object.

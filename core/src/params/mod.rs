@@ -5,6 +5,7 @@
 //! about a parameter is its row in [`FIELDS`].
 #![cfg_attr(doc, doc = include_str!("../../../docs/parameters.md"))]
 
+mod canonical;
 mod choices;
 mod compat;
 mod constraint;
@@ -41,7 +42,8 @@ use serde_json::Value;
 
 use crate::schedule;
 
-pub use choices::{Acceleration, Interpolation};
+pub use canonical::canonical_values;
+pub use choices::{Acceleration, CfgType, Interpolation};
 pub use compat::{Notice, notices};
 pub use constraint::Constraint;
 pub use controlnet::ControlNetConfig;
@@ -90,16 +92,19 @@ pub struct StreamDiffusionParams {
     pub normalize_prompt_weights: bool,
     /// Whether the weights of seeds are divided by their sum, which keeps the variance of the noise.
     pub normalize_seed_weights: bool,
-    /// The negative prompt; used if `guidance_scale` is above 1.
+    /// The negative prompt; it has an effect only if `cfg_type` is `full` or `initialize` and `guidance_scale` is above
+    /// 1.
     pub negative_prompt: String,
+    /// The kind of classifier-free guidance: what pictures are guided away from.
+    pub cfg_type: CfgType,
     /// The scale of classifier-free guidance; up to 1, there is no guidance.
     pub guidance_scale: f64,
-    /// The scale of the stock noise in residual classifier-free guidance.
+    /// The weight of the stream's own noise in guidance of the types `self` and `initialize`.
     pub delta: f64,
     /// The number of timesteps of the schedule that `t_index_list` indexes.
     pub num_inference_steps: u32,
     /// The timesteps at which a frame is denoised, as indices into the schedule, one row of the batch each. A lower
-    /// index is noisier. Another number of them starts the batch again.
+    /// index is noisier; `num_inference_steps` itself means the last one. Another number of them starts the batch again.
     pub t_index_list: Vec<u32>,
     /// Whether the safety checker is loaded, which replaces pictures that it flags.
     pub use_safety_checker: bool,
@@ -167,6 +172,7 @@ impl Default for StreamDiffusionParams {
             normalize_prompt_weights: true,
             normalize_seed_weights: true,
             negative_prompt: "blurry, low quality, flat, 2d".into(),
+            cfg_type: CfgType::SelfNegative,
             guidance_scale: 1.0,
             delta: 0.7,
             num_inference_steps: 50,
@@ -201,6 +207,12 @@ impl Default for StreamDiffusionParams {
 }
 
 impl StreamDiffusionParams {
+    /// Returns whether the negative prompt has an effect: if `cfg_type` is `full` or `initialize`, and `guidance_scale`
+    /// is above 1.
+    pub fn uses_negative_prompt(&self) -> bool {
+        self.cfg_type.uses_negative_prompt(self.guidance_scale as f32)
+    }
+
     /// Reads parameters from JSON; missing ones have their defaults, as if a patch were merged onto the defaults.
     ///
     /// ```

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::canonical::{canonical_parameter, canonical_values};
 use super::compat::{self, Notice};
 use super::constraint::Checker;
-use super::fields::{self, FIELDS};
+use super::fields::{self, FIELDS, to_json};
 use super::json::{self, refusal};
 use super::{StreamDiffusionParams, validate};
 use crate::{Error, Result, Violation, schedule};
@@ -14,7 +15,8 @@ use crate::{Error, Result, Violation, schedule};
 /// Names, types and ranges have been checked; a patch can violate rules between fields only.
 /// Merging is shallow, by top-level name: a value replaces the old one, a list the whole list. Of the objects with
 /// fixed fields (`ip_adapter`, `cached_attention`, the processing chains), fields that the patch does not name are
-/// kept.
+/// kept. `null` means the default of [`StreamDiffusionParams`], of a parameter, an object or a field of one; a chain may
+/// also be a list of its processors.
 ///
 /// ```
 /// use dreamframe::{ParamsPatch, StreamDiffusionParams};
@@ -55,7 +57,7 @@ impl ParamsPatch {
     /// deeply, or has a name twice: the first violation. Otherwise every unknown name (with the most similar one),
     /// every wrong type and every value out of range.
     pub fn from_json(text: &str) -> Result<Self> {
-        Self::checked(json::read_object(text)?)
+        Self::read(json::read_object(text)?)
     }
 
     /// Reads a patch and merges it onto `base`. If names, types or ranges are wrong, the other fields are merged
@@ -65,6 +67,7 @@ impl ParamsPatch {
         base: &StreamDiffusionParams,
     ) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
         let mut values = json::read_object(text)?;
+        canonical_values(&mut values, &StreamDiffusionParams::default());
         let mut violations = violations(&values);
         if violations.is_empty() {
             return Self { values }.merge(base);
@@ -83,7 +86,12 @@ impl ParamsPatch {
     ///
     /// Like [`from_json`](Self::from_json), except for errors of the text.
     pub fn from_value(value: Value) -> Result<Self> {
-        Self::checked(json::object(value)?)
+        Self::read(json::object(value)?)
+    }
+
+    fn read(mut values: Map<String, Value>) -> Result<Self> {
+        canonical_values(&mut values, &StreamDiffusionParams::default());
+        Self::checked(values)
     }
 
     /// Returns the smallest patch that turns `old` into `new`.
@@ -125,14 +133,20 @@ impl ParamsPatch {
 
     /// Returns the patch as JSON.
     pub fn to_json(&self) -> String {
-        Value::Object(self.values.clone()).to_string()
+        self.to_value().to_string()
+    }
+
+    /// Returns the patch as a JSON object.
+    pub fn to_value(&self) -> Value {
+        Value::Object(self.values.clone())
     }
 
     /// Merges the patch onto `base`, and checks every rule.
     ///
-    /// `num_inference_steps` without a `t_index_list` rescales the list of `base`, with a notice. Further notices are
-    /// about values that are accepted with another meaning: those that the patch names, and those whose meaning it
-    /// changed.
+    /// `num_inference_steps` without a `t_index_list` rescales the list of `base`, with a notice. An index that equals
+    /// `num_inference_steps` means the last step, and a `num_inference_steps` that is the number of indices, some of
+    /// which are above it, means the default schedule; both with a notice. Further notices are about values that are
+    /// accepted with another meaning, or without effect: those that the patch names, and those whose meaning it changed.
     ///
     /// # Errors
     ///
@@ -143,13 +157,19 @@ impl ParamsPatch {
             set_json(&mut params, name, value)?;
         }
         let mut notices = Vec::new();
-        if !self.values.contains_key("t_index_list") {
+        let names = |name: &str| self.values.contains_key(name);
+        if !names("t_index_list") {
             notices.extend(rescale(&mut params, base.num_inference_steps));
+        } else {
+            if names("num_inference_steps") {
+                notices.extend(steps_of_a_frame(&mut params));
+            }
+            notices.extend(last_step(&mut params));
         }
         params.validate()?;
         let known = compat::notices(base);
-        let names = |notice: &Notice| self.values.contains_key(notice.field());
-        notices.extend(compat::notices(&params).into_iter().filter(|notice| names(notice) || !known.contains(notice)));
+        let counts = |notice: &Notice| names(notice.field()) || !known.contains(notice);
+        notices.extend(compat::notices(&params).into_iter().filter(counts));
         Ok((params, notices))
     }
 }
@@ -177,21 +197,15 @@ fn set_json(params: &mut StreamDiffusionParams, path: &str, value: &Value) -> Re
     }
 }
 
-/// Returns the parameter or the object of parameters at `path` as JSON.
-fn to_json(params: &StreamDiffusionParams, path: &str) -> Value {
-    match fields::field(path).and_then(|field| field.access.of_params()) {
-        Some(access) => access.to_json(params),
-        None => {
-            let names = fields::names_in(path).into_iter();
-            names.map(|name| (name.to_owned(), to_json(params, &fields::join(path, name)))).collect()
-        }
-    }
-}
-
 /// Merges the values of two patches: `older` then has the effect of both in order. In objects with fixed fields, such
 /// as `ip_adapter`, the fields that `newer` does not name stay.
 pub fn join_values(older: &mut Map<String, Value>, newer: Map<String, Value>) {
+    let defaults = StreamDiffusionParams::default();
     for (name, value) in newer {
+        if let Some(old) = older.get_mut(&name).filter(|_| value.is_object() && fields::is_object(&name)) {
+            // `null` or a list, whose other fields stay too.
+            canonical_parameter(&name, old, &defaults);
+        }
         match (older.get_mut(&name), value) {
             (Some(Value::Object(old)), Value::Object(new)) if fields::is_object(&name) => old.extend(new),
             (_, value) => drop(older.insert(name, value)),
@@ -215,6 +229,35 @@ fn rescale(params: &mut StreamDiffusionParams, old_steps: u32) -> Option<Notice>
         params.t_index_list
     );
     (old_list != params.t_index_list).then(|| Notice::new("t_index_list", message))
+}
+
+/// Replaces a `num_inference_steps` that counts the steps of a frame, as some clients write it, by the default: it is the
+/// number of indices in `t_index_list`, which index a longer schedule.
+fn steps_of_a_frame(params: &mut StreamDiffusionParams) -> Option<Notice> {
+    let (steps, schedule) = (params.num_inference_steps, StreamDiffusionParams::default().num_inference_steps);
+    let last = params.t_index_list.iter().copied().max()?;
+    if params.t_index_list.len() != steps as usize || !(steps + 1..=schedule).contains(&last) {
+        return None;
+    }
+    params.num_inference_steps = schedule;
+    let message = format!(
+        "is {steps}, the number of indices in t_index_list, which go up to {last}: they index the default schedule of \
+         {schedule} steps"
+    );
+    Some(Notice::new("num_inference_steps", message))
+}
+
+/// Replaces indices that equal `num_inference_steps` by that of the last step: Daydream's schema allows them.
+fn last_step(params: &mut StreamDiffusionParams) -> Option<Notice> {
+    let steps = params.num_inference_steps;
+    let last = steps.checked_sub(1)?;
+    let mut is_changed = false;
+    for index in params.t_index_list.iter_mut().filter(|index| **index == steps) {
+        *index = last;
+        is_changed = true;
+    }
+    let message = format!("has the index {steps}, which means the last of the {steps} steps, {last}");
+    is_changed.then(|| Notice::new("t_index_list", message))
 }
 
 #[cfg(test)]
@@ -306,11 +349,64 @@ mod tests {
         let (params, notices) =
             merged(&Params::default(), r#"{"num_inference_steps": 25, "t_index_list": [12, 20, 24]}"#);
         assert_eq!((params.t_index_list, notices), (vec![12, 20, 24], vec![]));
-        let refused = ParamsPatch::from_json(r#"{"num_inference_steps": 25, "t_index_list": [12, 20, 25]}"#)
+        let refused = ParamsPatch::from_json(r#"{"num_inference_steps": 25, "t_index_list": [12, 20, 26]}"#)
             .unwrap()
             .merge(&Params::default())
             .unwrap_err();
-        assert_eq!(refused.to_string(), "t_index_list[2]: got 25, expected less than num_inference_steps (25)");
+        assert_eq!(refused.to_string(), "t_index_list[2]: got 26, expected less than num_inference_steps (25)");
+    }
+
+    #[test]
+    fn an_index_at_the_number_of_steps_is_the_last_step_with_a_notice() {
+        for (patch, list) in [
+            (r#"{"t_index_list": [12, 50]}"#, vec![12, 49]),
+            (r#"{"num_inference_steps": 25, "t_index_list": [12, 20, 25]}"#, vec![12, 20, 24]),
+            (r#"{"num_inference_steps": 100, "t_index_list": [99, 100, 100]}"#, vec![99, 99, 99]),
+            (r#"{"num_inference_steps": 1, "t_index_list": [1]}"#, vec![0]),
+        ] {
+            let (params, notices) = merged(&Params::default(), patch);
+            assert_eq!(params.t_index_list, list);
+            assert_eq!(notices.iter().map(|notice| &*notice.path).collect::<Vec<_>>(), ["t_index_list"], "{patch}");
+        }
+        let (_, notices) = merged(&Params::default(), r#"{"t_index_list": [50]}"#);
+        assert_eq!(notices[0].to_string(), "t_index_list has the index 50, which means the last of the 50 steps, 49");
+    }
+
+    #[test]
+    fn as_many_steps_as_indices_above_them_mean_the_default_schedule_with_a_notice() {
+        for (steps, list) in [(1, vec![32]), (1, vec![2]), (2, vec![16, 32]), (4, vec![12, 20, 32, 49])] {
+            let patch = format!(r#"{{"num_inference_steps": {steps}, "t_index_list": {list:?}}}"#);
+            let (params, notices) = merged(&Params::default(), &patch);
+            assert_eq!((params.num_inference_steps, &params.t_index_list), (50, &list));
+            let paths: Vec<&str> = notices.iter().map(|notice| &*notice.path).collect();
+            assert_eq!(paths, ["num_inference_steps"], "{patch}");
+        }
+        // A schedule of the client's own is not replaced.
+        for patch in [
+            r#"{"num_inference_steps": 4, "t_index_list": [32]}"#,
+            r#"{"num_inference_steps": 1, "t_index_list": [51]}"#,
+        ] {
+            assert!(ParamsPatch::from_json(patch).unwrap().merge(&Params::default()).is_err(), "{patch}");
+        }
+        let short = Params { num_inference_steps: 1, t_index_list: vec![0], ..Params::default() };
+        assert!(ParamsPatch::from_json(r#"{"t_index_list": [32]}"#).unwrap().merge(&short).is_err());
+        assert_eq!(merged(&short, r#"{"num_inference_steps": 1, "t_index_list": [0]}"#), (short, vec![]));
+    }
+
+    #[cfg(feature = "transport")]
+    #[test]
+    fn a_joined_null_resets_the_fields_that_the_newer_patch_does_not_name() {
+        let base = Params {
+            cached_attention: crate::params::CachedAttentionConfig { enabled: true, max_frames: 3, interval: 7 },
+            ..Params::default()
+        };
+        let mut both = json::read_object(r#"{"cached_attention": null, "latent_preprocessing": []}"#).unwrap();
+        let newer = r#"{"cached_attention": {"max_frames": 2}, "latent_preprocessing": {"enabled": false}}"#;
+        join_values(&mut both, json::read_object(newer).unwrap());
+        let (joined, _) = merged(&base, &Value::Object(both).to_string());
+        let attention = &joined.cached_attention;
+        assert_eq!((attention.enabled, attention.max_frames, attention.interval), (false, 2, 1));
+        assert!(!joined.latent_preprocessing.enabled);
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn adapter() -> impl Strategy<Value = IPAdapterConfig> {
 fn params() -> impl Strategy<Value = Params> {
     let base = prop_oneof![Just(Params::default()), Just(Params::demo()), Just(Params::daydream())];
     let words = (weighted(text()), text(), weighted(0_u64..1 << 53), steps());
-    let numbers = (0.0..=100.0, 0.0..=10.0, 8_u32..=256, any::<bool>());
+    let numbers = (0.0..=100.0, 0.0..=10.0, 8_u32..=256, any::<bool>(), proptest::sample::select(CfgType::ALL));
     let parts = (controlnets(), chain(), adapter());
     let loras = proptest::collection::btree_map("[a-z/]{1,6}", -10.0..10.0, 0..3);
     (base, words, numbers, parts, loras).prop_map(|(base, words, numbers, parts, lora_dict)| Params {
@@ -100,6 +100,7 @@ fn params() -> impl Strategy<Value = Params> {
         delta: numbers.1,
         width: numbers.2 * 8,
         do_add_noise: numbers.3,
+        cfg_type: numbers.4,
         controlnets: parts.0,
         image_postprocessing: parts.1,
         ip_adapter: parts.2,

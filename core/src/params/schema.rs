@@ -5,10 +5,13 @@ use std::sync::OnceLock;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::fields::FIELDS;
+use super::canonical::is_chain;
+use super::fields::{self, FIELDS};
 use super::{ProcessorName, StreamDiffusionParams};
 
 /// Returns the JSON Schema (draft 2020-12) of [`StreamDiffusionParams`], with bounds, defaults and descriptions.
+///
+/// It describes what is accepted: `null` for everything that has a default, and a list of processors for a chain.
 ///
 /// ```
 /// use dreamframe::params::schema;
@@ -24,10 +27,51 @@ pub fn schema() -> &'static Value {
         for field in FIELDS {
             if let Some(node) = node_mut(&mut schema, field.path) {
                 field.constraint.write_bounds(node);
+                if !field.required {
+                    allow_null(node);
+                }
+            }
+        }
+        for name in fields::names_in("") {
+            if let Some(node) = node_mut(&mut schema, name).filter(|_| fields::field(name).is_none()) {
+                if is_chain(name) {
+                    allow_list_of_processors(node);
+                }
+                allow_null(node);
             }
         }
         schema
     })
+}
+
+/// Adds `null` to the types of a node.
+fn allow_null(node: &mut Value) {
+    let null = json!({"type": "null"});
+    if let Some(options) = ["oneOf", "anyOf"].into_iter().find(|name| node.get(name).is_some()) {
+        if let Some(options) = node[options].as_array_mut().filter(|options| !options.contains(&null)) {
+            options.push(null);
+        }
+        return;
+    }
+    add_type(node, "null");
+}
+
+/// Adds a list of processors, with the items and bounds of `processors`, to the types of a chain's node.
+fn allow_list_of_processors(node: &mut Value) {
+    let Some(list) = node.pointer("/properties/processors").cloned() else { return };
+    for name in ["items", "maxItems"] {
+        node[name] = list[name].clone();
+    }
+    add_type(node, "array");
+}
+
+/// Adds a name to the types of a node that has any.
+fn add_type(node: &mut Value, name: &str) {
+    match node.get_mut("type") {
+        Some(Value::Array(types)) if !types.contains(&name.into()) => types.push(name.into()),
+        Some(one @ Value::String(_)) => *one = json!([one.take(), name]),
+        _ => {}
+    }
 }
 
 /// Returns the JSON Schema of `params` of a processor, and of `preprocessor_params` of a ControlNet.
@@ -118,6 +162,35 @@ mod tests {
                 assert!(node.get("type").or(node.get("enum")).is_some(), "{name}: {node}");
             }
         }
+    }
+
+    #[test]
+    fn null_is_in_the_schema_of_everything_that_has_a_default() {
+        let accepts_null = |node: &Value| {
+            let null = json!({"type": "null"});
+            let options = ["oneOf", "anyOf"].into_iter().filter_map(|name| node[name].as_array()).flatten();
+            options.into_iter().any(|option| *option == null)
+                || node["type"].as_array().is_some_and(|types| types.contains(&"null".into()))
+        };
+        for field in FIELDS {
+            assert_eq!(accepts_null(node(schema(), field.path).unwrap()), !field.required, "{}", field.path);
+        }
+        for name in fields::names_in("") {
+            assert!(accepts_null(node(schema(), name).unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_chain_is_an_object_or_a_list_of_processors_in_the_schema() {
+        for name in fields::names_in("").into_iter().filter(|name| is_chain(name)) {
+            let chain = node(schema(), name).unwrap();
+            assert_eq!(chain["type"], json!(["object", "array", "null"]), "{name}");
+            assert_eq!(
+                (&chain["items"], &chain["maxItems"]),
+                (&chain["properties"]["processors"]["items"], &16.into())
+            );
+        }
+        assert_eq!(node(schema(), "ip_adapter").unwrap()["type"], json!(["object", "null"]));
     }
 
     #[test]

@@ -4,70 +4,12 @@
 //! running estimate of the negative prompt's prediction: `self` starts it from the fixed noise, `initialize` from one
 //! negative prediction for the newest frame.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
-use crate::{Error, ErrorKind};
-
-/// The kind of guidance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub enum CfgType {
-    /// No guidance.
-    #[serde(rename = "none")]
-    None,
-    /// A negative prediction for every row: twice the cost.
-    #[serde(rename = "full")]
-    Full,
-    /// The stock noise only: no additional cost.
-    #[default]
-    #[serde(rename = "self")]
-    SelfNegative,
-    /// The stock noise, initialized by one negative prediction per frame.
-    #[serde(rename = "initialize")]
-    Initialize,
-}
+use crate::params::CfgType;
 
 impl CfgType {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::None, Self::Full, Self::SelfNegative, Self::Initialize];
-
-    /// Returns its name in parameters and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Full => "full",
-            Self::SelfNegative => "self",
-            Self::Initialize => "initialize",
-        }
-    }
-
-    /// Returns whether guidance is active at `guidance_scale`: above 1, and not with [`CfgType::None`].
-    pub fn active(self, guidance_scale: f32) -> bool {
-        self != Self::None && guidance_scale > 1.0
-    }
-
     /// Returns whether guidance at `guidance_scale` uses the stock noise.
     pub fn uses_stock(self, guidance_scale: f32) -> bool {
         self.active(guidance_scale) && matches!(self, Self::SelfNegative | Self::Initialize)
-    }
-}
-
-impl fmt::Display for CfgType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for CfgType {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|cfg| cfg.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::new(ErrorKind::InvalidArgument, format!("guidance type: got {name:?}, expected one of {names}"))
-        })
     }
 }
 
@@ -143,23 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn guidance_is_active_only_above_one() {
-        for cfg in [CfgType::Full, CfgType::SelfNegative, CfgType::Initialize] {
-            assert!(cfg.active(1.001) && !cfg.active(1.0) && !cfg.active(0.0) && !cfg.active(f32::NAN), "{cfg}");
-        }
-        assert!(!CfgType::None.active(7.5));
-        assert!(CfgType::SelfNegative.uses_stock(1.4) && CfgType::Initialize.uses_stock(1.4));
-        assert!(!CfgType::Full.uses_stock(1.4) && !CfgType::SelfNegative.uses_stock(1.0));
-    }
-
-    #[test]
-    fn names_are_the_same_in_text_and_json() {
-        for cfg in CfgType::ALL {
-            assert_eq!(cfg.name().parse::<CfgType>().unwrap(), cfg);
-            assert_eq!(serde_json::to_string(&cfg).unwrap(), format!("{:?}", cfg.name()));
-            assert_eq!(serde_json::from_str::<CfgType>(&format!("{:?}", cfg.to_string())).unwrap(), cfg);
-        }
-        let refused = "selfish".parse::<CfgType>().unwrap_err();
-        assert!(refused.to_string().contains("\"selfish\"") && refused.to_string().contains("initialize"));
+    fn stock_noise_is_used_by_active_residual_guidance() {
+        let using = |scale| CfgType::ALL.iter().copied().filter(move |cfg| cfg.uses_stock(scale));
+        assert_eq!(using(1.0).count(), 0);
+        assert_eq!(using(1.4).collect::<Vec<_>>(), [CfgType::SelfNegative, CfgType::Initialize]);
     }
 }

@@ -14,9 +14,9 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::batch::{StreamBatch, StreamRows};
-pub use self::guidance::CfgType;
 use crate::Result;
 use crate::exec::{Buffer, View, ViewMut};
+use crate::params::CfgType;
 use crate::schedule::StepTable;
 
 /// The configuration of a [`StreamBatch`]; cheap to clone.

@@ -125,12 +125,11 @@ fn refused(change: impl FnOnce(&mut dreamframe_options_t)) -> (i32, String) {
 #[test]
 fn invalid_options_are_rejected_by_name() {
     type Change = fn(&mut dreamframe_options_t);
-    let cases: [(&str, Change); 13] = [
+    let cases: [(&str, Change); 12] = [
         ("executor: got 5, expected 0 to 4", |options| options.executor = 5),
         ("provider: got 10, expected 0 to 9", |options| options.provider = 10),
         ("onnxruntime: not UTF-8", |options| options.onnxruntime = c"\xff".as_ptr()),
         ("dtype: got 5, expected 0 to 4", |options| options.dtype = 5),
-        ("cfg_type: got 5, expected 0 to 4", |options| options.cfg_type = 5),
         ("noise: got 3, expected 0 to 2", |options| options.noise = 3),
         ("fit: got 4, expected 0 to 3", |options| options.fit = 4),
         ("flagged: got 3, expected 0 to 2", |options| options.flagged = 3),

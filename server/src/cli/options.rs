@@ -12,7 +12,7 @@ use dreamframe::load::Calibration;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{
-    Batching, CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode, OnnxOptions,
+    Batching, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode, OnnxOptions,
     PackedCache, Provider, Result, Vae,
 };
 
@@ -88,9 +88,6 @@ pub(super) struct EngineArgs {
     /// For int8, a file of `dreamframe models quantize` instead of the one next to the model
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
-    /// Guidance if guidance_scale is above 1: none, self, full or initialize
-    #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().cfg_type)]
-    cfg_type: CfgType,
     /// How LoRAs change the UNet: merged (into the weights), or live (next to them: a change of a scale is cheap, frames
     /// take longer)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().lora_mode)]
@@ -136,7 +133,6 @@ impl EngineArgs {
         if let Some(path) = &self.calibration {
             options.calibration = Some(Calibration::read(path)?.into());
         }
-        options.cfg_type = self.cfg_type;
         options.lora_mode = self.lora_mode;
         options.batching = self.batching;
         options.noise = self.noise;

@@ -150,7 +150,9 @@ impl<'a> VideoLoop<'a> {
             self.write(&picture.frame, if came == CallResult::Passed { "passed" } else { "new" }, took, write)?;
             self.last = Some(picture);
         }
-        if let Some(last) = self.last.take().filter(|_| repeats > 0) {
+        if repeats > 0
+            && let Some(last) = self.last.take()
+        {
             for _ in 0..repeats {
                 self.write(&last.frame, "repeated", took, write)?;
             }

@@ -4,7 +4,7 @@ import { choice, paint, refocus } from "./controls.js";
 import { el, icon } from "./dom.js";
 import { looksFor } from "./looks.js";
 import { fromPairs, same, toPairs } from "./params.js";
-import { control, node } from "./schema.js";
+import { control, idleNegative, node } from "./schema.js";
 
 /** @typedef {import("./types.js").Catalogue} Catalogue */
 /** @typedef {import("./types.js").Params} Params */
@@ -77,8 +77,10 @@ export function prompts(catalogue, change) {
 
   const negative = el("textarea", { id: "negative", rows: 1, maxLength: 8192, placeholder: "Describe what to avoid" });
   negative.addEventListener("input", () => change({ negative_prompt: negative.value }));
-  const raise = el("button", { type: "button", class: "text-button", onclick: () => change({ guidance_scale: 1.5 }) }, "turn guidance up to 1.5");
-  const idle = el("p", { class: "note", id: "negative-note" }, "Has an effect if the guidance scale is above 1: ", raise);
+  let scale = 1;
+  const use = el("button", { type: "button", class: "text-button", id: "negative-use", onclick: () => change({ cfg_type: "full", guidance_scale: scale > 1 ? scale : 1.5 }) }, "Use it, at twice the cost");
+  const why = el("span", {});
+  const idle = el("p", { class: "note", id: "negative-note" }, why, " ", use);
   const negativeField = el("details", { class: "negative" }, el("summary", {}, "Negative prompt"), el("label", { class: "unseen", for: "negative" }, "Negative prompt"), negative, idle);
 
   const element = el("section", { class: "panel prompt-panel", "aria-labelledby": "prompt-title" },
@@ -96,7 +98,13 @@ export function prompts(catalogue, change) {
     interpolation.show(params.prompt_interpolation_method);
     normalise.checked = Boolean(params.normalize_prompt_weights);
     if (negative.value !== params.negative_prompt && document.activeElement !== negative) negative.value = params.negative_prompt ?? "";
-    idle.hidden = params.guidance_scale > 1;
+    const reason = idleNegative(params);
+    scale = params.guidance_scale;
+    why.textContent = reason;
+    idle.hidden = reason === "";
+    negative.disabled = reason !== "";
+    if (reason === "") negative.removeAttribute("aria-describedby");
+    else negative.setAttribute("aria-describedby", "negative-note");
     drawChips(params.model_id);
     for (const chip of chips.querySelectorAll("button")) {
       chip.setAttribute("aria-pressed", String(pairs.some(([text]) => text === chip.dataset.prompt)));

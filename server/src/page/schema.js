@@ -25,7 +25,7 @@ const IDLE = /^acceleration$/;
 
 /** Groups of parameters that change between two frames, in order; the last has all others. */
 export const GROUPS = [
-  { title: "Guidance", paths: /^(guidance_scale|delta)$/ },
+  { title: "Guidance", paths: /^(cfg_type|guidance_scale|delta)$/ },
   { title: "Seed and noise", paths: /^(seed|seed_interpolation_method|normalize_seed_weights|do_add_noise)$/ },
   { title: "Timesteps", paths: /^(t_index_list|num_inference_steps)$/ },
   { title: "Style image", paths: /^ip_adapter/ },
@@ -136,7 +136,8 @@ function bounds(found) {
 export function choices(found) {
   if (found.enum) return found.enum.map((/** @type {string} */ value) => ({ value, label: words(value) }));
   const nullable = found.anyOf?.[0];
-  const list = (nullable ?? found).oneOf.map((/** @type {any} */ one) => ({
+  const named = (nullable ?? found).oneOf.filter((/** @type {any} */ one) => one.const !== undefined);
+  const list = named.map((/** @type {any} */ one) => ({
     value: one.const,
     label: words(one.const),
     help: one.description,
@@ -162,6 +163,7 @@ function words(name) {
     .replaceAll("_", " ")
     .replace(/\bip adapter\b/i, "IP-Adapter")
     .replace(/\blcm lora\b/i, "LCM-LoRA")
+    .replace(/^cfg type$/i, "Kind of guidance")
     .replace(/\blora dict\b/i, "LoRAs")
     .replace(/\bnum inference\b/, "inference")
     .replace(/\bimage url\b/, "image")
@@ -190,7 +192,11 @@ export function counts(path, params, catalogue) {
   const model = catalogue.models[params.model_id];
   switch (path) {
     case "delta":
-      return params.guidance_scale > 1;
+      return params.guidance_scale > 1 && params.cfg_type !== "none" && params.cfg_type !== "full";
+    case "guidance_scale":
+      return params.cfg_type !== "none";
+    case "negative_prompt":
+      return idleNegative(params) === "";
     case "seed_interpolation_method":
     case "normalize_seed_weights":
       return Array.isArray(params.seed) && params.seed.length > 1;
@@ -215,6 +221,19 @@ export function counts(path, params, catalogue) {
     default:
       return !path.startsWith("ip_adapter") || Boolean(params.ip_adapter?.enabled);
   }
+}
+
+/**
+ * Says why the negative prompt has no effect; empty if it has one.
+ *
+ * @param {Params} params
+ * @returns {string}
+ */
+export function idleNegative(params) {
+  if (params.cfg_type !== "full" && params.cfg_type !== "initialize") {
+    return `Has no effect: guidance of the kind “${params.cfg_type ?? "self"}” does not use a negative prompt.`;
+  }
+  return params.guidance_scale > 1 ? "" : "Has no effect: there is no guidance up to a guidance scale of 1.";
 }
 
 /**

@@ -4,6 +4,8 @@ use dreamframe::params::join_values;
 use dreamframe::transport::parameters::flatten;
 use serde_json::{Map, Value};
 
+use super::params::drop_absent;
+
 /// Keys with the same meaning: a value of one of the first in the newer message replaces all of the second.
 const SAME: [(&[&str], &[&str]); 4] = [
     (&["prompt", "prompts", "transition"], &["prompt", "prompts", "transition"]),
@@ -17,6 +19,8 @@ pub(super) fn join(waiting: &mut Map<String, Value>, newer: Map<String, Value>) 
     flatten(waiting);
     let mut newer = newer;
     flatten(&mut newer);
+    drop_absent(waiting);
+    drop_absent(&mut newer);
     for (given, replaced) in SAME {
         if given.iter().any(|key| newer.contains_key(*key)) {
             waiting.retain(|key, _| !replaced.contains(&key.as_str()));

@@ -9,7 +9,7 @@
 //! Daydream's own keys have the same meaning as over HTTP. Others are ignored, as Scope's clients expect.
 
 use dreamframe::params::{Interpolation, Weighted};
-use dreamframe::transport::parameters::named_parameters;
+use dreamframe::transport::parameters::{is_parameter, named_parameters};
 use dreamframe::{StreamDiffusionParams, Transition, Violation};
 use serde_json::{Map, Value};
 
@@ -65,6 +65,7 @@ pub(crate) fn read(
     let mut reader = Reader { message, faults: Vec::new() };
     let mut change = Change { steps: steps.clone(), ..Change::default() };
     (change.values, change.ignored) = named_parameters(message);
+    drop_absent(&mut change.values);
     change.ignored.retain(|key| !SCOPE.contains(&key.as_str()));
     reader.scope(&mut change);
     reader.steps(&mut change, params);
@@ -83,13 +84,23 @@ const SCOPE: [&str; 8] = [
     "base_seed",
 ];
 
+/// Drops what `null` means to be absent: values of the keys that Scope has too. `null` for any other parameter means its
+/// default.
+pub(super) fn drop_absent(message: &mut Map<String, Value>) {
+    let is_of_scope = |key: &str| SHARED.contains(&key) || !is_parameter(key);
+    message.retain(|key, value| !value.is_null() || !is_of_scope(key));
+}
+
+/// The parameters with names of Scope.
+const SHARED: [&str; 4] = ["prompt_interpolation_method", "seed", "width", "height"];
+
 struct Reader<'a> {
     message: &'a Map<String, Value>,
     faults: Vec<Violation>,
 }
 
 impl<'a> Reader<'a> {
-    /// Returns the value of `key`; `null` is the same as absent, except for parameters that may be `null`.
+    /// Returns the value of `key`; `null` is the same as absent.
     fn get(&self, key: &str) -> Option<&'a Value> {
         self.message.get(key).filter(|value| !value.is_null())
     }

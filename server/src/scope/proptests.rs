@@ -105,10 +105,14 @@ proptest! {
 }
 
 #[test]
-fn null_is_the_same_as_absent() {
-    let change =
-        understood(json!({ "noise_scale": null, "transition": null, "paused": null, "prompt": null, "seed": null }));
+fn null_is_the_same_as_absent_for_keys_of_scope_and_the_default_for_other_parameters() {
+    let change = understood(json!({
+        "noise_scale": null, "transition": null, "paused": null, "prompts": null, "seed": null, "width": null,
+        "prompt_interpolation_method": null, "pipeline": null
+    }));
     assert_eq!(change, Change::default());
+    let values = understood(json!({ "delta": null, "params": { "controlnets": null, "seed": null } })).values;
+    assert_eq!(Value::from(values), json!({ "controlnets": null, "delta": null }));
 }
 
 #[test]

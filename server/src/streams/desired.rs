@@ -16,6 +16,7 @@ use crate::saved::SavedStream;
 use crate::wire::Object;
 use crate::wire::echo::{self, Alias};
 use crate::wire::incoming::{Incoming, check_strictly, in_params};
+use crate::wire::models;
 use crate::wire::request::Request;
 use crate::wire::shown::Shown;
 use crate::wire::unknown::Unknown;
@@ -158,7 +159,6 @@ impl Desired {
         let adapt = config.adapt && adapt.unwrap_or(self.level.is_some() && !is_chosen);
         let mut change = self.put(config, merged, adapt);
         let Change { next, notes, .. } = &mut change;
-        notes.extend(incoming.notes);
         notes.extend(notices.iter().map(ToString::to_string));
         notes.extend(next.unknown.keep(unknown.into_iter().chain(incoming.unknown)));
         if incoming.patch.names().any(|name| name == "seed") {
@@ -253,7 +253,7 @@ impl Desired {
             "steps": steps,
         });
         out.insert("engine".into(), engine);
-        for name in ["safety_checker_threshold", "show_reloading_frame"] {
+        for name in models::OWN {
             if let Some(value) = self.params.to_value().get(name) {
                 out.insert(name.into(), value.clone());
             }

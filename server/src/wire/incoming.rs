@@ -4,7 +4,7 @@
 //! logged.
 
 use dreamframe::Violation;
-use dreamframe::params::{Constraint, FIELDS, Field, ParamsPatch, StreamDiffusionParams};
+use dreamframe::params::{Constraint, FIELDS, Field, ParamsPatch, StreamDiffusionParams, canonical_values};
 use dreamframe::transport::parameters::drop_known_digest;
 use serde_json::{Value, json};
 
@@ -23,8 +23,6 @@ pub(crate) struct Incoming {
     pub(crate) seed: Option<Value>,
     /// Unknown keys, with their paths.
     pub(crate) unknown: Object,
-    /// Values that are interpreted differently, for the log.
-    pub(crate) notes: Vec<String>,
 }
 
 impl Incoming {
@@ -39,31 +37,22 @@ impl Incoming {
         defaults: &StreamDiffusionParams,
     ) -> Result<Self, ApiError> {
         let mut incoming = Self::default();
-        let defaults = defaults.to_value();
-        for (name, value) in &mut sent {
-            if value.is_null() && name != "lora_dict" {
-                *value = defaults.get(name.as_str()).cloned().unwrap_or_default();
-            }
-        }
+        canonical_values(&mut sent, defaults);
         drop_known_digest(&mut sent, &base.ip_adapter_style_image_url);
         incoming.strip("", "", &mut sent);
         incoming.seed(&mut sent);
-        incoming.clamp(&mut sent, base);
         incoming.patch = ParamsPatch::from_value(Value::Object(sent)).map_err(in_params)?;
         Ok(incoming)
     }
 
-    /// Removes keys that are not in the field table, and `null` if it has no meaning.
+    /// Removes keys that are not in the field table.
     fn strip(&mut self, rule: &str, path: &str, object: &mut Object) {
         let names: Vec<String> = object.keys().cloned().collect();
         for name in names {
             let (rule, path) = (join(rule, &name), join(path, &name));
             let row = field(&rule);
             let inside = row.is_none() && FIELDS.iter().any(|field| is_below(field.path, &rule));
-            let nullable =
-                row.is_some_and(|row| matches!(row.constraint, Constraint::Nullable(_) | Constraint::Named { .. }));
             match object.get_mut(&name) {
-                Some(Value::Null) if (row.is_some() || inside) && !nullable => drop(object.shift_remove(&name)),
                 Some(Value::Object(nested)) if inside => self.strip(&rule, &path, nested),
                 Some(Value::Array(items))
                     if row.is_some_and(|row| matches!(row.constraint, Constraint::Items { .. })) =>
@@ -93,20 +82,6 @@ impl Incoming {
         }
         if *seed != before {
             self.seed = Some(before);
-        }
-    }
-
-    /// An index that equals the number of steps means the last one: the schema allows it, the grid does not.
-    fn clamp(&mut self, sent: &mut Object, base: &StreamDiffusionParams) {
-        let steps = sent.get("num_inference_steps").map_or(Some(base.num_inference_steps.into()), Value::as_u64);
-        let (Some(steps @ 1..), Some(Value::Array(list))) = (steps, sent.get_mut("t_index_list")) else { return };
-        let mut is_clamped = false;
-        for index in list.iter_mut().filter(|index| index.as_u64() == Some(steps)) {
-            *index = json!(steps - 1);
-            is_clamped = true;
-        }
-        if is_clamped {
-            self.notes.push(format!("t_index_list: {steps} means the last step, {}", steps - 1));
         }
     }
 }
@@ -183,13 +158,17 @@ mod tests {
         let incoming = read(json!({
             "prompt": "snow", "foo": {"a": [1]},
             "controlnets": [{"model_id": "a/b", "strength": 2, "preprocessor_params": {"own": 1}}],
+            "image_preprocessing": [{"type": "blur", "order": 1}],
             "ip_adapter": {"scale": 0.5, "insightface": null, "mask": "x"},
         }))
         .unwrap();
-        let unknown = json!({"foo": {"a": [1]}, "controlnets[0].strength": 2, "ip_adapter.insightface": null, "ip_adapter.mask": "x"});
+        let unknown = json!({
+            "foo": {"a": [1]}, "controlnets[0].strength": 2, "image_preprocessing.processors[0].order": 1,
+            "ip_adapter.insightface": null, "ip_adapter.mask": "x",
+        });
         assert_eq!(json!(incoming.unknown), unknown);
         let names: Vec<_> = incoming.patch.names().collect();
-        assert_eq!(names, ["prompt", "controlnets", "ip_adapter"]);
+        assert_eq!(names, ["prompt", "controlnets", "image_preprocessing", "ip_adapter"]);
     }
 
     /// Line 10 of the compatibility checklist.
@@ -201,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn null_is_the_default_and_nothing_inside_an_item() {
+    fn null_is_the_default_of_this_server() {
         let base = StreamDiffusionParams { delta: 0.1, ..StreamDiffusionParams::default() };
-        let sent = json!({"delta": null, "controlnets": [{"model_id": "a/b", "preprocessor": null, "enabled": null}]});
-        let incoming =
-            Incoming::read(sent.as_object().unwrap().clone(), &base, &StreamDiffusionParams::default()).unwrap();
+        let defaults = StreamDiffusionParams { delta: 0.4, ..StreamDiffusionParams::demo() };
+        let sent = json!({"delta": null, "model_id": null, "t_index_list": null});
+        let incoming = Incoming::read(sent.as_object().unwrap().clone(), &base, &defaults).unwrap();
         let params = incoming.patch.merge(&base).unwrap().0;
-        assert_eq!((params.delta, params.controlnets[0].enabled), (0.7, true));
+        assert_eq!((params.delta, &*params.model_id, &params.t_index_list), (0.4, "demo", &defaults.t_index_list));
     }
 
     #[test]
@@ -223,14 +202,6 @@ mod tests {
         for seed in [json!(-9007199254740992_i64), json!(1e21), json!(-1.5), json!("x"), json!([[]])] {
             assert!(read(json!({ "seed": seed })).is_err(), "{seed}");
         }
-    }
-
-    #[test]
-    fn an_index_at_the_number_of_steps_is_the_last_step() {
-        assert_eq!(merged(json!({"t_index_list": [12, 50]})).t_index_list, [12, 49]);
-        let short = json!({"num_inference_steps": 25, "t_index_list": [12, 20, 25]});
-        assert_eq!(merged(short).t_index_list, [12, 20, 24]);
-        assert_eq!(read(json!({"t_index_list": [50]})).unwrap().notes.len(), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod connections;
 mod create;
+mod examples;
 mod gateway;
 mod impostor;
 mod life;

@@ -95,10 +95,14 @@ fn a_frame_that_is_filtered_out_gets_the_picture_before_it() {
     }
     let timeline = "{\"frame\": 0, \"params\": {\"enable_similar_image_filter\": true}}\n";
     fs::write(folder.path().join("timeline"), timeline).unwrap();
-    let output = run(process(folder.path(), "in", "out", "[44, 46]").args(["--timeline", "timeline", "--json"]));
-    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
-    assert_eq!(brightness(&folder.path().join("out")).len(), 6);
-    assert!(lines(&output).iter().any(|event| event["kind"] == "repeated"));
+    // With a batch, pictures are repeated when the picture of an earlier frame leaves; otherwise at once.
+    for (out, batching) in [("batched", "as-requested"), ("in-turn", "where-faster")] {
+        let options = ["--timeline", "timeline", "--json", "--batching", batching];
+        let output = run(process(folder.path(), "in", out, "[44, 46]").args(options));
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        assert_eq!(brightness(&folder.path().join(out)).len(), 6);
+        assert!(lines(&output).iter().any(|event| event["kind"] == "repeated"));
+    }
 }
 
 #[test]

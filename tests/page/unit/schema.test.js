@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { choices, control, controls, counts, groupOf, node, processorsFor } from "../../../server/src/page/schema.js";
+import { choices, control, controls, counts, groupOf, idleNegative, node, processorsFor } from "../../../server/src/page/schema.js";
 
 const schema = JSON.parse(readFileSync(new URL("../../../docs/parameters.schema.json", import.meta.url), "utf8"));
 
@@ -37,7 +37,7 @@ test("kinds, bounds and choices come from the schema", () => {
   assert.deepEqual([by.guidance_scale.kind, by.guidance_scale.min, by.guidance_scale.max], ["number", 0, 100]);
   assert.deepEqual([by.width.kind, by.width.step], ["integer", 8]);
   assert.equal(by.do_add_noise.kind, "switch");
-  assert.deepEqual([by.t_index_list.kind, by.t_index_list.most, by.t_index_list.max], ["list", 4, 99]);
+  assert.deepEqual([by.t_index_list.kind, by.t_index_list.most, by.t_index_list.max], ["list", 4, 100]);
   assert.deepEqual([by.seed.kind, by.seed.max], ["weighted", 2 ** 53 - 1]);
   assert.deepEqual(by["ip_adapter.type"].choices.map(({ value }) => value), ["regular", "faceid"]);
   assert.equal(by.image_preprocessing.kind, "chain");
@@ -55,14 +55,27 @@ test("a name that may be absent has a choice for that", () => {
 });
 
 test("what would do nothing is not shown", () => {
-  const params = { model_id: "demo", guidance_scale: 1, seed: 5, ip_adapter: { enabled: false }, cached_attention: { enabled: false } };
-  for (const path of ["delta", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "use_lcm_lora", "safety_checker_threshold", "lora_dict"]) {
+  const params = { model_id: "demo", cfg_type: "none", guidance_scale: 1, seed: 5, ip_adapter: { enabled: false }, cached_attention: { enabled: false } };
+  for (const path of ["delta", "guidance_scale", "negative_prompt", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "use_lcm_lora", "safety_checker_threshold", "lora_dict"]) {
     assert.ok(!counts(path, params, catalogue), path);
   }
-  const rich = { model_id: "Lykon/dreamshaper-8", guidance_scale: 2, seed: [[1, 1], [2, 1]], ip_adapter: { enabled: true }, cached_attention: { enabled: true }, use_safety_checker: true };
-  for (const path of ["delta", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "use_lcm_lora", "safety_checker_threshold", "guidance_scale"]) {
+  const rich = { model_id: "Lykon/dreamshaper-8", cfg_type: "initialize", guidance_scale: 2, seed: [[1, 1], [2, 1]], ip_adapter: { enabled: true }, cached_attention: { enabled: true }, use_safety_checker: true };
+  for (const path of ["delta", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "use_lcm_lora", "safety_checker_threshold", "guidance_scale", "negative_prompt"]) {
     assert.ok(counts(path, rich, catalogue), path);
   }
+});
+
+test("a negative prompt without effect has a reason", () => {
+  assert.match(idleNegative({ cfg_type: "self", guidance_scale: 2 }), /“self” does not use a negative prompt/);
+  assert.match(idleNegative({ cfg_type: "none", guidance_scale: 1 }), /“none” does not use a negative prompt/);
+  assert.match(idleNegative({ cfg_type: "full", guidance_scale: 1 }), /no guidance up to a guidance scale of 1/);
+  for (const cfg_type of ["full", "initialize"]) assert.equal(idleNegative({ cfg_type, guidance_scale: 1.2 }), "");
+  assert.ok(!counts("delta", { cfg_type: "full", guidance_scale: 2 }, catalogue));
+  assert.ok(counts("delta", { cfg_type: "self", guidance_scale: 2 }, catalogue));
+});
+
+test("null, which means the default, is no choice", () => {
+  assert.deepEqual(choices(node(schema, "cfg_type")).map(({ value }) => value), ["none", "self", "full", "initialize"]);
 });
 
 test("a server with the demo model alone offers no other", () => {

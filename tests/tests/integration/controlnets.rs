@@ -53,10 +53,10 @@ fn a_controlnet_comes_and_goes_live_and_leaves_nothing_behind() {
 fn at_scale_zero_nothing_runs_and_no_bit_changes() {
     let folder = folder("scale-zero");
     folder.controlnet("edges", 1);
-    for cfg_type in CfgType::ALL {
+    for cfg_type in CfgType::ALL.iter().copied() {
         for batched in [true, false] {
-            let guided = |params: &mut StreamDiffusionParams, options: &mut EngineOptions| {
-                options.cfg_type = cfg_type;
+            let guided = |params: &mut StreamDiffusionParams, _: &mut EngineOptions| {
+                params.cfg_type = cfg_type;
                 params.guidance_scale = 1.4;
                 params.use_denoising_batch = batched;
             };

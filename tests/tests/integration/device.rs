@@ -11,8 +11,8 @@ use dreamframe::exec::simulated::{DeviceCounts, SimulatedExecutor};
 use dreamframe::exec::{Dtype, Executor, Provider};
 use dreamframe::preprocess::Image;
 use dreamframe::{
-    Engine, EngineOptions, ErrorKind, FrameView, ModelSource, ParamsPatch, PictureKind, PixelFormat, Result,
-    SafetyChecker, SessionOptions, StreamDiffusionParams,
+    Engine, ErrorKind, FrameView, ModelSource, ParamsPatch, PictureKind, PixelFormat, Result, SafetyChecker,
+    SessionOptions, StreamDiffusionParams,
 };
 use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, largest_difference, moving_disc, picture, pictures};
@@ -73,13 +73,11 @@ fn a_frame_with_three_rows_and_two_controlnets_is_one_upload_and_one_download() 
     for guidance in ["none", "self", "full", "initialize"] {
         let executor = executor(0);
         let changes = json!({
-            "t_index_list": [30, 38, 46], "guidance_scale": 1.4,
+            "t_index_list": [30, 38, 46], "cfg_type": guidance, "guidance_scale": 1.4,
             "controlnets": [{"model_id": "edges"}, {"model_id": "depth", "conditioning_scale": 0.4}],
         });
-        let mut options = EngineOptions::default();
-        options.cfg_type = guidance.parse().unwrap();
         let builder = Engine::builder().models(ModelSource::folder(folder.path())).params(params(&changes));
-        let mut engine = builder.options(options).executor(Arc::new(executor.clone())).build().unwrap();
+        let mut engine = builder.executor(Arc::new(executor.clone())).build().unwrap();
         let counts = counts(&executor, &mut engine);
         // Encoder, two embeddings, two ControlNets, UNet, decoder.
         assert_eq!(counts, DeviceCounts { uploads: 1, downloads: 1, waits: 1, runs: 7 }, "guidance {guidance}");
@@ -102,13 +100,11 @@ fn a_frame_on_onnx_runtime_is_one_upload_and_one_download() {
             OnnxConfig { library, provider, plug_in: None, device_index: 0, dtype, threads: 2, cuda_graphs: false };
         let executor = OnnxExecutor::new(&config).unwrap();
         let changes = json!({
-            "t_index_list": [30, 38, 46], "guidance_scale": 1.4,
+            "t_index_list": [30, 38, 46], "cfg_type": guidance, "guidance_scale": 1.4,
             "controlnets": [{"model_id": "edges"}, {"model_id": "depth", "conditioning_scale": 0.4}],
         });
-        let mut options = EngineOptions::default();
-        options.cfg_type = guidance.parse().unwrap();
         let builder = Engine::builder().models(ModelSource::folder(folder.path())).params(params(&changes));
-        let mut engine = builder.options(options).executor(Arc::new(executor.clone())).build().unwrap();
+        let mut engine = builder.executor(Arc::new(executor.clone())).build().unwrap();
         pictures(&mut engine, 6);
         executor.take_counts();
         picture(&mut engine, 6);

@@ -1,6 +1,6 @@
 //! Parameters change between two frames: immediately, atomically, and never without a picture.
 
-use dreamframe::{Cost, ErrorKind, ParamsPatch, PictureKind};
+use dreamframe::{CfgType, Cost, ErrorKind, ParamsPatch, PictureKind};
 use dreamframe::{FrameView, PixelFormat};
 use dreamframe_tests::frames::{demo_engine, largest_difference, moving_disc, picture, pictures};
 
@@ -22,7 +22,9 @@ fn every_number_changes_live_and_counts() {
         (r#"{"t_index_list": [30, 38, 42, 47]}"#, Cost::Recompute),
         (r#"{"num_inference_steps": 30}"#, Cost::Recompute),
         (r#"{"do_add_noise": false}"#, Cost::Recompute),
-        (r#"{"guidance_scale": 1.8}"#, Cost::Recompute),
+        (r#"{"guidance_scale": 1.8}"#, Cost::Hot),
+        (r#"{"guidance_scale": 1.8, "cfg_type": "full"}"#, Cost::Recompute),
+        (r#"{"guidance_scale": 1.8, "cfg_type": "initialize"}"#, Cost::Recompute),
         (r#"{"use_denoising_batch": false}"#, Cost::Rebuild),
     ] {
         let mut plain = demo_engine(SIDE, |_, _| ());
@@ -37,6 +39,65 @@ fn every_number_changes_live_and_counts() {
         for picture in &b {
             let mean = picture.iter().map(|&byte| f64::from(byte)).sum::<f64>() / picture.len() as f64;
             assert!((60.0..240.0).contains(&mean), "{change}: a picture of mean {mean}");
+        }
+    }
+}
+
+/// Frames go on through every change of the kind of guidance, and the stream then is the one of that kind: once every row
+/// in flight has entered with it, its pictures are those of a stream that had it from the start.
+#[test]
+fn the_kind_of_guidance_changes_live_without_a_lost_picture() {
+    for batched in [true, false] {
+        let engine = |cfg_type: CfgType| {
+            demo_engine(SIDE, |params, _| {
+                params.cfg_type = cfg_type;
+                params.guidance_scale = 1.6;
+                params.negative_prompt = "a grey wall".into();
+                params.use_denoising_batch = batched;
+            })
+        };
+        let plain: Vec<Vec<Vec<u8>>> =
+            CfgType::ALL.iter().map(|&cfg_type| pictures(&mut engine(cfg_type), 6)).collect();
+        for (at, own) in plain.iter().enumerate() {
+            assert!(plain.iter().skip(at + 1).all(|other| other[5] != own[5]), "{}", CfgType::ALL[at]);
+        }
+        for &from in CfgType::ALL {
+            for (at, &to) in CfgType::ALL.iter().enumerate().filter(|(_, to)| **to != from) {
+                let mut changed = engine(from);
+                pictures(&mut changed, 3);
+                let update = changed.update(&patch(&format!(r#"{{"cfg_type": "{to}"}}"#))).unwrap();
+                let uses = |cfg_type: CfgType| matches!(cfg_type, CfgType::Full | CfgType::Initialize);
+                let cost = if uses(from) || uses(to) { Cost::Recompute } else { Cost::Hot };
+                assert_eq!(update.cost, Some(cost), "{from} to {to}");
+                for index in 3..5 {
+                    let next = picture(&mut changed, index);
+                    let mean = next.iter().map(|&byte| f64::from(byte)).sum::<f64>() / next.len() as f64;
+                    assert!((60.0..240.0).contains(&mean), "{from} to {to}: a picture of mean {mean}");
+                }
+                assert!(picture(&mut changed, 5) == plain[at][5], "{from} to {to}, batched {batched}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_negative_prompt_counts_with_guidance_that_uses_it_and_is_free_otherwise() {
+    for &cfg_type in CfgType::ALL {
+        for guidance_scale in [1.0, 1.6] {
+            let mut engine = demo_engine(SIDE, |params, _| {
+                (params.cfg_type, params.guidance_scale) = (cfg_type, guidance_scale);
+            });
+            pictures(&mut engine, 4);
+            let before = picture(&mut engine, 3);
+            assert!(picture(&mut engine, 3) == before, "the same frame again");
+            let plan = engine.plan(&patch(r#"{"negative_prompt": "a grey wall"}"#)).unwrap();
+            let update = engine.update(&patch(r#"{"negative_prompt": "a grey wall"}"#)).unwrap();
+            let counts = guidance_scale > 1.0 && matches!(cfg_type, CfgType::Full | CfgType::Initialize);
+            assert_eq!(update.cost, Some(if counts { Cost::Recompute } else { Cost::Hot }), "{cfg_type}");
+            let told = plan.notices().iter().any(|notice| notice.path == "negative_prompt");
+            assert_eq!(told, !counts, "{cfg_type} {guidance_scale}: {:?}", plan.notices());
+            picture(&mut engine, 3);
+            assert_eq!(picture(&mut engine, 3) != before, counts, "{cfg_type} {guidance_scale}");
         }
     }
 }
@@ -67,7 +128,7 @@ fn a_failed_update_changes_nothing() {
     let mut tried = demo_engine(SIDE, |_, _| ());
     let mut untouched = demo_engine(SIDE, |_, _| ());
     for (change, kind) in [
-        (r#"{"delta": 0.1, "t_index_list": [50]}"#, ErrorKind::InvalidParams),
+        (r#"{"delta": 0.1, "t_index_list": [51]}"#, ErrorKind::InvalidParams),
         (r#"{"delta": 0.1, "width": 136}"#, ErrorKind::InvalidParams),
         (
             r#"{"delta": 0.1, "controlnets": [{"model_id": "some/controlnet", "preprocessor": "canny"}]}"#,
@@ -89,7 +150,7 @@ fn plan_returns_the_cost_and_changes_nothing() {
     assert_eq!((plan.cost(), plan.changes().len(), plan.params().width), (Some(Cost::Rebuild), 2, 192));
     assert!(!plan.frees_first(), "the demo model has room twice");
     assert_eq!(engine.size(), (SIDE, SIDE));
-    assert_eq!(engine.plan(&patch(r#"{"t_index_list": [50]}"#)).unwrap_err().kind(), ErrorKind::InvalidParams);
+    assert_eq!(engine.plan(&patch(r#"{"t_index_list": [51]}"#)).unwrap_err().kind(), ErrorKind::InvalidParams);
 }
 
 #[test]

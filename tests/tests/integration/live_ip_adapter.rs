@@ -160,8 +160,8 @@ fn scale_zero_and_no_style_image_are_as_no_adapter() {
 fn every_guidance_and_size_works_with_an_adapter() {
     let folder = models();
     for cfg_type in [CfgType::Full, CfgType::Initialize, CfgType::SelfNegative] {
-        let mut engine = engine_with(folder.path(), |params, options| {
-            options.cfg_type = cfg_type;
+        let mut engine = engine_with(folder.path(), |params, _| {
+            params.cfg_type = cfg_type;
             params.guidance_scale = 1.6;
             params.cached_attention.enabled = cfg_type == CfgType::Full;
             params.ip_adapter.enabled = true;
@@ -185,7 +185,7 @@ fn an_adapter_that_reads_all_tokens_serves_as_a_regular_one() {
     encoder(&own.join("image_encoder"));
     let with = |colour: [u8; 3]| {
         let engine = engine_with(folder.path(), |params, options| {
-            options.cfg_type = CfgType::Full;
+            params.cfg_type = CfgType::Full;
             options.ip_adapter = Some("plus".into());
             params.guidance_scale = 1.6;
             params.ip_adapter.enabled = true;

@@ -73,11 +73,11 @@ fn every_kind_of_guidance_and_both_orders_of_work_look_back() {
     for cfg_type in [CfgType::None, CfgType::Full, CfgType::SelfNegative, CfgType::Initialize] {
         for batched in [true, false] {
             let film = |enabled: bool| {
-                let mut engine = demo_engine(SIDE, |params, options| {
+                let mut engine = demo_engine(SIDE, |params, _| {
                     params.cached_attention.enabled = enabled;
                     params.use_denoising_batch = batched;
                     params.guidance_scale = 1.4;
-                    options.cfg_type = cfg_type;
+                    params.cfg_type = cfg_type;
                 });
                 pictures(&mut engine, 4)
             };

@@ -136,7 +136,7 @@ fn rejected_message_changes_nothing_and_has_a_reason() {
     let handle = session.handle();
     let before = handle.params();
     for (patch, path) in [
-        (r#"{"delta": 0.1, "t_index_list": [50]}"#, "t_index_list[0]"),
+        (r#"{"delta": 0.1, "t_index_list": [51]}"#, "t_index_list[0]"),
         (r#"{"delta": 0.1, "width": 136}"#, "width, height"),
     ] {
         let refused = handle.update(&ParamsPatch::from_json(patch).unwrap()).unwrap_err();

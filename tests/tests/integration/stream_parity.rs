@@ -30,7 +30,7 @@ struct Tolerance {
 
 #[derive(Deserialize)]
 struct Mode {
-    cfg_type: String,
+    cfg_type: CfgType,
     params: serde_json::Value,
 }
 
@@ -56,10 +56,9 @@ fn devices() -> Vec<Device> {
 fn run(mode: &Mode, device: &Device, frames: &[u8]) -> Vec<u8> {
     let (params, _) = StreamDiffusionParams::from_json(&mode.params.to_string()).unwrap();
     let mut options = EngineOptions::default();
-    options.cfg_type = mode.cfg_type.parse::<CfgType>().unwrap();
     options.noise = Generator::TorchCpu;
     options.output = PixelFormat::Rgb8;
-    let params = StreamDiffusionParams { use_lcm_lora: false, ..params };
+    let params = StreamDiffusionParams { cfg_type: mode.cfg_type, use_lcm_lora: false, ..params };
     let models = ModelSource::folder(folder().join("model"));
     let mut engine =
         Engine::builder().models(models).params(params).options(options).device(device.clone()).build().unwrap();

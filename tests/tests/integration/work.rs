@@ -69,8 +69,8 @@ fn set(
     steps: &'static [u32],
     batched: bool,
 ) -> impl Fn(&mut StreamDiffusionParams, &mut EngineOptions) {
-    move |params, options| {
-        options.cfg_type = cfg_type;
+    move |params, _| {
+        params.cfg_type = cfg_type;
         params.guidance_scale = guidance_scale;
         params.t_index_list = steps.to_vec();
         params.use_denoising_batch = batched;
@@ -168,8 +168,8 @@ fn a_new_prompt_is_encoded_once_and_a_known_one_not_at_all() {
     let before = engine.work().text_encodings;
     engine.edit(|params| (params.negative_prompt, params.seed) = ("blur".into(), 9_u64.into())).unwrap();
     assert_eq!(engine.work().text_encodings, before);
-    let mut engine = demo_engine(SIDE, |params, options| {
-        (options.cfg_type, params.guidance_scale) = (CfgType::Full, 1.6);
+    let mut engine = demo_engine(SIDE, |params, _| {
+        (params.cfg_type, params.guidance_scale) = (CfgType::Full, 1.6);
         (params.prompt, params.negative_prompt) = ("snow".into(), "fog".into());
     });
     assert_eq!(engine.work().text_encodings, 2);

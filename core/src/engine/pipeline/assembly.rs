@@ -57,8 +57,8 @@ impl<'a> Assembly<'a> {
         let autoencoder = self.autoencoder(loaded, size.clone())?;
         let latent = autoencoder.get().latent;
         let table = step_table(params, loaded)?;
-        let active = context.options.cfg_type.active(params.guidance_scale as f32);
-        let call_rows = call_rows(context.options.cfg_type, active, context.is_batched(params), table.steps().len());
+        let active = params.cfg_type.active(params.guidance_scale as f32);
+        let call_rows = call_rows(params.cfg_type, active, context.is_batched(params), table.steps().len());
         let prompt = prompt_key(params, self.way, &call_rows);
         let loras = self.loras(loaded, models.key())?;
         let lora_use = LoraUse::new(context.options.lora_mode, params, loaded, loras.get());

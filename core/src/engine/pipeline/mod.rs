@@ -108,7 +108,7 @@ impl Pipeline {
         let stream = StreamConfig {
             table: Arc::new(table),
             noise: components.noise.get().clone(),
-            cfg_type: context.options.cfg_type,
+            cfg_type: params.cfg_type,
             guidance_scale: params.guidance_scale as f32,
             delta: params.delta as f32,
             do_add_noise: params.do_add_noise,

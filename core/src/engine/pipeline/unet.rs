@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::exec::{Constants, Network};
 use crate::models::{Prediction, UnetConfig, UnetShape, time_ids_embedding, timestep_embedding, unet_program};
 use crate::net::Shape;
+use crate::params::CfgType;
 use crate::schedule::StepTable;
-use crate::stream::CfgType;
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 
 /// The UNet rows of every call of a frame: one call with batching, one a stage without.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::toy::{config, frame, new_stream, noise, run, step};
-use crate::stream::{CfgType, StreamBatch, StreamConfig};
+use crate::params::CfgType;
+use crate::stream::{StreamBatch, StreamConfig};
 
 const ROW: usize = 5;
 const LIST: [usize; 4] = [5, 12, 20, 32];
@@ -40,7 +41,7 @@ fn assert_noised(row: &[f32], latent: &[f32], config: &StreamConfig, stage: usiz
 
 #[test]
 fn a_longer_list_keeps_rows_in_flight_and_fills_new_ones_from_the_newest_frame() {
-    for cfg_type in CfgType::ALL {
+    for cfg_type in CfgType::ALL.iter().copied() {
         for had in 1..LIST.len() {
             let (short, long) = (stages(cfg_type, &LIST[..had]), stages(cfg_type, &LIST));
             let mut stream = filled(&short, 6);
@@ -68,7 +69,7 @@ fn a_longer_list_keeps_rows_in_flight_and_fills_new_ones_from_the_newest_frame()
 #[test]
 fn new_stage_continues_with_the_prediction_for_the_newest_frame() {
     // The new row is the same as with two stages from the start.
-    for cfg_type in CfgType::ALL {
+    for cfg_type in CfgType::ALL.iter().copied() {
         for do_add_noise in [true, false] {
             let with = |list: &[usize]| StreamConfig { do_add_noise, ..stages(cfg_type, list) };
             let mut grown = filled(&with(&LIST[..1]), 3);
@@ -81,7 +82,7 @@ fn new_stage_continues_with_the_prediction_for_the_newest_frame() {
 
 #[test]
 fn a_shorter_list_drops_the_oldest_rows() {
-    for cfg_type in CfgType::ALL {
+    for cfg_type in CfgType::ALL.iter().copied() {
         for kept in 1..LIST.len() {
             let (long, short) = (stages(cfg_type, &LIST), stages(cfg_type, &LIST[..kept]));
             let mut stream = filled(&long, 8);

@@ -1,7 +1,8 @@
 //! The values of the specification's section 19.2, and its corrections of the reference (4.4, 17.1, 21).
 
 use super::toy::{Toy, config, new_stream, step, table};
-use crate::stream::{CfgType, StreamConfig};
+use crate::params::CfgType;
+use crate::stream::StreamConfig;
 
 const NOISE: [f32; 3] = [0.3, -0.7, 1.1];
 /// Relative to the value, or absolute below 1: the stream computes in `f32`, and the values have six decimals.

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::toy::{Toy, config, frame, new_stream, noise, run, step};
 use crate::exec::{View, ViewMut};
+use crate::params::CfgType;
 use crate::stream::guidance::{rows, stage_rows};
-use crate::stream::{Call, CfgType, StreamConfig};
+use crate::stream::{Call, StreamConfig};
 use crate::{Error, ErrorKind};
 
 const ROW: usize = 6;
@@ -69,7 +70,7 @@ proptest! {
 
 #[test]
 fn calls_have_the_rows_that_guidance_lists() {
-    for cfg_type in CfgType::ALL {
+    for cfg_type in CfgType::ALL.iter().copied() {
         for batched in [true, false] {
             let config = StreamConfig { cfg_type, batched, ..config(&[12, 20, 32], &noise(3, ROW)) };
             let active = cfg_type.active(config.guidance_scale);
@@ -133,7 +134,7 @@ fn the_noised_latent_can_be_modified_before_the_step() {
 
 #[test]
 fn nan_does_not_persist_after_its_frame() {
-    for cfg_type in CfgType::ALL {
+    for cfg_type in CfgType::ALL.iter().copied() {
         let mut stream = new_stream(ROW, StreamConfig { cfg_type, ..config(&[12, 20, 32], &noise(3, ROW)) }).unwrap();
         let mut healthy = |number: usize| step(&mut stream, number, ROW).0.iter().all(|x| x.is_finite());
         assert!((0..3).all(&mut healthy));

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::exec::{HostQueue, View, ViewMut};
+use crate::params::CfgType;
 use crate::schedule::{Betas, StepTable, lcm_grid};
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 use crate::stream::noise::Generator;
-use crate::stream::{Call, CfgType, Predict, StreamBatch, StreamConfig};
+use crate::stream::{Call, Predict, StreamBatch, StreamConfig};
 
 /// Predicts `0.5 x + 0.0004 t` for the prompt and `0.3 x + 0.0002 t` for the negative prompt.
 pub(super) struct Toy {

@@ -8,8 +8,6 @@ use crate::params::FIELDS;
 const BODY: &str = "params";
 /// Another key of such a body, without effect.
 const PIPELINE: &str = "pipeline";
-/// The parameter whose `null` has a meaning: no LoRAs.
-const NULLABLE: &str = "lora_dict";
 
 /// Returns true for the name of a parameter.
 pub fn is_parameter(name: &str) -> bool {
@@ -18,34 +16,26 @@ pub fn is_parameter(name: &str) -> bool {
 
 /// Returns the parameters that `message` names, and its keys without a meaning.
 ///
-/// Parameters are keys of the message or of its object `params`; the former take precedence. `null` is the same as absent,
-/// except for `lora_dict`. Names inside of `params` are not checked.
+/// Parameters are keys of the message or of its object `params`; the former take precedence. `null` means the default, as
+/// in a [`ParamsPatch`](crate::ParamsPatch). Names inside of `params` are not checked.
 pub fn named_parameters(message: &Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
     let body = message.get(BODY).and_then(Value::as_object);
     let bare = message.iter().filter(|(name, _)| is_parameter(name));
     let all = body.into_iter().flatten().chain(bare);
-    let values =
-        all.filter(|(name, value)| has_meaning(name, value)).map(|(name, value)| (name.clone(), value.clone()));
+    let values = all.map(|(name, value)| (name.clone(), value.clone()));
     let is_known = |name: &str| is_parameter(name) || [BODY, PIPELINE].contains(&name);
     (values.collect(), message.keys().filter(|name| !is_known(name)).cloned().collect())
 }
 
-/// Moves the parameters of the object `params` up to the keys of the message, and drops `null` values, without a change of
-/// the message's meaning.
+/// Moves the parameters of the object `params` up to the keys of the message, without a change of its meaning.
 pub fn flatten(message: &mut Map<String, Value>) {
     if let Some(Value::Object(body)) = message.shift_remove(BODY) {
         for (name, value) in body {
-            let has_value = message.get(&name).is_some_and(|bare| !bare.is_null());
-            if is_parameter(&name) && !has_value {
+            if is_parameter(&name) && !message.contains_key(&name) {
                 message.insert(name, value);
             }
         }
     }
-    message.retain(|name, value| has_meaning(name, value));
-}
-
-fn has_meaning(name: &str, value: &Value) -> bool {
-    !value.is_null() || name == NULLABLE
 }
 
 #[cfg(test)]
@@ -65,17 +55,18 @@ mod tests {
             "lora_dict": null,
         });
         let (values, ignored) = named_parameters(&object(message));
-        assert_eq!(values, object(json!({"delta": 0.5, "seed": 3, "shimmer": 2, "lora_dict": null})));
+        let expected = json!({"delta": 0.5, "seed": 3, "shimmer": 2, "width": null, "lora_dict": null});
+        assert_eq!(values, object(expected));
         assert_eq!(ignored, ["odd"]);
     }
 
     #[test]
     fn a_flat_message_has_the_same_meaning() {
         let mut message =
-            object(json!({"params": {"delta": 0.5, "seed": 1}, "seed": 3, "width": null, "paused": true}));
+            object(json!({"params": {"delta": 0.5, "seed": 1}, "seed": null, "width": null, "paused": true}));
         let (before, _) = named_parameters(&message);
         flatten(&mut message);
-        assert_eq!(message, object(json!({"delta": 0.5, "seed": 3, "paused": true})));
+        assert_eq!(message, object(json!({"delta": 0.5, "seed": null, "width": null, "paused": true})));
         assert_eq!(named_parameters(&message).0, before);
     }
 }

@@ -73,11 +73,13 @@ fn frames_of_a_publisher_become_pictures_of_the_session() {
         talk.says.send(wrong.into()).unwrap();
         assert_eq!(next(&heard, "error")["fields"][0]["path"], path, "{wrong}");
     }
-    talk.says.send(r#"{"delte": 1, "params": {"delta": 0.75, "odd": 1}, "width": null}"#.into()).unwrap();
+    talk.says
+        .send(r#"{"delte": 1, "params": {"delta": 0.75, "odd": 1}, "show_reloading_frame": null}"#.into())
+        .unwrap();
     let applied = next(&heard, "parameters_applied");
     assert_eq!(
         (&applied["parameters"], &applied["ignored"]),
-        (&json!({"delta": 0.75}), &json!(["delte", "params.odd"]))
+        (&json!({"delta": 0.75, "show_reloading_frame": true}), &json!(["delte", "params.odd"]))
     );
     assert_eq!(server.session().params().delta, 0.75);
     drop(player);
