@@ -61,6 +61,21 @@
 #define DREAMFRAME_ABI_VERSION 1
 
 /**
+ * When the denoising steps of successive frames are computed in one batch, which delays pictures.
+ */
+typedef enum {
+  /**
+   * If the parameters have `use_denoising_batch`.
+   */
+  DREAMFRAME_BATCHING_AS_REQUESTED = 1,
+  /**
+   * If the parameters have it, and the device computes a batch in less time than its rows one after the other: not on a
+   * CPU, where a frame then passes through all steps at once.
+   */
+  DREAMFRAME_BATCHING_WHERE_FASTER = 2,
+} dreamframe_batching_t;
+
+/**
  * The control image of each row of the stream batch.
  */
 typedef enum {
@@ -794,12 +809,16 @@ typedef struct {
    * A `dreamframe_lora_mode_t`; 0 for merged.
    */
   uint32_t lora_mode;
+  /**
+   * A `dreamframe_batching_t`; 0 for as requested.
+   */
+  uint32_t batching;
 } dreamframe_options_t;
 
 /**
  * What a `dreamframe_options_t` begins with.
  */
-#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Pixels in memory that the host owns: an input frame, or the target of a picture.

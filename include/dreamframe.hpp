@@ -90,6 +90,10 @@ enum class ControlImages : std::uint32_t {
   PerRow = DREAMFRAME_CONTROL_IMAGES_PER_ROW,
 };
 
+enum class Batching : std::uint32_t {
+  AsRequested = DREAMFRAME_BATCHING_AS_REQUESTED,
+  WhereFaster = DREAMFRAME_BATCHING_WHERE_FASTER,
+};
 enum class LoraMode : std::uint32_t { Merged = DREAMFRAME_LORA_MODE_MERGED, Live = DREAMFRAME_LORA_MODE_LIVE };
 
 enum class LogLevel : std::uint32_t {
@@ -336,6 +340,7 @@ struct EngineOptions {
   std::optional<Flagged> flagged;
   std::optional<ControlImages> control_images;
   std::optional<LoraMode> lora_mode;
+  std::optional<Batching> batching;
   std::optional<LogLevel> log_level;
   /** The autoencoder: `auto` (also if empty), `tiny`, `full` for the model's own, an id, or a folder. */
   std::string vae;
@@ -971,6 +976,7 @@ private:
     raw.flagged = detail::number(options.flagged);
     raw.control_images = detail::number(options.control_images);
     raw.lora_mode = detail::number(options.lora_mode);
+    raw.batching = detail::number(options.batching);
     raw.log_level = detail::number(options.log_level);
     raw.vae = detail::or_null(options.vae);
     raw.ip_adapter = detail::or_null(options.ip_adapter);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::{
-    ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator, LoraMode,
-    ModelSource, PackedCache, Provider, Result, StreamDiffusionParams, Vae,
+    Batching, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator,
+    LoraMode, ModelSource, PackedCache, Provider, Result, StreamDiffusionParams, Vae,
 };
 use tracing::Dispatch;
 use tracing::dispatcher::with_default;
@@ -126,6 +126,17 @@ pub enum dreamframe_lora_mode_t {
     DREAMFRAME_LORA_MODE_LIVE = 2,
 }
 
+/// When the denoising steps of successive frames are computed in one batch, which delays pictures.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_batching_t {
+    /// If the parameters have `use_denoising_batch`.
+    DREAMFRAME_BATCHING_AS_REQUESTED = 1,
+    /// If the parameters have it, and the device computes a batch in less time than its rows one after the other: not on a
+    /// CPU, where a frame then passes through all steps at once.
+    DREAMFRAME_BATCHING_WHERE_FASTER = 2,
+}
+
 /// Receives the progress of loading, and may cancel it.
 ///
 /// - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or
@@ -216,6 +227,8 @@ pub struct dreamframe_options_t {
     pub cuda_graphs: u32,
     /// A `dreamframe_lora_mode_t`; 0 for merged.
     pub lora_mode: u32,
+    /// A `dreamframe_batching_t`; 0 for as requested.
+    pub batching: u32,
 }
 
 // SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: integers, NULL, no function.
@@ -277,6 +290,7 @@ impl dreamframe_options_t {
             onnxruntime: std::ptr::null(),
             cuda_graphs: 0,
             lora_mode: 0,
+            batching: 0,
         }
     }
 
@@ -341,6 +355,8 @@ impl dreamframe_options_t {
         let images = [ControlImages::Newest, ControlImages::PerRow];
         choose("control_images", self.control_images, images, &mut options.control_images)?;
         choose("lora_mode", self.lora_mode, [LoraMode::Merged, LoraMode::Live], &mut options.lora_mode)?;
+        let batching = [Batching::AsRequested, Batching::WhereFaster];
+        choose("batching", self.batching, batching, &mut options.batching)?;
         options.threads = (self.threads > 0).then_some(self.threads as usize);
         if self.output != 0 {
             options.output = format_of(self.output).map_err(|error| error.within("output"))?;
@@ -383,6 +399,18 @@ mod tests {
         assert_eq!(chosen(0), LoraMode::Merged);
         assert_eq!(chosen(dreamframe_lora_mode_t::DREAMFRAME_LORA_MODE_MERGED as u32), LoraMode::Merged);
         assert_eq!(chosen(dreamframe_lora_mode_t::DREAMFRAME_LORA_MODE_LIVE as u32), LoraMode::Live);
+    }
+
+    #[test]
+    fn the_numbers_of_batching_are_those_of_the_header() {
+        let chosen = |batching| {
+            let options = dreamframe_options_t { batching, ..dreamframe_options_t::none() };
+            // SAFETY: all texts are NULL.
+            unsafe { options.engine_options() }.unwrap().batching
+        };
+        assert_eq!(chosen(0), Batching::AsRequested);
+        assert_eq!(chosen(dreamframe_batching_t::DREAMFRAME_BATCHING_AS_REQUESTED as u32), Batching::AsRequested);
+        assert_eq!(chosen(dreamframe_batching_t::DREAMFRAME_BATCHING_WHERE_FASTER as u32), Batching::WhereFaster);
     }
 
     #[test]

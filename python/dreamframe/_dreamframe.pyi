@@ -75,6 +75,7 @@ class StreamDiffusion:
         threads: int | None = None,
         noise: typing.Literal["philox", "torch-cpu"] | None = None,
         lora_mode: typing.Literal["merged", "live"] | None = None,
+        batching: typing.Literal["as-requested", "where-faster"] | None = None,
         fit: typing.Literal["cover", "fit", "stretch"] | None = None,
         output: typing.Literal["rgba", "bgra", "rgb"] | None = None,
         progress: Callable[[int, int, str], object] | None = None,
@@ -89,7 +90,9 @@ class StreamDiffusion:
         providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family, `full` for the
         model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was distilled to few
         steps if it is installed, otherwise `full`. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
-        merged into their weights: a change of a scale is cheap, and frames take longer. `progress(done, total, what)` is
+        merged into their weights: a change of a scale is cheap, and frames take longer. With `batching="where-faster"`,
+        `use_denoising_batch` is followed on GPUs only: on a CPU, a batch delays pictures and saves no time.
+        `progress(done, total, what)` is
         called while weights load, with counts for the network `what`; an exception that it raises cancels loading.
 
         Raises:

@@ -50,7 +50,9 @@ impl StreamDiffusion {
     /// providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family, `full` for the
     /// model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was distilled to few
     /// steps if it is installed, otherwise `full`. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
-    /// merged into their weights: a change of a scale is cheap, and frames take longer. `progress(done, total, what)` is
+    /// merged into their weights: a change of a scale is cheap, and frames take longer. With `batching="where-faster"`,
+    /// `use_denoising_batch` is followed on GPUs only: on a CPU, a batch delays pictures and saves no time.
+    /// `progress(done, total, what)` is
     /// called while weights load, with counts for the network `what`; an exception that it raises cancels loading.
     ///
     /// Raises:
@@ -75,6 +77,7 @@ impl StreamDiffusion {
         threads: "int | None" = None,
         noise: "typing.Literal['philox', 'torch-cpu'] | None" = None,
         lora_mode: "typing.Literal['merged', 'live'] | None" = None,
+        batching: "typing.Literal['as-requested', 'where-faster'] | None" = None,
         fit: "typing.Literal['cover', 'fit', 'stretch'] | None" = None,
         output: "typing.Literal['rgba', 'bgra', 'rgb'] | None" = None,
         progress: "Callable[[int, int, str], object] | None" = None,
@@ -95,6 +98,7 @@ impl StreamDiffusion {
         threads: Option<&Bound<'_, PyAny>>,
         noise: Option<&Bound<'_, PyAny>>,
         lora_mode: Option<&Bound<'_, PyAny>>,
+        batching: Option<&Bound<'_, PyAny>>,
         fit: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
@@ -115,6 +119,7 @@ impl StreamDiffusion {
         options.vae = vae.map(options::vae).transpose()?.unwrap_or_default();
         choose("noise", noise, &mut options.noise)?;
         choose("lora_mode", lora_mode, &mut options.lora_mode)?;
+        choose("batching", batching, &mut options.batching)?;
         if let Some(fit) = fit {
             options.fit = results::fit(py, &text("fit", fit)?)?;
         }

@@ -256,6 +256,7 @@ def test_options_are_checked_by_name_and_value() -> None:
         {"vae": pathlib.Path("no-such-folder")},
         {"noise": "mersenne"},
         {"lora_mode": "added"},
+        {"batching": "never"},
         {"fit": "crop"},
         {"output": "hsv"},
         {"device": "tpu"},
@@ -279,6 +280,12 @@ def test_both_modes_of_loras_are_options(mode: Any) -> None:
         frame = np.full((64, 64, 3), 90, np.uint8)
         # Without LoRAs, they are the same.
         assert (np.asarray(stream(frame)) == np.asarray(other(frame))).all()
+
+
+def test_without_a_batch_a_picture_is_of_its_own_frame() -> None:
+    assert len(SMALL["t_index_list"]) == 2
+    with StreamDiffusion(SMALL, batching="where-faster") as in_turn, StreamDiffusion(SMALL) as batched:
+        assert (in_turn.delay, batched.delay) == (0, 1)
 
 
 def test_executor_onnx_loads_the_library_that_is_named(tmp_path: pathlib.Path) -> None:
