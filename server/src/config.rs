@@ -3,6 +3,7 @@
 //! One struct, [`Settings`], is read three times. Each layer is a map of the settings that it has; a later layer overrides
 //! an earlier one. The result is checked once, in [`Config::new`].
 
+mod exposure;
 mod layers;
 mod parse;
 mod shared;
@@ -22,6 +23,7 @@ use dreamframe::transport::peer::{IceServer, PeerOptions};
 use dreamframe::{EngineOptions, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use self::exposure::{only_this_machine, only_with_keys_elsewhere};
 pub(crate) use self::layers::{Layered, layered};
 pub(crate) use self::parse::worker_url;
 pub(crate) use self::shared::{SharedSettings, Tls, url_of};
@@ -92,6 +94,15 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rtmp: Option<String>,
+    /// Where to listen for OSC (UDP), such as 127.0.0.1:9000, which changes the parameters of streams [default: off]; OSC has
+    /// no keys, so a server with keys, and an address beyond this machine, need --osc-unauthenticated
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) osc: Option<SocketAddr>,
+    /// Let everyone who reaches the address of --osc change all streams without a key
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) osc_unauthenticated: bool,
     /// Addresses that streams may be pushed to (output_rtmp_url) in addition to public ones, may be repeated: a host, host:port,
     /// or private, for private networks and this machine [default: this machine, if there are no keys]
     #[arg(long, value_name = "HOST[:PORT]|private")]
@@ -195,6 +206,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     pub(crate) peers: PeerOptions,
     pub(crate) rtmp: Rtmp,
+    /// Where OSC is accepted.
+    pub(crate) osc: Option<SocketAddr>,
     /// Where streams may be pushed to.
     pub(crate) push_to: Arc<PushTo>,
     pub(crate) max_streams: usize,
@@ -243,6 +256,9 @@ impl Config {
                 only_this_machine(name, address)?;
             }
         }
+        if !settings.osc_unauthenticated {
+            only_with_keys_elsewhere(settings.osc, all.is_open())?;
+        }
         let peers = peers(&settings)?;
         let public_url: Option<Urls> =
             settings.public_url.as_deref().map(|url| named("public_url", url.parse())).transpose()?;
@@ -274,6 +290,7 @@ impl Config {
             tls,
             peers,
             rtmp,
+            osc: settings.osc,
             push_to: push_to.into(),
             max_streams: at_least_one("max_streams", settings.max_streams, 64)?,
             max_sessions: at_least_one("max_sessions", settings.max_sessions, 4)?,
@@ -372,21 +389,6 @@ pub(crate) fn with_listed(origins: AllowedOrigins, listed: &[String]) -> Result<
     with_all.map_err(|error| error.within("allow_origin"))
 }
 
-/// Refuses an address that other machines reach, without keys.
-fn only_this_machine(name: &str, address: Option<SocketAddr>) -> Result<()> {
-    match address {
-        Some(address) if !address.ip().is_loopback() => {
-            let text = format!(
-                "got {address}, which other machines can reach, without API keys: set --keys FILE or {KEYS_VARIABLE}, or \
-                 use a loopback address such as 127.0.0.1:{}",
-                address.port()
-            );
-            Err(invalid_setting(name, &text))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// How a publisher's video is decoded.
 fn ingest(max_video_side: Option<u32>) -> Result<IngestOptions> {
     let mut options = IngestOptions::default();
@@ -461,31 +463,6 @@ mod tests {
         assert_eq!((config.source, config.keys.is_open()), (ModelSource::Demo, true));
         assert_eq!(config.rtmp, Rtmp::Try(SocketAddr::from(([127, 0, 0, 1], 1935))));
         assert_eq!(config.defaults.model_id, "stabilityai/sd-turbo");
-    }
-
-    #[test]
-    fn beyond_this_machine_there_is_nothing_without_keys() {
-        let at = |bind: &str| {
-            let shared = SharedSettings { bind: Some(bind.parse().unwrap()), ..SharedSettings::default() };
-            Settings { shared, ..Settings::default() }
-        };
-        let open = at("0.0.0.0:80");
-        let error = config(open.clone(), None).unwrap_err();
-        assert!(error.to_string().contains("--keys"), "{error}");
-        assert!(config(open.clone(), Some("  , ")).is_err());
-        assert!(!config(open, Some("long-enough-for-a-key")).unwrap().keys.is_open());
-        assert!(config(at("[::1]:80"), None).is_ok());
-    }
-
-    #[test]
-    fn rtmp_beyond_this_machine_needs_keys_as_well() {
-        let open = |rtmp: &str| Settings { rtmp: Some(rtmp.into()), ..Settings::default() };
-        for rtmp in ["0.0.0.0:1935", "[::]:1935", "192.0.2.1:1935"] {
-            let error = config(open(rtmp), None).unwrap_err();
-            assert!(error.to_string().starts_with("rtmp: got ") && error.to_string().contains("--keys"), "{error}");
-            assert!(config(open(rtmp), Some("long-enough-for-a-key")).is_ok());
-        }
-        assert!(config(open("127.0.0.1:1935"), None).is_ok() && config(open("off"), None).is_ok());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod ids;
 mod large_bodies;
 mod listener;
 pub mod media;
+mod osc;
 mod outputs;
 mod paths;
 mod recording;

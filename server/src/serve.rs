@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dreamframe::{Error, ErrorKind, Result};
+use tokio::net::UdpSocket;
 
 use crate::app::{App, router};
 use crate::cluster::{Presence, Registry};
@@ -21,6 +22,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) struct Bound {
     pub(crate) app: Arc<App>,
     pub(crate) listener: HttpListener,
+    /// The socket for OSC, if it is enabled.
+    pub(crate) osc: Option<UdpSocket>,
 }
 
 impl Bound {
@@ -39,7 +42,11 @@ impl Bound {
             }
             None => None,
         };
-        Ok(Self { app: App::new(config, listener.address, presence)?, listener })
+        let osc = match config.osc {
+            Some(address) => Some(crate::osc::bind(address).await?),
+            None => None,
+        };
+        Ok(Self { app: App::new(config, listener.address, presence)?, listener, osc })
     }
 
     /// Serves until `ended` completes; then accepts no more requests, ends all streams, and returns.
@@ -48,7 +55,7 @@ impl Bound {
     ///
     /// `Io` if the listener fails; those of loading the models of `--preload`.
     pub(crate) async fn serve(self, ended: impl Future<Output = ()>) -> Result<()> {
-        let Self { app, listener } = self;
+        let Self { app, listener, osc } = self;
         let rtmp = listen_rtmp(&app).await?;
         let (closing, closes) = tokio::sync::oneshot::channel();
         let ending = async {
@@ -73,6 +80,7 @@ impl Bound {
             (served, ()) = async { tokio::join!(listener.serve(router(app.clone()), closes), ending) } => served,
             never = tend(app.clone()) => never,
             failed = preload(app.clone()) => failed,
+            () = listen_osc(app.clone(), osc) => Ok(()),
         }
     }
 }
@@ -124,6 +132,14 @@ async fn listen_rtmp(app: &Arc<App>) -> Result<Option<tokio::task::JoinHandle<()
     };
     let limits = crate::rtmp::Limits::default();
     Ok(Some(tokio::spawn(crate::rtmp::listen(app.clone(), listener, limits))))
+}
+
+/// Receives OSC, indefinitely.
+async fn listen_osc(app: Arc<App>, socket: Option<UdpSocket>) {
+    match socket {
+        Some(socket) => crate::osc::listen(app, socket).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Supervises streams, and publishes them to gateways, indefinitely.

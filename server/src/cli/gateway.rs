@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result {
         eprintln!("  API      {url}/v1/streams");
         eprintln!("  health   {url}/health, /ready, /metrics");
         eprintln!("Ctrl-C ends it.");
-        ready(&url, args.json)?;
+        ready(&url, None, args.json)?;
         listener.serve(router(gateway), ended).await?;
         Ok(())
     })

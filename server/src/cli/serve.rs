@@ -1,6 +1,7 @@
 //! `dreamframe serve`: serves streams by Daydream's API, WHIP and WHEP, and the page.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,7 +27,7 @@ const LONGEST_END: Duration = Duration::from_millis(4800);
     (--max-streams: DREAMFRAME_MAX_STREAMS) and in the file of --config (max_streams = 8); an option counts before a \
     variable, and that before the file.\n\
     With --json, or where standard output is no terminal, it has one line when the server is ready: \
-    {\"event\": \"listening\", \"url\": …}.")]
+    {\"event\": \"listening\", \"url\": …}, and with --osc \"osc\", its address.")]
 pub(super) struct Args {
     /// A TOML file of settings [default: none]
     #[arg(long, value_name = "FILE")]
@@ -115,6 +116,10 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
     eprintln!("  page     {url}/");
     eprintln!("  API      {url}/v1/streams");
     eprintln!("  WHIP     {url}/live/video-to-video/<stream_key>/whip, as the API hands it out");
+    let osc = bound.osc.as_ref().and_then(|socket| socket.local_addr().ok());
+    if let Some(address) = osc {
+        eprintln!("  OSC      {address} (UDP), /dreamframe/<stream>/<parameter>");
+    }
     eprintln!("  health   {url}/health, /metrics, /openapi.json");
     if config.keys.is_open() {
         eprintln!(
@@ -128,14 +133,18 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
         if config.keys.is_open() { "" } else { " -H 'Authorization: Bearer …'" }
     );
     eprintln!("Ctrl-C ends it.");
-    ready(&local, json)?;
+    ready(&local, osc, json)?;
     Ok(local)
 }
 
-/// Reports the URL to programs.
-pub(super) fn ready(url: &str, json: bool) -> Result {
+/// Reports the URL, and the address for OSC, to programs.
+pub(super) fn ready(url: &str, osc: Option<SocketAddr>, json: bool) -> Result {
     if json || !std::io::stdout().is_terminal() {
-        Output::new().line(&json!({"event": "listening", "url": url}))?;
+        let mut event = json!({"event": "listening", "url": url});
+        if let Some(address) = osc {
+            event["osc"] = address.to_string().into();
+        }
+        Output::new().line(&event)?;
     }
     Ok(())
 }

@@ -262,6 +262,11 @@ impl Stream {
         self.desired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether its creator gave it this name.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.desired().name == name
+    }
+
     pub(super) fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }

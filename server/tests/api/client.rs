@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: String,
+    /// The address for OSC; empty if it is off.
+    pub(crate) osc: String,
 }
 
 /// What came back.
@@ -50,7 +52,8 @@ impl Server {
         let event: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(event["event"], "listening");
         let address = event["url"].as_str().unwrap().split_once("://").unwrap().1.to_owned();
-        Self { child, address }
+        let osc = event["osc"].as_str().unwrap_or_default().to_owned();
+        Self { child, address, osc }
     }
 
     /// Sends a request as it is written; the head's lines end with `\n` alone here.

@@ -15,6 +15,7 @@ mod impostor;
 mod life;
 mod media;
 mod origins;
+mod osc;
 mod patch;
 mod recorded;
 mod redis;
