@@ -77,6 +77,7 @@ async function picture(page, name) {
 /** Opens the page in a window of its own; what it complains of is collected. */
 async function open(browser, url, options, complaints) {
   const page = await (await browser.newContext(options)).newPage();
+  await page.addInitScript(midi);
   page.on("pageerror", (error) => complaints.push(error.stack ?? error.message));
   page.on("console", (message) => {
     if (message.type() === "error" && !/Failed to load resource|ERR_/.test(message.text())) complaints.push(message.text());
@@ -192,15 +193,106 @@ async function failure(page, url) {
   await moving(page);
 }
 
+/** What an artist plays with: fades, lists of prompts, presets, keys and MIDI, recordings, the full screen. */
+async function artist(page, url) {
+  const params = async () => (await stream(page, url)).params;
+  const patches = [];
+  page.on("request", (request) => request.method() === "PATCH" && patches.push(request.postDataJSON()));
+
+  await page.fill('text="Fade to a new prompt, in seconds" >> xpath=following-sibling::input', "0.5");
+  await page.keyboard.press("Tab");
+  await page.fill("#prompt-0", "ink drawing");
+  await until("a faded prompt", () => patches.some(({ transition }) => transition?.duration === 0.5));
+  await until("its end", async () => JSON.stringify((await params()).prompt).includes("ink drawing"));
+
+  await page.locator("details.playlist").evaluate((list) => (list.open = true));
+  await page.fill("details.playlist textarea", "neon city\nthermal camera");
+  await page.fill('text="Seconds for each" >> xpath=following-sibling::input', "1");
+  await page.keyboard.press("Tab");
+  await page.click("#playlist-play");
+  for (const prompt of ["neon city", "thermal camera", "neon city"]) await until(`the prompt ${prompt}`, async () => (await params()).prompt === prompt);
+  await picture(page, "artist-list");
+  await page.click("#playlist-play");
+  assert.equal(await words(page, "playlist-play"), "Play the list");
+
+  await page.locator("#own-presets").evaluate((group) => (group.open = true));
+  await page.fill('[aria-label="Name of a new preset"]', "Night");
+  await page.keyboard.press("Enter");
+  const saved = (await params()).prompt;
+  await page.fill("#prompt-0", "something else");
+  await until("another prompt", async () => (await params()).prompt === "something else");
+  await page.click('#own-presets .chip:text("Night")');
+  await until("the prompt of the preset", async () => (await params()).prompt === saved);
+  await page.evaluate(() => (location.hash = `preset=${encodeURIComponent(JSON.stringify({ name: "By link", params: { prompt: "by a link" } }))}`));
+  await until("the preset of the link", async () => (await params()).prompt === "by a link");
+  assert.equal(new URL(page.url()).hash, "");
+  assert.deepEqual(await page.locator("#own-presets .pair-name").allTextContents(), ["Night", "By link"]);
+
+  await page.locator("#mappings").evaluate((group) => (group.open = true));
+  await page.click("#learn");
+  await page.focus('[data-path="creativity"] input[type="range"]');
+  await page.keyboard.press("q");
+  await page.evaluate(() => window.turn(0xb0, 7, 0));
+  await picture(page, "artist-learn");
+  await page.click("#learn");
+  const creativity = () => page.inputValue('[data-path="creativity"] input[type="range"]').then(Number);
+  await page.evaluate(() => window.turn(0xb0, 7, 127));
+  assert.equal(await creativity(), 10);
+  await page.keyboard.press("Shift+Q");
+  assert.equal(await creativity(), 9.75);
+  const before = await creativity();
+  await page.fill("#prompt-0", "quiet");
+  assert.equal(await creativity(), before, "keys in texts move nothing");
+  await page.evaluate(() => window.turn(0xb0, 7, 64));
+
+  await moving(page);
+  const download = page.waitForEvent("download");
+  const asked = page.waitForRequest(/recording\?seconds=/);
+  await page.hover("#save");
+  await page.mouse.down();
+  await until("the fourth second", async () => /[45] s/.test(await words(page, "save")), 20_000);
+  await picture(page, "artist-record");
+  await page.mouse.up();
+  assert.match((await asked).url(), /seconds=[45]$/);
+  assert.match((await download).suggestedFilename(), /^dreamframe-.*\.mp4$/);
+
+  await page.click("#full");
+  await until("the full screen", () => page.evaluate(() => document.fullscreenElement?.classList.contains("picture-output")));
+  await page.click("#full");
+  await until("the page", () => page.evaluate(() => document.fullscreenElement === null));
+}
+
+/** A MIDI input that the test turns. */
+const midi = () => {
+  const input = { onmidimessage: null };
+  window.turn = (...data) => input.onmidimessage?.({ data: new Uint8Array(data) });
+  navigator.requestMIDIAccess = async () => ({ inputs: new Map([["1", input]]), addEventListener() {} });
+};
+
 async function phone(browser, url, complaints) {
   const page = await open(browser, url, { viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2, isMobile: true, hasTouch: true, reducedMotion: "reduce" }, complaints);
   await page.tap("#source-camera");
   await moving(page);
   await until("figures on the phone", async () => Number(await words(page, "figure-out")) > 0);
   await picture(page, "phone-dark-live");
+  // Nothing is above them.
+  for (const id of ["save", "full"]) await page.tap(`#${id}`, { trial: true, timeout: 10_000 });
   const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
   assert.ok(width <= 390, `the page is ${width} pixels wide`);
   await accessible(page);
+  await until("names of devices", async () => (await page.locator("#camera-device option").count()) > 1 && (await page.locator("#microphone-device option").count()) > 1);
+  await page.tap("#flip");
+  await until("the other camera's button", async () => (await words(page, "flip")) === "Front camera");
+  await moving(page);
+  const hasSound = () => page.evaluate(async (base) => {
+    const status = await (await fetch(`${base}/v1/streams/${sessionStorage.getItem("dreamframe.stream")}/status`)).text();
+    return status.includes('"audio"');
+  }, url);
+  assert.equal(await hasSound(), false);
+  await page.selectOption("#microphone-device", { index: 1 });
+  await until("sound at the server", hasSound);
+  await moving(page);
+  await picture(page, "phone-dark-devices");
   await page.tap("#stop");
   await until("rest", async () => (await words(page, "state-text")) === "Ready");
   await page.close();
@@ -225,6 +317,7 @@ try {
   await negative(page, url);
   await refusal(page, url);
   await failure(page, url);
+  await artist(page, url);
   await player(browser, url, page, complaints);
   await phone(browser, url, complaints);
   await server.stop();
@@ -233,7 +326,7 @@ try {
   server = await serve(new URL(url).host);
   await until("a stream of the new server", async () => /^Live/.test(await words(page, "state-text")));
   await moving(page);
-  assert.equal((await stream(page, url)).params.prompt[0][0], "thermal camera", "the new stream has the settings of the old one");
+  assert.equal((await stream(page, url)).params.prompt, "quiet", "the new stream has the settings of the old one");
   await picture(page, "desktop-light-back");
   assert.deepEqual(complaints, []);
 } finally {

@@ -85,10 +85,12 @@ export class Api {
   /**
    * @param {string} id
    * @param {Params} params
+   * @param {number} [fade]  The seconds in which a new prompt is reached.
    * @returns {Promise<Stream>}
    */
-  patch(id, params) {
-    return this.#call("PATCH", `v1/streams/${encodeURIComponent(id)}`, { pipeline: "streamdiffusion", params });
+  patch(id, params, fade = 0) {
+    const transition = fade > 0 && params.prompt !== undefined ? { transition: { duration: fade } } : {};
+    return this.#call("PATCH", `v1/streams/${encodeURIComponent(id)}`, { pipeline: "streamdiffusion", params, ...transition });
   }
 
   /**

@@ -5,8 +5,10 @@ import { Api } from "./api.js";
 import { Backoff } from "./backoff.js";
 import { byId, el } from "./dom.js";
 import { Live } from "./live.js";
+import { mapping } from "./mapping.js";
 import { ofError, refusal } from "./messages.js";
 import { panel } from "./panel.js";
+import { presets } from "./presets.js";
 import { prompts } from "./prompts.js";
 import { Session } from "./session.js";
 import { Stage } from "./stage.js";
@@ -93,11 +95,12 @@ async function main() {
   await resume(session);
 
   const change = (/** @type {Params} */ changes) => session.change(changes);
-  const prompt = prompts(known, change);
+  const prompt = prompts(known, change, (seconds) => (session.fade = seconds));
   const controls = panel(known, change, () => session.params);
   byId("prompt-place", HTMLElement).replaceWith(prompt.element);
   const elsewhere = addresses(api.base);
-  controls.element.append(elsewhere.element);
+  const own = presets(known, { params: () => session.params, change, say: (text, advice, tone) => stage.toast(text, advice, tone) });
+  controls.element.append(own.element, mapping().element, elsewhere.element);
   byId("controls-place", HTMLElement).replaceWith(controls.element);
   draw = () => {
     stage.shape(session.params);
@@ -108,8 +111,24 @@ async function main() {
   draw();
   helpLine();
 
+  openLink(own.take);
+
   const live = new Live({ api, session, stage, askKey });
   live.begin(new URLSearchParams(location.search).get("source"));
+}
+
+/**
+ * Uses the preset in the page's address, also one that is opened later.
+ *
+ * @param {(text: string) => boolean} take
+ */
+function openLink(take) {
+  const open = () => {
+    // Removed, so that a reload keeps what the user has changed since.
+    if (take(location.hash)) history.replaceState(null, "", location.pathname + location.search);
+  };
+  addEventListener("hashchange", open);
+  open();
 }
 
 /** Shows the help of the control with the focus or the pointer, in one place that is always visible. */

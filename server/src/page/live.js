@@ -1,5 +1,6 @@
 /** Runs while a source is on: sends it, shows the output, measures, and reconnects. */
 
+import { cameraConstraints, Devices, microphone } from "./devices.js";
 import { Figuring } from "./figuring.js";
 import { Failures, stateInWords } from "./figures.js";
 import { Link, preferH264 } from "./link.js";
@@ -11,8 +12,6 @@ import * as sources from "./sources.js";
 /** @typedef {import("./types.js").Problem} Problem */
 
 const POLL = 1000;
-/** The number of seconds of the output that are saved; also in the button's label. */
-const SAVED = 5;
 
 export class Live {
   /** @type {Source | undefined} */
@@ -24,6 +23,9 @@ export class Live {
   /** @type {any} */
   #status;
   #failures = new Failures();
+  /** The microphone, if one is sent. @type {MediaStream | undefined} */
+  #sound;
+  #devices;
   #renewing = false;
 
   /**
@@ -47,6 +49,10 @@ export class Live {
       prepare: (peer) => this.#receive(peer),
       changed: (state) => this.#moved(state),
     });
+    this.#devices = new Devices(navigator.mediaDevices, {
+      camera: () => this.#source?.kind === "camera" && void this.#choose("camera"),
+      microphone: (device) => void this.#hear(device),
+    });
     this.#figuring = new Figuring(stage.output, () => this.#source && this.#report());
   }
 
@@ -60,7 +66,7 @@ export class Live {
       choose: (kind, chosen) => void this.#choose(kind, chosen),
       stop: () => this.#stop(),
       retry: () => this.#retry(),
-      save: () => void this.#save(),
+      save: (seconds) => void this.#save(seconds),
       adapt: (on) => void this.#adapt(on),
     });
     this.#idle();
@@ -85,7 +91,11 @@ export class Live {
     try {
       const open = {
         demo: () => sources.demo(new URL("page/clip.mp4", this.api.base).href, size),
-        camera: sources.camera,
+        camera: () => {
+          // Phones open one camera at a time.
+          if (this.#source?.kind === "camera") this.#source.stop();
+          return sources.camera(cameraConstraints(this.#devices.camera));
+        },
         screen: sources.screen,
         file: () => sources.file(/** @type {File} */ (chosen), size),
       };
@@ -93,6 +103,8 @@ export class Live {
       if (turn !== this.#turn) return source.stop();
       const before = this.#source;
       this.#source = source;
+      // Labels of devices are there once the user has allowed one.
+      if (kind === "camera") void this.#devices.refresh();
       source.onended(() => this.#source === source && this.#stop());
       this.stage.source(source);
       if (!before || !(await this.#exchange(source))) await this.#connect();
@@ -101,8 +113,35 @@ export class Live {
       if (turn !== this.#turn) return;
       const problem = kind === "demo" ? ofError(error) : ofSource(error, kind);
       this.stage.toast(problem.text, problem.advice);
+      // The camera before it was stopped.
+      if (this.#source && !this.#source.stream.active) return this.#stop();
       this.stage.source(this.#source);
     }
+  }
+
+  /**
+   * Sends the sound of a microphone, or none.
+   *
+   * @param {string} device
+   */
+  async #hear(device) {
+    const before = this.#sound;
+    this.#sound = undefined;
+    try {
+      if (device) this.#sound = await microphone(device);
+    } catch (error) {
+      this.#devices.mute();
+      const { text, advice } = ofSource(error, "microphone");
+      this.stage.toast(text, advice);
+    }
+    before?.getTracks().forEach((track) => track.stop());
+    void this.#devices.refresh();
+    if (!this.#source) return;
+    const [track = null] = this.#sound?.getAudioTracks() ?? [];
+    const sender = this.#up.peer?.getTransceivers().find(({ receiver }) => receiver.track.kind === "audio")?.sender;
+    if (sender && this.#up.state.name === "connected") await sender.replaceTrack(track);
+    // A connection without sound has no place for it.
+    else if (track) this.#up.start();
   }
 
   /**
@@ -150,6 +189,9 @@ export class Live {
     this.#turn += 1;
     this.#source?.stop();
     this.#source = undefined;
+    this.#sound?.getTracks().forEach((track) => track.stop());
+    this.#sound = undefined;
+    this.#devices.mute();
     this.#up.stop();
     this.#down.stop();
     this.stage.source(undefined);
@@ -187,10 +229,14 @@ export class Live {
     }
   }
 
-  /** Downloads the last seconds of the output. */
-  async #save() {
+  /**
+   * Downloads the last seconds of the output.
+   *
+   * @param {number} seconds
+   */
+  async #save(seconds) {
     try {
-      const clip = await this.api.recording(this.session.stream?.id ?? "", SAVED);
+      const clip = await this.api.recording(this.session.stream?.id ?? "", seconds);
       this.stage.hand(clip, `dreamframe-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.mp4`);
     } catch (error) {
       const { kind, text, advice } = ofError(error);
@@ -205,6 +251,8 @@ export class Live {
     if (!track || !this.#source) return;
     const transceiver = peer.addTransceiver(track, { direction: "sendonly", streams: [this.#source.stream], sendEncodings: [{ maxBitrate: 2_500_000, maxFramerate: 30 }] });
     preferH264(transceiver, RTCRtpSender.getCapabilities("video"));
+    const [sound] = this.#sound?.getAudioTracks() ?? [];
+    if (sound) peer.addTransceiver(sound, { direction: "sendonly", streams: [this.#source.stream] });
   }
 
   /** @param {RTCPeerConnection} peer */

@@ -4,6 +4,7 @@ import { choice, paint, refocus } from "./controls.js";
 import { el, icon } from "./dom.js";
 import { looksFor } from "./looks.js";
 import { fromPairs, same, toPairs } from "./params.js";
+import { playlist } from "./playlist.js";
 import { control, idleNegative, node } from "./schema.js";
 
 /** @typedef {import("./types.js").Catalogue} Catalogue */
@@ -16,9 +17,10 @@ const MOST = 4;
  *
  * @param {Catalogue} catalogue
  * @param {(changes: Params) => void} change
+ * @param {(seconds: number) => void} fade  Sets the seconds in which a new prompt is reached.
  * @returns {{element: HTMLElement, show: (params: Params) => void}}
  */
-export function prompts(catalogue, change) {
+export function prompts(catalogue, change, fade) {
   const rows = el("div", { class: "prompts" });
   /** @type {[string, number][]} */
   let pairs = [];
@@ -83,8 +85,9 @@ export function prompts(catalogue, change) {
   const idle = el("p", { class: "note", id: "negative-note" }, why, " ", use);
   const negativeField = el("details", { class: "negative" }, el("summary", {}, "Negative prompt"), el("label", { class: "unseen", for: "negative" }, "Negative prompt"), negative, idle);
 
+  const list = playlist((prompt) => change({ prompt }), fade);
   const element = el("section", { class: "panel prompt-panel", "aria-labelledby": "prompt-title" },
-    el("div", { class: "panel-head" }, el("h2", { id: "prompt-title" }, "Prompt"), add), rows, blending, chips, negativeField);
+    el("div", { class: "panel-head" }, el("h2", { id: "prompt-title" }, "Prompt"), add), rows, blending, chips, list.fade, list.element, negativeField);
 
   const show = (/** @type {Params} */ params) => {
     const next = toPairs(params.prompt ?? "");

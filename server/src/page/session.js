@@ -20,6 +20,8 @@ export class Session {
   #confirmed;
   /** The parameters shown: the server's, with pending changes. @type {Params} */
   params;
+  /** The seconds in which a new prompt is reached. */
+  fade = 0;
   /** @type {Promise<Stream> | undefined} */
   #making;
   /** @type {string[]} */
@@ -119,7 +121,7 @@ export class Session {
     if (!this.stream) return;
     const before = this.params;
     try {
-      this.#adopt(await this.api.patch(this.stream.id, changes), before);
+      this.#adopt(await this.api.patch(this.stream.id, changes, this.fade), before);
     } catch (error) {
       const problem = ofError(error);
       if (problem.kind === "missing") this.forget();

@@ -30,9 +30,11 @@ export function available(devices, secure) {
   return { camera, screen, note };
 }
 
-/** @returns {Promise<Source>} */
-export async function camera() {
-  const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: RATE }, facingMode: "user" };
+/**
+ * @param {MediaTrackConstraints} video
+ * @returns {Promise<Source>}
+ */
+export async function camera(video) {
   return ofTrack("camera", await navigator.mediaDevices.getUserMedia({ video, audio: false }));
 }
 

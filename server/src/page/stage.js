@@ -1,6 +1,7 @@
 /** The two pictures, the buttons below them, the measurements, and the status text. */
 
 import { byId, el, icon, present } from "./dom.js";
+import { holdable } from "./record.js";
 
 /** @typedef {import("./sources.js").Source} Source */
 /** @typedef {"idle" | "busy" | "good" | "weak" | "bad"} Tone */
@@ -25,7 +26,7 @@ export class Stage {
    * Shows the buttons of the available sources, and connects them.
    *
    * @param {{camera: boolean, screen: boolean, note: string}} available
-   * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void, save: () => void, adapt: (on: boolean) => void}} actions
+   * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void, save: (seconds: number) => void, adapt: (on: boolean) => void}} actions
    */
   offer({ camera, screen, note }, { choose, stop, retry, save, adapt }) {
     this.#actions = { retry, demo: () => choose("demo") };
@@ -46,7 +47,8 @@ export class Stage {
       this.#file.value = "";
     });
     byId("stop", HTMLElement).addEventListener("click", stop);
-    byId("save", HTMLElement).addEventListener("click", save);
+    holdable(byId("save", HTMLButtonElement), save);
+    fullScreen(byId("full", HTMLButtonElement), this.output);
     this.#adapt.addEventListener("change", () => adapt(this.#adapt.checked));
   }
 
@@ -106,7 +108,7 @@ export class Stage {
   veil(veil) {
     const place = byId("veil", HTMLElement);
     place.hidden = veil === undefined;
-    byId("save", HTMLElement).hidden = veil !== undefined;
+    for (const id of ["save", "full"]) byId(id, HTMLElement).hidden = veil !== undefined;
     if (!veil) {
       this.#veiled = "";
       return;
@@ -177,12 +179,32 @@ export class Stage {
    *
    * @param {string} text
    * @param {string} advice
+   * @param {Tone} [tone]  Another one for what is no error.
    */
-  toast(text, advice) {
+  toast(text, advice, tone = "bad") {
     const place = byId("toast", HTMLElement);
     const close = el("button", { type: "button", class: "small", "aria-label": "Close this message", onclick: () => place.replaceChildren() }, icon("close"));
-    place.replaceChildren(el("div", { class: "toast" }, el("div", {}, el("p", { class: "toast-text" }, text), el("p", { class: "toast-advice" }, advice)), close));
+    place.replaceChildren(el("div", { class: "toast", "data-tone": tone }, el("div", {}, el("p", { class: "toast-text" }, text), el("p", { class: "toast-advice" }, advice)), close));
     clearTimeout(this.#toastTimer);
     this.#toastTimer = setTimeout(() => place.replaceChildren(), TOAST);
   }
+}
+
+/**
+ * Shows the output on the full screen, and again on the page.
+ *
+ * @param {HTMLButtonElement} button
+ * @param {HTMLVideoElement} video
+ */
+function fullScreen(button, video) {
+  const place = video.closest("figure");
+  const toggle = () => {
+    if (document.fullscreenElement) void document.exitFullscreen();
+    else if (place?.requestFullscreen) void place.requestFullscreen().catch(() => {});
+    // Phones of Apple know it for videos alone.
+    else Reflect.get(video, "webkitEnterFullscreen")?.call(video);
+  };
+  button.addEventListener("click", toggle);
+  video.addEventListener("dblclick", toggle);
+  document.addEventListener("fullscreenchange", () => button.setAttribute("aria-label", document.fullscreenElement ? "Leave the full screen" : "Full screen"));
 }

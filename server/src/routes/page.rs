@@ -69,19 +69,25 @@ files! {
     "backoff.js" is SCRIPT,
     "coalesce.js" is SCRIPT,
     "controls.js" is SCRIPT,
+    "devices.js" is SCRIPT,
     "dom.js" is SCRIPT,
     "figures.js" is SCRIPT,
     "figuring.js" is SCRIPT,
     "items.js" is SCRIPT,
     "link.js" is SCRIPT,
     "live.js" is SCRIPT,
+    "local.js" is SCRIPT,
     "look.js" is SCRIPT,
     "looks.js" is SCRIPT,
+    "mapping.js" is SCRIPT,
     "messages.js" is SCRIPT,
     "panel.js" is SCRIPT,
     "params.js" is SCRIPT,
     "player.js" is SCRIPT,
+    "playlist.js" is SCRIPT,
+    "presets.js" is SCRIPT,
     "prompts.js" is SCRIPT,
+    "record.js" is SCRIPT,
     "schema.js" is SCRIPT,
     "session.js" is SCRIPT,
     "sources.js" is SCRIPT,
@@ -93,7 +99,8 @@ files! {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
-const PERMISSIONS: &str = "camera=(self), display-capture=(self), microphone=(), geolocation=()";
+const PERMISSIONS: &str =
+    "camera=(self), display-capture=(self), microphone=(self), midi=(self), fullscreen=(self), geolocation=()";
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// The query of `/`.
