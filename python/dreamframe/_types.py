@@ -220,6 +220,7 @@ class EgressStats(TypedDict):
     bytes: int
     bitrate: int
     encode_ms: float
+    age_ms: float
     width: int
     height: int
 
