@@ -145,7 +145,7 @@ async function desktop(browser, url, complaints) {
 
 /** The negative prompt cannot be typed while it has no effect, and the page says why and offers to use it. */
 async function negative(page, url) {
-  await page.click(".negative > summary");
+  await page.click("#negative-place > summary");
   assert.ok(await page.isDisabled("#negative"));
   assert.match(await words(page, "negative-note"), /Has no effect: guidance of the kind “self” does not use a negative prompt/);
   await picture(page, "desktop-light-negative");

@@ -113,7 +113,7 @@ export function playlist(put, fade) {
   });
   fade(state.fade);
   const row = (/** @type {string} */ text, /** @type {HTMLInputElement} */ input) => el("div", { class: "row row-switch" }, el("label", { class: "name", for: input.id }, text), input);
-  const element = el("details", { class: "negative playlist" }, el("summary", {}, "Play a list of prompts"),
+  const element = el("details", { class: "folded playlist" }, el("summary", {}, "Play a list of prompts"),
     el("label", { class: "unseen", for: area.id }, "Prompts, one per line"), area, row("Seconds for each", each), button);
   return { fade: row("Fade to a new prompt, in seconds", length), element };
 }

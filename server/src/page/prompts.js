@@ -83,7 +83,7 @@ export function prompts(catalogue, change, fade) {
   const use = el("button", { type: "button", class: "text-button", id: "negative-use", onclick: () => change({ cfg_type: "full", guidance_scale: scale > 1 ? scale : 1.5 }) }, "Use it, at twice the cost");
   const why = el("span", {});
   const idle = el("p", { class: "note", id: "negative-note" }, why, " ", use);
-  const negativeField = el("details", { class: "negative" }, el("summary", {}, "Negative prompt"), el("label", { class: "unseen", for: "negative" }, "Negative prompt"), negative, idle);
+  const negativeField = el("details", { class: "folded", id: "negative-place" }, el("summary", {}, "Negative prompt"), el("label", { class: "unseen", for: "negative" }, "Negative prompt"), negative, idle);
 
   const list = playlist((prompt) => change({ prompt }), fade);
   const element = el("section", { class: "panel prompt-panel", "aria-labelledby": "prompt-title" },
