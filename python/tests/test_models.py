@@ -215,6 +215,15 @@ def test_changing_only_the_steps_rescales_t_index_list() -> None:
     assert StreamDiffusionParams(num_inference_steps=25, t_index_list=[12, 20, 24]).t_index_list == [12, 20, 24]
 
 
+def test_presets_take_other_values_by_keyword() -> None:
+    demo = StreamDiffusionParams.demo(width=256, prompt="snow", delta=None)
+    assert (demo.model_id, demo.width, demo.height, demo.prompt) == ("demo", 256, 512, "snow")
+    assert demo == StreamDiffusionParams(**{**StreamDiffusionParams.demo().model_dump(), "width": 256, "prompt": "snow"})
+    assert StreamDiffusionParams.daydream(seed=3).seed == 3
+    with pytest.raises(InvalidParamsError, match="width"):
+        StreamDiffusionParams.demo(width=255)
+
+
 def test_presets_equal_those_of_the_library() -> None:
     assert StreamDiffusionParams.demo().model_id == "demo"
     assert (StreamDiffusionParams.daydream().width, StreamDiffusionParams.daydream().height) == (704, 384)

@@ -203,14 +203,14 @@ const METHODS: &str = r#"
             """Creates parameters with these values; None means the default."""
 
     @classmethod
-    def demo(cls) -> "StreamDiffusionParams":
-        """Gives the settings that suit the model inside the library."""
-        return cls(**_dreamframe._preset("demo"))
+    def demo(cls, **values: "Unpack[ParamsPatch]") -> "StreamDiffusionParams":
+        """Returns the settings that suit the model inside the library, with other `values`."""
+        return cls(**{**_dreamframe._preset("demo"), **values})
 
     @classmethod
-    def daydream(cls) -> "StreamDiffusionParams":
-        """Gives the documented defaults of Daydream's service: 704x384, with five ControlNets."""
-        return cls(**_dreamframe._preset("daydream"))
+    def daydream(cls, **values: "Unpack[ParamsPatch]") -> "StreamDiffusionParams":
+        """Returns the documented defaults of Daydream's service, 704x384 with five ControlNets, with other `values`."""
+        return cls(**{**_dreamframe._preset("daydream"), **values})
 "#;
 
 /// Writes the keywords of the constructor and of `update`: every parameter, optional, with less strict types.
