@@ -218,7 +218,8 @@ def test_changing_only_the_steps_rescales_t_index_list() -> None:
 def test_presets_take_other_values_by_keyword() -> None:
     demo = StreamDiffusionParams.demo(width=256, prompt="snow", delta=None)
     assert (demo.model_id, demo.width, demo.height, demo.prompt) == ("demo", 256, 512, "snow")
-    assert demo == StreamDiffusionParams(**{**StreamDiffusionParams.demo().model_dump(), "width": 256, "prompt": "snow"})
+    others = {**StreamDiffusionParams.demo().model_dump(), "width": 256, "prompt": "snow"}
+    assert demo == StreamDiffusionParams(**others)
     assert StreamDiffusionParams.daydream(seed=3).seed == 3
     with pytest.raises(InvalidParamsError, match="width"):
         StreamDiffusionParams.demo(width=255)

@@ -205,12 +205,14 @@ const METHODS: &str = r#"
     @classmethod
     def demo(cls, **values: "Unpack[ParamsPatch]") -> "StreamDiffusionParams":
         """Returns the settings that suit the model inside the library, with other `values`."""
-        return cls(**{**_dreamframe._preset("demo"), **values})
+        preset: dict[str, Any] = {**_dreamframe._preset("demo"), **values}
+        return cls(**preset)
 
     @classmethod
     def daydream(cls, **values: "Unpack[ParamsPatch]") -> "StreamDiffusionParams":
         """Returns the documented defaults of Daydream's service, 704x384 with five ControlNets, with other `values`."""
-        return cls(**{**_dreamframe._preset("daydream"), **values})
+        preset: dict[str, Any] = {**_dreamframe._preset("daydream"), **values}
+        return cls(**preset)
 "#;
 
 /// Writes the keywords of the constructor and of `update`: every parameter, optional, with less strict types.
