@@ -15,6 +15,8 @@ use dreamframe::{Error, ErrorKind, Result};
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 use serde::{Deserialize, Serialize};
 
+use crate::auth::{Caller, ControlToken};
+use crate::ids;
 use crate::wire::Object;
 
 /// The name of the file, and of one that is being created.
@@ -34,10 +36,10 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// An entry of the table of streams: an id, and a [`SavedStream`] as JSON.
 type Entry = (String, Vec<u8>);
 
-/// A stream as it is stored: its names and secrets, and what its clients want.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// The names and secrets of a stream, which never change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SavedStream {
+pub(crate) struct Identity {
     pub(crate) id: String,
     pub(crate) key: String,
     pub(crate) playback_id: String,
@@ -45,8 +47,31 @@ pub(crate) struct SavedStream {
     pub(crate) created_at: u64,
     /// The digest of the control token.
     pub(crate) control: String,
+}
+
+impl Identity {
+    /// Creates that of a new stream of `caller` with the control token `token`.
+    pub(crate) fn new(caller: &Caller, token: &ControlToken) -> Self {
+        Self {
+            id: ids::new("str_"),
+            key: ids::new("stk_"),
+            playback_id: ids::new("lp_"),
+            author: caller.name().to_owned(),
+            created_at: ids::now_ms(),
+            control: token.digest(),
+        }
+    }
+}
+
+/// A stream as it is stored: its names and secrets, and what its clients want.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SavedStream {
+    pub(crate) identity: Identity,
     pub(crate) name: String,
     pub(crate) params: Object,
+    /// Whether size and steps follow the speed of the machine.
+    pub(crate) adapt: bool,
     /// The seed as it was sent, if the parameters have another number for it.
     pub(crate) seed: Option<serde_json::Value>,
     /// Unknown keys.
@@ -61,14 +86,17 @@ impl SavedStream {
     /// One with short values.
     pub(crate) fn for_tests(id: &str) -> Self {
         Self {
-            id: id.into(),
-            key: format!("stk_{id}"),
-            playback_id: format!("lp_{id}"),
-            author: "local".into(),
-            created_at: 1,
-            control: "digest".into(),
+            identity: Identity {
+                id: id.into(),
+                key: format!("stk_{id}"),
+                playback_id: format!("lp_{id}"),
+                author: "local".into(),
+                created_at: 1,
+                control: "digest".into(),
+            },
             name: "a name".into(),
             params: Object::from_iter([("prompt".to_owned(), "snow".into())]),
+            adapt: true,
             seed: Some((-3).into()),
             unknown: Object::new(),
             output_rtmp_url: String::new(),
@@ -80,7 +108,7 @@ impl SavedStream {
 
 impl std::fmt::Debug for SavedStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SavedStream").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("SavedStream").field("id", &self.identity.id).finish_non_exhaustive()
     }
 }
 
@@ -143,7 +171,7 @@ impl StateFile {
 
     /// Stores a stream, soon.
     pub(crate) fn put(&self, stream: SavedStream) {
-        self.shared.add(stream.id.clone(), Some(stream));
+        self.shared.add(stream.identity.id.clone(), Some(stream));
     }
 
     /// Removes a stream, soon.
@@ -321,7 +349,7 @@ fn read(path: &Path) -> Result<(Database, Vec<SavedStream>)> {
         | _) => failed(path, "read", other.into()),
     })?;
     let mut streams = entries(&database, path)?;
-    streams.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    streams.sort_by(|a, b| (a.identity.created_at, &a.identity.id).cmp(&(b.identity.created_at, &b.identity.id)));
     Ok((database, streams))
 }
 
@@ -370,7 +398,9 @@ mod tests {
     use super::*;
 
     fn stream(id: &str, created_at: u64) -> SavedStream {
-        SavedStream { created_at, ..SavedStream::for_tests(id) }
+        let mut stream = SavedStream::for_tests(id);
+        stream.identity.created_at = created_at;
+        stream
     }
 
     /// A folder with the file of two streams.

@@ -11,7 +11,7 @@ use crate::schedule;
 ///
 /// - `null` by the value of `defaults`, for every parameter and field of an object. In items of lists, a field with
 ///   `null` is removed, which means its default. A `null` for `t_index_list` is rescaled to a
-///   `num_inference_steps` beside it.
+///   `num_inference_steps` next to it.
 /// - a list for a processing chain by an enabled chain with these processors.
 ///
 /// Unknown names and other types stay; [`ParamsPatch::from_value`](super::ParamsPatch::from_value), which calls this
@@ -46,7 +46,7 @@ pub(super) fn canonical_parameter(name: &str, value: &mut Value, defaults: &Stre
     canonical(name, value, defaults);
 }
 
-/// Returns the list of `defaults` for the `num_inference_steps` beside it; `None` without a valid number.
+/// Returns the list of `defaults` for the `num_inference_steps` next to it; `None` without a valid number.
 fn default_indices(values: &Map<String, Value>, defaults: &StreamDiffusionParams) -> Option<Value> {
     let steps =
         usize::try_from(values.get("num_inference_steps")?.as_u64()?).ok().filter(|steps| (1..=100).contains(steps))?;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_list_of_indices_fits_the_steps_beside_it() {
+    fn a_null_list_of_indices_fits_the_steps_next_to_it() {
         let params = read(json!({"num_inference_steps": 25, "t_index_list": null}));
         assert_eq!(params, read(json!({"num_inference_steps": 25})));
         assert_eq!(read(json!({"num_inference_steps": null, "t_index_list": null})), Params::default());

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_negative_prompt_without_effect_has_a_notice_that_says_why() {
-        let told = |cfg_type, guidance_scale, negative: &str| {
+        let notices = |cfg_type, guidance_scale, negative: &str| {
             let negative_prompt = negative.to_owned();
             let base = Params { acceleration: Acceleration::None, ..Params::default() };
             let params = Params { cfg_type, guidance_scale, negative_prompt, ..base };
@@ -171,7 +171,7 @@ mod tests {
             (CfgType::SelfNegative, 1.0, "cfg_type is \"self\", and guidance_scale 1"),
             (CfgType::Full, 1.0, "guidance_scale is 1"),
         ] {
-            assert_eq!(told(cfg_type, scale, "fog"), [format!("negative_prompt has no effect: {why}; {needs}")]);
+            assert_eq!(notices(cfg_type, scale, "fog"), [format!("negative_prompt has no effect: {why}; {needs}")]);
         }
         for (cfg_type, scale, negative) in [
             (CfgType::Full, 1.4, "fog"),
@@ -179,10 +179,10 @@ mod tests {
             (CfgType::SelfNegative, 1.4, ""),
             (CfgType::SelfNegative, 1.4, &Params::default().negative_prompt),
         ] {
-            assert!(told(cfg_type, scale, negative).is_empty(), "{cfg_type} {scale} {negative:?}");
+            assert!(notices(cfg_type, scale, negative).is_empty(), "{cfg_type} {scale} {negative:?}");
         }
         let unguided = "guidance_scale is 1.4, which has no effect: cfg_type is \"none\"";
-        assert_eq!(told(CfgType::None, 1.4, ""), [unguided]);
+        assert_eq!(notices(CfgType::None, 1.4, ""), [unguided]);
     }
 
     #[test]

@@ -104,6 +104,7 @@ impl Desired {
             ..Self::new(config, saved.name.clone())
         };
         drop(desired.unknown.keep(saved.unknown.clone().into_iter()));
+        desired.level = (saved.adapt && config.adapt).then(|| Level::of(&desired.engine));
         desired.show();
         Ok(desired)
     }
@@ -111,6 +112,7 @@ impl Desired {
     /// Writes what is stored of these parameters to `saved`.
     pub(crate) fn save(&self, saved: &mut SavedStream) {
         saved.name.clone_from(&self.name);
+        saved.adapt = self.level.is_some();
         saved.params = self.params.to_value().as_object().cloned().unwrap_or_default();
         saved.seed =
             self.seed.as_ref().filter(|alias| alias.engine == self.params.seed).map(|alias| alias.wire.clone());
@@ -356,7 +358,7 @@ mod tests {
     fn what_is_stored_comes_back() {
         let config = Config::for_tests();
         let mut desired = Desired::new(&config, "x".into());
-        let body = json!({"name": "n", "output_rtmp_url": "rtmp://127.0.0.1:1/app/key", "pipeline_id": "pip_SD15", "params": {
+        let body = json!({"name": "n", "adapt": true, "output_rtmp_url": "rtmp://127.0.0.1:1/app/key", "pipeline_id": "pip_SD15", "params": {
             "model_id": "stabilityai/sdxl-turbo", "prompt": [["snow", 0.5], ["fog", 2]], "seed": -3, "delta": 0.1, "odd": 5,
             "t_index_list": [10, 20, 30], "controlnets": [{"model_id": "a/b", "conditioning_scale": 0.3}], "lora_dict": {"a/c": 0.5},
         }});

@@ -90,8 +90,8 @@ impl Stream {
             }
             Err(hanging) => {
                 text.push_str(&format!("; {hanging} sessions hang already, so that no other is started"));
-                let is_told = |(told, at): &(String, u64)| *told == text && ids::now_ms() < at + AGAIN;
-                if !self.trouble().last_error.as_ref().is_some_and(is_told) {
+                let is_reported = |(error, at): &(String, u64)| *error == text && ids::now_ms() < at + AGAIN;
+                if !self.trouble().last_error.as_ref().is_some_and(is_reported) {
                     tracing::error!(stream = self.id, "{text}");
                     self.failed(&text);
                 }
@@ -100,17 +100,18 @@ impl Stream {
     }
 
     /// Notifies clients of the progress of loading.
-    fn tell_progress(&self) {
+    fn notify_progress(&self) {
         let progress = self.session_manager.progress();
         let is_over = |session: dreamframe::SessionHandle| session.stats().waiting_loads == 0;
         if progress.percent().is_some() && self.session().is_some_and(is_over) {
             progress.end();
         }
         let now = progress.percent();
-        let told = std::mem::replace(&mut *self.told_progress.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let before =
+            std::mem::replace(&mut *self.notified_progress.lock().unwrap_or_else(PoisonError::into_inner), now);
         let is_ready = self.session_manager.phase() == Phase::Running;
-        let percent = if now.is_none() && told.is_some() && is_ready { Some(100) } else { now };
-        if let Some(percent) = percent.filter(|_| now != told) {
+        let percent = if now.is_none() && before.is_some() && is_ready { Some(100) } else { now };
+        if let Some(percent) = percent.filter(|_| now != before) {
             self.notify(&ParameterMessage::LoadingProgress { percent });
         }
     }
@@ -121,7 +122,7 @@ impl Stream {
             self.note(event);
         }
         self.check_frame_time();
-        self.tell_progress();
+        self.notify_progress();
         if let Some(error) = self.frames.take_refusal() {
             tracing::warn!(stream = self.id, error, "the publisher's video is refused");
             self.failed(&error);

@@ -13,12 +13,12 @@ use dreamframe::{Engine, Error, ErrorKind, Result};
 use super::budget::Reservation;
 use super::fit::fit;
 use super::session_manager::Capacity;
-use super::stream::{Identity, Stream};
+use super::stream::Stream;
 use crate::auth::{Caller, ControlToken};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
-use crate::saved::StateFile;
+use crate::saved::{Identity, StateFile};
 use crate::wire::request::Request;
 
 /// The time for which a stream is kept before its first publisher, and after its last publisher disconnected.
@@ -89,7 +89,7 @@ impl Store {
             let (opened, saved) = StateFile::open(folder).map_err(|error| error.within("state"))?;
             let opened = Arc::new(opened);
             for saved in saved {
-                let id = saved.id.clone();
+                let id = saved.identity.id.clone();
                 let restored = Stream::restored(&config, &capacity, saved);
                 let stream = restored.map_err(|error| error.within(format_args!("state: stream {id}")))?;
                 stream.save_in(&opened);

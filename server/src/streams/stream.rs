@@ -22,12 +22,12 @@ use super::rate_meter::RateMeter;
 use super::session_manager::{Capacity, Phase, SessionManager};
 use super::target::Remote;
 use crate::adapt::Controller;
-use crate::auth::{Caller, ControlToken};
+use crate::auth::Caller;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
 use crate::outputs::Outputs;
-use crate::saved::{SavedStream, StateFile};
+use crate::saved::{Identity, SavedStream, StateFile};
 use crate::scope::channel::{Parameters, parameters_updated};
 use crate::scope::watcher::Watcher;
 use crate::wire::incoming::in_params;
@@ -77,8 +77,8 @@ pub(crate) struct Stream {
     pub(super) trouble: Mutex<Trouble>,
     pub(super) controller: Mutex<Controller>,
     pub(super) placeholder: Mutex<Placeholder>,
-    /// The progress of loading that clients were told last.
-    pub(super) told_progress: Mutex<Option<u8>>,
+    /// The progress of loading that clients were notified of last.
+    pub(super) notified_progress: Mutex<Option<u8>>,
     /// Whether there was a publisher at the last check.
     pub(super) was_live: AtomicBool,
     /// The last time with a publisher or a viewer.
@@ -99,32 +99,6 @@ pub(crate) struct Trouble {
     pub(super) journal: Journal,
     /// The last observed state, and its start.
     pub(crate) state: Option<(super::StreamState, u64)>,
-}
-
-/// The names and secrets of a stream, which never change.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) id: String,
-    pub(crate) key: String,
-    pub(crate) playback_id: String,
-    pub(crate) author: String,
-    pub(crate) created_at: u64,
-    /// The digest of the control token.
-    pub(crate) control: String,
-}
-
-impl Identity {
-    /// Creates that of a new stream of `caller` with the control token `token`.
-    pub(crate) fn new(caller: &Caller, token: &ControlToken) -> Self {
-        Self {
-            id: ids::new("str_"),
-            key: ids::new("stk_"),
-            playback_id: ids::new("lp_"),
-            author: caller.name().to_owned(),
-            created_at: ids::now_ms(),
-            control: token.digest(),
-        }
-    }
 }
 
 impl Stream {
@@ -199,7 +173,7 @@ impl Stream {
                 trouble: Mutex::default(),
                 controller: Mutex::default(),
                 placeholder: Mutex::default(),
-                told_progress: Mutex::default(),
+                notified_progress: Mutex::default(),
                 was_live: AtomicBool::new(false),
                 used_at: AtomicU64::new(0),
             }
@@ -217,9 +191,7 @@ impl Stream {
         saved: SavedStream,
     ) -> dreamframe::Result<Arc<Self>> {
         let desired = Desired::restored(config, &saved)?;
-        let SavedStream { id, key, playback_id, author, created_at, control, .. } = saved;
-        let identity = Identity { id, key, playback_id, author, created_at, control };
-        Ok(Self::with(config, capacity, identity, desired))
+        Ok(Self::with(config, capacity, saved.identity, desired))
     }
 
     /// Stores the stream in `file`, now and with every change.
@@ -232,15 +204,15 @@ impl Stream {
     /// Stores the stream with `desired`, if it is stored.
     pub(super) fn save(&self, desired: &Desired) {
         let Some(file) = self.saved_in.get() else { return };
-        let mut saved = SavedStream {
+        let identity = Identity {
             id: self.id.clone(),
             key: self.key.clone(),
             playback_id: self.playback_id.clone(),
             author: self.author.clone(),
             created_at: self.created_at,
             control: self.control.clone(),
-            ..SavedStream::default()
         };
+        let mut saved = SavedStream { identity, ..SavedStream::default() };
         desired.save(&mut saved);
         file.put(saved);
     }

@@ -91,7 +91,6 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::super::session_manager::Capacity;
-    use super::super::stream::Identity;
     use super::*;
     use crate::auth::{Caller, ControlToken};
     use crate::config::Config;
@@ -100,7 +99,7 @@ mod tests {
     #[tokio::test]
     async fn stream_rebuilds_are_limited_to_a_burst_of_four_and_two_per_second() {
         let config = Arc::new(Config::for_tests());
-        let identity = Identity::new(&Caller::local(), &ControlToken::new());
+        let identity = crate::saved::Identity::new(&Caller::local(), &ControlToken::new());
         let stream = Stream::new(&config, &Capacity::new(1, None), identity, Request::default()).unwrap();
         let (width, start) = (stream.params().width, Instant::now());
         let wait =

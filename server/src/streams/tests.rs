@@ -13,7 +13,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::session_manager::{Capacity, Phase};
-use super::stream::{Identity, Stream};
+use super::stream::Stream;
 use crate::auth::{Caller, ControlToken};
 use crate::config::Config;
 use crate::ids;
@@ -27,7 +27,7 @@ fn stream(config: Config, more: &Value) -> Arc<Stream> {
     let mut params = json!({"width": 64, "height": 64, "skip_diffusion": true});
     params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let request = Request { params: params.as_object().unwrap().clone(), ..Request::default() };
-    let identity = Identity::new(&Caller::local(), &ControlToken::new());
+    let identity = crate::saved::Identity::new(&Caller::local(), &ControlToken::new());
     Stream::new(&Arc::new(config), &Capacity::new(1, None), identity, request).unwrap()
 }
 
@@ -171,11 +171,11 @@ async fn an_update_that_fails_later_is_taken_back_and_reported() {
     stream.update_values(change.as_object().unwrap().clone()).unwrap();
     assert_ne!(stream.params(), before);
     until(&stream, "the update is taken back", || stream.params() == before).await;
-    let told = all(&mut notices);
-    let place = told.iter().position(|notice| notice["type"] == "update_failed").unwrap();
-    let failed = &told[place];
+    let notified = all(&mut notices);
+    let place = notified.iter().position(|notice| notice["type"] == "update_failed").unwrap();
+    let failed = &notified[place];
     assert!(failed["error"].as_str().unwrap().contains("depth"), "{failed}");
-    let updated = told[place..].iter().find(|notice| notice["type"] == "parameters_updated").unwrap();
+    let updated = notified[place..].iter().find(|notice| notice["type"] == "parameters_updated").unwrap();
     assert_eq!(updated["parameters"]["image_preprocessing"]["processors"], json!([]));
     let status = stream.status(&"http://x".parse().unwrap());
     assert_eq!(status["last_error"], failed["error"]);
@@ -186,16 +186,16 @@ async fn clients_are_told_when_everything_is_loaded() {
     let stream = stream(Config::for_tests(), &json!({}));
     let mut notices = stream.subscribe_notices();
     let _publication = stream.take_over();
-    let (mut told, mut last) = (Vec::new(), None);
+    let (mut notified, mut last) = (Vec::new(), None);
     until(&stream, "the end of loading", || {
         for progress in all(&mut notices).iter().filter(|notice| notice["type"] == "loading_progress") {
             last = progress["percent"].as_u64();
-            told.extend(last);
+            notified.extend(last);
         }
         last == Some(100)
     })
     .await;
-    assert!(told.is_sorted() && told.len() > 1, "{told:?}");
+    assert!(notified.is_sorted() && notified.len() > 1, "{notified:?}");
     assert_eq!(stream.loading_progress(), None);
 }
 
@@ -216,7 +216,7 @@ async fn a_stream_that_nobody_uses_releases_its_session() {
 #[tokio::test]
 async fn a_stream_that_does_not_fit_into_memory_is_refused_with_both_numbers() {
     let config = Arc::new(Config::for_tests());
-    let identity = Identity::new(&Caller::local(), &ControlToken::new());
+    let identity = crate::saved::Identity::new(&Caller::local(), &ControlToken::new());
     let stream = Stream::new(&config, &Capacity::new(1, Some(1000)), identity, Request::default()).unwrap();
     for refused in [stream.check_room(), stream.wake()] {
         let error = refused.unwrap_err();

@@ -116,8 +116,13 @@ impl Ingest {
             backlog: Backlog::new(),
             counters: Counters::new(),
         });
-        let worker =
-            Worker { shared: shared.clone(), decoder, sink, refusals: TokenBucket::new(REFUSALS_PER_SECOND, 1) };
+        let worker = Worker {
+            shared: shared.clone(),
+            decoder,
+            sink,
+            refusals: TokenBucket::new(REFUSALS_PER_SECOND, 1),
+            skipping: Skipping::default(),
+        };
         let thread = Builder::new().name("dreamframe-decode".to_owned()).spawn(move || worker.run());
         thread
             .map_err(|error| Error::new(ErrorKind::Device, "failed to start the decoder thread").with_source(error))?;
@@ -268,21 +273,36 @@ struct Worker {
     sink: Arc<dyn FrameSink>,
     /// Limits the notifications of refused video.
     refusals: TokenBucket,
+    skipping: Skipping,
+}
+
+/// Decides which decoded frames are passed on.
+#[derive(Debug, Default)]
+struct Skipping {
+    passed_at: Option<Instant>,
+}
+
+impl Skipping {
+    /// Returns whether the frame that was decoded at `now` is passed on: the newest, or one after [`LONGEST_SKIP`] without any.
+    fn passes(&mut self, is_newest: bool, now: Instant) -> bool {
+        let is_late = self.passed_at.is_none_or(|at| now.saturating_duration_since(at) > LONGEST_SKIP);
+        if is_newest || is_late {
+            self.passed_at = Some(now);
+        }
+        is_newest || is_late
+    }
 }
 
 impl Worker {
     fn run(mut self) {
         let shared = self.shared.clone();
         let Shared { backlog, counters, .. } = &*shared;
-        let mut passed_at: Option<Instant> = None;
         while let Some(unit) = backlog.take() {
             // Every picture is decoded, since others depend on it; only the newest is shown, while the decoder keeps up.
             let stamp = Stamp { timestamp: unit.at, tag: 0 };
             let decoded = self.decoder.decode(&unit.data, &mut |frame| {
                 counters.frame(frame);
-                let is_late = passed_at.is_none_or(|at| at.elapsed() > LONGEST_SKIP);
-                if is_late || backlog.is_empty() {
-                    passed_at = Some(Instant::now());
+                if self.skipping.passes(backlog.is_empty(), Instant::now()) {
                     self.sink.frame(&frame.with_stamp(stamp));
                 } else {
                     counters.skipped.fetch_add(1, Ordering::Relaxed);

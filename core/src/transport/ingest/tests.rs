@@ -160,6 +160,7 @@ fn the_sink_is_notified_of_refused_video_once_a_second_and_of_other_failures_nev
         decoder: decoder(VideoCodec::H264, MAX_SIDE).unwrap(),
         sink: Arc::new(Refusals { told }),
         refusals: TokenBucket::new(REFUSALS_PER_SECOND, 1),
+        skipping: Skipping::default(),
     };
     let start = Instant::now();
     let mut notified = |kind, ms| {
@@ -308,4 +309,15 @@ proptest! {
             prop_assert!(!follows || shown.contains(&number), "{number} is not in {shown:?}");
         }
     }
+}
+
+#[test]
+fn a_decoder_that_falls_behind_passes_a_frame_on_in_every_tenth_of_a_second() {
+    let (mut skipping, start) = (Skipping::default(), Instant::now());
+    let passed = |skipping: &mut Skipping, newest: bool, range: std::ops::Range<u64>| {
+        range.step_by(20).filter(|&ms| skipping.passes(newest, start + Duration::from_millis(ms))).count()
+    };
+    assert_eq!(passed(&mut skipping, true, 0..1000), 50);
+    // Newer ones wait: one after each 120 ms, the first multiple of 20 ms above the limit.
+    assert_eq!(passed(&mut skipping, false, 1000..2200), 10);
 }

@@ -87,12 +87,11 @@ fn media(text: &mut String, section: &Section, direction: Direction, choice: &Ch
     let theirs = Direction::of(direction.receives(), direction.sends());
     line(text, format_args!("a={}", theirs.name()));
     line(text, format_args!("a=rtcp-mux"));
-    let playout_delay = playout_delay(section).filter(|_| direction.sends());
-    for (number, name) in extension(section, TRANSPORT_CC)
-        .map(|n| (n, TRANSPORT_CC))
-        .into_iter()
-        .chain(playout_delay.map(|n| (n, PLAYOUT_DELAY)))
-    {
+    let extensions = [
+        (extension(section, TRANSPORT_CC), TRANSPORT_CC),
+        (playout_delay(section).filter(|_| direction.sends()), PLAYOUT_DELAY),
+    ];
+    for (number, name) in extensions.iter().filter_map(|(number, name)| number.map(|number| (number, name))) {
         line(text, format_args!("a=extmap:{number} {name}"));
     }
     for codec in entries(choice) {

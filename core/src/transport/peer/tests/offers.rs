@@ -54,6 +54,20 @@ fn browser(direction: &str) -> String {
 }
 
 #[test]
+fn the_playout_delay_is_answered_for_video_that_this_side_sends() {
+    run(async {
+        let uri = sdp_normalize::PLAYOUT_DELAY;
+        let offered = |direction: &str| browser(direction).replace("a=mid:v", &format!("a=mid:v\r\na=extmap:6 {uri}"));
+        let (_, answer) = answered(&offered("recvonly"), sending()).await;
+        assert_eq!(answer.sections[1].extensions, [(6, uri.to_owned())]);
+        let (_, answer) = answered(&browser("recvonly"), sending()).await;
+        assert_eq!(answer.sections[1].extensions, []);
+        let (_, answer) = answered(&offered("sendonly"), receiving()).await;
+        assert!(answer.sections[1].extensions.iter().all(|(_, name)| name != uri));
+    });
+}
+
+#[test]
 fn a_browsers_publish_offer_is_answered_section_by_section() {
     run(async {
         let (text, answer) = answered(&browser("sendonly"), receiving()).await;
