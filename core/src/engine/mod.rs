@@ -37,6 +37,8 @@ pub use self::onnx_devices::{OnnxReport, ProviderReport};
 pub use self::options::{Batching, ControlImages, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions, Vae};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::context::BuildContext;
+#[cfg(feature = "hub")]
+pub use self::pipeline::requirements::FetchedModel;
 use self::pipeline::{Pipeline, quantization};
 pub use self::progress::Progress;
 use self::state::FrameState;

@@ -29,20 +29,41 @@ pub struct AdapterWanted {
 }
 
 impl AdapterWanted {
+    /// Returns the adapters that are published in different files.
+    #[cfg(feature = "hub")]
+    pub(super) fn all() -> [Self; 4] {
+        let of = |face: bool| [ModelFamily::Sd15, ModelFamily::Sdxl].map(|family| Self { family, face });
+        let ([sd15, sdxl], [face_sd15, face_sdxl]) = (of(false), of(true));
+        [sd15, sdxl, face_sd15, face_sdxl]
+    }
+
     /// Returns the published repository that has it.
-    fn repository(self) -> &'static str {
+    pub(super) fn repository(self) -> &'static str {
         if self.face { "h94/IP-Adapter-FaceID" } else { "h94/IP-Adapter" }
     }
 
-    /// Its file there, and the folder of its image encoder.
-    fn places(self) -> (&'static str, &'static str) {
+    /// Returns the id that downloads it: a folder, or a file without an image encoder.
+    #[cfg(feature = "hub")]
+    pub fn id(self) -> String {
+        let (file, encoder) = self.places();
+        let path = match encoder.and_then(|encoder| encoder.rsplit_once('/')) {
+            Some((folder, _)) => folder,
+            None => file,
+        };
+        format!("{}/{path}", self.repository())
+    }
+
+    /// Returns its file there, and the folder of its image encoder, if it has one.
+    pub(super) fn places(self) -> (&'static str, Option<&'static str>) {
         match (self.face, self.family) {
             (false, ModelFamily::Sd15 | ModelFamily::Sd21) => {
-                ("models/ip-adapter_sd15.safetensors", "models/image_encoder")
+                ("models/ip-adapter_sd15.safetensors", Some("models/image_encoder"))
             }
-            (false, ModelFamily::Sdxl) => ("sdxl_models/ip-adapter_sdxl.safetensors", "sdxl_models/image_encoder"),
-            (true, ModelFamily::Sd15 | ModelFamily::Sd21) => ("ip-adapter-faceid_sd15.safetensors", ENCODER),
-            (true, ModelFamily::Sdxl) => ("ip-adapter-faceid_sdxl.safetensors", ENCODER),
+            (false, ModelFamily::Sdxl) => {
+                ("sdxl_models/ip-adapter_sdxl.safetensors", Some("sdxl_models/image_encoder"))
+            }
+            (true, ModelFamily::Sd15 | ModelFamily::Sd21) => ("ip-adapter-faceid_sd15.safetensors", None),
+            (true, ModelFamily::Sdxl) => ("ip-adapter-faceid_sdxl.safetensors", None),
         }
     }
 }
@@ -75,7 +96,7 @@ impl AdapterFiles {
         };
         let (file, encoder) = wanted.places();
         let (path, encoder) = match existing(&folder.join(file)) {
-            Some(path) => (path, folder.join(encoder)),
+            Some(path) => (path, folder.join(encoder.unwrap_or(ENCODER))),
             None => (lone(&folder, file)?, folder.join(ENCODER)),
         };
         let weights = WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)?;

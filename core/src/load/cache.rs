@@ -49,6 +49,15 @@ impl HubCache {
         self.root.join(format!("models--{}", id.as_str().replace('/', "--")))
     }
 
+    /// Returns the snapshot of `id`, or an existing path inside the snapshot of a repository, for `organisation/name/path`.
+    pub(super) fn find(&self, id: &ModelId) -> Option<PathBuf> {
+        let inside = || {
+            let (repository, path) = id.in_repository()?;
+            Some(self.snapshot(&repository)?.join(path)).filter(|path| path.exists())
+        };
+        self.snapshot(id).or_else(inside)
+    }
+
     /// Returns the folder with the files of a model's main revision; `None` if it was not downloaded.
     pub fn snapshot(&self, id: &ModelId) -> Option<PathBuf> {
         let repository = self.repository(id);

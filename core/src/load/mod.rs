@@ -48,6 +48,7 @@ pub mod packed;
 #[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
 mod packed;
 mod pickle;
+pub(crate) mod published;
 #[cfg(any(feature = "safety", test))]
 mod quantization;
 #[cfg_attr(
@@ -93,6 +94,7 @@ pub(crate) use random::RandomWeights;
 #[doc(hidden)]
 pub use random::RandomWeights;
 pub use source::{Found, ModelId, ModelSource};
+pub(crate) use weight_names::WeightFile;
 pub use weight_names::is_weights;
 pub(crate) use weights::listed;
 pub use weights::{WeightCheck, WeightFiles};

@@ -45,6 +45,13 @@ impl ModelId {
         self.0 == DEMO
     }
 
+    /// Splits `organisation/name/path`, a path inside a repository; `None` for an id without a path.
+    pub(super) fn in_repository(&self) -> Option<(Self, &str)> {
+        let at = self.0.match_indices('/').nth(1)?.0;
+        let (repository, path) = self.0.split_at(at);
+        Some((Self(repository.to_owned()), path.strip_prefix('/')?))
+    }
+
     /// Returns the last part, without the organisation.
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
@@ -185,7 +192,8 @@ impl ModelSource {
             .filter(|place| place.exists())
             .collect();
         if places.is_empty()
-            && let Some((repository, name)) = file_of_repository(id)
+            && let Some((repository, name)) = id.in_repository()
+            && is_weights(Path::new(name))
         {
             places.extend(self.places(&repository).iter().map(|place| place.join(name)).find(|file| file.is_file()));
         }
@@ -235,7 +243,7 @@ impl ModelSource {
 
     /// Returns the possible folders of `id`, in order of preference.
     fn places(&self, id: &ModelId) -> Vec<PathBuf> {
-        let cached = |cache: HubCache| cache.snapshot(id).unwrap_or_else(|| cache.repository(id));
+        let cached = |cache: HubCache| cache.find(id).unwrap_or_else(|| cache.repository(id));
         match self {
             Self::Demo | Self::Random(_) => Vec::new(),
             Self::Cache(cache) => vec![cached(cache.clone())],
@@ -277,14 +285,6 @@ fn itself(path: &Path, id: &ModelId) -> Result<Found> {
 
 fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-/// Splits `organisation/name/file.safetensors`.
-fn file_of_repository(id: &ModelId) -> Option<(ModelId, &str)> {
-    let at = id.as_str().match_indices('/').nth(1)?.0;
-    let (repository, file) = id.as_str().split_at(at);
-    let file = file.strip_prefix('/').filter(|file| is_weights(Path::new(file)))?;
-    Some((repository.parse().ok()?, file))
 }
 
 fn is_checkpoint(path: &Path) -> bool {

@@ -7,6 +7,9 @@ pub(super) const SAFETENSORS: &str = "safetensors";
 /// The endings of pickled files, in order of preference.
 pub(super) const PICKLED: [&str; 4] = ["bin", "pth", "pt", "ckpt"];
 
+/// The id of a folder, and a file of weights in it.
+pub(crate) type WeightFile<'a> = (&'a str, &'a str);
+
 /// Returns true if a file's name ends as those of weights do: `.safetensors`, or `.bin`, `.pth`, `.pt` or `.ckpt` of pickled
 /// files.
 pub fn is_weights(name: &Path) -> bool {
@@ -14,10 +17,15 @@ pub fn is_weights(name: &Path) -> bool {
     name.extension().and_then(|ending| ending.to_str()).is_some_and(known)
 }
 
+/// Returns the names of the safetensors file `path`, and of pickled files in its place, in order of preference.
+pub(super) fn alternatives(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let pickled = PICKLED.iter().map(|ending| path.with_extension(ending));
+    std::iter::once(path.to_owned()).chain(pickled)
+}
+
 /// Returns the safetensors file `path`, or a pickled one with its name; `None` if there is neither.
 pub(super) fn existing(path: &Path) -> Option<PathBuf> {
-    let pickled = PICKLED.iter().map(|ending| path.with_extension(ending));
-    std::iter::once(path.to_owned()).chain(pickled).find(|path| path.is_file())
+    alternatives(path).find(|path| path.is_file())
 }
 
 /// Returns the safetensors files of `files`, or else the pickled ones.

@@ -31,10 +31,10 @@ impl StreamDiffusionParams {
             width: 704,
             height: 384,
             controlnets: vec![
-                controlnet("openpose", 0.711, ProcessorName::Openpose),
+                controlnet("openpose", 0.711, ProcessorName::PoseTensorrt),
                 controlnet("hed", 0.2, ProcessorName::SoftEdge),
                 canny,
-                controlnet("depth", 0.5, ProcessorName::Depth),
+                controlnet("depth", 0.5, ProcessorName::DepthTensorrt),
                 controlnet("color", 0.2, ProcessorName::Passthrough),
             ],
             ..Self::default()
@@ -76,6 +76,30 @@ mod tests {
         for preset in [StreamDiffusionParams::daydream(), StreamDiffusionParams::demo()] {
             assert_eq!(preset.violations(), []);
         }
+    }
+
+    #[test]
+    fn daydreams_preset_has_its_five_controlnets() {
+        let params = StreamDiffusionParams::daydream();
+        let nets = params.controlnets.iter().map(|net| {
+            let kind =
+                net.model_id.strip_prefix("thibaud/controlnet-sd21-").unwrap().strip_suffix("-diffusers").unwrap();
+            (kind, net.conditioning_scale, net.preprocessor.unwrap().name())
+        });
+        let expected = [
+            ("openpose", 0.711, "pose_tensorrt"),
+            ("hed", 0.2, "soft_edge"),
+            ("canny", 0.2, "canny"),
+            ("depth", 0.5, "depth_tensorrt"),
+            ("color", 0.2, "passthrough"),
+        ];
+        assert_eq!(nets.collect::<Vec<_>>(), expected);
+        assert_eq!(
+            serde_json::json!(params.controlnets[2].preprocessor_params),
+            serde_json::json!({
+                "low_threshold": 100, "high_threshold": 200
+            })
+        );
     }
 
     #[test]

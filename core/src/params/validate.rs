@@ -72,7 +72,7 @@ impl StreamDiffusionParams {
     }
 
     /// The four processing chains, by their names.
-    pub(super) fn chains(&self) -> [(&'static str, &ProcessingConfig); 4] {
+    pub(crate) fn chains(&self) -> [(&'static str, &ProcessingConfig); 4] {
         [
             ("image_preprocessing", &self.image_preprocessing),
             ("image_postprocessing", &self.image_postprocessing),

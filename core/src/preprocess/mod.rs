@@ -37,6 +37,8 @@ use serde_json::{Map, Value};
 
 pub use self::chain::{Chain, ChainKind, ChainUpdate};
 pub use self::image::Image;
+#[cfg(feature = "hub")]
+pub(crate) use self::networks::{NetworkFiles, network_files};
 pub use self::registry::{Recipe, Registry};
 pub(crate) use self::resize::{Interpolation, Resizer};
 use crate::error::{Error, ErrorKind, Result};

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::flow::Raft;
 use super::pose::PoseStyle;
 use super::segmentation;
+use crate::load::{WeightFile, published};
 use crate::models::annotators::View;
 use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, TemporalNetSettings};
 
@@ -38,6 +39,24 @@ impl Network {
             Self::Pose(_) | Self::Segmentation(_) | Self::Flow(_) => false,
             Self::Edges | Self::Lineart { .. } | Self::Anime { .. } | Self::Depth { .. } | Self::Enlarging => true,
         }
+    }
+
+    /// Returns the locations of its weights, in order of preference; empty if they are in the binary.
+    pub(super) fn weight_files(&self) -> Vec<WeightFile<'_>> {
+        let files = match self {
+            Self::Edges => published::HED,
+            Self::Lineart { coarse: true, .. } => published::LINEART_COARSE,
+            Self::Lineart { coarse: false, .. } => published::LINEART,
+            Self::Anime { .. } => published::LINEART_ANIME,
+            Self::Depth { model: Some(model), .. } => {
+                return published::DEPTH_FILES.map(|file| (&**model, file)).to_vec();
+            }
+            Self::Depth { model: None, .. } => published::DEPTH,
+            Self::Flow(_) => published::RAFT,
+            Self::Enlarging => published::UPSCALER,
+            Self::Pose(_) | Self::Segmentation(_) => &[],
+        };
+        files.to_vec()
     }
 
     /// Returns the network of `lineart`.

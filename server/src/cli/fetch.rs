@@ -1,52 +1,154 @@
-//! `dreamframe models fetch`: downloads a model from the Hugging Face hub into its cache.
+//! `dreamframe models fetch`: downloads models from the Hugging Face hub into its cache.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use dreamframe::load::ModelId;
 use dreamframe::load::hub::{Hub, HubOptions, Progress};
+use dreamframe::{FetchedModel, StreamDiffusionParams};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::exit::Result;
+use super::exit::{Failure, Result};
+use super::options::read_params;
 use super::output::Output;
 
 /// Between two events of a download: often enough to follow it, seldom enough to read.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Downloads the missing files of `id`, and prints the folder.
-pub(super) fn run(id: &str, json: bool) -> Result {
-    let id: ModelId = id.parse()?;
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A repository: organisation/name. Of several models in one, name a file or folder: organisation/name/path
+    #[arg(required_unless_present_any = ["preset", "params"])]
+    id: Vec<String>,
+    /// Download all models of a preset: the base model, its tiny autoencoder, ControlNets and networks of processors
+    #[arg(long, conflicts_with_all = ["id", "params"])]
+    preset: Option<Preset>,
+    /// Download all models that a JSON file of parameters names
+    #[arg(long, value_name = "FILE", conflicts_with = "id")]
+    params: Option<PathBuf>,
+    /// Print JSON lines instead of a bar: events progress (model, file, bytes, total), done (model, path), failed (model,
+    /// field, optional, message), error
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Preset {
+    /// The defaults of Daydream's service: SD-Turbo with five ControlNets
+    Daydream,
+}
+
+impl Preset {
+    fn params(self) -> StreamDiffusionParams {
+        match self {
+            Self::Daydream => StreamDiffusionParams::daydream(),
+        }
+    }
+}
+
+/// Downloads the missing files, and prints the path of each model.
+pub(super) fn run(args: &Args) -> Result {
+    let params = match (args.preset, &args.params) {
+        (Some(preset), _) => Some(preset.params()),
+        (None, Some(file)) => Some(read_params(file, &StreamDiffusionParams::default())?.0),
+        (None, None) => None,
+    };
+    let ids: Vec<ModelId> = args.id.iter().map(|id| id.parse()).collect::<std::result::Result<_, _>>()?;
     let hub = Hub::new(HubOptions::from_env()?)?;
-    let mut output = Output::new();
-    let folder = if json { with_events(&hub, &id, &mut output)? } else { with_bar(&hub, &id)? };
-    let folder = folder.display().to_string();
-    if json { output.line(&json!({"event": "done", "path": folder})) } else { output.text(&folder) }
+    let mut report = Report::new(args.json);
+    match params {
+        Some(params) => {
+            let models = hub.fetch_for(&params, &mut |progress| report.progress(&progress))?;
+            report.models(models)
+        }
+        None => {
+            for id in ids {
+                let path = hub.fetch(&id, &mut |progress| report.progress(&progress))?;
+                report.done(&id, &path)?;
+            }
+            Ok(())
+        }
+    }
 }
 
-fn with_bar(hub: &Hub, id: &ModelId) -> Result<std::path::PathBuf> {
-    let bar = ProgressBar::no_length();
-    let template = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}";
-    // A template that does not parse would be a bug; the plain bar does as well.
-    let bar = if let Ok(style) = ProgressStyle::with_template(template) { bar.with_style(style) } else { bar };
-    let folder = hub.fetch(id, &mut |Progress { file, bytes, total }| {
-        bar.set_length(total);
-        bar.set_position(bytes);
-        if bar.message() != file {
-            bar.set_message(file.to_owned());
-        }
-    });
-    bar.finish_and_clear();
-    Ok(folder?)
+/// What a person or a program sees of downloads.
+struct Report {
+    json: bool,
+    bar: ProgressBar,
+    output: Output,
+    last: Option<Instant>,
+    /// The failure of writing an event.
+    unread: Result,
 }
 
-fn with_events(hub: &Hub, id: &ModelId, output: &mut Output) -> Result<std::path::PathBuf> {
-    let mut last: Option<Instant> = None;
-    let mut unread = Ok(());
-    let folder = hub.fetch(id, &mut |Progress { file, bytes, total }| {
-        if unread.is_ok() && (bytes == total || last.is_none_or(|last| last.elapsed() >= PAUSE)) {
-            last = Some(Instant::now());
-            unread = output.line(&json!({"event": "progress", "file": file, "bytes": bytes, "total": total}));
+impl Report {
+    fn new(json: bool) -> Self {
+        let bar = if json { ProgressBar::hidden() } else { ProgressBar::no_length() };
+        let template = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}";
+        // A template that does not parse would be a bug; the plain bar does as well.
+        let bar = if let Ok(style) = ProgressStyle::with_template(template) { bar.with_style(style) } else { bar };
+        Self { json, bar, output: Output::new(), last: None, unread: Ok(()) }
+    }
+
+    fn progress(&mut self, &Progress { model, file, bytes, total }: &Progress<'_>) {
+        if !self.json {
+            self.bar.set_length(total);
+            self.bar.set_position(bytes);
+            let message = format!("{model}: {file}");
+            if self.bar.message() != message {
+                self.bar.set_message(message);
+            }
+        } else if self.unread.is_ok() && (bytes == total || self.last.is_none_or(|last| last.elapsed() >= PAUSE)) {
+            self.last = Some(Instant::now());
+            let model = model.as_str();
+            let event = json!({"event": "progress", "model": model, "file": file, "bytes": bytes, "total": total});
+            self.unread = self.output.line(&event);
         }
-    })?;
-    unread.map(|()| folder)
+    }
+
+    fn done(&mut self, id: &ModelId, path: &Path) -> Result {
+        std::mem::replace(&mut self.unread, Ok(()))?;
+        let path = path.display().to_string();
+        if self.json {
+            return self.output.line(&json!({"event": "done", "model": id.as_str(), "path": path}));
+        }
+        self.bar.reset();
+        self.bar.finish_and_clear();
+        self.output.text(&path)
+    }
+
+    /// Prints the result of each download.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a model that is not optional.
+    fn models(&mut self, models: Vec<FetchedModel>) -> Result {
+        let mut first = None;
+        for model in models {
+            match model.result {
+                Ok(path) => self.done(&model.id, &path)?,
+                Err(error) => {
+                    self.failed(&model.id, &model.field, model.optional, &error)?;
+                    if !model.optional {
+                        first.get_or_insert(error.within(&model.field));
+                    }
+                }
+            }
+        }
+        first.map_or(Ok(()), |error| Err(Failure::from(error)))
+    }
+
+    fn failed(&mut self, id: &ModelId, field: &str, optional: bool, error: &dreamframe::Error) -> Result {
+        let message = format!("{error:#}");
+        if self.json {
+            let id = id.as_str();
+            let event =
+                json!({"event": "failed", "model": id, "field": field, "optional": optional, "message": message});
+            return self.output.line(&event);
+        }
+        let optional = if optional { " (optional)" } else { "" };
+        self.output.text(&format!("not fetched: {field}{optional}: {message}"))
+    }
 }

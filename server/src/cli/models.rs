@@ -35,17 +35,11 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Downloads a model from the Hugging Face hub into its cache, and prints its folder; resumes interrupted downloads
+    /// Downloads models from the Hugging Face hub into its cache, and prints their paths; resumes interrupted downloads
     #[command(
         after_help = "HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME and HF_HUB_CACHE count as they do elsewhere."
     )]
-    Fetch {
-        /// Its id: organisation/name
-        id: String,
-        /// Print JSON lines instead of a bar: events progress (file, bytes, total), done (path), error
-        #[arg(long)]
-        json: bool,
-    },
+    Fetch(fetch::Args),
     Convert(convert::Args),
     Quantize(quantize::Args),
     /// Checks a model without running it: layout, configs, missing, misshapen and unused weights, sizes
@@ -62,7 +56,8 @@ impl Args {
     /// Whether a failure is reported in JSON too.
     pub(super) fn json(&self) -> bool {
         match self.action {
-            Action::List { json, .. } | Action::Fetch { json, .. } | Action::Verify { json, .. } => json,
+            Action::List { json, .. } | Action::Verify { json, .. } => json,
+            Action::Fetch(ref args) => args.json,
             Action::Convert(ref args) => args.json,
             Action::Quantize(ref args) => args.json,
         }
@@ -72,7 +67,7 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result {
     match &args.action {
         Action::List { models, json } => list(models.as_deref(), *json),
-        Action::Fetch { id, json } => fetch::run(id, *json),
+        Action::Fetch(args) => fetch::run(args),
         Action::Convert(args) => convert::run(args),
         Action::Quantize(args) => quantize::run(args),
         Action::Verify { model, json } => check(model, *json),

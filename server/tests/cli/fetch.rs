@@ -79,6 +79,41 @@ fn a_model_is_fetched_and_its_folder_printed() {
 }
 
 #[test]
+fn all_models_of_a_file_of_parameters_are_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || serve(&listener, 32));
+    let params = folder.path().join("params.json");
+    std::fs::write(&params, r#"{"model_id": "demo", "lora_dict": {"some/lora/unet": 1.0}}"#).unwrap();
+    let output = fetch(&endpoint, folder.path(), &["--params", params.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.trim_end().ends_with("unet") && std::path::Path::new(text.trim_end()).is_dir(), "{text}");
+}
+
+#[test]
+fn each_model_of_a_preset_that_is_not_available_is_reported() {
+    let cache = tempfile::tempdir().unwrap();
+    let output = crate::dreamframe()
+        .args(["models", "fetch", "--preset", "daydream", "--json"])
+        .env("HF_HUB_CACHE", cache.path())
+        .env("HF_HUB_OFFLINE", "1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failed = events.iter().filter(|event| event["event"] == "failed");
+    let failed: Vec<&str> = failed.map(|event| event["field"].as_str().unwrap()).collect();
+    let mut expected = vec!["model_id".to_owned()];
+    expected.extend((0..5).map(|index| format!("controlnets[{index}].model_id")));
+    expected.push("controlnets[3].preprocessor".into());
+    assert_eq!(failed, expected);
+    assert_eq!(events.last().unwrap()["event"], "error");
+}
+
+#[test]
 fn invalid_and_unavailable_ids_are_rejected() {
     let cache = tempfile::tempdir().unwrap();
     let bad = fetch("http://127.0.0.1:9", cache.path(), &["../escape"]);

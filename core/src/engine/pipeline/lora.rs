@@ -29,7 +29,9 @@ pub(super) struct Wanted {
 pub(super) fn wanted(params: &StreamDiffusionParams, models: &Models) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = params.lora_dict.iter().map(|(id, &scale)| Wanted { id: id.clone(), scale }).collect();
     // An explicit scale takes precedence.
-    if let Some(id) = lcm_lora(params, models).filter(|id| !params.lora_dict.contains_key(*id)) {
+    if let Some(id) = lcm_lora(params, ModelFamily::of(&models.unet), models.distilled)
+        .filter(|id| !params.lora_dict.contains_key(*id))
+    {
         all.push(Wanted { id: id.to_owned(), scale: 1.0 });
     }
     all
@@ -37,12 +39,12 @@ pub(super) fn wanted(params: &StreamDiffusionParams, models: &Models) -> Vec<Wan
 
 /// Returns the LCM-LoRA that the base model needs for few steps; `None` if the model was made for few steps, or if
 /// there is none.
-fn lcm_lora<'a>(params: &'a StreamDiffusionParams, models: &Models) -> Option<&'a str> {
-    if !params.use_lcm_lora || models.distilled {
+pub(super) fn lcm_lora(params: &StreamDiffusionParams, family: ModelFamily, is_distilled: bool) -> Option<&str> {
+    if !params.use_lcm_lora || is_distilled {
         return None;
     }
     let named = params.lcm_lora_id.as_str();
-    match ModelFamily::of(&models.unet) {
+    match family {
         ModelFamily::Sd21 if named == LCM_SD15 => None,
         ModelFamily::Sdxl if named == LCM_SD15 => Some(LCM_SDXL),
         ModelFamily::Sd15 | ModelFamily::Sd21 | ModelFamily::Sdxl => Some(named),
@@ -52,7 +54,7 @@ fn lcm_lora<'a>(params: &'a StreamDiffusionParams, models: &Models) -> Option<&'
 /// Returns the notice if the LCM-LoRA is not the one in the parameters.
 pub(super) fn lcm_notice(params: &StreamDiffusionParams, models: &Models) -> Option<Notice> {
     let notice = |path: &str, message: String| Some(Notice { path: path.into(), message });
-    match lcm_lora(params, models) {
+    match lcm_lora(params, ModelFamily::of(&models.unet), models.distilled) {
         None if params.use_lcm_lora && !models.distilled => {
             let message =
                 "has no effect: there is no LCM-LoRA for Stable Diffusion 2.x, so few steps give blurred pictures";

@@ -17,6 +17,8 @@ mod lora;
 mod models;
 pub(super) mod quantization;
 pub(super) mod recipes;
+#[cfg(feature = "hub")]
+pub(super) mod requirements;
 mod safety;
 mod style;
 mod text;

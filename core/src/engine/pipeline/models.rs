@@ -57,10 +57,7 @@ impl Models {
         let schedule = Schedule::from_json(&checkpoint.scheduler_config()?)
             .map_err(|error| error.within("scheduler/scheduler_config.json"))?;
         let location = checkpoint.location();
-        let lower = location.to_lowercase();
-        let distilled = schedule.lcm
-            || config.time.cond_dim.is_some()
-            || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark));
+        let distilled = is_distilled(&schedule, &config, &location);
         let place = (&context.source, checkpoint);
         let VaeFiles { component: vae, config: autoencoder } =
             VaeFiles::choose(&context.options.vae, place, &config, distilled, notices)?;
@@ -153,14 +150,14 @@ fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpe
 }
 
 /// The relevant part of a scheduler's config: the noise schedule and the objective of the training. The sampler is always LCM's.
-struct Schedule {
+pub(super) struct Schedule {
     alphas_cumprod: Vec<f64>,
     prediction: Prediction,
     lcm: bool,
 }
 
 impl Schedule {
-    fn from_json(text: &str) -> Result<Self> {
+    pub(super) fn from_json(text: &str) -> Result<Self> {
         #[derive(serde::Deserialize)]
         struct Config {
             #[serde(rename = "_class_name", default)]
@@ -207,6 +204,12 @@ impl Schedule {
 
 fn bad_schedule(error: crate::schedule::BetasError) -> Error {
     Error::new(ErrorKind::BadModel, error.to_string()).with_source(error)
+}
+
+/// Returns true if the model at `location` was distilled to few steps.
+pub(super) fn is_distilled(schedule: &Schedule, config: &UnetConfig, location: &str) -> bool {
+    let lower = location.to_lowercase();
+    schedule.lcm || config.time.cond_dim.is_some() || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark))
 }
 
 #[cfg(test)]

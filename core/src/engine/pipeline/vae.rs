@@ -40,7 +40,8 @@ impl VaeFiles {
             }
             Vae::Folder(folder) => Component::folder(folder).and_then(Self::of).map_err(|error| error.within("vae")),
             Vae::Tiny => Self::tiny(source, unet).map_err(|error| {
-                let text = format!("vae: {error}; `dreamframe models fetch {}` fetches it", tiny_id(unet));
+                let text =
+                    format!("vae: {error}; `dreamframe models fetch {}` fetches it", tiny_id(ModelFamily::of(unet)));
                 if error.kind() == ErrorKind::NotFound { Error::new(ErrorKind::NotFound, text) } else { error }
             }),
             Vae::Auto => {
@@ -57,7 +58,7 @@ impl VaeFiles {
 
     /// Opens the published tiny autoencoder for the family of the model.
     fn tiny(source: &ModelSource, unet: &UnetConfig) -> Result<Self> {
-        Self::of(source.component(&tiny_id(unet).parse::<ModelId>()?)?)
+        Self::of(source.component(&tiny_id(ModelFamily::of(unet)).parse::<ModelId>()?)?)
     }
 
     fn of(component: Component) -> Result<Self> {
@@ -67,7 +68,7 @@ impl VaeFiles {
 
     /// Returns `tiny` in place of this one, the model's own, if it can be used; with what the user should know.
     fn or_tiny(self, tiny: Result<Self>, unet: &UnetConfig) -> Result<(Self, Option<String>)> {
-        let id = tiny_id(unet);
+        let id = tiny_id(ModelFamily::of(unet));
         match tiny {
             Ok(tiny) if tiny.config.latent_channels() == self.config.latent_channels() => {
                 let times = self.multiplications()? as f64 / tiny.multiplications()?.max(1) as f64;
@@ -110,8 +111,8 @@ fn multiplications(config: &Autoencoder) -> Result<u64> {
 }
 
 /// Returns the id of the published tiny autoencoder for the family of a model.
-fn tiny_id(unet: &UnetConfig) -> &'static str {
-    match ModelFamily::of(unet) {
+pub(super) fn tiny_id(family: ModelFamily) -> &'static str {
+    match family {
         ModelFamily::Sd15 | ModelFamily::Sd21 => "madebyollin/taesd",
         ModelFamily::Sdxl => "madebyollin/taesdxl",
     }

@@ -6,6 +6,7 @@
 //! named there has all its files.
 
 mod blob;
+mod collections;
 mod http;
 mod select;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use self::http::Client;
 use self::select::needed;
 use super::cache::{HubCache, MAIN, is_commit};
 use super::source::ModelId;
+use super::weight_names::{existing, is_weights};
 use crate::error::{Error, ErrorKind, Result};
 use crate::setters::setters;
 
@@ -112,6 +114,8 @@ fn is_yes(value: &str) -> bool {
 /// The progress of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress<'a> {
+    /// The model that is being downloaded.
+    pub model: &'a ModelId,
     /// The file that is being downloaded.
     pub file: &'a str,
     /// Bytes downloaded, of all files.
@@ -156,8 +160,19 @@ impl Hub {
         Ok(Self { options, client })
     }
 
-    /// Downloads the files of `id` that this crate reads, and returns their folder. Existing files are kept if their
+    /// Downloads the files of `id` that this crate reads, and returns their path. Existing files are kept if their
     /// content matches the digest that the hub announces; an interrupted download continues.
+    ///
+    /// | `id` | files |
+    /// |---|---|
+    /// | a repository with a pipeline | its networks, tokenizers and schedule |
+    /// | a repository with one network | a ControlNet, an autoencoder or a LoRA with its configs |
+    /// | `h94/IP-Adapter`, `h94/IP-Adapter-FaceID` | the adapters that are used, with their image encoders |
+    /// | `lllyasviel/Annotators` | the networks of processors |
+    /// | `organisation/name/path` | a file or a folder inside a repository |
+    ///
+    /// Of several copies of weights, those in half precision are downloaded, and pickled files only if there is no
+    /// safetensors file.
     ///
     /// ```no_run
     /// use dreamframe::load::hub::{Hub, HubOptions};
@@ -176,16 +191,21 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the hub has no such model, or if `offline` is set and the cache does not have it; `Unsupported` if
-    /// the model has no safetensors; `BadModel` if a file does not match its digest; `Io` if the network or the disk
-    /// fails.
+    /// `NotFound` if the hub has no such model, if it has several and `id` does not name one by its path, or if `offline`
+    /// is set and the cache does not have it; `BadModel` if a file does not match its digest; `Io` if the network or the
+    /// disk fails.
     pub fn fetch(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
         check_hub_id(id)?;
         let cache = &self.options.cache;
         if self.options.offline {
-            return cache.snapshot(id).ok_or_else(|| {
-                let place = cache.repository(id);
-                let what = format!("model {id} is not in {}, and HF_HUB_OFFLINE prevents fetching it", place.display());
+            let file = |path: PathBuf| existing(&path).or_else(|| path.is_dir().then_some(path));
+            let found = match id.in_repository() {
+                Some((repository, path)) => cache.snapshot(&repository).and_then(|folder| file(folder.join(path))),
+                None => cache.snapshot(id),
+            };
+            return found.ok_or_else(|| {
+                let place = cache.root().display();
+                let what = format!("model {id} is not in {place}, and HF_HUB_OFFLINE prevents fetching it");
                 Error::new(ErrorKind::NotFound, what)
             });
         }
@@ -193,26 +213,36 @@ impl Hub {
     }
 
     fn fetch_online(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
-        let listing = self.list(id)?;
-        let repository = self.options.cache.repository(id);
-        let snapshot = repository.join("snapshots").join(&listing.sha);
+        let (repository, inside) = match id.in_repository() {
+            Some((repository, path)) => (repository, Some(path)),
+            None => (id.clone(), None),
+        };
+        let listing = self.list(&repository)?;
+        let place = self.options.cache.repository(&repository);
+        let snapshot = place.join("snapshots").join(&listing.sha);
         let names: Vec<String> = listing.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        let needed = needed(&names, &repository, inside)?;
         let mut blobs = Vec::new();
-        for name in needed(&names)? {
-            let url = self.client.url(&[id.as_str(), "resolve", &listing.sha, name]);
+        for &name in &needed {
+            let url = self.client.url(&[repository.as_str(), "resolve", &listing.sha, name]);
             blobs.push((name, Blob::announced(&self.client, url).map_err(|error| error.within(name))?));
         }
         let total = blobs.iter().map(|(_, blob)| blob.size).fold(0, u64::saturating_add);
         let mut before = 0_u64;
         for (name, blob) in &blobs {
-            let mut report = |bytes: u64| progress(Progress { file: name, bytes: before.saturating_add(bytes), total });
-            let path = store(&self.client, blob, &repository.join("blobs"), &mut report)
-                .map_err(|error| error.within(name))?;
+            let mut report =
+                |bytes: u64| progress(Progress { model: id, file: name, bytes: before.saturating_add(bytes), total });
+            let path =
+                store(&self.client, blob, &place.join("blobs"), &mut report).map_err(|error| error.within(name))?;
             link(&path, blob, &snapshot, name)?;
             before = before.saturating_add(blob.size);
         }
-        write_whole(&repository.join("refs"), MAIN, &listing.sha)?;
-        Ok(snapshot)
+        write_whole(&place.join("refs"), MAIN, &listing.sha)?;
+        Ok(match (inside, &*needed) {
+            (None, _) => snapshot,
+            (Some(path), [file, ..]) if is_weights(Path::new(path)) => snapshot.join(file),
+            (Some(path), _) => snapshot.join(path),
+        })
     }
 
     fn list(&self, id: &ModelId) -> Result<Listing> {
@@ -232,10 +262,15 @@ impl Hub {
 /// Checks an id of the hub, which becomes part of URLs: plain characters only.
 fn check_hub_id(id: &ModelId) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
-    if id.as_str().chars().all(plain) && id.as_str().split('/').count() <= 2 {
+    let path = id.in_repository();
+    let repository = path.as_ref().map_or(id, |(repository, _)| repository);
+    // A path is compared with the names in the repository, and does not become part of a URL.
+    if repository.as_str().chars().all(plain) {
         return Ok(());
     }
-    let what = format!("hub id: got {id}, expected `organisation/name` of letters, digits, `.`, `_` and `-`");
+    let what = format!(
+        "hub id: got {id}, expected `organisation/name` of letters, digits, `.`, `_` and `-`, or a path in such a repository"
+    );
     Err(Error::new(ErrorKind::InvalidArgument, what))
 }
 

@@ -1,5 +1,6 @@
 //! The hub's client against a small local HTTP server that simulates network failures.
 
+mod repositories;
 mod server;
 
 use std::collections::HashMap;
@@ -406,7 +407,7 @@ fn debug_output_keeps_the_token_to_itself() {
 #[test]
 fn only_ids_of_the_hub_are_asked_for() {
     let setup = setup(good);
-    for text in ["a/b/c", "org/na me", "org/n%2e", "org/n?x"] {
+    for text in ["org/na me/x", "org/na me", "org/n%2e", "org/n?x"] {
         let Ok(id) = text.parse::<ModelId>() else { continue };
         assert_eq!(setup.hub.fetch(&id, &mut |_| {}).unwrap_err().kind(), ErrorKind::InvalidArgument);
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::weight_locator::{ANNOTATORS, WeightFile, WeightLocator};
+use super::weight_locator::WeightLocator;
 use crate::error::Result;
 use crate::exec::Executor;
+use crate::load::{WeightFile, WeightFiles};
 use crate::models::annotators::{
     DepthConfig, PATCH, anime_program, anime_weights, depth_program, depth_weights, hed_mean, hed_program,
     lineart_program, lineart_weights,
@@ -22,12 +23,6 @@ const HED_SIDE: usize = 512;
 const TIN_SIDE: usize = 384;
 /// The mean and the standard deviation of ImageNet's pictures, for red, green and blue.
 const IMAGENET: [([f32; 3], [f32; 3]); 1] = [([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])];
-/// The default locations of Depth Anything V2.
-const DEPTH: [WeightFile<'_>; 2] = [
-    ("depth-anything/Depth-Anything-V2-Small-hf", "model.safetensors"),
-    ("depth-anything/Depth-Anything-V2-Small", "depth_anything_v2_vits.safetensors"),
-];
-
 /// Starts processors that run a network of this kind.
 #[derive(Debug)]
 pub(super) struct Maps {
@@ -53,10 +48,8 @@ enum Shown {
 }
 
 impl Maps {
-    /// Loads HED if its weights exist, otherwise TIN.
-    pub(super) fn edges(locator: &WeightLocator, executor: &dyn Executor, size: (usize, usize)) -> Result<Self> {
-        let hed = [(ANNOTATORS, "ControlNetHED.safetensors")];
-        let Some(weights) = locator.find(&hed)? else { return Self::tin(locator, executor, size, &hed) };
+    /// Loads HED.
+    pub(super) fn edges(weights: Arc<WeightFiles>, executor: &dyn Executor, size: (usize, usize)) -> Result<Self> {
         let (mean, channels) = hed_mean(&*weights)?;
         let (width, height) = at_most(size, HED_SIDE, 16);
         let loaded = Arc::new(Loaded::new(executor, hed_program(channels, height, width)?, weights)?);
@@ -64,9 +57,14 @@ impl Maps {
         Ok(Self { loaded, size: (width, height), input, shown: Shown::Probability })
     }
 
+    /// Loads the embedded network TIN, in place of `_missing` files.
     #[cfg(feature = "edges")]
-    fn tin(_: &WeightLocator, executor: &dyn Executor, size: (usize, usize), _: &[WeightFile<'_>]) -> Result<Self> {
-        use crate::load::WeightFiles;
+    pub(super) fn small_edges(
+        _: &WeightLocator,
+        _missing: &[WeightFile<'_>],
+        executor: &dyn Executor,
+        size: (usize, usize),
+    ) -> Result<Self> {
         use crate::models::annotators::tin_program;
 
         let (width, height) = at_most(size, TIN_SIDE, 2);
@@ -76,33 +74,36 @@ impl Maps {
     }
 
     #[cfg(not(feature = "edges"))]
-    fn tin(locator: &WeightLocator, _: &dyn Executor, _: (usize, usize), needed: &[WeightFile<'_>]) -> Result<Self> {
-        locator.require(needed)?;
+    pub(super) fn small_edges(
+        locator: &WeightLocator,
+        missing: &[WeightFile<'_>],
+        _: &dyn Executor,
+        _: (usize, usize),
+    ) -> Result<Self> {
+        locator.require(missing)?;
         let text = "the small edge network is not built in: build with the feature `edges`";
         Err(crate::error::Error::new(crate::error::ErrorKind::NotFound, text))
     }
 
     pub(super) fn lineart(
-        locator: &WeightLocator,
+        weights: Arc<WeightFiles>,
         executor: &dyn Executor,
         size: (usize, usize),
-        coarse: bool,
         detect: usize,
     ) -> Result<Self> {
-        let file = if coarse { "sk_model2.safetensors" } else { "sk_model.safetensors" };
-        let (weights, channels) = lineart_weights(locator.require(&[(ANNOTATORS, file)])?)?;
+        let (weights, channels) = lineart_weights(weights)?;
         let (width, height) = at_most(size, detect, 8);
         let loaded = Arc::new(Loaded::new(executor, lineart_program(channels, height, width)?, Arc::new(weights))?);
         Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Improbability })
     }
 
     pub(super) fn anime(
-        locator: &WeightLocator,
+        weights: Arc<WeightFiles>,
         executor: &dyn Executor,
         size: (usize, usize),
         detect: usize,
     ) -> Result<Self> {
-        let (weights, config) = anime_weights(locator.require(&[(ANNOTATORS, "netG.safetensors")])?)?;
+        let (weights, config) = anime_weights(weights)?;
         let (width, height) = enlarged_to(at_most(size, detect, 1), config.step());
         let loaded = Arc::new(Loaded::new(executor, anime_program(&config, height, width)?, Arc::new(weights))?);
         Ok(Self { loaded, size: (width, height), input: [[2.0; 3], [-1.0; 3]], shown: Shown::Darkness })
@@ -110,17 +111,11 @@ impl Maps {
 
     /// Pictures are normalized as in training, unlike in the service's engine.
     pub(super) fn depth(
-        locator: &WeightLocator,
+        file: Arc<WeightFiles>,
         executor: &dyn Executor,
         size: (usize, usize),
-        model: Option<&str>,
         detect: usize,
     ) -> Result<Self> {
-        let candidates: Vec<WeightFile<'_>> = match model {
-            Some(model) => vec![(model, DEPTH[0].1), (model, DEPTH[1].1)],
-            None => DEPTH.to_vec(),
-        };
-        let file = locator.require(&candidates)?;
         let config = DepthConfig::of(&*file)?;
         let (width, height) = scaled_to(size, detect, PATCH);
         let (columns, rows) = (width / PATCH, height / PATCH);

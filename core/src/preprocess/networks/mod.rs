@@ -37,7 +37,7 @@ use self::maps::Maps;
 #[cfg(feature = "safety")]
 pub use self::nsfw::NsfwClassifier;
 use self::upscaler::Enlarging;
-use self::weight_locator::{ANNOTATORS, WeightFile, WeightLocator};
+use self::weight_locator::WeightLocator;
 use super::flow::{FlowFactory, Raft};
 use super::network::Network;
 use super::pose::PoseFactory;
@@ -52,9 +52,23 @@ use crate::params::ProcessorName;
 /// The default size of images.
 const USUAL: (usize, usize) = (512, 512);
 
-/// The file name and the locations of torchvision's RAFT-small.
-const RAFT_FILE: &str = "raft_small_C_T_V2-01064c6d.safetensors";
-const RAFT: [WeightFile<'_>; 2] = [("torchvision/raft_small", RAFT_FILE), (ANNOTATORS, RAFT_FILE)];
+/// The published weights of a processor's network.
+#[cfg(feature = "hub")]
+pub(crate) struct NetworkFiles {
+    /// Their ids, `organisation/name/file`, in order of preference.
+    pub(crate) ids: Vec<String>,
+    /// Whether the processor runs without them, with embedded weights or none.
+    pub(crate) optional: bool,
+}
+
+/// Returns the weights of the processor `name`; `None` if it needs no files.
+#[cfg(feature = "hub")]
+pub(crate) fn network_files(name: ProcessorName, settings: &Map<String, Value>) -> Option<NetworkFiles> {
+    let Runs::Network(network) = processor(name).runs else { return None };
+    let network = network(settings);
+    let ids: Vec<String> = network.weight_files().iter().map(|(id, file)| format!("{id}/{file}")).collect();
+    (!ids.is_empty()).then_some(NetworkFiles { ids, optional: matches!(network, Network::Edges | Network::Flow(_)) })
+}
 
 /// Loads the networks of processors, and shares them while they are in use.
 pub struct ModelNetworks {
@@ -113,23 +127,27 @@ impl ModelNetworks {
 
     fn make(&self, key: &Key) -> Result<Arc<dyn Factory>> {
         let (locator, executor) = (&self.locator, &*self.executor);
+        let files = &*key.network.weight_files();
         Ok(match key.network {
-            Network::Edges => Arc::new(Maps::edges(locator, executor, key.size)?),
-            Network::Lineart { coarse, detect } => {
-                Arc::new(Maps::lineart(locator, executor, key.size, coarse, detect)?)
+            Network::Edges => match locator.find(files)? {
+                Some(weights) => Arc::new(Maps::edges(weights, executor, key.size)?),
+                None => Arc::new(Maps::small_edges(locator, files, executor, key.size)?),
+            },
+            Network::Lineart { detect, .. } => {
+                Arc::new(Maps::lineart(locator.require(files)?, executor, key.size, detect)?)
             }
-            Network::Anime { detect } => Arc::new(Maps::anime(locator, executor, key.size, detect)?),
-            Network::Depth { ref model, detect } => {
-                Arc::new(Maps::depth(locator, executor, key.size, model.as_deref(), detect)?)
+            Network::Anime { detect } => Arc::new(Maps::anime(locator.require(files)?, executor, key.size, detect)?),
+            Network::Depth { detect, .. } => {
+                Arc::new(Maps::depth(locator.require(files)?, executor, key.size, detect)?)
             }
             Network::Pose(style) => Arc::new(PoseFactory::load(executor, style)?),
             Network::Flow(size) => {
-                let weights = locator.find(&RAFT)?;
+                let weights = locator.find(files)?;
                 let raft = weights.map(|weights| Raft::new(executor, weights, size)).transpose()?;
                 Arc::new(FlowFactory { raft })
             }
             Network::Segmentation(view) => Arc::new(SegmentationFactory::load(executor, view)?),
-            Network::Enlarging => Arc::new(Enlarging::load(locator, executor, key.size)?),
+            Network::Enlarging => Arc::new(Enlarging::load(locator.require(files)?, executor, key.size)?),
         })
     }
 }

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::weight_locator::{ANNOTATORS, WeightLocator};
 use crate::error::Result;
 use crate::exec::Executor;
+use crate::load::WeightFiles;
 use crate::models::annotators::{UpscalerConfig, upscaler_program};
 use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::resize::{Interpolation, Resizer};
 use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
-
-const FILE: &str = "RealESRGAN_x2plus.safetensors";
 
 /// Starts processors that double the size.
 #[derive(Debug)]
@@ -23,11 +21,10 @@ pub(super) struct Enlarging {
 
 impl Enlarging {
     pub(super) fn load(
-        locator: &WeightLocator,
+        weights: Arc<WeightFiles>,
         executor: &dyn Executor,
         (width, height): (usize, usize),
     ) -> Result<Self> {
-        let weights = locator.require(&[("xinntao/Real-ESRGAN", FILE), (ANNOTATORS, FILE)])?;
         let config = UpscalerConfig::of(&*weights)?;
         let half = |side: usize| side.div_ceil(2).max(1);
         let program = upscaler_program(config, half(height), half(width))?;

@@ -3,13 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::{ModelSource, WeightFiles};
-
-/// The collection of ControlNet's authors.
-pub(super) const ANNOTATORS: &str = "lllyasviel/Annotators";
-
-/// A file in the folder of a model id.
-pub(super) type WeightFile<'a> = (&'a str, &'a str);
+use crate::load::{ModelSource, WeightFile, WeightFiles};
 
 /// Finds weight files.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// Maximum number of requests, so that a client that never gives up is detected.
-const MAX_REQUESTS: usize = 100;
+const MAX_REQUESTS: usize = 200;
 
 pub(super) struct Request {
     pub(super) method: String,
