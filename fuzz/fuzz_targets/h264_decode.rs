@@ -1,9 +1,5 @@
-//! Any bytes as encoded pictures of a publisher: parameter sets and slices are refused, or no picture is larger than allowed.
+//! Runs the target `h264_decode` with the inputs of libFuzzer.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| {
-    dreamframe::transport::fuzz_api::h264_decode(bytes);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dreamframe_fuzz::h264_decode(bytes));

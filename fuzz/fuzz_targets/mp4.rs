@@ -1,7 +1,5 @@
-//! Any bytes as an `.mp4`: its tables are refused, or its frames are decoded or refused.
+//! Runs the target `mp4` with the inputs of libFuzzer.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| dreamframe_server::fuzz_api::mp4(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dreamframe_fuzz::mp4(bytes));

@@ -1,7 +1,5 @@
-//! Any bytes from the network after RTMP's handshake, to both sides of a connection: chunks, commands, values.
+//! Runs the target `rtmp` with the inputs of libFuzzer.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| dreamframe_server::rtmp::fuzz(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dreamframe_fuzz::rtmp(bytes));

@@ -1,10 +1,11 @@
 //! Static checks of the repository, without its tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::public_api;
@@ -89,9 +90,37 @@ fn inputs() -> Result<String, String> {
     Ok(digests.into_iter().map(|(path, digest)| format!("{digest}  {}\n", path.display())).collect())
 }
 
-/// Lints all packages and targets, including fuzz targets, with the features of the tests.
+/// Compiles all packages and targets with the features of the tests, and lints them: compiled by Clippy's compiler
+/// (`tools::workspace`), dependencies are not checked for lints and compiled for tests, but compiled only.
 pub(crate) fn lint_workspace() -> Outcome {
-    run(workspace("clippy").arg("--all-targets").args(DENY_WARNINGS))
+    if tools::clippy().is_none() {
+        return Outcome::NotRun("no clippy; `rustup component add clippy` adds it".into());
+    }
+    let mut build = workspace("test");
+    let build =
+        build.args(["--quiet", "--no-run", "--all-targets", "--message-format", "json"]).stderr(Stdio::inherit());
+    match build.output() {
+        Ok(built) => {
+            let warnings = diagnostics(&String::from_utf8_lossy(&built.stdout));
+            let text: String = warnings.iter().map(String::as_str).collect();
+            match (built.status.success(), warnings.len()) {
+                (true, 0) => Outcome::Passed,
+                (false, 0) => Outcome::Failed(format!("cargo test --no-run ({})", built.status)),
+                (_, count) => Outcome::Failed(format!("{count} warnings or errors:\n{text}")),
+            }
+        }
+        Err(error) => Outcome::Failed(format!("cargo: {error}")),
+    }
+}
+
+/// Returns the warnings and errors among cargo's messages, each once: a library has them with and without its tests.
+fn diagnostics(messages: &str) -> BTreeSet<String> {
+    let diagnostic = |line: &str| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_diagnostic = message["reason"] == "compiler-message" && message["message"]["spans"][0].is_object();
+        is_diagnostic.then(|| message["message"]["rendered"].as_str().unwrap_or_default().to_owned())
+    };
+    messages.lines().filter_map(diagnostic).collect()
 }
 
 /// Lints the libraries as hosts build them, without the features that the program and the tests enable.
@@ -129,8 +158,31 @@ pub(crate) fn lint_aarch64() -> Outcome {
     run(cargo().args(["clippy", "--package", "dreamframe", "--target", TARGET]).args(DENY_WARNINGS))
 }
 
+/// Writes the documentation of the libraries, without warnings.
 pub(crate) fn docs() -> Outcome {
-    let mut doc = workspace("doc");
-    let flags = public_api::describe(&mut doc);
-    run(doc.arg("--no-deps").env("RUSTDOCFLAGS", format!("-D warnings {flags}")))
+    let mut doc = workspace("test");
+    match public_api::document(&mut doc) {
+        Ok(()) => run(doc.args(["--quiet", "--doc"])),
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
+/// Writes the documentation of all packages, programs included, without warnings.
+pub(crate) fn all_docs() -> Outcome {
+    run(workspace("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_of_two_targets_is_reported_once() {
+        let warning =
+            r#"{"reason":"compiler-message","message":{"level":"warning","rendered":"unused\n","spans":[{}]}}"#;
+        let count = r#"{"reason":"compiler-message","message":{"level":"warning","rendered":"1 warning","spans":[]}}"#;
+        let artifact = r#"{"reason":"compiler-artifact","fresh":true}"#;
+        let found = diagnostics(&[artifact, warning, count, warning, "not JSON"].join("\n"));
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["unused\n"]);
+    }
 }

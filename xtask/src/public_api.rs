@@ -2,8 +2,11 @@
 //! diff.
 //!
 //! The list comes from rustdoc's JSON, which stable Rust writes only with an unstable flag. Cargo's environment must
-//! not allow unstable flags (`test_times.rs` says why), so cargo calls this program in place of rustdoc. It runs
-//! rustdoc for cargo, and once more for the JSON of the core.
+//! not allow unstable flags (`test_times.rs` says why), so cargo calls this program in place of rustdoc.
+//!
+//! `cargo doc` would check every dependency, which the tests have compiled already, and its results are of no other
+//! use. So this program is started by `cargo test --doc`, which passes the libraries of the tests, and writes the
+//! documentation in place of running the examples; once more, as JSON, for the core.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -22,23 +25,34 @@ const CRATE: &str = "dreamframe";
 /// The feature whose items are not part of the public API.
 const INTERNALS: &str = "feature=\"internals\"";
 
-/// Set where cargo starts this program as rustdoc: the folder of the JSON.
-const FOLDER: &str = "DREAMFRAME_API_FOLDER";
+/// Set where cargo starts this program as rustdoc: the build folder.
+const FOLDER: &str = "DREAMFRAME_DOC_TARGET";
 
-/// Makes `doc`, a `cargo doc`, write the JSON of the core as well. Returns the flags for rustdoc that do so: with flags
-/// of its own, documentation that cargo wrote without this program is not taken for current.
-pub(crate) fn describe(doc: &mut Command) -> &'static str {
-    if let (Ok(program), Ok(folder)) = (std::env::current_exe(), std::path::absolute(folder())) {
-        doc.env("RUSTDOC", program).env(FOLDER, folder);
+/// The folder of the JSON in the build folder.
+const API: &str = "xtask/public-api";
+
+/// Makes `doc`, a `cargo test --doc`, write documentation into `doc` of the build folder, and the JSON of the core.
+///
+/// # Errors
+///
+/// If folders have no absolute paths, or earlier JSON cannot be removed.
+pub(crate) fn document(doc: &mut Command) -> Result<(), String> {
+    let json = json();
+    if json.exists() {
+        fs::remove_file(&json).map_err(|error| format!("{}: {error}", json.display()))?;
     }
-    "--cfg public_api"
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let target = std::path::absolute(target()).map_err(|error| error.to_string())?;
+    doc.env("RUSTDOC", program).env(FOLDER, target);
+    Ok(())
 }
 
 /// Runs rustdoc in place of cargo; `None` if this program was not started as rustdoc.
 pub(crate) fn as_rustdoc(arguments: &[OsString]) -> Option<ExitCode> {
-    let folder = PathBuf::from(std::env::var_os(FOLDER)?);
-    let documented = rustdoc().args(arguments).status();
-    let described = match json_arguments(arguments, &folder) {
+    let target = PathBuf::from(std::env::var_os(FOLDER)?);
+    let pages = page_arguments(arguments, &target);
+    let documented = rustdoc().args(&pages).args(["-D", "warnings"]).status();
+    let described = match json_arguments(&pages, &target.join(API)) {
         Some(arguments) => rustdoc().args(arguments).env("RUSTC_BOOTSTRAP", "1").status().map(Some),
         None => Ok(None),
     };
@@ -60,8 +74,32 @@ fn rustdoc() -> Command {
     rustdoc
 }
 
-/// Returns the arguments of the second run: those of the first, without the internals and with another output; `None`
-/// for another crate.
+/// Returns the arguments for pages in the build folder `target`: those for running examples, without what these need.
+fn page_arguments(arguments: &[OsString], target: &Path) -> Vec<OsString> {
+    // The crate itself, for its examples.
+    let name = arguments.windows(2).find(|pair| pair[0] == "--crate-name").map(|pair| pair[1].to_string_lossy());
+    let own = name.map(|name| format!("{name}="));
+    let mut kept = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.to_str() {
+            Some("--test") => {}
+            Some("--test-run-directory" | "--test-runtool" | "--test-runtool-arg" | "--test-args") => drop(rest.next()),
+            Some("--extern") => match rest.next() {
+                Some(value) if own.as_ref().is_none_or(|own| !value.to_string_lossy().starts_with(own.as_str())) => {
+                    kept.extend([argument.clone(), value.clone()]);
+                }
+                _ => {}
+            },
+            _ => kept.push(argument.clone()),
+        }
+    }
+    kept.extend([OsString::from("-o"), target.join("doc").into_os_string()]);
+    kept
+}
+
+/// Returns the arguments for the JSON: those for pages, without the internals and with another output; `None` for
+/// another crate.
 fn json_arguments(arguments: &[OsString], folder: &Path) -> Option<Vec<OsString>> {
     let follows = |flag: &str, value: &str| arguments.windows(2).any(|pair| pair[0] == flag && pair[1] == value);
     if !follows("--crate-name", CRATE) || !follows("--crate-type", "lib") {
@@ -72,8 +110,6 @@ fn json_arguments(arguments: &[OsString], folder: &Path) -> Option<Vec<OsString>
     while let Some(argument) = rest.next() {
         match argument.to_str() {
             Some("-o" | "--out-dir" | "--output") => drop(rest.next()),
-            // Links to internal items are broken without these; the first run has checked all links.
-            Some("-D" | "--deny") => drop(rest.next()),
             Some("--cfg") => match rest.next() {
                 Some(value) if value != INTERNALS => kept.extend([argument.clone(), value.clone()]),
                 _ => {}
@@ -81,13 +117,14 @@ fn json_arguments(arguments: &[OsString], folder: &Path) -> Option<Vec<OsString>
             _ => kept.push(argument.clone()),
         }
     }
+    // Links to internal items are broken without these; the pages have checked all links.
     let json = ["-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow", "--out-dir"];
     kept.extend(json.map(OsString::from));
     kept.push(folder.as_os_str().to_owned());
     Some(kept)
 }
 
-/// Compares the committed list with the API that `cargo doc` described last.
+/// Compares the committed list with the API that the step `docs` described last.
 pub(crate) fn check() -> Outcome {
     let current = match current() {
         Ok(current) => current,
@@ -114,7 +151,7 @@ pub(crate) fn check() -> Outcome {
     ))
 }
 
-/// Writes the list from the API that `cargo doc` described last.
+/// Writes the list from the API that the step `docs` described last.
 pub(crate) fn write() -> Outcome {
     current().and_then(|text| fs::write(LIST, text).map_err(|error| format!("{LIST}: {error}"))).into()
 }
@@ -133,12 +170,11 @@ fn changes(committed: &str, current: &str) -> Vec<String> {
     [alone("-", committed, current), alone("+", current, committed)].concat()
 }
 
-/// Returns the list of the API that `cargo doc` described last.
+/// Returns the list of the API that the step `docs` described last.
 fn current() -> Result<String, String> {
-    let json = folder().join(format!("{CRATE}.json"));
+    let json = json();
     if !json.is_file() {
-        let doc = target().join("doc");
-        return Err(format!("{} is missing: remove {} and run this again", json.display(), doc.display()));
+        return Err(format!("{} is missing: the step `docs` writes it", json.display()));
     }
     let api = public_api::Builder::from_rustdoc_json(json).omit_blanket_impls(true).omit_auto_trait_impls(true).build();
     let api = api.map_err(|error| format!("rustdoc's JSON: {error}"))?;
@@ -162,8 +198,8 @@ fn is_of_derived_impl(item: &str) -> bool {
         || item.starts_with("impl core::marker::StructuralPartialEq ")
 }
 
-fn folder() -> PathBuf {
-    target().join("xtask/public-api")
+fn json() -> PathBuf {
+    target().join(API).join(format!("{CRATE}.json"))
 }
 
 #[cfg(test)]
@@ -175,9 +211,19 @@ mod tests {
     }
 
     #[test]
-    fn the_second_run_has_no_internals_and_another_output() {
+    fn pages_are_written_in_place_of_running_examples() {
+        let test = "--crate-type lib --crate-name dreamframe --test core/src/lib.rs --test-run-directory core --extern \
+                    half=libhalf.rlib --extern dreamframe=libdreamframe.rlib --cfg feature=\"hub\"";
+        let pages = page_arguments(&arguments(test), Path::new("target"));
+        let expected = "--crate-type lib --crate-name dreamframe core/src/lib.rs --extern half=libhalf.rlib --cfg \
+                        feature=\"hub\" -o target/doc";
+        assert_eq!(pages, arguments(expected));
+    }
+
+    #[test]
+    fn the_json_has_no_internals_and_another_output() {
         let first = "--crate-type lib --crate-name dreamframe core/src/lib.rs -o doc --cfg feature=\"internals\" --cfg \
-                     feature=\"hub\" -D warnings";
+                     feature=\"hub\"";
         let second = json_arguments(&arguments(first), Path::new("api")).unwrap();
         let expected = "--crate-type lib --crate-name dreamframe core/src/lib.rs --cfg feature=\"hub\" -Z unstable-options \
                         --output-format json --cap-lints allow --out-dir api";

@@ -78,7 +78,7 @@ pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "licences, bans, sources", |_| check::licences()),
     quick(Group::Check, "generated files: C header", |_| header::check()),
     quick(Group::Check, "generated files: Python", |_| stubs::check()),
-    quick(Group::Check, "lints: workspace", |_| check::lint_workspace()),
+    quick(Group::Check, "build and lints: workspace", |_| check::lint_workspace()),
     quick(Group::Check, "lints: libraries with default features", |_| check::lint_default_features()),
     quick(Group::Check, "lints: core without features", |_| check::lint_without_features()),
     optional(Group::Check, "docs", |_| check::docs()),
@@ -92,6 +92,7 @@ pub(crate) const STEPS: &[Step] = &[
     optional(Group::Python, "Python: types and lint", |_| python::types()),
     full(Group::Check, "licences, bans, sources: cargo-deny", |_| check::deny()),
     full(Group::Check, "advisories", |_| crate::advisories::check()),
+    full(Group::Check, "docs: all packages", |_| check::all_docs()),
     full(Group::Check, "lints: core, default features", |_| check::lint_core(&[])),
     full(Group::Check, "lints: core, no features", |_| check::lint_core(&["--no-default-features"])),
     full(Group::Check, "lints: core, all features that need no system library", |_| {

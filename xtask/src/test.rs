@@ -56,7 +56,8 @@ const NEVER_ON_DEVICE: [&str; 11] = [
     "stream_parity::",
 ];
 
-/// Compiles all tests, so that the times of tests exclude compilation.
+/// Compiles all tests where Clippy, which does the same with its lints, is not installed: times of tests exclude
+/// compilation.
 pub(crate) fn build() -> Outcome {
     run(workspace("test").args(["--quiet", "--no-run"]))
 }

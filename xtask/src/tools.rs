@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::report::{Outcome, run};
 
@@ -31,14 +32,27 @@ pub(crate) fn cargo() -> Command {
 
 /// Returns cargo's `subcommand` for the workspace, always with the same features, so that nothing is built twice.
 ///
-/// Other packages enable the additional features anyway; VP8 is enabled if the system has libvpx.
+/// Other packages enable the additional features anyway; VP8 is enabled if the system has libvpx. The packages are
+/// compiled by Clippy's compiler, whose warnings [`lint_workspace`](crate::check::lint_workspace) reads.
 pub(crate) fn workspace(subcommand: &str) -> Command {
     let mut command = cargo();
     command.args([subcommand, "--workspace", "--features", "dreamframe-ffi/transport,dreamframe-tests/transport"]);
     if has_libvpx() {
         command.args(["--features", "dreamframe-server/vp8"]);
     }
+    command.envs(clippy().map(|clippy| ("RUSTC_WORKSPACE_WRAPPER", clippy)));
     command
+}
+
+/// Returns Clippy's compiler, which compiles as Rust's does and lints what it compiles; `None` if it is not installed.
+pub(crate) fn clippy() -> Option<&'static Path> {
+    static CLIPPY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let find = || {
+        let sysroot = output(Command::new("rustc").args(["--print", "sysroot"])).ok()?;
+        let driver = format!("bin/clippy-driver{}", std::env::consts::EXE_SUFFIX);
+        Some(Path::new(sysroot.trim()).join(driver)).filter(|path| path.is_file())
+    };
+    CLIPPY.get_or_init(find).as_deref()
 }
 
 /// Returns whether the system has the library that the feature `vp8` needs.
