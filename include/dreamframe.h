@@ -27,6 +27,9 @@
  * The other ends need no engine: dreamframe_publisher_start and dreamframe_publisher_show send pictures of the host to any
  * WHIP server, dreamframe_player_start and dreamframe_player_poll bring those of any WHEP server.
  *
+ * dreamframe_engine_text_to_image makes a picture without a frame. dreamframe_models_fetch downloads a model in a library with
+ * the feature `hub`, before an engine needs it.
+ *
  * Rules that hold everywhere:
  *
  * - Arguments come in this order: object, inputs, outputs. Outputs are written on DREAMFRAME_OK only.
@@ -699,6 +702,304 @@ typedef void (*dreamframe_style_callback_t)(void *user_data,
                                             dreamframe_reply_t *reply);
 
 /**
+ * Starts an instance of a processor for one place of the parameters, such as the preprocessor of a ControlNet.
+ *
+ * - Threads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or one that prepares updates of a
+ *   session, while other instances process frames.
+ * - Ownership: the text is valid during the call.
+ *
+ * @param user_data      that of the processor
+ * @param settings_json  the settings in the parameters, an object; without those at their defaults
+ *
+ * Returns the instance; NULL if it cannot be started, so that frames fail.
+ */
+typedef void *(*dreamframe_processor_start_t)(void *user_data, const char *settings_json);
+
+/**
+ * The arguments of a processor: an image or a latent, row by row, with all channels of a pixel one after the other.
+ *
+ * Images have red, green and blue from 0 to 1. The library sets all fields; pointers are valid during the call.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * The input, `height * width * channels` values.
+   */
+  const float *input;
+  /**
+   * Width of the input.
+   */
+  uint32_t width;
+  /**
+   * Height of the input.
+   */
+  uint32_t height;
+  /**
+   * Channels of the input: 3, or those of a latent.
+   */
+  uint32_t channels;
+  /**
+   * Channels of the output.
+   */
+  uint32_t output_channels;
+  /**
+   * The output, which the processor writes: `output_height * output_width * output_channels` values, finite ones.
+   */
+  float *output;
+  /**
+   * Width of the output.
+   */
+  uint32_t output_width;
+  /**
+   * Height of the output.
+   */
+  uint32_t output_height;
+  /**
+   * The last picture, or in a latent chain the last clean latent, with as many channels as the input; NULL before the first.
+   */
+  const float *previous;
+  /**
+   * Width of the last picture; 0 if there is none.
+   */
+  uint32_t previous_width;
+  /**
+   * Height of the last picture; 0 if there is none.
+   */
+  uint32_t previous_height;
+  /**
+   * Receives the reason of an error, UTF-8 that ends with a NUL; empty before the call.
+   */
+  char *message;
+  /**
+   * Bytes of `message`.
+   */
+  size_t message_size;
+} dreamframe_processor_call_t;
+
+/**
+ * What a `dreamframe_processor_call_t` begins with.
+ */
+#define DREAMFRAME_PROCESSOR_CALL_INIT {sizeof(dreamframe_processor_call_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * Processes the image of a frame. It must not wait: pictures are late by as much.
+ *
+ * - Threads: the one that processes the frame: that of `dreamframe_engine_process()`, or the session's own; never
+ *   concurrently for one instance.
+ * - Ownership: all pointers are valid during the call.
+ *
+ * @param instance  the result of `start`; without that, the processor's `user_data`
+ * @param call      input and output
+ *
+ * Returns `DREAMFRAME_OK`, or a `DREAMFRAME_ERROR_…` and the reason in the message of the call; any other value counts as
+ * `DREAMFRAME_ERROR_UNSUPPORTED`. The frame then fails, and the stream continues with the next one.
+ */
+typedef int32_t (*dreamframe_processor_run_t)(void *instance, const dreamframe_processor_call_t *call);
+
+/**
+ * Changes the settings of an instance, which keeps its state.
+ *
+ * - Threads: that of `dreamframe_engine_update()` or the session's own, between two frames.
+ * - Ownership: the text is valid during the call.
+ *
+ * @param instance       as for `run`
+ * @param settings_json  all settings that are not at their defaults, an object
+ */
+typedef void (*dreamframe_processor_configure_t)(void *instance, const char *settings_json);
+
+/**
+ * Discards the state of an instance, after which frames have nothing to do with earlier ones.
+ *
+ * - Threads: as for `run`, between two frames.
+ *
+ * @param instance  as for `run`
+ */
+typedef void (*dreamframe_processor_reset_t)(void *instance);
+
+/**
+ * Frees what `user_data` or an instance points to: the last call with it.
+ *
+ * - Threads: any thread; after `dreamframe_engine_free()` or `dreamframe_session_free()` also later, if the library is then
+ *   still preparing an update.
+ *
+ * @param user_data  that of the struct, or the instance
+ */
+typedef void (*dreamframe_destroy_t)(void *user_data);
+
+/**
+ * A processor of the host, which replaces the library's of the same name everywhere in the parameters. Initialize with
+ * `DREAMFRAME_PROCESSOR_INIT`.
+ *
+ * No function may throw an exception, or leave by `longjmp`.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * The name in the parameters, such as `"canny"`.
+   */
+  const char *name;
+  /**
+   * Passed to `start` and `destroy`.
+   */
+  void *user_data;
+  /**
+   * Starts an instance; NULL if `user_data` is the only one.
+   */
+  dreamframe_processor_start_t start;
+  /**
+   * Processes the image of a frame.
+   */
+  dreamframe_processor_run_t run;
+  /**
+   * Changes the settings; NULL if there are none.
+   */
+  dreamframe_processor_configure_t configure;
+  /**
+   * Discards the state; NULL if there is none.
+   */
+  dreamframe_processor_reset_t reset;
+  /**
+   * Frees an instance that `start` returned; may be NULL.
+   */
+  dreamframe_destroy_t stop;
+  /**
+   * Frees `user_data`, after all instances were stopped; may be NULL.
+   */
+  dreamframe_destroy_t destroy;
+  /**
+   * The factor from the size of the input to that of the output, up to 4; 0 for 1. A result is resized to the size that
+   * the name implies: only `upscale` and `realesrgan_trt` enlarge pictures.
+   */
+  uint32_t scale;
+  /**
+   * Channels of the output, up to 16; 0 for those of the input. Only control images may have another number.
+   */
+  uint32_t channels;
+} dreamframe_processor_t;
+
+/**
+ * What a `dreamframe_processor_t` begins with.
+ */
+#define DREAMFRAME_PROCESSOR_INIT {sizeof(dreamframe_processor_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * The arguments of a safety checker. The library sets all fields; pointers are valid during the call.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * The picture, `height * width * 3` values: red, green and blue from 0 to 1, row by row.
+   */
+  const float *picture;
+  /**
+   * Width of the picture.
+   */
+  uint32_t width;
+  /**
+   * Height of the picture.
+   */
+  uint32_t height;
+  /**
+   * Receives the reason of an error, UTF-8 that ends with a NUL; empty before the call.
+   */
+  char *message;
+  /**
+   * Bytes of `message`.
+   */
+  size_t message_size;
+} dreamframe_safety_call_t;
+
+/**
+ * What a `dreamframe_safety_call_t` begins with.
+ */
+#define DREAMFRAME_SAFETY_CALL_INIT {sizeof(dreamframe_safety_call_t), 0, 0, 0, 0, 0}
+
+/**
+ * Scores a picture for safety.
+ *
+ * - Threads: the one that processes the frame, as for processors; never concurrently for one engine.
+ * - Ownership: all pointers are valid during the call.
+ *
+ * @param user_data  that of the safety checker
+ * @param call       the picture
+ * @param out_score  receives how unsafe it is, from 0 (harmless) to 1
+ *
+ * Returns `DREAMFRAME_OK`, or an error as processors do; the picture is then flagged, and the frame fails.
+ */
+typedef int32_t (*dreamframe_safety_score_t)(void *user_data, const dreamframe_safety_call_t *call, float *out_score);
+
+/**
+ * A safety checker of the host, used if the parameter `use_safety_checker` is on. Initialize with
+ * `DREAMFRAME_SAFETY_CHECKER_INIT`.
+ *
+ * No function may throw an exception, or leave by `longjmp`.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * Passed to the functions.
+   */
+  void *user_data;
+  /**
+   * Scores a picture.
+   */
+  dreamframe_safety_score_t score;
+  /**
+   * Frees `user_data`; may be NULL.
+   */
+  dreamframe_destroy_t destroy;
+} dreamframe_safety_checker_t;
+
+/**
+ * What a `dreamframe_safety_checker_t` begins with.
+ */
+#define DREAMFRAME_SAFETY_CHECKER_INIT {sizeof(dreamframe_safety_checker_t), 0, 0, 0}
+
+/**
+ * The host's processors and safety checker, for the field `hooks` of `dreamframe_options_t`. Initialize with
+ * `DREAMFRAME_HOOKS_INIT`.
+ *
+ * The structs are copied. `dreamframe_engine_create()` takes each `user_data` over, also if it fails: the struct's `destroy`
+ * is called exactly once, unless the struct itself cannot be read: NULL, a wrong `struct_size`, or too
+ * large a `processor_count`.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * Pointers to the processors, each of another name; NULL for none.
+   */
+  const dreamframe_processor_t *const *processors;
+  /**
+   * The number of processors.
+   */
+  size_t processor_count;
+  /**
+   * The safety checker; NULL for the library's.
+   */
+  const dreamframe_safety_checker_t *safety_checker;
+} dreamframe_hooks_t;
+
+/**
+ * What a `dreamframe_hooks_t` begins with.
+ */
+#define DREAMFRAME_HOOKS_INIT {sizeof(dreamframe_hooks_t), 0, 0, 0}
+
+/**
  * Options of an engine. Initialize with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are the defaults.
  *
  * Texts are UTF-8 and not kept after `dreamframe_engine_create()`. The callbacks may be called until
@@ -813,12 +1114,16 @@ typedef struct {
    * A `dreamframe_batching_t`; 0 for as requested.
    */
   uint32_t batching;
+  /**
+   * Processors and a safety checker of the host; NULL for none.
+   */
+  const dreamframe_hooks_t *hooks;
 } dreamframe_options_t;
 
 /**
  * What a `dreamframe_options_t` begins with.
  */
-#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Pixels in memory that the host owns: an input frame, or the target of a picture.
@@ -876,6 +1181,75 @@ typedef struct {
  * What a `dreamframe_frame_t` begins with.
  */
 #define DREAMFRAME_FRAME_INIT {sizeof(dreamframe_frame_t), 0, 0, 0, 0, 0, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0}
+
+/**
+ * Receives the progress of a download, and may cancel it.
+ *
+ * - Threads: called on the thread that called `dreamframe_models_fetch()` or `dreamframe_models_fetch_for()`.
+ * - Ownership: the texts are valid during the call.
+ *
+ * @param user_data  that of the options
+ * @param model      the id of the model
+ * @param file       the file of the model that is being downloaded
+ * @param done       bytes that are downloaded, of all files of the model
+ * @param total      bytes of all files of the model
+ *
+ * Returns 0 to continue; any other value cancels the download with `DREAMFRAME_ERROR_CANCELLED`. Complete files are kept,
+ * and a later download continues an incomplete one.
+ */
+typedef int32_t (*dreamframe_fetch_callback_t)(void *user_data,
+                                               const char *model,
+                                               const char *file,
+                                               uint64_t done,
+                                               uint64_t total);
+
+/**
+ * Options of downloads. Initialize with `DREAMFRAME_FETCH_OPTIONS_INIT`: zeros and NULLs are the defaults.
+ *
+ * Texts are UTF-8 and not kept.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * The address of the hub, without a slash at the end; NULL for the environment variable `HF_ENDPOINT`, or
+   * `https://huggingface.co`.
+   */
+  const char *endpoint;
+  /**
+   * The folder of the cache; NULL for the one of the environment variables `HF_HUB_CACHE`, `HF_HOME` and
+   * `XDG_CACHE_HOME`, or `~/.cache/huggingface/hub`. Engines look for models in the latter.
+   */
+  const char *cache;
+  /**
+   * The user's access token, which is sent to the hub only; NULL for the environment variable `HF_TOKEN`, or none.
+   */
+  const char *token;
+  /**
+   * Receives the progress; NULL for none.
+   */
+  dreamframe_fetch_callback_t progress;
+  /**
+   * Passed to the callback.
+   */
+  void *user_data;
+  /**
+   * 1 for models that are in the cache only, without a use of the network; 0 if the environment variable
+   * `HF_HUB_OFFLINE` says so.
+   */
+  uint32_t offline;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+} dreamframe_fetch_options_t;
+
+/**
+ * What a `dreamframe_fetch_options_t` begins with.
+ */
+#define DREAMFRAME_FETCH_OPTIONS_INIT {sizeof(dreamframe_fetch_options_t), 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Receives a picture as soon as it is ready.
@@ -1592,6 +1966,157 @@ const char *dreamframe_last_error(void);
 const char *dreamframe_last_error_json(void);
 
 /**
+ * Sets the image of `external` processors, from the next frame on: the control image of one ControlNet, or that of all
+ * ControlNets without their own, and the result of `external` in `image_preprocessing` and `image_postprocessing`.
+ *
+ * The image is fitted to the size of the stream as frames are. It stays until it is replaced or cleared, whatever
+ * ControlNets are added and removed. Without one, `external` returns its input: for a ControlNet the frame. A notice tells
+ * of that.
+ *
+ * - Threads: one call at a time per object.
+ * - Ownership: the pixels are copied before the call returns; the texts are not kept.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an empty id, images of more than 64
+ *   ControlNets, and an engine that is in use or in a session; `DREAMFRAME_ERROR_INVALID_FRAME` for an invalid image;
+ *   `DREAMFRAME_ERROR_OUT_OF_MEMORY`. The image that was set before stays.
+ *
+ * @param[in]  engine      from `dreamframe_engine_create()`
+ * @param[in]  controlnet  the `model_id` of a ControlNet; NULL for all
+ * @param[in]  image       the image, of any size and format
+ */
+dreamframe_status_t dreamframe_engine_set_external_image(dreamframe_engine_t *engine,
+                                                         const char *controlnet,
+                                                         const dreamframe_frame_t *image);
+
+/**
+ * Removes the image that `dreamframe_engine_set_external_image()` set, if there is one. A ControlNet uses the image for
+ * all then.
+ *
+ * - Threads: one call at a time per object.
+ * - Ownership: the text is not kept.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
+ *
+ * @param[in]  engine      from `dreamframe_engine_create()`
+ * @param[in]  controlnet  the `model_id` of a ControlNet; NULL for the image for all
+ */
+dreamframe_status_t dreamframe_engine_clear_external_image(dreamframe_engine_t *engine, const char *controlnet);
+
+/**
+ * Like `dreamframe_engine_set_external_image()`, while the session runs. Waits for neither a frame nor a model; the newest
+ * image counts.
+ *
+ * - Threads: any thread, also concurrently.
+ * - Ownership: the pixels are copied before the call returns; the text is not kept.
+ * - Errors: those of the engine's function, and `DREAMFRAME_ERROR_CLOSED` once the session has ended.
+ *
+ * @param[in]  session     from `dreamframe_session_start()`
+ * @param[in]  controlnet  the `model_id` of a ControlNet; NULL for all
+ * @param[in]  image       the image, of any size and format
+ */
+dreamframe_status_t dreamframe_session_set_external_image(dreamframe_session_t *session,
+                                                          const char *controlnet,
+                                                          const dreamframe_frame_t *image);
+
+/**
+ * Removes the image that `dreamframe_session_set_external_image()` set, if there is one.
+ *
+ * - Threads: any thread, also concurrently.
+ * - Ownership: the text is not kept.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` once the session has ended.
+ *
+ * @param[in]  session     from `dreamframe_session_start()`
+ * @param[in]  controlnet  the `model_id` of a ControlNet; NULL for the image for all
+ */
+dreamframe_status_t dreamframe_session_clear_external_image(dreamframe_session_t *session, const char *controlnet);
+
+/**
+ * Sets the style image of the IP-Adapter before the next frame: the parameter `ip_adapter_style_image_url`, as
+ * `dreamframe_style_pixels_uri()` gives it. The image is encoded before the call returns, if the adapter is enabled.
+ *
+ * - Threads: one call at a time per object.
+ * - Ownership: the pixels are not kept.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, `DREAMFRAME_ERROR_INVALID_FRAME` for an invalid image, and those of
+ *   `dreamframe_engine_update()`.
+ *
+ * @param[in]  engine  from `dreamframe_engine_create()`
+ * @param[in]  image   the image, of any size and format
+ */
+dreamframe_status_t dreamframe_engine_set_style_image(dreamframe_engine_t *engine, const dreamframe_frame_t *image);
+
+/**
+ * Like `dreamframe_engine_set_style_image()`, while the session runs. The call takes some milliseconds; the image is
+ * encoded on another thread. Of several images that wait, only the last one is.
+ *
+ * - Threads: any thread, also concurrently.
+ * - Ownership: the pixels are not kept.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, `DREAMFRAME_ERROR_INVALID_FRAME` for an invalid image, and those of
+ *   `dreamframe_session_update()`.
+ *
+ * @param[in]  session      from `dreamframe_session_start()`
+ * @param[in]  image        the image, of any size and format
+ * @param[out] out_version  the version of the update, as of `dreamframe_session_update()`; may be NULL
+ */
+dreamframe_status_t dreamframe_session_set_style_image(dreamframe_session_t *session,
+                                                       const dreamframe_frame_t *image,
+                                                       uint64_t *out_version);
+
+/**
+ * Encodes pixels as a value of the parameter `ip_adapter_style_image_url`: the central square, scaled to 512x512 if it is
+ * larger. Alpha is dropped.
+ *
+ * - Threads: any thread.
+ * - Ownership: the pixels are not kept; free the text with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL and a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for an
+ *   invalid image; `DREAMFRAME_ERROR_OUT_OF_MEMORY`.
+ *
+ * @param[in]  image     the image, of any size and format
+ * @param[out] out_text  a data URI
+ */
+dreamframe_status_t dreamframe_style_pixels_uri(const dreamframe_frame_t *image,
+                                                char **out_text);
+
+/**
+ * Downloads a model from the Hugging Face hub into its cache, and returns its path. Complete files are kept, and an
+ * interrupted download continues. Slow.
+ *
+ * - Threads: any thread; never one that has to process frames.
+ * - Ownership: the texts are not kept; free the path with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` in a library without the feature `hub`; `DREAMFRAME_ERROR_INVALID_ARGUMENT`,
+ *   also for an invalid id or address; `DREAMFRAME_ERROR_NOT_FOUND` if the hub has no such model, or several of which the id
+ *   does not name one; `DREAMFRAME_ERROR_BAD_MODEL` for a file that does not match its digest;
+ *   `DREAMFRAME_ERROR_CANCELLED`, `_IO`.
+ *
+ * @param[in]  id        a repository, `organisation/name`, or a file or folder in one, `organisation/name/path`: a base
+ *                       model, an autoencoder, a ControlNet, a LoRA, an IP-Adapter, or the networks of processors
+ * @param[in]  options   begun with `DREAMFRAME_FETCH_OPTIONS_INIT`; NULL for the defaults
+ * @param[out] out_path  the path of the model, such as the option `models` of an engine
+ */
+dreamframe_status_t dreamframe_models_fetch(const char *id,
+                                            const dreamframe_fetch_options_t *options,
+                                            char **out_path);
+
+/**
+ * Downloads all models that an engine with these parameters uses: the base model, its tiny autoencoder if it was distilled
+ * to few steps, LoRAs, ControlNets, the IP-Adapter if it is enabled, and the networks of processors. Slow.
+ *
+ * A download that fails does not prevent the others, and has an `error` in the result, as `dreamframe_last_error_json()`
+ * returns them.
+ *
+ * - Threads: any thread; never one that has to process frames.
+ * - Ownership: the texts are not kept; free the result with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` in a library without the feature `hub`; `DREAMFRAME_ERROR_INVALID_ARGUMENT`,
+ *   also for an invalid id or address; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation;
+ *   `DREAMFRAME_ERROR_CANCELLED`.
+ *
+ * @param[in]  params_json  the parameters, with Daydream's defaults for missing ones
+ * @param[in]  options      begun with `DREAMFRAME_FETCH_OPTIONS_INIT`; NULL for the defaults
+ * @param[out] out_models   `[{"id": "…", "field": "model_id", "path": "…", "error": null, "optional": false}]`, where `field`
+ *                          is the use of the model, and engines can be created without an `optional` one
+ */
+dreamframe_status_t dreamframe_models_fetch_for(const char *params_json,
+                                                const dreamframe_fetch_options_t *options,
+                                                char **out_models);
+
+/**
  * Returns Daydream's default parameters, as JSON with every field.
  *
  * - Threads: any thread.
@@ -2043,6 +2568,23 @@ dreamframe_status_t dreamframe_style_data_uri(const uint8_t *data, size_t len, c
 void dreamframe_string_free(char *text);
 
 /**
+ * Makes a picture from the prompt alone, and writes it into the host's memory. A grey frame is processed `delay` + 1 times,
+ * so that the picture is that of the current parameters. Nothing of the grey remains with a first index of 0 in
+ * `t_index_list`, and the picture depends on `seed`.
+ *
+ * - Threads: one call at a time per object.
+ * - Ownership: the host owns the target; the library keeps no pointer into it.
+ * - Errors: those of `dreamframe_engine_process()`; the pixels of `target` are then unspecified.
+ *
+ * @param[in]  engine    from `dreamframe_engine_create()`
+ * @param[in]  target    receives the picture: of the size `dreamframe_engine_size()`, in any format
+ * @param[out] out_info  how the picture was made; may be NULL
+ */
+dreamframe_status_t dreamframe_engine_text_to_image(dreamframe_engine_t *engine,
+                                                    const dreamframe_frame_t *target,
+                                                    dreamframe_picture_info_t *out_info);
+
+/**
  * Starts to play from a WHEP server. The pictures go to a session, or are returned by `dreamframe_player_poll()`.
  * Returns immediately: the connection is made on another thread.
  *
@@ -2449,7 +2991,7 @@ uint32_t dreamframe_abi_version(void);
 
 /**
  * Returns how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
- * Servers, publishers and players need the feature `transport`.
+ * Servers, publishers and players need the feature `transport`, downloads the feature `hub`.
  *
  * - Threads: any thread.
  * - Ownership: the text is static; never free it.

@@ -15,9 +15,12 @@
 
 #include "dreamframe.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <exception>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -28,6 +31,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace dreamframe {
 
@@ -316,6 +320,56 @@ private:
   dreamframe_reply_t *raw_;
 };
 
+/** An image that a processor or a safety checker reads: `height * width * channels` values, row by row. */
+struct Image {
+  const float *pixels;
+  std::uint32_t width;
+  std::uint32_t height;
+  std::uint32_t channels;
+
+  std::size_t size() const noexcept { return std::size_t{width} * height * channels; }
+};
+
+/** An image that a processor writes. */
+struct ImageMut {
+  float *pixels;
+  std::uint32_t width;
+  std::uint32_t height;
+  std::uint32_t channels;
+
+  std::size_t size() const noexcept { return std::size_t{width} * height * channels; }
+};
+
+/** An instance of a processor of the host, for one place of the parameters. */
+class Processor {
+public:
+  virtual ~Processor() = default;
+
+  /**
+   * Processes the image of a frame, on the thread that processes frames. `previous` is the last picture, null before the
+   * first. An exception fails the frame.
+   */
+  virtual void run(const Image &input, const Image *previous, const ImageMut &output) = 0;
+
+  /** Changes the settings, an object as JSON. Exceptions are ignored. */
+  virtual void configure(std::string_view) {}
+
+  /** Discards the state. Exceptions are ignored. */
+  virtual void reset() {}
+};
+
+/** A processor of the host, which replaces the library's of the same name. */
+struct ProcessorType {
+  /** The name in the parameters, such as `canny`. */
+  std::string name;
+  /** Starts an instance with its settings, an object as JSON; on any thread. An exception or null fails frames. */
+  std::function<std::unique_ptr<Processor>(std::string_view)> start;
+  /** The factor from the size of the input to that of the output. */
+  std::uint32_t scale = 1;
+  /** Channels of the output; those of the input, if 0. */
+  std::uint32_t channels = 0;
+};
+
 /** Options of an engine: an empty or zero value is the library's default. */
 struct EngineOptions {
   /** A folder, or `"demo"`. */
@@ -354,6 +408,10 @@ struct EngineOptions {
   std::function<bool(std::string_view, std::uint64_t, std::uint64_t)> progress;
   /** Provides style images: the kind, its source, the reply. An exception means no reply. */
   std::function<void(dreamframe_style_t, std::string_view, Reply)> style;
+  /** The host's processors. */
+  std::vector<ProcessorType> processors;
+  /** Returns how unsafe a picture is, from 0 to 1, if `use_safety_checker` is on. An exception fails the frame. */
+  std::function<float(const Image &)> safety_checker;
 };
 
 /** Options of a session. */
@@ -399,6 +457,120 @@ struct Callbacks {
 
 } // namespace detail
 
+namespace detail {
+
+/** Adapters that C calls for processors and safety checkers: no exception escapes from them. */
+struct HookCalls {
+  static void tell(const char *reason, char *message, std::size_t size) noexcept {
+    const std::size_t length = std::min(std::strlen(reason), size - 1);
+    std::memcpy(message, reason, length);
+    message[length] = 0;
+  }
+
+  static void *start(void *type, const char *settings_json) noexcept {
+    try {
+      return static_cast<ProcessorType *>(type)->start(settings_json).release();
+    } catch (...) {
+      return nullptr;
+    }
+  }
+
+  static std::int32_t run(void *instance, const dreamframe_processor_call_t *call) noexcept {
+    try {
+      const Image input{call->input, call->width, call->height, call->channels};
+      const Image previous{call->previous, call->previous_width, call->previous_height, call->channels};
+      const ImageMut output{call->output, call->output_width, call->output_height, call->output_channels};
+      static_cast<Processor *>(instance)->run(input, call->previous == nullptr ? nullptr : &previous, output);
+      return DREAMFRAME_OK;
+    } catch (const std::exception &failure) {
+      tell(failure.what(), call->message, call->message_size);
+    } catch (...) {
+    }
+    return DREAMFRAME_ERROR_UNSUPPORTED;
+  }
+
+  static void configure(void *instance, const char *settings_json) noexcept {
+    try {
+      static_cast<Processor *>(instance)->configure(settings_json);
+    } catch (...) {
+    }
+  }
+
+  static void reset(void *instance) noexcept {
+    try {
+      static_cast<Processor *>(instance)->reset();
+    } catch (...) {
+    }
+  }
+
+  static void stop(void *instance) noexcept { delete static_cast<Processor *>(instance); }
+
+  static void destroy_type(void *type) noexcept { delete static_cast<ProcessorType *>(type); }
+
+  using Score = std::function<float(const Image &)>;
+
+  static std::int32_t score(void *checker, const dreamframe_safety_call_t *call, float *out_score) noexcept {
+    try {
+      *out_score = (*static_cast<Score *>(checker))(Image{call->picture, call->width, call->height, 3});
+      return DREAMFRAME_OK;
+    } catch (const std::exception &failure) {
+      tell(failure.what(), call->message, call->message_size);
+    } catch (...) {
+    }
+    return DREAMFRAME_ERROR_UNSUPPORTED;
+  }
+
+  static void destroy_score(void *checker) noexcept { delete static_cast<Score *>(checker); }
+};
+
+/** The hooks of an engine's options; the library frees copies of the functions. */
+class Hooks {
+public:
+  explicit Hooks(const EngineOptions &options) {
+    // Nothing throws between an allocation and the library's taking it over, except for the next one.
+    for (const ProcessorType &type : options.processors) {
+      owned_types_.push_back(std::make_unique<ProcessorType>(type));
+      dreamframe_processor_t raw = DREAMFRAME_PROCESSOR_INIT;
+      raw.name = owned_types_.back()->name.c_str();
+      raw.user_data = owned_types_.back().get();
+      raw.start = HookCalls::start;
+      raw.run = HookCalls::run;
+      raw.configure = HookCalls::configure;
+      raw.reset = HookCalls::reset;
+      raw.stop = HookCalls::stop;
+      raw.destroy = HookCalls::destroy_type;
+      raw.scale = type.scale;
+      raw.channels = type.channels;
+      types_.push_back(raw);
+    }
+    for (const dreamframe_processor_t &raw : types_) places_.push_back(&raw);
+    if (options.safety_checker) owned_score_ = std::make_unique<HookCalls::Score>(options.safety_checker);
+    checker_.user_data = owned_score_.get();
+    checker_.score = HookCalls::score;
+    checker_.destroy = HookCalls::destroy_score;
+    raw_.processors = places_.data();
+    raw_.processor_count = places_.size();
+    raw_.safety_checker = owned_score_ ? &checker_ : nullptr;
+  }
+
+  /** Returns the C struct; the library destroys what it points to. */
+  const dreamframe_hooks_t *release() noexcept {
+    for (std::unique_ptr<ProcessorType> &type : owned_types_) static_cast<void>(type.release());
+    static_cast<void>(owned_score_.release());
+    return &raw_;
+  }
+
+private:
+  std::vector<std::unique_ptr<ProcessorType>> owned_types_;
+  std::unique_ptr<HookCalls::Score> owned_score_;
+  std::vector<dreamframe_processor_t> types_;
+  std::vector<const dreamframe_processor_t *> places_;
+  dreamframe_safety_checker_t checker_ = DREAMFRAME_SAFETY_CHECKER_INIT;
+  dreamframe_hooks_t raw_ = DREAMFRAME_HOOKS_INIT;
+};
+
+} // namespace detail
+
 /** The result of an update. */
 struct Update {
   Cost cost;
@@ -431,6 +603,26 @@ public:
     std::uint64_t id = 0;
     detail::check(dreamframe_session_submit(get(), frame.raw(), &id));
     return id;
+  }
+
+  /**
+   * Sets the image of `external` processors: the control image of the ControlNet with this `model_id`; of all, if that is
+   * empty.
+   */
+  void set_external_image(const FrameView &image, const std::string &controlnet = {}) {
+    detail::check(dreamframe_session_set_external_image(get(), detail::or_null(controlnet), image.raw()));
+  }
+
+  /** Removes the image that `set_external_image` set, if there is one. */
+  void clear_external_image(const std::string &controlnet = {}) {
+    detail::check(dreamframe_session_clear_external_image(get(), detail::or_null(controlnet)));
+  }
+
+  /** Sets the style image of the IP-Adapter. */
+  Ticket set_style_image(const FrameView &image) {
+    Ticket ticket{};
+    detail::check(dreamframe_session_set_style_image(get(), image.raw(), &ticket.version));
+    return ticket;
   }
 
   /** Copies the newest picture into `target`, if there is one that was not taken. */
@@ -862,7 +1054,9 @@ public:
   /** Loads the models and prepares the first frame. Slow. */
   explicit Engine(EngineOptions options = {}) : options_(std::make_shared<EngineOptions>(std::move(options))) {
     dreamframe_engine_t *engine = nullptr;
-    const dreamframe_options_t raw_options = described(*options_);
+    dreamframe_options_t raw_options = described(*options_);
+    detail::Hooks hooks(*options_);
+    raw_options.hooks = hooks.release();
     detail::check(dreamframe_engine_create(&raw_options, &engine));
     raw_.reset(engine);
   }
@@ -901,6 +1095,29 @@ public:
     std::pair<std::uint32_t, std::uint32_t> memory;
     detail::check(dreamframe_engine_frame_memory(get(), &memory.first, &memory.second));
     return memory;
+  }
+
+  /**
+   * Sets the image of `external` processors: the control image of the ControlNet with this `model_id`; of all, if that is
+   * empty.
+   */
+  void set_external_image(const FrameView &image, const std::string &controlnet = {}) {
+    detail::check(dreamframe_engine_set_external_image(get(), detail::or_null(controlnet), image.raw()));
+  }
+
+  /** Removes the image that `set_external_image` set, if there is one. */
+  void clear_external_image(const std::string &controlnet = {}) {
+    detail::check(dreamframe_engine_clear_external_image(get(), detail::or_null(controlnet)));
+  }
+
+  /** Sets the style image of the IP-Adapter before the next frame. */
+  void set_style_image(const FrameView &image) { detail::check(dreamframe_engine_set_style_image(get(), image.raw())); }
+
+  /** Makes a picture from the prompt alone, and writes it into `target`, which has the engine's size. */
+  PictureInfo text_to_image(const FrameViewMut &target) {
+    PictureInfo info = DREAMFRAME_PICTURE_INFO_INIT;
+    detail::check(dreamframe_engine_text_to_image(get(), target.raw(), &info));
+    return info;
   }
 
   /** Changes parameters before the next frame. */
@@ -1017,6 +1234,62 @@ inline std::string merge_params(const std::string &base_json, const std::string 
 /** Encodes an image file as a value of the parameter `ip_adapter_style_image_url`. */
 inline std::string style_data_uri(const std::uint8_t *data, std::size_t len) {
   return detail::text([&](char **text) { return dreamframe_style_data_uri(data, len, text); });
+}
+
+/** Encodes pixels as a value of the parameter `ip_adapter_style_image_url`. */
+inline std::string style_pixels_uri(const FrameView &image) {
+  return detail::text([&](char **text) { return dreamframe_style_pixels_uri(image.raw(), text); });
+}
+
+/** Options of downloads: an empty value is that of the environment, as `dreamframe_fetch_options_t` describes them. */
+struct FetchOptions {
+  /** The address of the hub. */
+  std::string endpoint;
+  /** The folder of the cache. */
+  std::string cache;
+  /** The user's access token. */
+  std::string token;
+  /** Whether only models that are in the cache are returned, without a use of the network. */
+  bool offline = false;
+
+  /** Receives the progress: model, file, bytes downloaded, bytes of all files. Returning false or throwing cancels. */
+  std::function<bool(std::string_view, std::string_view, std::uint64_t, std::uint64_t)> progress;
+};
+
+namespace detail {
+
+inline std::int32_t fetch_progress(void *options, const char *model, const char *file, std::uint64_t done,
+                                   std::uint64_t total) noexcept {
+  try {
+    return static_cast<const FetchOptions *>(options)->progress(model, file, done, total) ? 0 : 1;
+  } catch (...) {
+    return 1;
+  }
+}
+
+inline dreamframe_fetch_options_t described(const FetchOptions &options) noexcept {
+  dreamframe_fetch_options_t raw = DREAMFRAME_FETCH_OPTIONS_INIT;
+  raw.endpoint = or_null(options.endpoint);
+  raw.cache = or_null(options.cache);
+  raw.token = or_null(options.token);
+  raw.progress = options.progress ? fetch_progress : nullptr;
+  raw.user_data = const_cast<FetchOptions *>(&options);
+  raw.offline = options.offline ? 1 : 0;
+  return raw;
+}
+
+} // namespace detail
+
+/** Downloads a model from the Hugging Face hub into its cache; returns its path. Slow. */
+inline std::string fetch_model(const std::string &id, const FetchOptions &options = {}) {
+  const dreamframe_fetch_options_t raw = detail::described(options);
+  return detail::text([&](char **path) { return dreamframe_models_fetch(id.c_str(), &raw, path); });
+}
+
+/** Downloads all models that parameters need; returns a list of them as JSON, with the errors of those that failed. Slow. */
+inline std::string fetch_models_for(const std::string &params_json, const FetchOptions &options = {}) {
+  const dreamframe_fetch_options_t raw = detail::described(options);
+  return detail::text([&](char **models) { return dreamframe_models_fetch_for(params_json.c_str(), &raw, models); });
 }
 
 /** Returns the version of the library. */

@@ -5,7 +5,9 @@
 // may be set as often as the host likes: if nothing changed, this costs a comparison.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <exception>
 #include <functional>
@@ -19,34 +21,11 @@
 #include <vector>
 
 #include "dreamframe.hpp"
-#include "fields.hpp"
 #include "picture.hpp"
+#include "style_image.hpp"
+#include "wishes.hpp"
 
 namespace hosts {
-
-// The source of models.
-struct Models {
-  std::string folder;  // one or several models; empty for the demo model in the library
-  std::string id;      // the model to use; empty for the library's default
-  std::string vae;     // the autoencoder: auto, tiny, full, an id or a folder; empty for auto
-
-  bool operator==(const Models &other) const {
-    return folder == other.folder && id == other.id && vae == other.vae;
-  }
-};
-
-// What networks run on; the library's default if empty.
-struct Hardware {
-  std::optional<dreamframe::Executor> executor;
-  std::optional<dreamframe::Provider> provider;
-  uint32_t device_index = 0;
-  std::string onnxruntime;
-
-  bool operator==(const Hardware &other) const {
-    return executor == other.executor && provider == other.provider && device_index == other.device_index &&
-           onnxruntime == other.onnxruntime;
-  }
-};
 
 // Processes frames in the memory of a device with an engine on a thread of its own, in place of a session.
 class Loop {
@@ -54,6 +33,8 @@ class Loop {
   virtual ~Loop() = default;
   // Changes parameters before the next frame.
   virtual void update(std::string patch_json) = 0;
+  // Begins a gradual change of the prompt with the next frame.
+  virtual void transition(std::string transition_json) = 0;
   // Returns the error of an update or a frame that was finished since the last call, empty if there was none.
   virtual std::optional<std::string> next_outcome() = 0;
   virtual dreamframe::Stats stats() const = 0;
@@ -62,19 +43,8 @@ class Loop {
 // Returns the loop for an engine; none if the engine has no memory for the host's frames, which then come by a session.
 using MakeLoop = std::function<std::unique_ptr<Loop>(dreamframe::Engine &)>;
 
-// The host's parameters.
-struct Wishes {
-  Models models;
-  Hardware hardware;
-  Values values;     // of all `fields`
-  std::string json;  // an object with more parameters; may be empty
-  dreamframe::PixelFormat depth = dreamframe::PixelFormat::Rgba8;  // of pictures before they are fetched
-
-  // A change of `depth` alone does not load the model again.
-  bool operator==(const Wishes &other) const {
-    return models == other.models && hardware == other.hardware && values == other.values && json == other.json;
-  }
-};
+// What an image besides the frames is for: the control image of `external` processors, or the style image.
+enum class ImageUse { none, control, style };
 
 enum class State { loading, running, failed };
 
@@ -132,10 +102,11 @@ class Live {
   void step() {
     const bool news = take_news();
     const State state = this->state();
+    const bool image = style_image_.follow(wishes_.style_image);
     if (news && (!begun_ || !(wishes_.models == models_ && wishes_.hardware == hardware_) || state == State::failed)) {
       ask_to_load();
     } else if (state == State::running) {
-      if (news || !caught_up_) send();
+      if (news || image || !caught_up_) send();
       hear();
     }
   }
@@ -154,6 +125,35 @@ class Live {
     std::string refused = refusal([&] { session_->submit(dreamframe::FrameView(frame)); });
     if (refused == frame_refused_) return;
     frame_refused_ = std::move(refused);
+    warn();
+  }
+
+  // Gives the session an image besides the frames, of one plane, unless it is the one that it has.
+  void give_image(ImageUse use, const dreamframe_frame_t &image) {
+    if (state() != State::running || !session_) return;
+    const size_t size = image.strides[0] * image.height;
+    const bool same = given_.use == use && given_.width == image.width && given_.height == image.height &&
+                      given_.format == image.format && given_.pixels.size() == size &&
+                      std::equal(given_.pixels.begin(), given_.pixels.end(), image.planes[0]);
+    if (same) return;
+    if (given_.use != use) take_image_back();
+    given_ = {use, image.width, image.height, image.format, {image.planes[0], image.planes[0] + size}};
+    image_refused_ = refusal([&] {
+      const dreamframe::FrameView view(image);
+      if (use == ImageUse::control) session_->set_external_image(view);
+      if (use == ImageUse::style) session_->set_style_image(view);
+    });
+    warn();
+  }
+
+  // Removes the image that `give_image` gave, if there is one.
+  void take_image_back() {
+    if (given_.use == ImageUse::none || state() != State::running || !session_) return;
+    image_refused_ = refusal([&] {
+      if (given_.use == ImageUse::control) session_->clear_external_image();
+      if (given_.use == ImageUse::style) session_->set("ip_adapter_style_image_url", "");
+    });
+    given_ = {};
     warn();
   }
 
@@ -215,7 +215,7 @@ class Live {
     caught_up_ = false;
     models_ = wishes_.models;
     hardware_ = wishes_.hardware;
-    for (std::string *trouble : {&parameters_refused_, &json_refused_, &frame_refused_, &told_}) trouble->clear();
+    for (std::string *trouble : troubles()) trouble->clear();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       status_ = {};
@@ -228,21 +228,48 @@ class Live {
   // Sends changed parameters. Rejected ones are sent again with the next change, since they may then be valid.
   void send() {
     caught_up_ = true;
-    const std::string patch = object(wishes_.values, sent_.values);
+    Values wanted = wishes_.values;
+    if (style_image_.is_known()) wanted[style_image_name] = json_text(style_image_.value());
+    // Kept until the transition to the new one has begun.
+    const std::string prompt = std::exchange(wanted["prompt"], sent_.values["prompt"]);
+    const std::string transition = prompt == wanted["prompt"] ? "" : transition_to(prompt);
+    if (transition.empty()) wanted["prompt"] = prompt;
+    const std::string patch = object(wanted, sent_.values);
     parameters_refused_ = patch.empty() ? "" : refusal([&] { update(patch); });
-    if (parameters_refused_.empty()) sent_.values = wishes_.values;
+    if (parameters_refused_.empty()) sent_.values = wanted;
+    transition_refused_ = transition.empty() ? "" : refusal([&] { begin(transition); });
+    if (!transition.empty() && transition_refused_.empty()) sent_.values["prompt"] = prompt;
     const bool more = wishes_.json != sent_.json && !wishes_.json.empty();
     json_refused_ = more ? refusal([&] { update(wishes_.json); }) : "";
     if (json_refused_.empty()) sent_.json = wishes_.json;
     warn();
   }
 
+  // Describes a gradual change to the prompt as JSON; empty if it is to change at once: without a duration, before the
+  // first picture, and after an error, when everything is sent again.
+  std::string transition_to(const std::string &prompt_json) const {
+    constexpr double most = 10000;
+    const double per_second = loop_ ? loop_->stats().computed_per_second : session_->stats().computed_per_second;
+    const double pictures = std::min(std::round(wishes_.transition.seconds * per_second), most);
+    if (!(pictures > 1) || sent_.values.at("prompt").empty()) return {};
+    return "{\"target_prompts\":" + prompt_json + ",\"num_steps\":" + json_number(pictures) +
+           ",\"temporal_interpolation_method\":" + json_text(wishes_.transition.method) + "}";
+  }
+
+  void begin(const std::string &transition) {
+    if (loop_) {
+      loop_->transition(transition);
+    } else {
+      session_->transition(transition);
+    }
+  }
+
   // A loop reports a rejected change later, by `next_outcome`.
   void update(const std::string &patch) {
     if (loop_) {
       loop_->update(patch);
-    } else {
-      session_->update(patch);
+    } else if (session_->update(patch).report.find("\"changes\":[]") != std::string::npos) {
+      told_.clear();  // no event follows: what was rejected before is taken back
     }
   }
 
@@ -284,11 +311,21 @@ class Live {
 
   void warn() {
     std::string warning;
-    for (const std::string *part : {&parameters_refused_, &json_refused_, &frame_refused_, &told_}) {
+    const std::string image = style_image_.error();
+    const std::vector<std::string *> refused = troubles();
+    std::vector<const std::string *> parts(refused.begin(), refused.end());
+    parts.push_back(&image);
+    for (const std::string *part : parts) {
       if (!part->empty()) warning += (warning.empty() ? "" : "; ") + *part;
     }
     const std::lock_guard<std::mutex> lock(mutex_);
     status_.warning = std::move(warning);
+  }
+
+  // The reasons for a warning; empty texts for none.
+  std::vector<std::string *> troubles() {
+    return {&parameters_refused_, &transition_refused_, &json_refused_,
+            &frame_refused_,      &image_refused_,      &told_};
   }
 
   // Runs on the loading thread, which has exclusive access to the session while the state is `loading`.
@@ -322,16 +359,18 @@ class Live {
   }
 
   void open(const Wishes &wishes) {
-    const auto &[folder, id, vae] = wishes.models;
+    const auto &[folder, id, vae, ip_adapter] = wishes.models;
     const std::string model = folder.empty() ? "demo" : id;
     dreamframe::EngineOptions options;
     options.models = folder.empty() ? "demo" : folder;
     options.vae = vae;
+    options.ip_adapter = ip_adapter;
     options.params_json = object(wishes.values, {});
     if (!model.empty()) options.params_json.replace(0, 1, "{\"model_id\":" + json_text(model) + ",");
     options.fit = fit_;
     options.output = wishes.depth;
     options.progress = [this](std::string_view, uint64_t, uint64_t) { return !give_up_; };
+    options.dtype = wishes.hardware.dtype;
     options.executor = wishes.hardware.executor;
     options.provider = wishes.hardware.provider;
     options.device_index = wishes.hardware.device_index;
@@ -339,6 +378,7 @@ class Live {
     engine_.emplace(std::move(options));
     sent_.values = wishes.values;
     sent_.json.clear();  // sent as the first update
+    given_ = {};
     if (make_loop_) loop_ = make_loop_(*engine_);
     if (!loop_) session_.emplace(engine_->start());
   }
@@ -364,9 +404,10 @@ class Live {
   // Writes the values that differ from those in `but` as a JSON object; empty if none differs.
   static std::string object(const Values &values, const Values &but) {
     std::string json;
-    for (size_t i = 0; i < fields.size(); ++i) {
-      if (values[i] == but[i]) continue;
-      json += (json.empty() ? "{" : ",") + json_text(fields[i].name) + ":" + values[i];
+    for (const auto &[name, value] : values) {
+      const auto before = but.find(name);
+      if (before != but.end() && before->second == value) continue;
+      json += (json.empty() ? "{" : ",") + json_text(name) + ":" + value;
     }
     return json.empty() ? json : json + "}";
   }
@@ -389,6 +430,11 @@ class Live {
   std::optional<dreamframe::Session> session_;
   std::unique_ptr<Loop> loop_;  // in place of the session
   Wishes sent_;  // the session's current values
+  struct {
+    ImageUse use = ImageUse::none;
+    uint32_t width = 0, height = 0, format = 0;
+    std::vector<uint8_t> pixels;
+  } given_;  // the session's current image besides the frames
 
   // Used by the frames' thread.
   Wishes wishes_;
@@ -397,7 +443,8 @@ class Live {
   bool begun_ = false;
   bool caught_up_ = false;  // everything was sent once after loading
   Picture spare_;           // buffer for the next picture
-  std::string parameters_refused_, json_refused_, frame_refused_, told_;
+  StyleImage style_image_;
+  std::string parameters_refused_, transition_refused_, json_refused_, frame_refused_, image_refused_, told_;
 
   std::thread loader_;  // last member: it uses all of the above
 };

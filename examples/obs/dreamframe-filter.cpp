@@ -11,8 +11,8 @@
 #include <exception>
 #include <string>
 
-#include "../hosts/fields.hpp"
 #include "../hosts/live.hpp"
+#include "../hosts/wishes.hpp"
 #include "paint.hpp"
 
 OBS_DECLARE_MODULE()
@@ -20,9 +20,6 @@ OBS_DECLARE_MODULE()
 namespace {
 
 // Names of settings other than those of `hosts::fields`.
-constexpr char folder_name[] = "model_folder";
-constexpr char model_name[] = "model";
-constexpr char vae_name[] = "vae";
 constexpr char json_name[] = "json";
 constexpr char status_name[] = "status";
 
@@ -53,22 +50,18 @@ class Filter {
 
  private:
   static hosts::Wishes wishes(obs_data_t *settings) {
-    hosts::Wishes wishes;
-    for (size_t i = 0; i < hosts::fields.size(); ++i) {
-      const hosts::Field &field = hosts::fields[i];
-      double number = 0;
-      const char *text = "";
+    const hosts::Settings all([settings](const hosts::Field &field) {
+      const char *name = field.name.c_str();
+      hosts::Given given;
       switch (field.kind) {
-        case hosts::Kind::text:
-        case hosts::Kind::integers: text = obs_data_get_string(settings, field.name); break;
-        case hosts::Kind::number: number = obs_data_get_double(settings, field.name); break;
-        case hosts::Kind::integer: number = static_cast<double>(obs_data_get_int(settings, field.name)); break;
-        case hosts::Kind::flag: number = obs_data_get_bool(settings, field.name) ? 1 : 0; break;
+        case hosts::Kind::number: given.number = obs_data_get_double(settings, name); break;
+        case hosts::Kind::integer: given.number = static_cast<double>(obs_data_get_int(settings, name)); break;
+        case hosts::Kind::flag: given.number = obs_data_get_bool(settings, name) ? 1 : 0; break;
+        default: given.text = obs_data_get_string(settings, name); break;
       }
-      wishes.values[i] = hosts::json_value(field, number, text);
-    }
-    wishes.models = {obs_data_get_string(settings, folder_name), obs_data_get_string(settings, model_name),
-                     obs_data_get_string(settings, vae_name)};
+      return given;
+    });
+    hosts::Wishes wishes = all.wishes();
     wishes.json = obs_data_get_string(settings, json_name);
     return wishes;
   }
@@ -170,45 +163,63 @@ obs_source_frame *filter_video(void *data, obs_source_frame *frame) {
 }
 
 void get_defaults(obs_data_t *settings) {
-  for (const hosts::Field &field : hosts::fields) {
+  for (const hosts::Field &field : hosts::fields()) {
+    const char *name = field.name.c_str();
     switch (field.kind) {
-      case hosts::Kind::text:
-      case hosts::Kind::integers: obs_data_set_default_string(settings, field.name, field.text); break;
-      case hosts::Kind::number: obs_data_set_default_double(settings, field.name, field.number); break;
-      case hosts::Kind::integer:
-        obs_data_set_default_int(settings, field.name, static_cast<long long>(field.number));
-        break;
-      case hosts::Kind::flag: obs_data_set_default_bool(settings, field.name, field.number != 0); break;
+      case hosts::Kind::number: obs_data_set_default_double(settings, name, field.number); break;
+      case hosts::Kind::integer: obs_data_set_default_int(settings, name, static_cast<long long>(field.number)); break;
+      case hosts::Kind::flag: obs_data_set_default_bool(settings, name, field.number != 0); break;
+      default: obs_data_set_default_string(settings, name, field.text.c_str()); break;
     }
   }
-  obs_data_set_default_string(settings, folder_name, "");
-  obs_data_set_default_string(settings, model_name, "");
-  obs_data_set_default_string(settings, vae_name, "auto");
   obs_data_set_default_string(settings, json_name, "");
+}
+
+void add_list(obs_properties_t *properties, const hosts::Field &field, obs_combo_type type) {
+  obs_property_t *list =
+      obs_properties_add_list(properties, field.name.c_str(), field.label.c_str(), type, OBS_COMBO_FORMAT_STRING);
+  for (const char *choice : field.choices) obs_property_list_add_string(list, choice, choice);
 }
 
 void add_property(obs_properties_t *properties, const hosts::Field &field) {
   const int least = static_cast<int>(field.slider_min), most = static_cast<int>(field.slider_max);
+  const char *name = field.name.c_str(), *label = field.label.c_str();
+  const char *images = "Images (*.png *.jpg *.jpeg *.webp)";
   switch (field.kind) {
     case hosts::Kind::text:
-    case hosts::Kind::integers: obs_properties_add_text(properties, field.name, field.label, OBS_TEXT_DEFAULT); break;
-    case hosts::Kind::number:
-      obs_properties_add_float_slider(properties, field.name, field.label, least, most, 0.01);
+    case hosts::Kind::integers: obs_properties_add_text(properties, name, label, OBS_TEXT_DEFAULT); break;
+    case hosts::Kind::number: obs_properties_add_float_slider(properties, name, label, least, most, 0.01); break;
+    case hosts::Kind::integer: obs_properties_add_int(properties, name, label, least, most, 1); break;
+    case hosts::Kind::flag: obs_properties_add_bool(properties, name, label); break;
+    case hosts::Kind::choice: add_list(properties, field, OBS_COMBO_TYPE_LIST); break;
+    case hosts::Kind::suggestion: add_list(properties, field, OBS_COMBO_TYPE_EDITABLE); break;
+    case hosts::Kind::file: obs_properties_add_path(properties, name, label, OBS_PATH_FILE, images, nullptr); break;
+    case hosts::Kind::folder:
+      obs_properties_add_path(properties, name, label, OBS_PATH_DIRECTORY, nullptr, nullptr);
       break;
-    case hosts::Kind::integer: obs_properties_add_int(properties, field.name, field.label, least, most, 1); break;
-    case hosts::Kind::flag: obs_properties_add_bool(properties, field.name, field.label); break;
+  }
+}
+
+// Adds the fields, in a group for each page but the first.
+void add_properties(obs_properties_t *properties) {
+  obs_properties_t *group = properties;
+  std::string page = hosts::main_page;
+  for (const hosts::Field &field : hosts::fields()) {
+    if (page != field.page) {
+      page = field.page;
+      group = obs_properties_create();
+      obs_properties_add_group(properties, ("group " + page).c_str(), field.page, OBS_GROUP_NORMAL, group);
+    }
+    add_property(group, field);
   }
 }
 
 // `data` is null if the host asks before the filter exists.
 obs_properties_t *get_properties(void *data) {
   obs_properties_t *properties = obs_properties_create();
-  for (const hosts::Field &field : hosts::fields) add_property(properties, field);
+  add_properties(properties);
   obs_property_t *json = obs_properties_add_text(properties, json_name, "More Parameters (JSON)", OBS_TEXT_MULTILINE);
   obs_property_set_long_description(json, "An object with any of dreamframe's parameters, such as {\"delta\": 0.5}");
-  obs_properties_add_path(properties, folder_name, "Model Folder", OBS_PATH_DIRECTORY, nullptr, nullptr);
-  obs_properties_add_text(properties, model_name, "Model in the Folder", OBS_TEXT_DEFAULT);
-  obs_properties_add_text(properties, vae_name, "Autoencoder", OBS_TEXT_DEFAULT);
   if (data) {
     const hosts::Status status = static_cast<Filter *>(data)->status();
     obs_property_t *shown =

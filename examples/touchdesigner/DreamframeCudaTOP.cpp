@@ -25,8 +25,8 @@ dreamframe::PixelFormat library_format(OP_PixelFormat format) {
   return format == OP_PixelFormat::RGBA8Fixed ? dreamframe::PixelFormat::Rgba8 : dreamframe::PixelFormat::Bgra8;
 }
 
-// The executor `auto`, or `onnx` with a provider.
-hosts::Hardware hardware_of(const std::string &provider) {
+// Sets the executor `auto`, or `onnx` with a provider.
+void select(hosts::Hardware &hardware, const std::string &provider) {
   using dreamframe::Provider;
   constexpr std::array<std::pair<const char *, Provider>, 4> named = {{
       {"cuda", Provider::Cuda},
@@ -34,14 +34,13 @@ hosts::Hardware hardware_of(const std::string &provider) {
       {"tensorrt-rtx", Provider::TensorRtRtx},
       {"cpu", Provider::Cpu},
   }};
-  hosts::Hardware hardware;
   hardware.executor = dreamframe::Executor::Auto;
-  if (provider.empty()) return hardware;
+  if (provider.empty()) return;
   for (const auto &[name, value] : named) {
     if (provider != name) continue;
     hardware.executor = dreamframe::Executor::Onnx;
     hardware.provider = value;
-    return hardware;
+    return;
   }
   throw std::runtime_error("Provider: got " + provider + ", expected cuda, tensorrt, tensorrt-rtx, cpu or nothing");
 }
@@ -54,8 +53,8 @@ class DreamframeCudaTOP final : public NodeTOP {
 
   void setupParameters(OP_ParameterManager *manager, void *reserved) override {
     NodeTOP::setupParameters(manager, reserved);
-    manager->appendString(textual(provider_name, "Provider", ""));
-    manager->appendFolder(textual(library_name, "ONNX Runtime", ""));
+    manager->appendString(textual(provider_name, "Provider", "", hosts::model_page));
+    manager->appendFolder(textual(library_name, "ONNX Runtime", "", hosts::model_page));
   }
 
  private:
@@ -78,7 +77,7 @@ class DreamframeCudaTOP final : public NodeTOP {
   void cook(TOP_Output *output, const OP_Inputs *inputs) override {
     const bool active = inputs->getParInt(active_name) != 0;
     hosts::Wishes wished = wishes(inputs);
-    wished.hardware = hardware_of(inputs->getParString(provider_name));
+    select(wished.hardware, inputs->getParString(provider_name));
     wished.hardware.device_index = uint32_t(context_->getCUDADeviceIndex());
     wished.hardware.onnxruntime = inputs->getParString(library_name);
     live_.want(std::move(wished));
@@ -214,7 +213,7 @@ extern "C" {
 
 DLLEXPORT void FillTOPPluginInfo(TOP_PluginInfo *info) {
   if (!info->setAPIVersion(TOPCPlusPlusAPIVersion)) return;
-  describe(info, TOP_ExecuteMode::CUDA);
+  describe(info, TOP_ExecuteMode::CUDA, 1);
 }
 
 DLLEXPORT TOP_CPlusPlusBase *CreateTOPInstance(const OP_NodeInfo *, TOP_Context *context) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <string_view>
 
 #include "node.hpp"
 
@@ -20,9 +21,19 @@ dreamframe::PixelFormat library_format(OP_PixelFormat format) {
   return format == OP_PixelFormat::BGRA8Fixed ? PixelFormat::Bgra8 : PixelFormat::Rgba16F;
 }
 
+// What the second input is for.
+constexpr char second_name[] = "Secondinput";
+const char *second_uses[] = {"none", "control", "style"};
+const char *second_labels[] = {"Nothing", "Control Image", "Style Image"};
+
 class DreamframeTOP final : public NodeTOP {
  public:
   explicit DreamframeTOP(TOP_Context *context) : NodeTOP(context, {}) {}
+
+  void setupParameters(OP_ParameterManager *manager, void *reserved) override {
+    NodeTOP::setupParameters(manager, reserved);
+    manager->appendMenu(textual(second_name, "Second Input", second_uses[0]), 3, second_uses, second_labels);
+  }
 
  private:
   void cook(TOP_Output *output, const OP_Inputs *inputs) override {
@@ -32,7 +43,8 @@ class DreamframeTOP final : public NodeTOP {
     // The download requested by the last cook has arrived by now; one requested now would have to be waited for.
     OP_SmartRef<OP_TOPDownloadResult> frame = std::move(download_);
     download_.release();
-    ask(inputs);
+    download_ = ask(inputs->getInputTOP(0), "the input");
+    cook_second(inputs);
     if (active && frame) submit(frame);
     if (active && layout_) live_.poll(*layout_, picture_);
     if (active && !picture_.pixels.empty()) {
@@ -43,26 +55,45 @@ class DreamframeTOP final : public NodeTOP {
   }
 
   // Requests the input's pixels from the GPU: 8-bit textures as BGRA8, all others in half precision.
-  void ask(const OP_Inputs *inputs) {
-    const OP_TOPInput *input = inputs->getInputTOP(0);
-    if (!input) return;
+  OP_SmartRef<OP_TOPDownloadResult> ask(const OP_TOPInput *input, const char *name) {
+    if (!input) return {};
     if (input->textureDesc.texDim != OP_TexDim::e2D) {
-      problem_ = "the input is no 2D texture";
-      return;
+      problem_ = std::string(name) + " is no 2D texture";
+      return {};
     }
     OP_TOPInputDownloadOptions options;
     options.pixelFormat =
         in_eight_bits(input->textureDesc.pixelFormat) ? OP_PixelFormat::BGRA8Fixed : OP_PixelFormat::RGBA16Float;
-    download_ = input->downloadTexture(options, nullptr);
+    return input->downloadTexture(options, nullptr);
+  }
+
+  // Gives the session what arrived of the second input, and requests its next pixels.
+  void cook_second(const OP_Inputs *inputs) {
+    const std::string_view use = inputs->getParString(second_name);
+    const bool control = use == second_uses[1], style = use == second_uses[2];
+    const OP_TOPInput *input = control || style ? inputs->getInputTOP(1) : nullptr;
+    OP_SmartRef<OP_TOPDownloadResult> image = std::move(second_);
+    second_.release();
+    if (!input) {
+      live_.take_image_back();
+      return;
+    }
+    if (image) live_.give_image(control ? hosts::ImageUse::control : hosts::ImageUse::style, view(image));
+    second_ = ask(input, "the second input");
+  }
+
+  static dreamframe_frame_t view(OP_SmartRef<OP_TOPDownloadResult> &pixels) {
+    const OP_TextureDesc &desc = pixels->textureDesc;
+    const hosts::Layout layout{library_format(desc.pixelFormat), dreamframe::Origin::BottomLeft};
+    dreamframe_frame_t view = hosts::described(layout, desc.width, desc.height);
+    view.planes[0] = static_cast<uint8_t *>(pixels->getData());
+    view.strides[0] = pixels->size / std::max(desc.height, 1u);
+    return view;
   }
 
   void submit(OP_SmartRef<OP_TOPDownloadResult> &frame) {
-    const OP_TextureDesc &desc = frame->textureDesc;
-    layout_ = hosts::Layout{library_format(desc.pixelFormat), dreamframe::Origin::BottomLeft};
-    dreamframe_frame_t view = hosts::described(*layout_, desc.width, desc.height);
-    view.planes[0] = static_cast<uint8_t *>(frame->getData());
-    view.strides[0] = frame->size / std::max(desc.height, 1u);
-    live_.submit(view);
+    layout_ = hosts::Layout{library_format(frame->textureDesc.pixelFormat), dreamframe::Origin::BottomLeft};
+    live_.submit(view(frame));
   }
 
   void show_picture(TOP_Output *output) {
@@ -87,7 +118,7 @@ class DreamframeTOP final : public NodeTOP {
 
   std::optional<hosts::Layout> layout_;  // of the newest frame; also that of pictures
   hosts::Picture picture_;               // the last one
-  OP_SmartRef<OP_TOPDownloadResult> download_;
+  OP_SmartRef<OP_TOPDownloadResult> download_, second_;
 };
 
 }  // namespace
@@ -96,7 +127,7 @@ extern "C" {
 
 DLLEXPORT void FillTOPPluginInfo(TOP_PluginInfo *info) {
   if (!info->setAPIVersion(TOPCPlusPlusAPIVersion)) return;
-  describe(info, TOP_ExecuteMode::CPUMem);
+  describe(info, TOP_ExecuteMode::CPUMem, 2);
 }
 
 DLLEXPORT TOP_CPlusPlusBase *CreateTOPInstance(const OP_NodeInfo *, TOP_Context *context) {

@@ -4,7 +4,9 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -140,13 +142,8 @@ class CudaLoop final : public hosts::Loop {
     cudaStreamSynchronize(stream_->get());
   }
 
-  void update(std::string patch_json) override {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      patches_.push_back(std::move(patch_json));
-    }
-    news_.notify_one();
-  }
+  void update(std::string patch_json) override { add({std::move(patch_json), false}); }
+  void transition(std::string transition_json) override { add({std::move(transition_json), true}); }
 
   std::optional<std::string> next_outcome() override {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -159,6 +156,7 @@ class CudaLoop final : public hosts::Loop {
     stats.dropped = dropped_;
     stats.computed = computed_;
     stats.failed = failed_;
+    stats.computed_per_second = per_second_;
     return stats;
   }
 
@@ -187,18 +185,32 @@ class CudaLoop final : public hosts::Loop {
   }
 
  private:
+  // A patch of parameters, or a transition of the prompt.
+  struct Change {
+    std::string json;
+    bool is_transition;
+  };
+
+  void add(Change change) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      changes_.push_back(std::move(change));
+    }
+    news_.notify_one();
+  }
+
   void run() {
     cudaSetDevice(device_);
     std::unique_lock<std::mutex> lock(mutex_);
     while (true) {
-      news_.wait(lock, [this] { return ended_ || has_frame_ || !patches_.empty(); });
+      news_.wait(lock, [this] { return ended_ || has_frame_ || !changes_.empty(); });
       if (ended_) return;
-      const std::vector<std::string> patches = std::exchange(patches_, {});
+      const std::vector<Change> changes = std::exchange(changes_, {});
       const bool has_frame = std::exchange(has_frame_, false);
       lock.unlock();
       std::optional<std::string> outcome;
-      for (const std::string &patch : patches) {
-        const std::string error = failure([&] { engine_.update(patch); });
+      for (const Change &change : changes) {
+        const std::string error = failure([&] { apply(change); });
         outcome = outcome && !outcome->empty() ? outcome : error;
       }
       if (has_frame && frames_.take()) {
@@ -212,6 +224,14 @@ class CudaLoop final : public hosts::Loop {
     }
   }
 
+  void apply(const Change &change) {
+    if (change.is_transition) {
+      engine_.transition(change.json);
+    } else {
+      engine_.update(change.json);
+    }
+  }
+
   void process(const Frame &frame) {
     // The copy of the frame is finished then, and so are copies of the picture that is replaced.
     check(cudaStreamSynchronize(stream_->get()));
@@ -222,6 +242,12 @@ class CudaLoop final : public hosts::Loop {
     engine_.process_device(frame.pixels.frame(memory, frame.format),
                            picture.frame(memory, dreamframe::PixelFormat::Bgra8));
     pictures_.publish();
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<float> interval = now - std::exchange(last_, now);
+    // The first interval has no begin; the others are averaged over about eight.
+    if (timed_) interval_ += (interval.count() - interval_) / std::min(timed_, 8.0f);
+    if (timed_ && interval_ > 0) per_second_ = 1 / interval_;
+    ++timed_;
   }
 
   template <class Call>
@@ -240,11 +266,16 @@ class CudaLoop final : public hosts::Loop {
   Newest<Frame> frames_;
   Newest<Pixels> pictures_;
   std::atomic<uint64_t> submitted_{0}, dropped_{0}, computed_{0}, failed_{0};
-  bool frame_failed_ = false;  // used by the loop's thread
+  std::atomic<float> per_second_{0};
+  // Used by the loop's thread.
+  bool frame_failed_ = false;
+  std::chrono::steady_clock::time_point last_;  // the end of the last frame
+  float interval_ = 0;                          // between pictures, in seconds
+  float timed_ = 0;                             // number of pictures
 
   std::mutex mutex_;
   std::condition_variable news_;
-  std::vector<std::string> patches_;
+  std::vector<Change> changes_;
   std::optional<std::string> outcome_;
   bool has_frame_ = false;
   bool ended_ = false;

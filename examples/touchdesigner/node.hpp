@@ -8,29 +8,24 @@
 #include <utility>
 #include <vector>
 
-#include "../hosts/fields.hpp"
 #include "../hosts/live.hpp"
+#include "../hosts/wishes.hpp"
 #include "TOP_CPlusPlusBase.h"
 
 namespace node {
 
 using namespace TD;
 
-inline constexpr char page[] = "Dreamframe";
-
 // Parameters of the node other than those of `hosts::fields`.
 inline constexpr char active_name[] = "Active";
-inline constexpr char folder_name[] = "Modelfolder";
-inline constexpr char model_name[] = "Model";
-inline constexpr char vae_name[] = "Vae";
 inline constexpr char json_name[] = "Json";
 inline constexpr char reload_name[] = "Reload";
 
 // `guidance_scale` is `Guidancescale`: the host requires a capital letter followed by small letters and digits.
-inline std::string host_name(const char *name) {
+inline std::string host_name(const std::string &name) {
   std::string made;
-  for (; *name; ++name) {
-    if (*name != '_') made += *name;
+  for (const char c : name) {
+    if (c != '_') made += c;
   }
   made[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(made[0])));
   return made;
@@ -41,7 +36,8 @@ inline bool in_eight_bits(OP_PixelFormat format) {
 }
 
 // Creates a number parameter without bounds except those of the slider: the library checks the range.
-inline OP_NumericParameter numeric(const char *name, const char *label, double value, double least, double most) {
+inline OP_NumericParameter numeric(const char *name, const char *label, double value, double least, double most,
+                                   const char *page = hosts::main_page) {
   OP_NumericParameter parameter(name);
   parameter.label = label;
   parameter.page = page;
@@ -51,7 +47,8 @@ inline OP_NumericParameter numeric(const char *name, const char *label, double v
   return parameter;
 }
 
-inline OP_StringParameter textual(const char *name, const char *label, const char *value) {
+inline OP_StringParameter textual(const char *name, const char *label, const char *value,
+                                  const char *page = hosts::main_page) {
   OP_StringParameter parameter(name);
   parameter.label = label;
   parameter.page = page;
@@ -64,12 +61,9 @@ class NodeTOP : public TOP_CPlusPlusBase {
  public:
   void setupParameters(OP_ParameterManager *manager, void *) override {
     manager->appendToggle(numeric(active_name, "Active", 1, 0, 1));
-    for (const hosts::Field &field : hosts::fields) append(manager, field);
+    for (const hosts::Field &field : hosts::fields()) append(manager, field);
     manager->appendDAT(textual(json_name, "More Parameters (JSON)", ""));
-    manager->appendFolder(textual(folder_name, "Model Folder", ""));
-    manager->appendString(textual(model_name, "Model in the Folder", ""));
-    manager->appendString(textual(vae_name, "Autoencoder", "auto"));
-    manager->appendPulse(numeric(reload_name, "Load Again", 0, 0, 1));
+    manager->appendPulse(numeric(reload_name, "Load Again", 0, 0, 1, hosts::model_page));
   }
 
   // Pictures are later than their frames, so the node cooks while nothing upstream changes.
@@ -139,27 +133,37 @@ class NodeTOP : public TOP_CPlusPlusBase {
   static void append(OP_ParameterManager *manager, const hosts::Field &field) {
     const std::string name = host_name(field.name);
     const OP_NumericParameter number =
-        numeric(name.c_str(), field.label, field.number, field.slider_min, field.slider_max);
+        numeric(name.c_str(), field.label.c_str(), field.number, field.slider_min, field.slider_max, field.page);
+    const OP_StringParameter text = textual(name.c_str(), field.label.c_str(), field.text.c_str(), field.page);
+    std::vector<const char *> choices = field.choices;
     switch (field.kind) {
       case hosts::Kind::text:
-      case hosts::Kind::integers: manager->appendString(textual(name.c_str(), field.label, field.text)); break;
+      case hosts::Kind::integers: manager->appendString(text); break;
       case hosts::Kind::number: manager->appendFloat(number); break;
       case hosts::Kind::integer: manager->appendInt(number); break;
       case hosts::Kind::flag: manager->appendToggle(number); break;
+      case hosts::Kind::file: manager->appendFile(text); break;
+      case hosts::Kind::folder: manager->appendFolder(text); break;
+      // The host's other kind of menu gives only names without spaces.
+      case hosts::Kind::choice:
+      case hosts::Kind::suggestion:
+        manager->appendStringMenu(text, static_cast<int32_t>(choices.size()), choices.data(), choices.data());
+        break;
     }
   }
 
   static hosts::Wishes wishes(const OP_Inputs *inputs) {
-    hosts::Wishes wishes;
-    for (size_t i = 0; i < hosts::fields.size(); ++i) {
-      const hosts::Field &field = hosts::fields[i];
+    const hosts::Settings settings([inputs](const hosts::Field &field) {
       const std::string name = host_name(field.name);
-      const bool textual = field.kind == hosts::Kind::text || field.kind == hosts::Kind::integers;
-      wishes.values[i] = textual ? hosts::json_value(field, 0, inputs->getParString(name.c_str()))
-                                 : hosts::json_value(field, inputs->getParDouble(name.c_str()), "");
-    }
-    wishes.models = {inputs->getParString(folder_name), inputs->getParString(model_name),
-                     inputs->getParString(vae_name)};
+      hosts::Given given;
+      if (hosts::is_number(field.kind)) {
+        given.number = inputs->getParDouble(name.c_str());
+      } else {
+        given.text = inputs->getParString(name.c_str());
+      }
+      return given;
+    });
+    hosts::Wishes wishes = settings.wishes();
     const OP_TOPInput *input = inputs->getInputTOP(0);
     if (input && !in_eight_bits(input->textureDesc.pixelFormat)) wishes.depth = dreamframe::PixelFormat::Rgba16F;
     const OP_DATInput *dat = inputs->getParDAT(json_name);
@@ -178,7 +182,7 @@ class NodeTOP : public TOP_CPlusPlusBase {
   std::vector<hosts::Fact> facts_;
 };
 
-inline void describe(TOP_PluginInfo *info, TOP_ExecuteMode mode) {
+inline void describe(TOP_PluginInfo *info, TOP_ExecuteMode mode, int32_t inputs) {
   info->executeMode = mode;
   OP_CustomOPInfo &custom = info->customOPInfo;
   custom.opType->setString("Dreamframe");
@@ -187,7 +191,7 @@ inline void describe(TOP_PluginInfo *info, TOP_ExecuteMode mode) {
   custom.authorName->setString("dreamframe");
   custom.authorEmail->setString("");
   custom.minInputs = 1;
-  custom.maxInputs = 1;
+  custom.maxInputs = inputs;
 }
 
 // Returns a new node; none if there is no memory or no thread, as the host does not accept exceptions.

@@ -49,6 +49,28 @@ pub(crate) fn is_inside_any() -> bool {
     DEPTH.try_with(Cell::get).unwrap_or(0) > 0
 }
 
+/// Calls a function of the host that has no gate: one whose data live until the library destroys them.
+pub(crate) fn inside<R>(function: impl FnOnce() -> R) -> R {
+    let _deeper = Deeper::enter();
+    function()
+}
+
+/// Marks this thread as inside a callback; also reset by a panic.
+struct Deeper;
+
+impl Deeper {
+    fn enter() -> Self {
+        let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
+        Self
+    }
+}
+
+impl Drop for Deeper {
+    fn drop(&mut self) {
+        let _ = DEPTH.try_with(|depth| depth.set(depth.get().saturating_sub(1)));
+    }
+}
+
 impl Gate {
     /// Calls `function`. Returns `None` if the gate is closed, if this thread is already inside the callback, or if
     /// this thread is inside another callback and waits longer than [`NESTED_WAIT`].
@@ -98,19 +120,17 @@ impl Gate {
 }
 
 /// Marks this thread as inside the callback; also reset by a panic.
-struct Inside<'a>(&'a Gate);
+struct Inside<'a>(&'a Gate, Deeper);
 
 impl<'a> Inside<'a> {
     fn enter(gate: &'a Gate) -> Self {
         gate.inside.store(thread_id(), Ordering::Release);
-        let _ = DEPTH.try_with(|depth| depth.set(depth.get() + 1));
-        Self(gate)
+        Self(gate, Deeper::enter())
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        let _ = DEPTH.try_with(|depth| depth.set(depth.get().saturating_sub(1)));
         self.0.inside.store(0, Ordering::Release);
         *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.0.left.notify_all();

@@ -15,7 +15,10 @@ mod engine_cell;
 pub mod frame;
 pub mod guard;
 mod handle;
+pub mod hooks;
+pub mod images;
 pub mod log;
+pub mod models;
 pub mod options;
 pub mod params;
 pub mod picture;
@@ -29,5 +32,6 @@ pub mod style;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod text_to_image;
 pub mod transport;
 pub mod version;

@@ -17,6 +17,7 @@ use tracing::dispatcher::with_default;
 
 use crate::callback::{Gate, UserData};
 use crate::frame::format_of;
+use crate::hooks::{HostHooks, dreamframe_hooks_t};
 use crate::log::{self, dreamframe_log_callback_t};
 use crate::pointer::Versioned;
 use crate::style::{HostStyle, dreamframe_style_callback_t};
@@ -229,6 +230,8 @@ pub struct dreamframe_options_t {
     pub lora_mode: u32,
     /// A `dreamframe_batching_t`; 0 for as requested.
     pub batching: u32,
+    /// Processors and a safety checker of the host; NULL for none.
+    pub hooks: *const dreamframe_hooks_t,
 }
 
 // SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: integers, NULL, no function.
@@ -291,6 +294,7 @@ impl dreamframe_options_t {
             cuda_graphs: 0,
             lora_mode: 0,
             batching: 0,
+            hooks: std::ptr::null(),
         }
     }
 
@@ -304,6 +308,9 @@ impl dreamframe_options_t {
     ///
     /// Texts and functions are valid as documented in the header.
     pub(crate) unsafe fn build(&self) -> Result<(Engine, Hooks)> {
+        // First, so that the host's data are destroyed if anything fails.
+        // SAFETY: the caller's promise.
+        let host_hooks = unsafe { HostHooks::read(self.hooks) }?;
         let user_data = UserData(self.user_data);
         let mut hooks = Hooks::default();
         hooks.dispatch = log::dispatch(self.log, user_data, log::level(self.log_level)?, hooks.log.clone());
@@ -311,7 +318,7 @@ impl dreamframe_options_t {
         let (models, params) =
             unsafe { (text::optional(self.models, "models")?, text::optional(self.params_json, "params_json")?) };
         // SAFETY: likewise.
-        let mut builder = Engine::builder().options(unsafe { self.engine_options() }?);
+        let mut builder = host_hooks.add_to(Engine::builder().options(unsafe { self.engine_options() }?));
         if let Some(models) = models {
             builder = builder.models(ModelSource::from(models));
         }

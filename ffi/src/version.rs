@@ -34,7 +34,7 @@ pub extern "C" fn dreamframe_abi_version() -> u32 {
 }
 
 /// Returns how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
-/// Servers, publishers and players need the feature `transport`.
+/// Servers, publishers and players need the feature `transport`, downloads the feature `hub`.
 ///
 /// - Threads: any thread.
 /// - Ownership: the text is static; never free it.

@@ -2,7 +2,7 @@
 """The native half of the package. Import from `dreamframe`, not from here."""
 
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 
 from typing_extensions import Self, Unpack
@@ -12,19 +12,23 @@ from ._picture import Frame, Picture
 from ._types import (
     ConnectionState,
     Event,
+    FaceEmbeddings,
     FrameLike,
     IceServer,
     Notice,
     PeerStats,
     Plan,
+    Processor,
     PublisherStats,
+    SafetyChecker,
     ServerStats,
     Stats,
+    StyleImages,
     Ticket,
     Work,
 )
 from .errors import DreamframeError
-from .params import Cost, Interpolation, ParamsPatch, StreamDiffusionParams
+from .params import Cost, Interpolation, ParamsPatch, ProcessorName, StreamDiffusionParams
 
 __all__ = [
     "Player",
@@ -37,6 +41,8 @@ __all__ = [
     "_check",
     "_check_field",
     "_check_json",
+    "_fetch",
+    "_fetch_for",
     "_fields",
     "_preset",
     "_schema",
@@ -72,12 +78,21 @@ class StreamDiffusion:
         cuda_graphs: bool = False,
         dtype: typing.Literal["auto", "f32", "f16", "bf16", "int8"] | None = None,
         vae: str | PathLike[str] | None = None,
+        calibration: str | PathLike[str] | None = None,
+        ip_adapter: str | None = None,
+        flagged: typing.Literal["previous", "black"] | None = None,
+        control_images: typing.Literal["newest", "per-row"] | None = None,
+        packed_cache: str | PathLike[str] | None = None,
         threads: int | None = None,
         noise: typing.Literal["philox", "torch-cpu"] | None = None,
         lora_mode: typing.Literal["merged", "live"] | None = None,
         batching: typing.Literal["as-requested", "where-faster"] | None = None,
         fit: typing.Literal["cover", "fit", "stretch"] | None = None,
         output: typing.Literal["rgba", "bgra", "rgb"] | None = None,
+        processors: Mapping[ProcessorName | str, Processor] | None = None,
+        safety_checker: SafetyChecker | None = None,
+        style_images: StyleImages | None = None,
+        face_embeddings: FaceEmbeddings | None = None,
         progress: Callable[[int, int, str], object] | None = None,
     ) -> Self:
         """Loads the models named by `params`; without `params`, the demo model with its own settings.
@@ -85,15 +100,25 @@ class StreamDiffusion:
         `models` is `demo` for the model in the package, or a folder: a model, or a folder of models. An option that is
         None has the library's default. `executor` is `cpu` by default; `onnx` runs networks on ONNX Runtime with the
         execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
-        ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
-        `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA graphs, on
-        providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family, `full` for the
-        model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was distilled to few
-        steps if it is installed, otherwise `full`. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
-        merged into their weights: a change of a scale is cheap, and frames take longer. With `batching="where-faster"`,
+        ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the
+        package `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA
+        graphs, on providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family,
+        `full` for the model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was
+        distilled to few steps if it is installed, otherwise `full`. `calibration` is a file of `dreamframe models
+        quantize` for `dtype="int8"`, instead of the one next to the model. `ip_adapter` is the id of a folder with an
+        IP-Adapter, under `models`, instead of the published one. `flagged` is what is shown in place of a picture that
+        the safety checker flags. `control_images` selects the control image of each row of the stream batch.
+        `packed_cache` is where packed weights are stored for a quick next start: `beside` the model, `off`, or a folder.
+        With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being merged into their
+        weights: a change of a scale is cheap, and frames take longer. With `batching="where-faster"`,
         `use_denoising_batch` is followed on GPUs only: on a CPU, a batch delays pictures and saves no time.
-        `progress(done, total, what)` is
-        called while weights load, with counts for the network `what`; an exception that it raises cancels loading.
+
+        Pictures have the channels of the frame, in its order, unless `output` names others.
+
+        `processors` has callables in place of the library's processors of these names. `safety_checker` scores pictures
+        if `use_safety_checker` is on. `style_images` and `face_embeddings` provide what `ip_adapter_style_image_url`
+        names. `progress(done, total, what)` is called while weights load, with counts for the network `what`; an exception
+        that it raises cancels loading. All are called on threads of the engine, and cannot use the stream.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one, with its path.
@@ -110,6 +135,19 @@ class StreamDiffusion:
 
         Raises:
             InvalidFrameError: the frame has another type or shape; the message has the details.
+            ClosedError: the stream was closed.
+        """
+
+    def text_to_image(self) -> Picture:
+        """Makes a picture from the prompt alone, without a frame.
+
+        Of the grey frame that is processed `delay` + 1 times, nothing remains with a first index of 0 in
+        `t_index_list`. The picture depends on `seed`.
+
+        >>> stream = StreamDiffusion(StreamDiffusionParams.demo(t_index_list=[0, 16, 32, 45]))
+        >>> picture = stream.text_to_image()
+
+        Raises:
             ClosedError: the stream was closed.
         """
 
@@ -163,6 +201,13 @@ class StreamDiffusion:
 
     def frames(self, source: Iterable[FrameLike], /) -> Iterator[Picture]:
         """Returns an iterator that processes frames and yields a picture for each."""
+
+    def aframes(self, source: AsyncIterable[FrameLike] | Iterable[FrameLike], /) -> AsyncIterator[Picture]:
+        """Returns an asynchronous iterator that processes frames on another thread and yields a picture for each.
+
+        >>> async for picture in stream.aframes(camera):
+        ...     await websocket.send(picture.tobytes())
+        """
 
     def start(
         self,
@@ -257,6 +302,9 @@ class Session:
         """Iterates over pictures until the session ends."""
 
     def __next__(self) -> Picture: ...
+    def __aiter__(self) -> AsyncIterator[Picture]:
+        """Iterates over pictures until the session ends, in `async for`."""
+
     def update(
         self,
         patch: StreamDiffusionParams | Mapping[str, typing.Any] | None = None,
@@ -620,6 +668,16 @@ def _schema(part: str, /) -> dict[str, typing.Any]:
 
 def _preset(name: str, /) -> dict[str, typing.Any]:
     """Returns a preset: a complete set of parameters to start from."""
+
+def _fetch(id: str, progress: Callable[[str, str, int, int], object] | None, /) -> str:
+    """Downloads the model `id`, and returns its path."""
+
+def _fetch_for(
+    params: StreamDiffusionParams | Mapping[str, typing.Any],
+    progress: Callable[[str, str, int, int], object] | None,
+    /,
+) -> list[tuple[str, str, str | None, DreamframeError | None, bool]]:
+    """Downloads the models of parameters."""
 
 def _at_exit() -> None:
     """Closes the gate, and waits for the threads that are attached."""

@@ -7,14 +7,37 @@ defaults and descriptions come from the native module.
 import copy
 import inspect
 import json
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from . import _dreamframe
+
+# Both are in the standard library since Python 3.11.
+if TYPE_CHECKING:
+    from enum import StrEnum
+
+    from typing_extensions import dataclass_transform
+elif sys.version_info >= (3, 11):
+    from enum import StrEnum
+    from typing import dataclass_transform
+else:
+    from enum import Enum
+
+    class StrEnum(str, Enum):
+        """An enumeration of texts."""
+
+        __str__ = str.__str__
+        __format__ = str.__format__
+
+    def dataclass_transform(**_: Any) -> Any:
+        """Returns a decorator without an effect: it describes a class to type checkers."""
+        return lambda decorated: decorated
+
 
 Selection: TypeAlias = AbstractSet[str] | AbstractSet[int] | Mapping[str, Any] | Mapping[int, Any] | None
 """Names to include or exclude; a mapping selects inside a field's value, and `__all__` means every item of a list."""

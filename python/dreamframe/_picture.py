@@ -3,12 +3,13 @@
 import struct
 import zlib
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from typing_extensions import Self
 
     from ._types import Timings
 
@@ -18,6 +19,23 @@ else:
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_RGB = 2
+
+
+def encode_png(pixels: "np.ndarray[Any, np.dtype[np.uint8]]") -> bytes:
+    """Returns the PNG file of an image: uint8, height x width x 3, red, green, blue."""
+    height, width, _ = pixels.shape
+    # PNG filter type 2 (up) on every row, which suits photographs.
+    rows = np.empty((height, 1 + width * 3), np.uint8)
+    rows[:, 0] = 2
+    flat = pixels.reshape(height, width * 3)
+    rows[0, 1:] = flat[0]
+    rows[1:, 1:] = flat[1:] - flat[:-1]
+    header = struct.pack(">IIBBBBB", width, height, 8, _PNG_RGB, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
+    return _PNG + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
 
 
 class Frame(_Base):
@@ -50,7 +68,7 @@ class Frame(_Base):
         return Image.fromarray(self._rgb())
 
     @classmethod
-    def _empty(cls, height: int, width: int, channels: int) -> Self:
+    def _empty(cls, height: int, width: int, channels: int) -> "Self":
         """Creates an array for pixels that are written later."""
         return np.ndarray.__new__(cls, (height, width, channels), np.uint8)
 
@@ -63,20 +81,7 @@ class Frame(_Base):
         """Displays the picture in a notebook; a slice that is not an image is displayed as numbers."""
         if self.ndim != 3 or self.dtype != np.uint8 or self.shape[2] not in (3, 4) or self.size == 0:
             return None
-        pixels = self._rgb()
-        height, width, _ = pixels.shape
-        # PNG filter type 2 (up) on every row, which suits photographs.
-        rows = np.empty((height, 1 + width * 3), np.uint8)
-        rows[:, 0] = 2
-        flat = pixels.reshape(height, width * 3)
-        rows[0, 1:] = flat[0]
-        rows[1:, 1:] = flat[1:] - flat[:-1]
-        header = struct.pack(">IIBBBBB", width, height, 8, _PNG_RGB, 0, 0, 0)
-        chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
-        return _PNG + b"".join(
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-            for name, data in chunks
-        )
+        return encode_png(self._rgb())
 
     def __array_finalize__(self, source: Any, /) -> None:
         if isinstance(source, Frame):
@@ -89,7 +94,7 @@ class Frame(_Base):
     def __reduce__(self) -> Any:
         return _unpickled, (type(self), np.asarray(self), self.__dict__)
 
-    def __deepcopy__(self, memo: Any, /) -> Self:
+    def __deepcopy__(self, memo: Any, /) -> "Self":
         return self.copy()
 
 

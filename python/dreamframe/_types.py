@@ -1,14 +1,14 @@
 """Data classes that calls accept and return."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from .errors import DreamframeError
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Buffer
 
     from .params import Cost, StreamDiffusionParams
@@ -29,6 +29,37 @@ class SupportsDLPack(Protocol):
 
 FrameLike: TypeAlias = "NDArray[np.uint8] | SupportsArrayInterface | SupportsDLPack | Buffer"
 """Pixels of a frame: uint8, height x width x 3 (red, green, blue) or x 4 (and alpha, which is ignored)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorContext:
+    """What a processor is called with, besides the image."""
+
+    settings: Mapping[str, Any]
+    """The processor's `params`, without defaults."""
+    previous: "NDArray[np.float32] | None"
+    """The last picture, as the image; in a latent chain, the last latent. None before the first picture, and after a
+    change of size."""
+    size: tuple[int, int]
+    """Width and height that the result is resized to, unless a processor after the stream enlarges it."""
+
+
+Processor: TypeAlias = "Callable[[NDArray[np.float32], ProcessorContext], ArrayLike]"
+"""A processor: called with an image, float32 of height x width x 3 in 0..1, red, green, blue; in a latent chain with a
+latent, height x width x channels. Returns the result: float32 of the same channels, or uint8, or height x width for a
+grey image. An exception is passed to `sys.unraisablehook`, and the image stays as it was."""
+
+SafetyChecker: TypeAlias = "Callable[[NDArray[np.float32]], float]"
+"""Called with a picture, float32 of height x width x 3 in 0..1; returns how unsafe it is, from 0 (harmless) to 1. After
+an exception, which is passed to `sys.unraisablehook`, the picture is flagged."""
+
+StyleImages: TypeAlias = "Callable[[str], bytes | NDArray[np.uint8] | SupportsArrayInterface]"
+"""Called with the URL of a style image; returns it as the bytes of a PNG, JPEG or WebP file, as an array (uint8, height
+x width x 3), or as a PIL image. An exception rejects the update, and is the cause of the error."""
+
+FaceEmbeddings: TypeAlias = "Callable[[str], ArrayLike]"
+"""Called with the value of `ip_adapter_style_image_url` for an adapter of type `faceid`; returns the embedding of the
+first face in that image: as many numbers as the adapter has inputs, 512 for the published ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +207,14 @@ ConnectionState: TypeAlias = Literal["connecting", "connected", "disconnected", 
 """The connection state of a publisher or a player."""
 
 
-class IceServer(TypedDict, total=False):
+class _IceServerUrls(TypedDict):
+    urls: str | Sequence[str]
+    """Its addresses, as `stun:host[:port]` or `turn:host[:port][?transport=udp]`."""
+
+
+class IceServer(_IceServerUrls, total=False):
     """A STUN or TURN server, for connections through a NAT."""
 
-    urls: Required[str | Sequence[str]]
-    """Its addresses, as `stun:host[:port]` or `turn:host[:port][?transport=udp]`."""
     username: str
     """The user name, for TURN."""
     credential: str

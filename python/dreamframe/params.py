@@ -2,11 +2,10 @@
 """The parameters of a stream, with Daydream's names, order and defaults."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
 
 from . import _dreamframe
-from ._model import FieldInfo, Model
+from ._model import FieldInfo, Model, StrEnum
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -1,5 +1,8 @@
 //! Converts the library's errors to Python exceptions. `errors.py` maps kinds to classes.
 
+use std::error::Error as StdError;
+use std::fmt;
+
 use dreamframe::{Error, ErrorKind, Violation};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -32,8 +35,39 @@ fn build<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
         let violations = PyTuple::new(py, violations.collect::<PyResult<Vec<_>>>()?)?;
         exception.setattr(intern!(py, "violations"), violations)?;
     }
+    let mut sources = std::iter::successors(StdError::source(error), |&error| error.source());
+    if let Some(raised) = sources.find_map(|source| source.downcast_ref::<Raised>()) {
+        exception.setattr(intern!(py, "__cause__"), raised.exception.value(py))?;
+    }
     Ok(exception)
 }
+
+/// An exception of a callback, as the source of an error of the library. Its text needs no interpreter.
+pub(crate) struct Raised {
+    text: String,
+    exception: PyErr,
+}
+
+impl Raised {
+    pub(crate) fn new(exception: PyErr) -> Self {
+        // The class and the message.
+        Self { text: exception.to_string(), exception }
+    }
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Raised").field(&self.text).finish()
+    }
+}
+
+impl StdError for Raised {}
 
 /// Converts a `Result` of the library to a `PyResult`.
 pub(crate) trait OrRaise<T> {

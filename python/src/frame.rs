@@ -58,6 +58,11 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Pixels {
+    /// Returns the format of pictures of this frame: with its channels, in its order.
+    pub(crate) fn picture_format(&self) -> PixelFormat {
+        picture_format(self.format)
+    }
+
     /// Returns a view of the pixels.
     ///
     /// # Errors
@@ -77,6 +82,11 @@ impl Pixels {
         };
         FrameView::new(self.format, self.width, self.height, &[Plane { pixels, stride: self.stride }])
     }
+}
+
+/// Returns the format of pictures of frames in `format`.
+pub(crate) fn picture_format(format: PixelFormat) -> PixelFormat {
+    if matches!(format, PixelFormat::Rgb8 | PixelFormat::Bgra8) { format } else { PixelFormat::Rgba8 }
 }
 
 /// Reads a frame in any form that Python has for pixels.
@@ -134,7 +144,11 @@ fn from_buffer(object: &Bound<'_, PyAny>, buffer: PyUntypedBuffer) -> PyResult<P
     }
     let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
     let (width, height) = (side(width), side(height));
-    let format = if channels == 3 { PixelFormat::Rgb8 } else { PixelFormat::Rgba8 };
+    let format = match channels {
+        3 => PixelFormat::Rgb8,
+        _ if is_bgra(object)? => PixelFormat::Bgra8,
+        _ => PixelFormat::Rgba8,
+    };
     let row = format.packed_len(width, 1);
     let whole = match *buffer.strides() {
         // With a single row, the stride is irrelevant.
@@ -147,6 +161,12 @@ fn from_buffer(object: &Bound<'_, PyAny>, buffer: PyUntypedBuffer) -> PyResult<P
     }
     let copied = buffer.as_typed::<u8>()?.to_vec(py)?;
     Ok(Pixels { memory: Memory::Copied(copied), format, width, height, stride: row })
+}
+
+/// Returns true for a `Frame` or `Picture` of this package whose channels are blue, green, red and alpha.
+fn is_bgra(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let order = object.getattr_opt(intern!(object.py(), "order"))?;
+    Ok(order.is_some_and(|order| order.extract::<&str>().is_ok_and(|order| order == "bgra")))
 }
 
 fn is(stride: isize, channels: usize) -> bool {

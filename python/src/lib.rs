@@ -6,8 +6,10 @@
 #![expect(unsafe_code, reason = "memory that Python lends is read and written where it lies: frame.rs, picture.rs")]
 
 mod errors;
+mod fetch;
 mod frame;
 mod frames;
+mod hooks;
 mod interpreter;
 mod log;
 mod network;
@@ -42,6 +44,8 @@ mod _dreamframe {
     #[pymodule_export]
     use crate::stream::StreamDiffusion;
 
+    #[pymodule_export]
+    use crate::fetch::{_fetch, _fetch_for};
     #[pymodule_export]
     use crate::interpreter::_at_exit;
     #[pymodule_export]

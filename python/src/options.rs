@@ -3,21 +3,75 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use dreamframe::{Error, ErrorKind, ModelSource, Vae};
+use dreamframe::load::Calibration;
+use dreamframe::{EngineOptions, Error, ErrorKind, ModelSource, PackedCache, Vae};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
 use crate::errors::{OrRaise, invalid_call};
-use crate::plain;
+use crate::{onnx, plain, results};
+
+/// The options of a stream, as given; absent ones have the library's defaults.
+pub(crate) struct Given<'a, 'py> {
+    pub(crate) executor: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) provider: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) device_index: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) onnxruntime: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) cuda_graphs: bool,
+    pub(crate) dtype: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) vae: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) calibration: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) ip_adapter: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) flagged: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) control_images: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) packed_cache: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) threads: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) noise: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) lora_mode: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) batching: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) fit: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl Given<'_, '_> {
+    /// Reads the options.
+    ///
+    /// # Errors
+    ///
+    /// `TypeError` or `InvalidArgumentError`, with the name of the option; errors of reading the calibration.
+    pub(crate) fn read(&self, py: Python<'_>) -> PyResult<EngineOptions> {
+        let mut options = EngineOptions::default();
+        options.threads = self.threads.map(count).transpose()?;
+        choose("executor", self.executor, &mut options.executor)?;
+        choose("provider", self.provider, &mut options.onnx.provider)?;
+        if let Some(index) = self.device_index {
+            options.onnx.device_index = onnx::device_index(index)?;
+        }
+        options.onnx.cuda_graphs = self.cuda_graphs;
+        options.onnx.library = onnx::library(py, self.onnxruntime, options.executor)?;
+        choose("dtype", self.dtype, &mut options.dtype)?;
+        options.vae = self.vae.map(vae).transpose()?.unwrap_or_default();
+        options.calibration = self.calibration.map(calibration).transpose()?;
+        options.ip_adapter = self.ip_adapter.map(|id| text("ip_adapter", id)).transpose()?;
+        choose("flagged", self.flagged, &mut options.flagged)?;
+        choose("control_images", self.control_images, &mut options.control_images)?;
+        if let Some(place) = self.packed_cache {
+            options.packed_cache = packed_cache(place)?;
+        }
+        choose("noise", self.noise, &mut options.noise)?;
+        choose("lora_mode", self.lora_mode, &mut options.lora_mode)?;
+        choose("batching", self.batching, &mut options.batching)?;
+        if let Some(fit) = self.fit {
+            options.fit = results::fit(py, &text("fit", fit)?)?;
+        }
+        Ok(options)
+    }
+}
 
 /// Parses an option by its name, if given.
-pub(crate) fn choose<T: FromStr<Err = Error>>(
-    name: &str,
-    value: Option<&Bound<'_, PyAny>>,
-    option: &mut T,
-) -> PyResult<()> {
+fn choose<T: FromStr<Err = Error>>(name: &str, value: Option<&Bound<'_, PyAny>>, option: &mut T) -> PyResult<()> {
     if let Some(value) = value {
         *option = text(name, value)?.parse::<T>().or_raise(value.py())?;
     }
@@ -30,15 +84,30 @@ pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
 }
 
 /// Reads the autoencoder: a name, an id or a path in text, or a path object.
-pub(crate) fn vae(value: &Bound<'_, PyAny>) -> PyResult<Vae> {
+fn vae(value: &Bound<'_, PyAny>) -> PyResult<Vae> {
     if let Ok(text) = value.extract::<String>() {
         return Ok(Vae::from(text.as_str()));
     }
     value.extract().map(Vae::Folder).map_err(|_| type_error("vae", value, "text, a path, or None"))
 }
 
+/// Reads where packed weights are stored: `beside`, `off` or a folder in text, or a path object.
+fn packed_cache(value: &Bound<'_, PyAny>) -> PyResult<PackedCache> {
+    if let Ok(text) = value.extract::<String>() {
+        return Ok(PackedCache::from(text.as_str()));
+    }
+    let folder = value.extract::<PathBuf>();
+    folder.map(PackedCache::Folder).map_err(|_| type_error("packed_cache", value, "text, a path, or None"))
+}
+
+/// Reads the file of a calibration.
+fn calibration(value: &Bound<'_, PyAny>) -> PyResult<Arc<Calibration>> {
+    let path: PathBuf = value.extract().map_err(|_| type_error("calibration", value, "a path, or None"))?;
+    Calibration::read(&path).map(Arc::new).or_raise(value.py())
+}
+
 /// Reads the number of threads.
-pub(crate) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     value.extract().map_err(|_| type_error("threads", value, "an integer of at least 1, or None"))
 }
 

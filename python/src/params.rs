@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::errors::{OrRaise, exception, invalid_params};
-use crate::plain;
+use crate::errors::{OrRaise, invalid_params};
+use crate::plain::{self, Values};
 
 /// A class of parameters: its path in the table of fields, and a valid value.
 struct Part {
@@ -126,21 +126,21 @@ pub(crate) fn _check<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = values.py();
     let part = Part::at(part)?;
-    let values = plain::map_from_python(values)?;
-    let checked = match base.map(plain::map_from_python).transpose()? {
-        None => part.check(values),
-        Some(base) if part.path.is_empty() => changed(base, values),
+    let values = Values::read(values)?;
+    let checked = match base.map(Values::read).transpose()? {
+        None => values.check(|values| part.check(values)),
+        Some(base) if part.path.is_empty() => values.check(|values| changed(base, values)),
         Some(mut base) => {
             base.extend(values);
-            part.check(base)
+            base.check(|values| part.check(values))
         }
     };
     plain::to_python(py, &checked.or_raise(py)?)
 }
 
 /// Returns complete parameters after a change.
-fn changed(base: Map<String, Value>, values: Map<String, Value>) -> dreamframe::Result<Value> {
-    let (base, _) = StreamDiffusionParams::from_json(&Value::Object(base).to_string())?;
+fn changed(base: Values, values: Map<String, Value>) -> dreamframe::Result<Value> {
+    let (base, _) = base.check(|base| StreamDiffusionParams::from_json(&Value::Object(base).to_string()))?;
     let (params, notices) = base.patched(&Value::Object(values).to_string())?;
     log_notices(&notices);
     Ok(params.to_value())
@@ -154,14 +154,16 @@ pub(crate) fn _check_field<'py>(part: &str, name: &str, value: &Bound<'py, PyAny
     let part = Part::at(part)?;
     let named = PyDict::new(py);
     named.set_item(name, value)?;
-    let given = plain::map_from_python(named.as_any())?;
-    let mut values = match (part.sample)() {
-        Value::Object(sample) => sample,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
-    };
-    values.extend(given);
-    let values = part.read(values).map_err(|violations| exception(py, &Error::invalid_params(violations)))?;
-    let completed = part.completed(values).or_raise(py)?;
+    let given = Values::read(named.as_any())?;
+    let completed = given.check(|given| {
+        let mut values = match (part.sample)() {
+            Value::Object(sample) => sample,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+        };
+        values.extend(given);
+        part.completed(part.read(values).map_err(Error::invalid_params)?)
+    });
+    let completed = completed.or_raise(py)?;
     plain::to_python(py, completed.get(name).unwrap_or(&Value::Null))
 }
 
@@ -189,8 +191,8 @@ pub(crate) fn _check_json<'py>(
     let given: Value = serde_json::from_str(&text)
         .map_err(|error| invalid_params(py, "parameters", format!("invalid JSON: {error}")))?;
     let given = plain::to_python(py, &given)?;
-    let values = plain::map_from_python(&given)?;
-    Ok((plain::to_python(py, &part.check(values).or_raise(py)?)?, given))
+    let checked = Values::read(&given)?.check(|values| part.check(values));
+    Ok((plain::to_python(py, &checked.or_raise(py)?)?, given))
 }
 
 fn text_of(json: &Bound<'_, PyAny>) -> PyResult<String> {
@@ -246,23 +248,30 @@ pub(crate) fn _preset<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, P
 /// Reads complete parameters, given as a model or as plain data.
 pub(crate) fn whole(params: &Bound<'_, PyAny>) -> PyResult<StreamDiffusionParams> {
     let py = params.py();
-    let values = plain::map_from_python(params)?;
-    let (params, notices) = StreamDiffusionParams::from_json(&Value::Object(values).to_string()).or_raise(py)?;
+    let parse = |values| StreamDiffusionParams::from_json(&Value::Object(values).to_string());
+    let (params, notices) = Values::read(params)?.check(parse).or_raise(py)?;
     log_notices(&notices);
     Ok(params)
 }
 
-/// Reads a change, given as a mapping, a model, keywords, or both; keywords take precedence.
+/// Reads a change of `base`, given as a mapping, a model, keywords, or both; keywords take precedence. The violations of
+/// an invalid change include those of rules between fields.
 pub(crate) fn patch(
     py: Python<'_>,
     patch: Option<&Bound<'_, PyAny>>,
     changes: Option<&Bound<'_, PyDict>>,
+    base: impl FnOnce() -> StreamDiffusionParams,
 ) -> PyResult<ParamsPatch> {
-    let mut values = patch.map(plain::map_from_python).transpose()?.unwrap_or_default();
+    let mut values = patch.map(Values::read).transpose()?.unwrap_or_default();
     if let Some(changes) = changes {
-        values.extend(plain::map_from_python(changes.as_any())?);
+        values.extend(Values::read(changes.as_any())?);
     }
-    ParamsPatch::from_value(Value::Object(values)).or_raise(py)
+    let read = |values| {
+        let values = Value::Object(values);
+        let text = values.to_string();
+        ParamsPatch::from_value(values).map_err(|error| base().patched(&text).err().unwrap_or(error))
+    };
+    values.check(read).or_raise(py)
 }
 
 /// Reads a transition of the prompt.

@@ -1,14 +1,19 @@
 //! Pictures and frames as numpy arrays with metadata.
 
 use std::slice;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use dreamframe::frame::FrameCopier;
 use dreamframe::{Error, ErrorKind, FrameViewMut, PictureInfo, PictureKind, PixelFormat};
 use pyo3::buffer::PyBuffer;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::errors::{exception, invalid_call};
+use crate::errors::{OrRaise, exception, invalid_call};
+use crate::frame;
+use crate::shared_state::lock;
 
 /// The values of `output`, with the number of channels of each.
 const OUTPUTS: [(&str, PixelFormat, u32); 3] =
@@ -98,12 +103,45 @@ impl OutputArray {
     }
 }
 
-/// Copies a picture of a session into an array.
-pub(crate) fn copied(py: Python<'_>, picture: &dreamframe::Picture) -> PyResult<Py<PyAny>> {
-    let frame = &picture.frame;
-    let array = OutputArray::new(py, frame.format(), (frame.width(), frame.height()))?;
-    array.buffer.copy_from_slice(py, frame.pixels())?;
-    array.into_picture(py, &picture.info())
+/// The format of the pictures of a session: a fixed one, or that of the newest frame.
+#[derive(Debug)]
+pub(crate) struct PictureFormat {
+    is_fixed: bool,
+    /// An index into `OUTPUTS`.
+    current: AtomicUsize,
+    copier: Mutex<FrameCopier>,
+}
+
+impl PictureFormat {
+    /// Creates a format that is `fixed`, or follows the frames.
+    pub(crate) fn new(fixed: Option<PixelFormat>) -> Self {
+        Self { is_fixed: fixed.is_some(), current: AtomicUsize::new(fixed.map_or(0, index)), copier: Mutex::default() }
+    }
+
+    /// Takes the format of a frame.
+    pub(crate) fn follow(&self, frame: PixelFormat) {
+        if !self.is_fixed {
+            self.current.store(index(frame::picture_format(frame)), Ordering::Relaxed);
+        }
+    }
+
+    fn get(&self) -> PixelFormat {
+        OUTPUTS.get(self.current.load(Ordering::Relaxed)).map_or(PixelFormat::Rgba8, |(_, format, _)| *format)
+    }
+
+    /// Copies a picture of a session into an array of this format.
+    pub(crate) fn copied(&self, py: Python<'_>, picture: &dreamframe::Picture) -> PyResult<Py<PyAny>> {
+        let frame = &picture.frame;
+        let mut array = OutputArray::new(py, self.get(), (frame.width(), frame.height()))?;
+        let mut copier = lock(&self.copier);
+        array.view().and_then(|mut view| copier.copy(&frame.view(), &mut view)).or_raise(py)?;
+        drop(copier);
+        array.into_picture(py, &picture.info())
+    }
+}
+
+fn index(format: PixelFormat) -> usize {
+    OUTPUTS.iter().position(|(_, known, _)| *known == format).unwrap_or(0)
 }
 
 fn kind(kind: PictureKind) -> &'static str {

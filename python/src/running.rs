@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use dreamframe::{Error, ErrorKind, Picture, SessionHandle};
 use pyo3::prelude::*;
 
+use crate::interpreter;
+use crate::picture::PictureFormat;
 use crate::shared_state::{SharedState, lock};
 use crate::worker::{EngineSlot, Worker};
-use crate::{interpreter, picture};
 
 /// A session shared between threads.
 pub(crate) struct Running {
     pub(crate) handle: SessionHandle,
+    pub(crate) pictures: Arc<PictureFormat>,
     pub(crate) session: Mutex<Option<dreamframe::Session>>,
     pub(crate) worker: Arc<Worker>,
     pub(crate) state: Arc<SharedState>,
@@ -44,11 +46,12 @@ impl Caller {
     /// # Errors
     ///
     /// `Device` if no thread can be started.
-    pub(crate) fn start(handle: SessionHandle, callback: Py<PyAny>) -> dreamframe::Result<Self> {
+    pub(crate) fn start(running: &Running, callback: Py<PyAny>) -> dreamframe::Result<Self> {
         let (sender, ended) = channel();
+        let (handle, pictures) = (running.handle.clone(), running.pictures.clone());
         let run = move || {
             IN_CALLBACK.set(true);
-            call_back(&handle, &callback);
+            call_back(&handle, &pictures, &callback);
             drop(sender);
         };
         let thread = thread::Builder::new().name("dreamframe-pictures".into()).spawn(run);
@@ -119,7 +122,7 @@ pub(crate) fn next(handle: &SessionHandle, most: Duration) -> Next {
 }
 
 /// Calls Python with each picture, until the session ends.
-fn call_back(handle: &SessionHandle, callback: &Py<PyAny>) {
+fn call_back(handle: &SessionHandle, pictures: &PictureFormat, callback: &Py<PyAny>) {
     const MOMENT: Duration = Duration::from_millis(100);
 
     loop {
@@ -129,7 +132,8 @@ fn call_back(handle: &SessionHandle, callback: &Py<PyAny>) {
             Next::NoMore => return,
         };
         let attached = interpreter::attach(|py| {
-            let called = picture::copied(py, &picture).and_then(|picture| callback.call1(py, (picture,)));
+            let copied = pictures.copied(py, &picture);
+            let called = copied.and_then(|picture| callback.call1(py, (picture,)));
             if let Err(error) = called {
                 error.write_unraisable(py, Some(callback.bind(py)));
             }

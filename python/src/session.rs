@@ -8,10 +8,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::{OrRaise, exception};
+use crate::picture::PictureFormat;
 use crate::running::{Caller, Next, Running, next};
 use crate::shared_state::{SharedState, lock};
-use crate::worker::{EngineSlot, Worker, deadline, wait_up_to};
-use crate::{frame, interpreter, log, params, picture, results};
+use crate::worker::{EngineSlot, Worker, deadline, end_later, wait_up_to};
+use crate::{frame, interpreter, log, params, results};
 
 /// A stream on its own thread: frames are submitted and pictures taken without waiting.
 ///
@@ -29,6 +30,12 @@ impl Drop for Session {
     fn drop(&mut self) {
         // Releases the interpreter: the session's threads may need it, and this waits for them.
         let running = &self.running;
+        if interpreter::is_in_callback() {
+            // The garbage collector may run on a thread of the session.
+            let running = running.clone();
+            let _ = end_later(move || running.end());
+            return;
+        }
         let _ = Python::try_attach(|py| py.detach(|| running.end()));
     }
 }
@@ -38,13 +45,13 @@ impl Session {
     pub(crate) fn new(
         py: Python<'_>,
         session: dreamframe::Session,
-        worker: Arc<Worker>,
-        state: Arc<SharedState>,
+        (worker, state): (Arc<Worker>, Arc<SharedState>),
+        pictures: PictureFormat,
         on_picture: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let handle = session.handle();
         let running = Arc::new(Running {
-            handle: handle.clone(),
+            handle: session.handle(),
+            pictures: Arc::new(pictures),
             session: Mutex::new(Some(session)),
             worker,
             state,
@@ -52,7 +59,7 @@ impl Session {
         });
         let session = Self { running };
         if let Some(callback) = on_picture {
-            *lock(&session.running.caller) = Some(Caller::start(handle, callback).or_raise(py)?);
+            *lock(&session.running.caller) = Some(Caller::start(&session.running, callback).or_raise(py)?);
         }
         Ok(session)
     }
@@ -69,7 +76,7 @@ impl Session {
             Next::NotYet => None,
             Next::NoMore => Some(None),
         })?;
-        next.flatten().map(|picture| picture::copied(py, &picture)).transpose()
+        next.flatten().map(|picture| self.running.pictures.copied(py, &picture)).transpose()
     }
 }
 
@@ -87,6 +94,7 @@ impl Session {
         let py = frame.py();
         interpreter::check_not_forked().or_raise(py)?;
         let frame = frame::copied(frame)?;
+        self.running.pictures.follow(frame.format());
         let id = py.detach(|| self.running.handle.submit_frame(frame));
         Ok(id.or_raise(py)?.0)
     }
@@ -95,7 +103,8 @@ impl Session {
     #[pyo3(signature = () -> "Picture | None")]
     fn poll(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         log::deliver(py);
-        self.running.handle.poll().map(|picture| picture::copied(py, &picture)).transpose()
+        let picture = self.running.handle.poll();
+        picture.map(|picture| self.running.pictures.copied(py, &picture)).transpose()
     }
 
     /// Waits for a picture that has not been taken. Returns None after `timeout` seconds, or once the session has
@@ -114,6 +123,12 @@ impl Session {
     // -> "Picture"
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.next_picture(py, None)
+    }
+
+    /// Iterates over pictures until the session ends, in `async for`.
+    // -> "AsyncIterator[Picture]"
+    fn __aiter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("dreamframe._async")?.getattr("pictures")?.call1((slf,))
     }
 
     /// Changes parameters. The update is validated as a whole now, prepared in the background, and applied between two
@@ -135,7 +150,7 @@ impl Session {
         patch: Option<&Bound<'_, PyAny>>,
         changes: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        let patch = params::patch(py, patch, changes)?;
+        let patch = params::patch(py, patch, changes, || self.running.handle.params())?;
         let ticket = py.detach(|| self.running.handle.update(&patch)).or_raise(py)?;
         results::ticket(py, ticket)
     }
@@ -184,7 +199,7 @@ impl Session {
         patch: Option<&Bound<'_, PyAny>>,
         changes: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        let patch = params::patch(py, patch, changes)?;
+        let patch = params::patch(py, patch, changes, || self.running.handle.params())?;
         results::plan(py, &py.detach(|| self.running.handle.plan(&patch)).or_raise(py)?)
     }
 
@@ -265,6 +280,7 @@ impl Session {
         let left =
             deadline(py, Some(timeout))?.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         interpreter::check_not_forked().or_raise(py)?;
+        interpreter::check_not_in_callback().or_raise(py)?;
         let Some(session) = lock(&self.running.session).take() else { return Ok(()) };
         let running = self.running.clone();
         // On the stream's own thread, which is idle while the session runs, so that the wait can be interrupted.

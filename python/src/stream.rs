@@ -5,21 +5,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use dreamframe::{
-    Engine, EngineOptions, Error, ErrorKind, ParamsPatch, PixelFormat, SessionOptions, Transition, Update,
+    Engine, EngineBuilder, Error, ErrorKind, ParamsPatch, PixelFormat, SessionOptions, Transition, Update,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::OrRaise;
 use crate::frames::Frames;
-use crate::options::{Models, check_callable, check_device, choose, count, text};
-use crate::picture::{self, OutputArray};
+use crate::hooks::Hooks;
+use crate::options::{Given, Models, check_callable, check_device, text};
+use crate::picture::{self, OutputArray, PictureFormat};
 use crate::running::Running;
 use crate::session::Session;
 use crate::shared_state::{EngineSnapshot, SharedState, lock};
 use crate::work::{Processed, process, report};
 use crate::worker::{Current, EngineSlot, Worker};
-use crate::{frame, log, onnx, options, params, results};
+use crate::{frame, interpreter, log, params, results};
 
 /// A real-time image-to-image stream.
 ///
@@ -33,7 +34,8 @@ use crate::{frame, log, onnx, options, params, results};
 pub(crate) struct StreamDiffusion {
     worker: Arc<Worker>,
     state: Arc<SharedState>,
-    output: PixelFormat,
+    /// The format of pictures; that of the frame without one.
+    output: Option<PixelFormat>,
     closed: AtomicBool,
     session: Mutex<Weak<Running>>,
 }
@@ -45,15 +47,25 @@ impl StreamDiffusion {
     /// `models` is `demo` for the model in the package, or a folder: a model, or a folder of models. An option that is
     /// None has the library's default. `executor` is `cpu` by default; `onnx` runs networks on ONNX Runtime with the
     /// execution provider `provider` and its device `device_index`, and `auto` does so if a GPU works. `onnxruntime` is
-    /// ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the package
-    /// `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA graphs, on
-    /// providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family, `full` for the
-    /// model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was distilled to few
-    /// steps if it is installed, otherwise `full`. With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being
-    /// merged into their weights: a change of a scale is cheap, and frames take longer. With `batching="where-faster"`,
+    /// ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the
+    /// package `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA
+    /// graphs, on providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family,
+    /// `full` for the model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was
+    /// distilled to few steps if it is installed, otherwise `full`. `calibration` is a file of `dreamframe models
+    /// quantize` for `dtype="int8"`, instead of the one next to the model. `ip_adapter` is the id of a folder with an
+    /// IP-Adapter, under `models`, instead of the published one. `flagged` is what is shown in place of a picture that
+    /// the safety checker flags. `control_images` selects the control image of each row of the stream batch.
+    /// `packed_cache` is where packed weights are stored for a quick next start: `beside` the model, `off`, or a folder.
+    /// With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being merged into their
+    /// weights: a change of a scale is cheap, and frames take longer. With `batching="where-faster"`,
     /// `use_denoising_batch` is followed on GPUs only: on a CPU, a batch delays pictures and saves no time.
-    /// `progress(done, total, what)` is
-    /// called while weights load, with counts for the network `what`; an exception that it raises cancels loading.
+    ///
+    /// Pictures have the channels of the frame, in its order, unless `output` names others.
+    ///
+    /// `processors` has callables in place of the library's processors of these names. `safety_checker` scores pictures
+    /// if `use_safety_checker` is on. `style_images` and `face_embeddings` provide what `ip_adapter_style_image_url`
+    /// names. `progress(done, total, what)` is called while weights load, with counts for the network `what`; an exception
+    /// that it raises cancels loading. All are called on threads of the engine, and cannot use the stream.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one, with its path.
@@ -74,12 +86,21 @@ impl StreamDiffusion {
         cuda_graphs: "bool" = false,
         dtype: "typing.Literal['auto', 'f32', 'f16', 'bf16', 'int8'] | None" = None,
         vae: "str | PathLike[str] | None" = None,
+        calibration: "str | PathLike[str] | None" = None,
+        ip_adapter: "str | None" = None,
+        flagged: "typing.Literal['previous', 'black'] | None" = None,
+        control_images: "typing.Literal['newest', 'per-row'] | None" = None,
+        packed_cache: "str | PathLike[str] | None" = None,
         threads: "int | None" = None,
         noise: "typing.Literal['philox', 'torch-cpu'] | None" = None,
         lora_mode: "typing.Literal['merged', 'live'] | None" = None,
         batching: "typing.Literal['as-requested', 'where-faster'] | None" = None,
         fit: "typing.Literal['cover', 'fit', 'stretch'] | None" = None,
         output: "typing.Literal['rgba', 'bgra', 'rgb'] | None" = None,
+        processors: "Mapping[ProcessorName | str, Processor] | None" = None,
+        safety_checker: "SafetyChecker | None" = None,
+        style_images: "StyleImages | None" = None,
+        face_embeddings: "FaceEmbeddings | None" = None,
         progress: "Callable[[int, int, str], object] | None" = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
@@ -95,59 +116,54 @@ impl StreamDiffusion {
         cuda_graphs: bool,
         dtype: Option<&Bound<'_, PyAny>>,
         vae: Option<&Bound<'_, PyAny>>,
+        calibration: Option<&Bound<'_, PyAny>>,
+        ip_adapter: Option<&Bound<'_, PyAny>>,
+        flagged: Option<&Bound<'_, PyAny>>,
+        control_images: Option<&Bound<'_, PyAny>>,
+        packed_cache: Option<&Bound<'_, PyAny>>,
         threads: Option<&Bound<'_, PyAny>>,
         noise: Option<&Bound<'_, PyAny>>,
         lora_mode: Option<&Bound<'_, PyAny>>,
         batching: Option<&Bound<'_, PyAny>>,
         fit: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
+        processors: Option<&Bound<'_, PyAny>>,
+        safety_checker: Option<&Bound<'_, PyAny>>,
+        style_images: Option<&Bound<'_, PyAny>>,
+        face_embeddings: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         log::refresh(py);
         check_device(device).or_raise(py)?;
         check_callable("progress", progress.as_ref().map(|progress| progress.bind(py)))?;
-        let mut options = EngineOptions::default();
-        options.threads = threads.map(count).transpose()?;
-        choose("executor", executor, &mut options.executor)?;
-        choose("provider", provider, &mut options.onnx.provider)?;
-        if let Some(index) = device_index {
-            options.onnx.device_index = onnx::device_index(index)?;
-        }
-        options.onnx.cuda_graphs = cuda_graphs;
-        options.onnx.library = onnx::library(py, onnxruntime, options.executor)?;
-        choose("dtype", dtype, &mut options.dtype)?;
-        options.vae = vae.map(options::vae).transpose()?.unwrap_or_default();
-        choose("noise", noise, &mut options.noise)?;
-        choose("lora_mode", lora_mode, &mut options.lora_mode)?;
-        choose("batching", batching, &mut options.batching)?;
-        if let Some(fit) = fit {
-            options.fit = results::fit(py, &text("fit", fit)?)?;
-        }
-        if let Some(output) = output {
-            options.output = picture::output(py, &text("output", output)?)?;
-        }
-        let output = options.output;
-        let mut builder = Engine::builder().models(models.0).options(options);
+        let output = output.map(|output| picture::output(py, &text("output", output)?)).transpose()?;
+        let hooks = Hooks { processors, safety_checker, style_images, face_embeddings };
+        let given = Given {
+            executor,
+            provider,
+            device_index,
+            onnxruntime,
+            cuda_graphs,
+            dtype,
+            vae,
+            calibration,
+            ip_adapter,
+            flagged,
+            control_images,
+            packed_cache,
+            threads,
+            noise,
+            lora_mode,
+            batching,
+            fit,
+        };
+        let mut options = given.read(py)?;
+        options.output = output.unwrap_or(options.output);
+        let mut builder = hooks.set(Engine::builder().models(models.0).options(options))?;
         if let Some(params) = params {
             builder = builder.params(params::whole(params)?);
         }
-        let (state, current) = (Arc::new(SharedState::default()), Arc::new(Current::default()));
-        let (watched, failed) = (current.clone(), state.clone());
-        let builder = builder.progress(move |loaded| match &progress {
-            _ if watched.is_abandoned() => ControlFlow::Break(()),
-            Some(callback) => report(callback, loaded, &failed),
-            None => ControlFlow::Continue(()),
-        });
-        let worker = Arc::new(Worker::start(current).or_raise(py)?);
-        let snapshot = state.clone();
-        let built = worker.call(py, move |slot| {
-            let engine = builder.build()?;
-            snapshot.update(&engine);
-            *slot = EngineSlot::Available(Box::new(engine));
-            Ok(())
-        })?;
-        built.map_err(|error| state.error(py, &error))?;
-        Ok(Self { worker, state, output, closed: AtomicBool::new(false), session: Mutex::default() })
+        Self::build(py, builder, output, progress)
     }
 
     /// Processes one frame. Returns the picture of the frame `delay` calls ago.
@@ -163,9 +179,11 @@ impl StreamDiffusion {
         let mut pixels = frame::pixels(frame)?;
         loop {
             let size = lock(&self.state.snapshot).size;
-            let array = OutputArray::new(py, self.output, size)?;
+            let array = OutputArray::new(py, self.output.unwrap_or(pixels.picture_format()), size)?;
             let state = self.state.clone();
-            let done = self.worker.call(py, move |slot| process(slot, &state, pixels, array))?;
+            let done = self.worker.call(py, move |slot| {
+                process(slot, &state, pixels, array, |engine, pixels, out| engine.process_into(&pixels.view()?, out))
+            })?;
             match done {
                 Processed::Picture(result, pixels, array) => {
                     drop(pixels);
@@ -173,6 +191,31 @@ impl StreamDiffusion {
                 }
                 // An update changed the size meanwhile.
                 Processed::OtherSize(back) => pixels = back,
+            }
+        }
+    }
+
+    /// Makes a picture from the prompt alone, without a frame.
+    ///
+    /// Of the grey frame that is processed `delay` + 1 times, nothing remains with a first index of 0 in
+    /// `t_index_list`. The picture depends on `seed`.
+    ///
+    /// >>> stream = StreamDiffusion(StreamDiffusionParams.demo(t_index_list=[0, 16, 32, 45]))
+    /// >>> picture = stream.text_to_image()
+    ///
+    /// Raises:
+    ///     ClosedError: the stream was closed.
+    #[pyo3(signature = () -> "Picture")]
+    fn text_to_image(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        loop {
+            let size = lock(&self.state.snapshot).size;
+            let array = OutputArray::new(py, self.output.unwrap_or(PixelFormat::Rgb8), size)?;
+            let state = self.state.clone();
+            let done = self.worker.call(py, move |slot| {
+                process(slot, &state, (), array, |engine, (), out| engine.text_to_image_into(out))
+            })?;
+            if let Processed::Picture(result, (), array) = done {
+                return array.into_picture(py, &result.map_err(|error| self.state.error(py, &error))?);
             }
         }
     }
@@ -196,7 +239,7 @@ impl StreamDiffusion {
         patch: Option<&Bound<'_, PyAny>>,
         changes: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Option<Py<PyAny>>> {
-        let patch = params::patch(py, patch, changes)?;
+        let patch = params::patch(py, patch, changes, || self.state.snapshot().params)?;
         self.change(py, move |engine| engine.update(&patch))
     }
 
@@ -225,7 +268,7 @@ impl StreamDiffusion {
         patch: Option<&Bound<'_, PyAny>>,
         changes: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        let patch: ParamsPatch = params::patch(py, patch, changes)?;
+        let patch: ParamsPatch = params::patch(py, patch, changes, || self.state.snapshot().params)?;
         let plan = self.worker.call(py, move |slot| slot.engine()?.plan(&patch))?;
         results::plan(py, &plan.or_raise(py)?)
     }
@@ -254,6 +297,18 @@ impl StreamDiffusion {
     #[pyo3(signature = (source: "Iterable[FrameLike]", /) -> "Iterator[Picture]")]
     fn frames(slf: &Bound<'_, Self>, source: &Bound<'_, PyAny>) -> PyResult<Frames> {
         Ok(Frames { stream: slf.clone().unbind(), source: source.try_iter()?.unbind() })
+    }
+
+    /// Returns an asynchronous iterator that processes frames on another thread and yields a picture for each.
+    ///
+    /// >>> async for picture in stream.aframes(camera):
+    /// ...     await websocket.send(picture.tobytes())
+    #[pyo3(signature = (
+        source: "AsyncIterable[FrameLike] | Iterable[FrameLike]",
+        /,
+    ) -> "AsyncIterator[Picture]")]
+    fn aframes<'py>(slf: &Bound<'py, Self>, source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("dreamframe._async")?.getattr("frames")?.call1((slf, source))
     }
 
     /// Runs the stream on a thread of its own until the session is stopped; other calls of the stream raise meanwhile.
@@ -336,6 +391,7 @@ impl StreamDiffusion {
     /// Ends a running session, and releases the models. Further calls raise `ClosedError`. Has no effect on a closed
     /// stream.
     pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
+        interpreter::check_not_in_callback().or_raise(py)?;
         if self.closed.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -365,6 +421,32 @@ impl StreamDiffusion {
 }
 
 impl StreamDiffusion {
+    /// Builds an engine on its thread.
+    fn build(
+        py: Python<'_>,
+        builder: EngineBuilder,
+        output: Option<PixelFormat>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let (state, current) = (Arc::new(SharedState::default()), Arc::new(Current::default()));
+        let (watched, failed) = (current.clone(), state.clone());
+        let builder = builder.progress(move |loaded| match &progress {
+            _ if watched.is_abandoned() => ControlFlow::Break(()),
+            Some(callback) => report(callback, loaded, &failed),
+            None => ControlFlow::Continue(()),
+        });
+        let worker = Arc::new(Worker::start(current).or_raise(py)?);
+        let snapshot = state.clone();
+        let built = worker.call(py, move |slot| {
+            let engine = builder.build()?;
+            snapshot.update(&engine);
+            *slot = EngineSlot::Available(Box::new(engine));
+            Ok(())
+        })?;
+        built.map_err(|error| state.error(py, &error))?;
+        Ok(Self { worker, state, output, closed: AtomicBool::new(false), session: Mutex::default() })
+    }
+
     /// Starts a session.
     pub(crate) fn begin(
         &self,
@@ -382,7 +464,9 @@ impl StreamDiffusion {
             *slot = EngineSlot::InSession;
             Ok(session)
         })?;
-        let session = Session::new(py, started.or_raise(py)?, self.worker.clone(), self.state.clone(), on_picture)?;
+        let pictures = PictureFormat::new(self.output);
+        let shared = (self.worker.clone(), self.state.clone());
+        let session = Session::new(py, started.or_raise(py)?, shared, pictures, on_picture)?;
         *lock(&self.session) = Arc::downgrade(session.running());
         Ok(session)
     }

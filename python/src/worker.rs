@@ -137,7 +137,7 @@ impl Worker {
     ) -> PyResult<T> {
         interpreter::check_not_forked().or_raise(py)?;
         if thread::current().id() == self.thread {
-            return Err(invalid_call(py, "a stream cannot be used from within its own `progress`"));
+            return Err(invalid_call(py, "a stream cannot be used in its own callbacks, such as `progress`"));
         }
         let abandoned = Arc::new(AtomicBool::new(false));
         let (done, result) = sync_channel(1);
@@ -223,9 +223,10 @@ pub(crate) fn deadline(py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<
 ///
 /// # Errors
 ///
-/// The exception of an interrupt; `ClosedError` in a forked process.
+/// The exception of an interrupt; `ClosedError` in a forked process; `InvalidArgumentError` in a callback of an engine.
 pub(crate) fn end(py: Python<'_>, work: impl FnOnce() + Send + 'static) -> PyResult<()> {
     interpreter::check_not_forked().or_raise(py)?;
+    interpreter::check_not_in_callback().or_raise(py)?;
     let (done, ended) = sync_channel(1);
     let thread = end_later(move || {
         work();

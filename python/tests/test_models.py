@@ -20,6 +20,7 @@ from dreamframe import (
     IPAdapterConfig,
     ProcessingConfig,
     SingleProcessorConfig,
+    StreamDiffusion,
     StreamDiffusionParams,
 )
 
@@ -46,6 +47,42 @@ def test_all_violations_are_reported_together_with_their_paths() -> None:
     assert {violation.path for violation in error.value.violations} == {"promt", "delta", "ip_adapter.weight_types"}
     assert isinstance(error.value, ValueError)
     assert error.value.kind == "invalid_params"
+
+
+def test_values_that_are_no_plain_data_are_reported_with_the_others() -> None:
+    given: dict[str, Any] = {"t_index_list": [60], "delta": float("nan"), "seed": object()}
+    given["lora_dict"] = {"a": float("inf")}
+    expected = {"t_index_list[0]", "delta", "lora_dict.a", "seed"}
+    controlnet = {"model_id": "a/b", "conditioning_scale": float("nan"), "control_guidance_end": 3}
+    with StreamDiffusion(StreamDiffusionParams.demo(width=64, height=64), threads=1) as stream:
+        before = stream.params
+        calls: list[Any] = [
+            lambda: StreamDiffusionParams(**given),
+            lambda: StreamDiffusionParams.demo(**given),
+            lambda: StreamDiffusionParams.model_validate(given),
+            lambda: StreamDiffusion({**StreamDiffusionParams.demo().model_dump(), **given}),
+            lambda: stream.update(**given),
+            lambda: stream.plan(given),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidParamsError) as error:
+                call()
+            paths = [violation.path for violation in error.value.violations]
+            assert sorted(paths) == sorted(expected), "each once"
+        assert stream.params == before
+        stream.update({"delta": float("nan")}, delta=0.5)
+        assert stream.params.delta == 0.5, "a keyword replaces the value of the mapping"
+    with pytest.raises(InvalidParamsError) as error:
+        ControlNetConfig(**controlnet)
+    assert {violation.path for violation in error.value.violations} == {"conditioning_scale", "control_guidance_end"}
+
+
+def test_list_that_contains_itself_several_times_is_refused_with_few_violations() -> None:
+    endless: list[Any] = []
+    endless.extend([endless] * 8)
+    with pytest.raises(InvalidParamsError) as error:
+        StreamDiffusionParams(controlnets=endless)
+    assert 1 <= len(error.value.violations) <= 100
 
 
 def test_none_is_the_default_of_every_field() -> None:

@@ -39,7 +39,7 @@ def test_notebook_shows_as_many_pictures_as_it_contains(notebook: Any) -> None:
 
 
 def test_notebook_is_small_and_contains_pictures(notebook: Any) -> None:
-    assert len(notebook.cells) <= 10
+    assert len(notebook.cells) <= 18
     assert len(pictures(notebook)) >= 4
     assert PATH.stat().st_size < 1_000_000
 

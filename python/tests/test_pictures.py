@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreamframe import Picture, StreamDiffusion
+from dreamframe import ClosedError, Picture, StreamDiffusion, StreamDiffusionParams
 
 from conftest import SIDE, gradient, small_stream
 
@@ -147,3 +147,82 @@ def test_the_same_frames_give_the_same_pictures() -> None:
     with small_stream(threads=1) as one, small_stream(threads=2) as two:
         for frame in frames:
             assert np.array_equal(one(frame), two(frame))
+
+
+CHANNELS: dict[str, Any] = {
+    "rgb": gradient(channels=3),
+    "rgba": gradient(),
+    "reversed rows": gradient(channels=3)[:, ::-1],
+    "PIL RGB": Image.fromarray(gradient(channels=3)),
+    "PIL RGBA": Image.fromarray(gradient()),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_pictures_have_the_channels_of_the_frame(name: str) -> None:
+    params = StreamDiffusionParams.demo(width=SIDE, height=SIDE, skip_diffusion=True)
+    expected = "rgba" if np.asarray(CHANNELS[name]).shape[2] == 4 else "rgb"
+    with StreamDiffusion(params, threads=2) as stream:
+        picture = stream(CHANNELS[name])
+        assert (picture.order, picture.shape[2]) == (expected, len(expected))
+        assert np.array_equal(picture[..., :3], np.asarray(CHANNELS[name])[..., :3])
+        with stream.start() as session:
+            session.submit(CHANNELS[name])
+            other = session.wait(60)
+    assert other is not None
+    assert other.order == expected
+    assert np.array_equal(other, picture)
+
+
+def test_pictures_of_bgra_frames_are_bgra() -> None:
+    params = StreamDiffusionParams.demo(width=SIDE, height=SIDE, skip_diffusion=True)
+    with StreamDiffusion(params, threads=2, output="bgra") as stream:
+        frame = stream(gradient())
+    with StreamDiffusion(params, threads=2) as stream:
+        picture = stream(frame)
+    assert picture.order == "bgra"
+    assert np.array_equal(picture, frame)
+    assert np.array_equal(picture[..., [2, 1, 0]], gradient(channels=3))
+
+
+def test_pictures_of_a_session_follow_the_newest_frame(stream: StreamDiffusion) -> None:
+    params = StreamDiffusionParams.demo(width=SIDE, height=SIDE, skip_diffusion=True)
+    orders: list[str] = []
+    with StreamDiffusion(params, threads=2) as following, following.start() as session:
+        for channels in (4, 3, 4):
+            session.submit(gradient(channels=channels))
+            picture = session.wait(60)
+            assert picture is not None
+            orders.append(picture.order)
+    assert orders == ["rgba", "rgb", "rgba"]
+
+
+def test_output_names_the_channels_of_all_pictures() -> None:
+    with small_stream(output="bgra", skip_diffusion=True) as stream:
+        assert {stream(gradient(channels=channels)).order for channels in (3, 4)} == {"bgra"}
+
+
+def test_text_to_image_is_made_from_the_prompt_and_the_seed() -> None:
+    def made(**changes: Any) -> Picture:
+        params = StreamDiffusionParams.demo(width=SIDE, height=SIDE, t_index_list=[0, 16, 32, 45], **changes)
+        with StreamDiffusion(params, threads=2) as stream:
+            picture = stream.text_to_image()
+            assert (picture.id, picture.source_id) == (stream.delay, 0), "the first frame, after all of its steps"
+            return picture
+
+    picture = made()
+    assert (picture.shape, picture.order) == ((SIDE, SIDE, 3), "rgb")
+    assert picture.std() > 5, "there is something to see"
+    assert np.array_equal(picture, made())
+    assert not np.array_equal(picture, made(seed=5))
+    assert not np.array_equal(picture, made(prompt="moonlit night"))
+
+
+def test_text_to_image_follows_updates_and_output() -> None:
+    with small_stream(output="rgba", t_index_list=[0, 16, 32, 45]) as stream:
+        first = stream.text_to_image()
+        stream.update(prompt="moonlit night", width=2 * SIDE)
+        second = stream.text_to_image()
+    assert (first.shape, second.shape) == ((SIDE, SIDE, 4), (SIDE, 2 * SIDE, 4))
+    with pytest.raises(ClosedError):
+        stream.text_to_image()

@@ -35,6 +35,10 @@ static void no_engine(dreamframe_engine_t *engine) {
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_size(engine, &NUMBER, &OTHER));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_delay(engine, &NUMBER));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_info(engine, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_set_external_image(engine, NULL, &frame));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_clear_external_image(engine, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_set_style_image(engine, &frame));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_text_to_image(engine, &room, &info));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_start(engine, NULL, &session));
   EXPECT(session == NULL && info.id == 0);
   outputs_are_untouched();
@@ -64,6 +68,9 @@ static void no_session(dreamframe_session_t *session) {
   REFUSED(INVALID_ARGUMENT, dreamframe_session_next_event(session, 1, &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_stats(session, &stats));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_stats_json(session, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_session_set_external_image(session, NULL, &frame));
+  REFUSED(INVALID_ARGUMENT, dreamframe_session_clear_external_image(session, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_session_set_style_image(session, &frame, &LONG));
   EXPECT(running && info.id == 0 && stats.submitted == 0);
   outputs_are_untouched();
 }
@@ -88,6 +95,7 @@ static void null(dreamframe_engine_t *engine, dreamframe_session_t *session) {
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_size(engine, &NUMBER, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_delay(engine, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_info(engine, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_text_to_image(engine, NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_start(engine, NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_submit(session, NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_poll(session, NULL, NULL));
@@ -117,6 +125,15 @@ static void null(dreamframe_engine_t *engine, dreamframe_session_t *session) {
   REFUSED(INVALID_ARGUMENT, dreamframe_params_merge(NULL, "{}", NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_style_data_uri(NULL, 1, &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_style_data_uri(IN, sizeof IN, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_set_external_image(engine, NULL, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_set_external_image(engine, "", &frame));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_set_external_image(engine, "\xff", &frame));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_clear_external_image(engine, "\xff"));
+  REFUSED(INVALID_ARGUMENT, dreamframe_engine_set_style_image(engine, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_session_set_external_image(session, NULL, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_session_set_style_image(session, NULL, &LONG));
+  REFUSED(INVALID_ARGUMENT, dreamframe_style_pixels_uri(NULL, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_style_pixels_uri(&frame, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_reply_bytes(NULL, IN, 1));
   REFUSED(INVALID_ARGUMENT, dreamframe_reply_floats(NULL, NULL, 1));
   REFUSED(INVALID_ARGUMENT, dreamframe_reply_error(NULL, "why"));
@@ -172,9 +189,12 @@ static void struct_sizes(dreamframe_engine_t *engine, dreamframe_session_t *sess
     bad.field = (value);                                                                                               \
     REFUSED(INVALID_FRAME, dreamframe_engine_process(engine, &bad, &good, NULL));                                      \
     REFUSED(INVALID_FRAME, dreamframe_session_submit(session, &bad, &LONG));                                           \
+    REFUSED(INVALID_FRAME, dreamframe_engine_set_external_image(engine, NULL, &bad));                                  \
+    REFUSED(INVALID_FRAME, dreamframe_session_set_style_image(session, &bad, &LONG));                                  \
     good = rgba(IN, SIDE), bad = rgba(OUT, SIDE);                                                                      \
     bad.field = (value);                                                                                               \
     REFUSED(INVALID_FRAME, dreamframe_engine_process(engine, &good, &bad, NULL));                                      \
+    REFUSED(INVALID_FRAME, dreamframe_engine_text_to_image(engine, &bad, NULL));                                       \
     REFUSED(INVALID_FRAME, dreamframe_session_poll(session, &bad, NULL));                                              \
     REFUSED(INVALID_FRAME, dreamframe_session_wait(session, 1, &bad, NULL));                                           \
     outputs_are_untouched();                                                                                           \
@@ -286,6 +306,35 @@ static void options(void) {
   EXPECT(engine == NULL);
 }
 
+/* Downloads that cannot begin. */
+static void models(void) {
+  dreamframe_fetch_options_t options = DREAMFRAME_FETCH_OPTIONS_INIT;
+  options.cache = "no such folder";
+  options.offline = 1;
+  REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch(NULL, &options, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch("\xff", &options, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch("some/model", &options, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch_for(NULL, &options, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch_for("{}", &options, NULL));
+  if (strstr(dreamframe_build_info(), "\"hub\"") == NULL) {
+    REFUSED(UNSUPPORTED, dreamframe_models_fetch("some/model", &options, &TEXT));
+    REFUSED(UNSUPPORTED, dreamframe_models_fetch_for("{}", &options, &TEXT));
+    EXPECT(strstr(dreamframe_last_error(), "feature `hub`") != NULL);
+  } else {
+    REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch("../outside", &options, &TEXT));
+    REFUSED(NOT_FOUND, dreamframe_models_fetch("some/model", &options, &TEXT));
+    REFUSED(INVALID_PARAMS, dreamframe_models_fetch_for("{\"delta\": -1}", &options, &TEXT));
+    options.endpoint = "ftp://127.0.0.1";
+    REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch("some/model", &options, &TEXT));
+  }
+  options.offline = 2;
+  REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch("some/model", &options, &TEXT));
+  options.struct_size = 1;
+  REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch("some/model", &options, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_models_fetch_for("{}", &options, &TEXT));
+  outputs_are_untouched();
+}
+
 static void parameters(dreamframe_engine_t *engine, dreamframe_session_t *session) {
   const char *const patches[] = {"", "nonsense", "[]", "{\"no_such_field\": 1}", "{\"delta\": -1}", "{\"prompt\": 5}"};
   for (size_t index = 0; index < sizeof patches / sizeof *patches; index++) {
@@ -335,6 +384,7 @@ int main(void) {
   EXPECT(strcmp(dreamframe_last_error(), "") == 0 && strcmp(dreamframe_last_error_json(), "") == 0);
   names();
   options();
+  models();
   dreamframe_engine_t *engine = engine_on(1, SIDE), *lent = engine_on(1, SIDE);
   dreamframe_session_t *session = NULL;
   OK(dreamframe_session_start(lent, NULL, &session));
@@ -364,6 +414,9 @@ int main(void) {
   REFUSED(CLOSED, dreamframe_session_submit(session, &frame, &LONG));
   REFUSED(CLOSED, dreamframe_session_wait(session, 1, &room, NULL));
   REFUSED(CLOSED, dreamframe_session_update(session, "{\"delta\": 0.5}", &LONG, &TEXT));
+  REFUSED(CLOSED, dreamframe_session_set_external_image(session, NULL, &frame));
+  REFUSED(CLOSED, dreamframe_session_clear_external_image(session, NULL));
+  REFUSED(CLOSED, dreamframe_session_set_style_image(session, &frame, &LONG));
   REFUSED(CLOSED, dreamframe_session_stop(session, LIMIT_MS));
   outputs_are_untouched();
   OK(dreamframe_engine_process(lent, &frame, &room, NULL)); /* the engine is back, and goes on */

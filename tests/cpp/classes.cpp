@@ -2,6 +2,7 @@
 
 #include "expect.hpp"
 
+#include <algorithm>
 #include <array>
 #include <type_traits>
 #include <vector>
@@ -118,6 +119,98 @@ void callbacks_are_functions_and_no_exception_leaves_them() {
   expect(pictures == 1 && lines > 0, "pictures and lines are told");
 }
 
+/** Multiplies by the setting `sharpen_intensity`; 5 and more are an error. */
+class Amplifier final : public dreamframe::Processor {
+public:
+  Amplifier(std::string_view settings, int &alive) : alive_(alive) {
+    configure(settings);
+    ++alive_;
+  }
+  ~Amplifier() override { --alive_; }
+
+  void run(const dreamframe::Image &input, const dreamframe::Image *, const dreamframe::ImageMut &output) override {
+    if (gain_ >= 5) throw std::runtime_error("too loud");
+    std::transform(input.pixels, input.pixels + input.size(), output.pixels, [&](float value) { return value * gain_; });
+  }
+
+  void configure(std::string_view settings) override {
+    const std::string text(settings);
+    gain_ = std::stof(text.substr(text.find(':') + 1));
+  }
+
+private:
+  int &alive_;
+  float gain_ = 1;
+};
+
+void hooks_are_functions_and_objects_and_no_exception_leaves_them() {
+  const auto chain = [](const std::string &gain) {
+    return R"({"skip_diffusion": true, "image_preprocessing": {"processors": [{"type": "sharpen", "params": )"
+           R"({"sharpen_intensity": )" + gain + "}}]}}";
+  };
+  int alive = 0;
+  const auto shared = std::make_shared<int>(0);
+  const std::vector<std::uint8_t> in(SIDE * SIDE * 4, 40);
+  std::vector<std::uint8_t> out(SIDE * SIDE * 4);
+  const FrameView frame(PixelFormat::Rgba8, SIDE, SIDE, in);
+  const FrameViewMut room(PixelFormat::Rgba8, SIDE, SIDE, out);
+  {
+    dreamframe::EngineOptions options;
+    options.processors.push_back({"sharpen", [&alive, shared](std::string_view settings) {
+                                    return std::make_unique<Amplifier>(settings, alive);
+                                  }});
+    options.safety_checker = [shared](const dreamframe::Image &picture) -> float {
+      ++*shared;
+      if (picture.channels == 3) throw std::runtime_error("no verdict");
+      return 0;
+    };
+    Engine engine = small(options);
+    engine.update(chain("2.0"));
+    expect(alive == 1, "an instance is started");
+    engine.process(frame, room);
+    expect(out[0] == 80, "and runs");
+    engine.update(chain("5.0"));
+    try {
+      engine.process(frame, room);
+      expect(false, "an exception fails the frame");
+    } catch (const dreamframe::Error &error) {
+      expect(std::string(error.what()).find("too loud") != std::string::npos, "with its message");
+    }
+    engine.update(R"({"skip_diffusion": false, "use_safety_checker": true, "image_preprocessing": {"processors": []}})");
+    expect(alive == 0, "an instance ends with its place in the parameters");
+    expect(thrown([&] { engine.process(frame, room); }) == DREAMFRAME_ERROR_UNSUPPORTED, "as in the checker");
+    expect(*shared == 1, "which was asked");
+    dreamframe::EngineOptions unknown = options;
+    unknown.processors[0].name = "no such processor";
+    expect(thrown([&] { small(unknown); }) == DREAMFRAME_ERROR_INVALID_ARGUMENT, "names are checked");
+  }
+  expect(alive == 0 && shared.use_count() == 1, "all copies of the functions are freed");
+}
+
+void images_besides_frames_count_until_they_are_cleared() {
+  Engine engine = small();
+  engine.update(R"({"skip_diffusion": true, "image_preprocessing": {"processors": [{"type": "external"}]}})");
+  const std::vector<std::uint8_t> in(SIDE * SIDE * 4, 40), second(8 * 8 * 3, 200);
+  std::vector<std::uint8_t> out(SIDE * SIDE * 4);
+  const FrameView frame(PixelFormat::Rgba8, SIDE, SIDE, in), image(PixelFormat::Rgb8, 8, 8, second);
+  const FrameViewMut room(PixelFormat::Rgba8, SIDE, SIDE, out);
+  engine.set_external_image(image);
+  engine.set_external_image(image, "a/controlnet");
+  engine.process(frame, room);
+  expect(out[0] == 200, "it is in place of the frame");
+  engine.clear_external_image();
+  engine.process(frame, room);
+  expect(out[0] == 40, "until it is cleared");
+  engine.set_style_image(image);
+  expect(engine.params().find(dreamframe::style_pixels_uri(image)) != std::string::npos, "a style image is a parameter");
+  Session session = engine.start();
+  session.set_external_image(image);
+  session.submit(frame);
+  expect(session.wait(LIMIT, room).has_value() && out[0] == 200, "in a session, too");
+  session.clear_external_image();
+  expect(session.set_style_image(frame).version == 1, "a style image is an update");
+}
+
 void sessions_outlive_the_object_of_their_engine() {
   const std::vector<std::uint8_t> in(SIDE * SIDE * 4, 90);
   std::vector<std::uint8_t> out(SIDE * SIDE * 4);
@@ -140,6 +233,36 @@ void sessions_outlive_the_object_of_their_engine() {
   expect(thrown([&] { session.submit(frame); }) == DREAMFRAME_ERROR_CLOSED, "it has ended");
 }
 
+void pictures_are_made_from_the_prompt_alone() {
+  Engine engine = small();
+  std::vector<std::uint8_t> day(SIDE * SIDE * 4), night(SIDE * SIDE * 4);
+  const auto info = engine.text_to_image(FrameViewMut(PixelFormat::Rgba8, SIDE, SIDE, day));
+  expect(info.width == SIDE && info.kind == DREAMFRAME_PICTURE_KIND_NEW, "it is a picture");
+  engine.update(R"({"prompt": "moonlit night"})");
+  engine.text_to_image(FrameViewMut(PixelFormat::Rgba8, SIDE, SIDE, night));
+  expect(day != night, "of another prompt, another one");
+}
+
+void prompts_change_gradually() {
+  constexpr int STEPS = 4;
+  Engine engine = small();
+  const std::vector<std::uint8_t> in(SIDE * SIDE * 4, 90);
+  std::vector<std::uint8_t> out(SIDE * SIDE * 4), last;
+  const auto next = [&] {
+    engine.process(FrameView(PixelFormat::Rgba8, SIDE, SIDE, in), FrameViewMut(PixelFormat::Rgba8, SIDE, SIDE, out));
+    return out != std::exchange(last, out);
+  };
+  while (next()) {
+  }
+  const std::string transition =
+      R"({"target_prompts": "moonlit night", "num_steps": )" + std::to_string(STEPS) +
+      R"(, "temporal_interpolation_method": "slerp"})";
+  expect(engine.transition(transition).find("prompt") != std::string::npos, "the report has the change");
+  for (int picture = 1; picture <= STEPS; ++picture) {
+    expect(next(), "each picture differs from the one before");
+  }
+}
+
 void texts_are_given() {
   expect(dreamframe::version() == DREAMFRAME_VERSION, "the version");
   expect(!dreamframe::build_info().empty() && !dreamframe::params_schema().empty(), "what it is");
@@ -155,7 +278,11 @@ int main() {
   frames_on_a_device_need_an_executor_with_memory_for_them();
   views_are_of_any_container_of_bytes();
   callbacks_are_functions_and_no_exception_leaves_them();
+  hooks_are_functions_and_objects_and_no_exception_leaves_them();
+  images_besides_frames_count_until_they_are_cleared();
   sessions_outlive_the_object_of_their_engine();
+  pictures_are_made_from_the_prompt_alone();
+  prompts_change_gradually();
   texts_are_given();
   return 0;
 }

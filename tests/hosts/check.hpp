@@ -66,11 +66,17 @@ inline void save(const Image &image, const std::string &path) {
   std::fclose(file);
 }
 
-// A folder with a model on disk: the one that is also in the library.
-inline std::string demo_folder() {
+// A path in the repository.
+inline std::string in_repository(const char *path) {
   const auto here = std::filesystem::absolute(__FILE__).lexically_normal().parent_path();
-  return (here.parent_path().parent_path() / "models" / "dreamframe-tiny").string();
+  return (here.parent_path().parent_path() / path).string();
 }
+
+// A folder with a model on disk: the one that is also in the library.
+inline std::string demo_folder() { return in_repository("models/dreamframe-tiny"); }
+
+// A PNG file.
+inline std::string style_image() { return in_repository("tests/golden/ip_adapter/style.png"); }
 
 // Says when something that does not come is given up: far beyond what it takes on a slow machine.
 class Patience {

@@ -3,6 +3,7 @@
 pub mod adapters;
 pub mod controlnets;
 pub mod frames;
+pub mod hub;
 pub mod kit;
 pub mod native;
 #[cfg(feature = "transport")]

@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 /// Names the folder with the libraries to use, such as that of an installation; they are built where it is not set.
 const LIBRARY: &str = "DREAMFRAME_LIBRARY";
 
+/// Likewise, for libraries with the features `hub` and `transport`.
+const NETWORK_LIBRARY: &str = "DREAMFRAME_NETWORK_LIBRARY";
+
 /// Where it is set, as CI does, a tool that is missing fails the test instead of skipping it.
 pub const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
 
@@ -32,17 +35,17 @@ pub fn root() -> &'static Path {
 /// If they cannot be built: then nothing else can be tested.
 pub fn library() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| std::env::var_os(LIBRARY).map_or_else(|| with_transport().into(), PathBuf::from))
+    FOLDER.get_or_init(|| std::env::var_os(LIBRARY).map_or_else(|| with_network().into(), PathBuf::from))
 }
 
-/// Returns the folder of both libraries with the feature `transport`, which those that are shipped are built without.
+/// Returns the folder of both libraries with the features `hub` and `transport`, which the smaller archive is built without.
 ///
 /// # Panics
 ///
 /// Like [`library`].
-pub fn with_transport() -> &'static Path {
+pub fn with_network() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(build)
+    FOLDER.get_or_init(|| std::env::var_os(NETWORK_LIBRARY).map_or_else(build, PathBuf::from))
 }
 
 /// Returns the cargo that runs the tests.
@@ -63,7 +66,7 @@ fn cargo() -> Command {
 fn build() -> PathBuf {
     let mut cargo = cargo();
     // With all packages and a test, features are those of a test run of the workspace: only libraries is built.
-    cargo.args(["build", "--quiet", "--features", "dreamframe-ffi/transport"]);
+    cargo.args(["build", "--quiet", "--features", "dreamframe-ffi/hub,dreamframe-ffi/transport"]);
     cargo.args(["--workspace", "--lib", "--test", "integration"]);
     if cfg!(feature = "transport") {
         cargo.args(["--features", "dreamframe-tests/transport"]);

@@ -43,7 +43,7 @@ usage: cargo xtask TASK
 
   test [--optional-until UNIX-SECONDS]
                          every check and test that a change can break: what CI runs
-  test --full            these and all others: feature sets, archive, wheel on several Pythons, long runs
+  test --full            these and all others: feature sets, archives, wheel on several Pythons, long runs
   test --list            all steps and what each took last
   check [--full]         formatting, lints, docs, licences, repository rules, generated files
   advisories             cargo-deny, with the vulnerabilities that are known today; needs the network
@@ -54,6 +54,7 @@ usage: cargo xtask TASK
   install --prefix DIR [--features NAMES]
                          builds the C and C++ library and installs it in DIR, with everything that a host's build needs
   package                the same as an archive, with its checks: target/package
+  package --full         an archive with all features of the C interface: target/package-full
   stubs                  writes the Python module's stub and the classes of the parameters
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
   sanitize               the kernels' unit tests under the address sanitizer (Linux, x86-64)
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
         }
         ["long"] => suite::run(&mut report, in_group(Group::Long)),
         ["package"] => suite::run(&mut report, in_group(Group::Package)),
+        ["package", "--full"] => suite::run(&mut report, in_group(Group::FullPackage)),
         ["prepare", names @ ..] => return prepare_all(names),
         ["fuzz"] => report.step("fuzz targets", || fuzz::all(60)),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {

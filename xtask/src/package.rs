@@ -1,17 +1,45 @@
-//! The archive with the C and C++ library: created, checked for size and contents, and used on its own.
+//! The archives with the C and C++ library: created, checked for size and contents, and used on their own.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::install::{self, VERSION};
 use crate::report::Outcome;
 use crate::suite::Context;
 use crate::tools::{output, succeed, target, works};
 
-/// Maximum size of the stripped shared library in bytes, including 8 MB of data, most of it the demo model.
-const MAX_SHARED: u64 = 15_000_000;
+/// An archive: libraries with some features of the C interface, and everything that a host's build needs.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    /// The first part of its file name.
+    name: &'static str,
+    /// The features of the C interface, comma-separated.
+    features: &'static str,
+    /// Maximum size of the stripped shared library in bytes, including 8 MB of data, most of it the demo model.
+    max_shared: u64,
+    /// The system libraries that the shared library may need in addition to [`MAY_NEED`].
+    may_need: &'static [&'static str],
+    /// The working folder.
+    folder: &'static str,
+}
+
+/// For hosts that load models from folders: without networks of processors, downloads, and WHIP and WHEP.
+pub(crate) const SMALL: Archive =
+    Archive { name: "dreamframe", features: "", max_shared: 15_000_000, may_need: &[], folder: "target/package" };
+
+/// With everything; 7 MB of the shared library are networks.
+pub(crate) const FULL: Archive = Archive {
+    name: "dreamframe-full",
+    features: "hub,pose,safety,segmentation,transport",
+    max_shared: 40_000_000,
+    // A codec is C++.
+    may_need: &["libstdc++.so.6"],
+    folder: "target/package-full",
+};
 
 /// The system libraries that the shared library may need.
 const MAY_NEED: [&str; 4] = ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"];
@@ -19,28 +47,28 @@ const MAY_NEED: [&str; 4] = ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linu
 /// The prefix of all exported symbols.
 const PREFIX: &str = "dreamframe_";
 
-/// The working folder.
-const FOLDER: &str = "target/package";
-
-/// Creates the archive and unpacks it: the other steps check the archive only.
-pub(crate) fn make(context: &mut Context) -> Outcome {
+/// Creates an archive and unpacks it: the other steps check what was unpacked only.
+pub(crate) fn make(context: &mut Context, archive: &Archive) -> Outcome {
     if !cfg!(target_os = "linux") {
         return Outcome::NotRun("written for Linux only so far".into());
     }
-    let name = format!("dreamframe-{VERSION}-{}-linux", std::env::consts::ARCH);
-    let archive = Path::new(FOLDER).join(format!("{name}.tar.gz"));
-    let folder = Path::new(FOLDER).join("unpacked").join(&name);
-    let made = pack(&name, &archive, &folder)
-        .and_then(|()| std::path::absolute(&folder).map_err(|error| format!("{}: {error}", folder.display())));
-    made.map(|folder| context.package = Some(folder)).into()
+    let name = format!("{}-{VERSION}-{}-linux", archive.name, std::env::consts::ARCH);
+    let made = pack(archive, &name)
+        .and_then(|folder| std::path::absolute(&folder).map_err(|error| format!("{}: {error}", folder.display())));
+    made.map(|folder| drop(context.packages.insert(archive.name, folder))).into()
 }
 
-/// Runs a step on the folder of the unpacked archive.
-pub(crate) fn with(context: &Context, step: impl FnOnce(&Path) -> Outcome) -> Outcome {
-    match &context.package {
+/// Runs a step on the folder of an unpacked archive.
+pub(crate) fn with(context: &Context, archive: &Archive, step: impl FnOnce(&Path) -> Outcome) -> Outcome {
+    match context.packages.get(archive.name) {
         Some(folder) => step(folder),
         None => Outcome::NotRun("no archive".into()),
     }
+}
+
+/// Returns the working folder of the archive that was unpacked to `folder`.
+fn work(folder: &Path) -> &Path {
+    folder.ancestors().nth(2).unwrap_or(folder)
 }
 
 /// Returns the folder of the libraries of an installation.
@@ -52,41 +80,46 @@ fn if_installed(tool: &str, check: impl FnOnce() -> Result<(), String>) -> Outco
     if works(Command::new(tool).arg("--version")) { check().into() } else { Outcome::NotRun(format!("no {tool}")) }
 }
 
-/// Installs into a folder, packs it, and unpacks it elsewhere.
-fn pack(name: &str, archive: &Path, folder: &Path) -> Result<(), String> {
-    let _ = fs::remove_dir_all(FOLDER);
-    let packed = Path::new(FOLDER).join("packed");
-    install::to(&packed.join(name), "")?;
+/// Installs into a folder, packs it, and unpacks it elsewhere; returns the folder of the latter.
+fn pack(archive: &Archive, name: &str) -> Result<PathBuf, String> {
+    let work = Path::new(archive.folder);
+    let _ = fs::remove_dir_all(work);
+    let (packed, unpacked) = (work.join("packed"), work.join("unpacked"));
+    let file = work.join(format!("{name}.tar.gz"));
+    install::to(&packed.join(name), archive.features)?;
     // Reproducible: the same files result in the same bytes.
     let mut pack = Command::new("tar");
-    pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-czf"]).arg(archive);
+    pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-czf"]).arg(&file);
     succeed(pack.arg("-C").arg(&packed).arg(name))?;
     fs::remove_dir_all(&packed).map_err(|error| error.to_string())?;
-    let into = folder.parent().unwrap_or(folder);
-    fs::create_dir_all(into).map_err(|error| error.to_string())?;
-    succeed(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into))
+    fs::create_dir_all(&unpacked).map_err(|error| error.to_string())?;
+    succeed(Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(&unpacked))?;
+    let size = fs::metadata(&file).map_err(|error| format!("{}: {error}", file.display()))?.len();
+    eprintln!("   {}: {size} bytes", file.display());
+    Ok(unpacked.join(name))
 }
 
 /// Compares the size of the shared library with its limit.
-pub(crate) fn size(folder: &Path) -> Outcome {
+pub(crate) fn size(folder: &Path, archive: &Archive) -> Outcome {
     let shared = libraries(folder).join("libdreamframe.so");
     let size = match fs::metadata(&shared) {
         Ok(file) => file.len(),
         Err(error) => return Outcome::Failed(format!("{}: {error}", shared.display())),
     };
-    eprintln!("   shared library {size} bytes");
-    if size > MAX_SHARED {
-        return Outcome::Failed(format!("size of the shared library: got {size} bytes, expected at most {MAX_SHARED}"));
+    let most = archive.max_shared;
+    eprintln!("   shared library {size} bytes, of at most {most}");
+    if size > most {
+        return Outcome::Failed(format!("size of the shared library: got {size} bytes, expected at most {most}"));
     }
     Outcome::Passed
 }
 
 /// Checks the dynamic section of the shared library: which libraries it needs, its SONAME, and that it is stripped.
-pub(crate) fn dependencies(folder: &Path) -> Outcome {
-    dynamic_section(&libraries(folder).join("libdreamframe.so")).into()
+pub(crate) fn dependencies(folder: &Path, archive: &Archive) -> Outcome {
+    dynamic_section(&libraries(folder).join("libdreamframe.so"), archive).into()
 }
 
-fn dynamic_section(shared: &Path) -> Result<(), String> {
+fn dynamic_section(shared: &Path, archive: &Archive) -> Result<(), String> {
     let dynamic = output(Command::new("readelf").arg("-dW").arg(shared))?;
     let entries = |tag: &str| -> Vec<String> {
         let lines = dynamic.lines().filter(|line| line.contains(tag));
@@ -94,13 +127,11 @@ fn dynamic_section(shared: &Path) -> Result<(), String> {
     };
     let needed = entries("(NEEDED)");
     eprintln!("   needs {}", needed.join(", "));
-    let more: Vec<_> = needed.iter().filter(|name| !MAY_NEED.contains(&name.as_str())).cloned().collect();
+    let allowed = [MAY_NEED.as_slice(), archive.may_need].concat();
+    let more: Vec<_> = needed.iter().filter(|name| !allowed.contains(&name.as_str())).cloned().collect();
     if !more.is_empty() {
-        return Err(format!(
-            "needed libraries: got {} as well, expected only {}",
-            more.join(", "),
-            MAY_NEED.join(", ")
-        ));
+        let (more, allowed) = (more.join(", "), allowed.join(", "));
+        return Err(format!("needed libraries: got {more} as well, expected only {allowed}"));
     }
     if !entries("(SONAME)").iter().any(|name| name.starts_with("libdreamframe.so.")) {
         return Err("SONAME: missing, expected one with a version".into());
@@ -168,6 +199,40 @@ fn declared(header: &str) -> BTreeSet<String> {
     names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned).collect()
 }
 
+/// Compares the features that the library reports with those of the archive.
+pub(crate) fn features(folder: &Path, archive: &Archive) -> Outcome {
+    reported_features(folder).and_then(|reported| compare_features(&reported, archive)).into()
+}
+
+/// Returns the features that the shared library reports to a C program.
+fn reported_features(folder: &Path) -> Result<BTreeSet<String>, String> {
+    let (source, program) = (work(folder).join("features.c"), work(folder).join("features"));
+    let text =
+        "#include <dreamframe.h>\n#include <stdio.h>\nint main(void) { return puts(dreamframe_build_info()) < 0; }\n";
+    fs::write(&source, text).map_err(|error| format!("{}: {error}", source.display()))?;
+    let libraries = libraries(folder);
+    let mut compile = Command::new("cc");
+    compile.arg("-I").arg(folder.join("include")).arg(&source).arg("-L").arg(&libraries).arg("-ldreamframe");
+    succeed(compile.arg("-o").arg(&program))?;
+    let program = std::path::absolute(program).map_err(|error| error.to_string())?;
+    let info = output(Command::new(program).env("LD_LIBRARY_PATH", libraries))?;
+    let info: Value = serde_json::from_str(&info).map_err(|error| format!("build info: {error}"))?;
+    let names = info["features"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Checks that of the features in which archives differ, the library has those of its own.
+fn compare_features(reported: &BTreeSet<String>, archive: &Archive) -> Result<(), String> {
+    let expected: BTreeSet<&str> = archive.features.split(',').filter(|name| !name.is_empty()).collect();
+    let got: BTreeSet<&str> = FULL.features.split(',').filter(|name| reported.contains(*name)).collect();
+    let list = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(", ");
+    if got != expected {
+        return Err(format!("features: got [{}], expected [{}]", list(&got), list(&expected)));
+    }
+    eprintln!("   {}", reported.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+    Ok(())
+}
+
 /// Builds the archive's examples with CMake and runs them: C and C++, shared and static.
 pub(crate) fn with_cmake(folder: &Path) -> Outcome {
     if_installed("cmake", || cmake(folder))
@@ -176,14 +241,14 @@ pub(crate) fn with_cmake(folder: &Path) -> Outcome {
 fn cmake(folder: &Path) -> Result<(), String> {
     for language in ["c", "cpp"] {
         for link in ["shared", "static"] {
-            let build = Path::new(FOLDER).join(format!("cmake-{language}-{link}"));
+            let build = work(folder).join(format!("cmake-{language}-{link}"));
             let mut configure = Command::new("cmake");
             configure.arg("-S").arg(examples(folder, language)).arg("-B").arg(&build);
             configure.arg(format!("-DCMAKE_PREFIX_PATH={}", folder.display()));
             configure.arg(format!("-DDREAMFRAME_STATIC={}", if link == "static" { "ON" } else { "OFF" }));
             succeed(configure.arg("-DCMAKE_BUILD_TYPE=Release").stdout(Stdio::null()))?;
             succeed(Command::new("cmake").arg("--build").arg(&build).stdout(Stdio::null()))?;
-            say_hello(&build.join("hello"), None)?;
+            say_hello(work(folder), &build.join("hello"), None)?;
         }
     }
     Ok(())
@@ -200,11 +265,11 @@ fn pkg_config(folder: &Path) -> Result<(), String> {
             let mut ask = Command::new("pkg-config");
             ask.args(["--cflags", "--libs", package]).env("PKG_CONFIG_PATH", libraries(folder).join("pkgconfig"));
             let flags = output(&mut ask)?;
-            let program = Path::new(FOLDER).join(format!("{package}-{language}"));
+            let program = work(folder).join(format!("{package}-{language}"));
             let mut compile = Command::new(compiler);
             compile.arg(standard).arg(examples(folder, language).join(format!("hello.{language}")));
             succeed(compile.args(flags.split_whitespace()).arg("-o").arg(&program))?;
-            say_hello(&program, Some(&libraries(folder)))?;
+            say_hello(work(folder), &program, Some(&libraries(folder)))?;
         }
     }
     Ok(())
@@ -216,8 +281,8 @@ fn examples(folder: &Path, language: &str) -> PathBuf {
 
 /// Runs an example, which looks for the shared library in `libraries`; it must write a picture of the demo model's
 /// size.
-fn say_hello(program: &Path, libraries: Option<&Path>) -> Result<(), String> {
-    let (frame, picture) = (Path::new(FOLDER).join("frame.ppm"), Path::new(FOLDER).join("picture.ppm"));
+fn say_hello(work: &Path, program: &Path, libraries: Option<&Path>) -> Result<(), String> {
+    let (frame, picture) = (work.join("frame.ppm"), work.join("picture.ppm"));
     let _ = fs::remove_file(&picture);
     let pixels: Vec<u8> = (0..96 * 64 * 3u32).map(|index| (index / 73) as u8).collect();
     fs::write(&frame, [b"P6\n96 64\n255\n".as_slice(), &pixels].concat()).map_err(|error| error.to_string())?;
@@ -245,6 +310,39 @@ mod tests {
         let header = "#define DREAMFRAME_INIT(x) dreamframe_macro(x)\n/** see `dreamframe_comment()` */\n\
                       int32_t dreamframe_one(void);\nvoid *dreamframe_two(\n  int a);\ntypedef void (*dreamframe_fn_t)(int);";
         assert_eq!(declared(header), BTreeSet::from(["dreamframe_one".to_owned(), "dreamframe_two".to_owned()]));
+    }
+
+    #[test]
+    fn libraries_have_the_features_of_their_archive_and_no_others() {
+        let of = |names: &str| names.split(',').map(str::to_owned).collect::<BTreeSet<String>>();
+        let (small, full) =
+            (of("demo-model,edges"), of("demo-model,edges,hub,pose,safety,segmentation,transport,whep"));
+        assert_eq!(compare_features(&small, &SMALL), Ok(()));
+        assert_eq!(compare_features(&full, &FULL), Ok(()));
+        let without_pose = of("demo-model,hub,safety,segmentation,transport");
+        let error = compare_features(&without_pose, &FULL).unwrap_err();
+        assert!(
+            error.starts_with("features: got [hub, safety, segmentation, transport], expected [hub, pose"),
+            "{error}"
+        );
+        assert!(compare_features(&full, &SMALL).is_err());
+    }
+
+    #[test]
+    fn features_of_archives_are_those_of_the_c_interface() {
+        let manifest = fs::read_to_string(crate::tools::root().join("ffi/Cargo.toml")).unwrap();
+        let (_, features) = manifest.split_once("[features]").unwrap();
+        let features = features.split_once("\n[").unwrap().0;
+        for name in FULL.features.split(',') {
+            assert!(features.contains(&format!("\n{name} = ")), "{name}");
+        }
+    }
+
+    #[test]
+    fn archives_have_folders_and_names_of_their_own() {
+        assert_ne!((SMALL.name, SMALL.folder), (FULL.name, FULL.folder));
+        let folder = Path::new(FULL.folder).join("unpacked").join(FULL.name);
+        assert_eq!(work(&folder), Path::new(FULL.folder));
     }
 
     #[test]

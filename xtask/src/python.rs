@@ -112,7 +112,7 @@ fn requires_python(pyproject: &str) -> Result<u32, String> {
     let digits = wanted.and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
     digits
         .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| format!("{pyproject} has no line such as `requires-python = \">=3.11\"`"))
+        .ok_or_else(|| format!("{pyproject} has no line such as `requires-python = \">=3.10\"`"))
 }
 
 /// A Python interpreter of this machine.

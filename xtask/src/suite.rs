@@ -1,9 +1,11 @@
 //! The table of the steps of `cargo xtask test` and of the tasks that are parts of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::package::{Archive, FULL, SMALL};
 use crate::prepare::Preparation;
 use crate::report::{Need, Outcome, Report};
 use crate::times::{self, Cost};
@@ -24,6 +26,7 @@ pub(crate) enum Group {
     Check,
     Test,
     Package,
+    FullPackage,
     Python,
     Wheel,
     Long,
@@ -45,8 +48,8 @@ pub(crate) struct Context {
     pub(crate) preparation: Option<Preparation>,
     /// The outcome of the Python package's tests, which ran at the same time as those of Rust.
     pub(crate) python_tests: Option<Outcome>,
-    /// The folder of the unpacked archive of the C and C++ library.
-    pub(crate) package: Option<PathBuf>,
+    /// The folders of the unpacked archives of the C and C++ library, by their names.
+    pub(crate) packages: BTreeMap<&'static str, PathBuf>,
     /// The wheel of the Python package.
     pub(crate) wheel: Option<PathBuf>,
 }
@@ -101,17 +104,42 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::Check, "lints: C interface as shipped", |_| check::lint_shipped()),
     full(Group::Check, "lints: peers, with candle", |_| check::lint_peers()),
     full(Group::Check, "lints: core, aarch64", |_| check::lint_aarch64()),
-    full(Group::Package, "package: made and unpacked", package::make),
-    full(Group::Package, "package: size", |context| package::with(context, package::size)),
+    full(Group::Package, "package: made and unpacked", |context| package::make(context, &SMALL)),
+    full(Group::Package, "package: size", |context| on_package(context, package::size)),
     full(Group::Package, "package: dependencies of the shared library", |context| {
-        package::with(context, package::dependencies)
+        on_package(context, package::dependencies)
     }),
-    full(Group::Package, "package: exported names", |context| package::with(context, package::exports)),
-    full(Group::Package, "package: examples, with CMake", |context| package::with(context, package::with_cmake)),
+    full(Group::Package, "package: exported names", |context| {
+        on_package(context, |folder, _| package::exports(folder))
+    }),
+    full(Group::Package, "package: features", |context| on_package(context, package::features)),
+    full(Group::Package, "package: examples, with CMake", |context| {
+        on_package(context, |folder, _| package::with_cmake(folder))
+    }),
     full(Group::Package, "package: examples, with pkg-config", |context| {
-        package::with(context, package::with_pkg_config)
+        on_package(context, |folder, _| package::with_pkg_config(folder))
     }),
-    full(Group::Package, "package: C and C++ tests", |context| package::with(context, test::with_libraries)),
+    full(Group::Package, "package: C and C++ tests", |context| {
+        on_package(context, |folder, _| test::with_libraries(folder))
+    }),
+    full(Group::FullPackage, "full package: made and unpacked", |context| package::make(context, &FULL)),
+    full(Group::FullPackage, "full package: size", |context| on_full_package(context, package::size)),
+    full(Group::FullPackage, "full package: dependencies of the shared library", |context| {
+        on_full_package(context, package::dependencies)
+    }),
+    full(Group::FullPackage, "full package: exported names", |context| {
+        on_full_package(context, |folder, _| package::exports(folder))
+    }),
+    full(Group::FullPackage, "full package: features", |context| on_full_package(context, package::features)),
+    full(Group::FullPackage, "full package: examples, with CMake", |context| {
+        on_full_package(context, |folder, _| package::with_cmake(folder))
+    }),
+    full(Group::FullPackage, "full package: examples, with pkg-config", |context| {
+        on_full_package(context, |folder, _| package::with_pkg_config(folder))
+    }),
+    full(Group::FullPackage, "full package: C and C++ tests of the network", |context| {
+        on_full_package(context, |folder, _| test::with_network_libraries(folder))
+    }),
     full(Group::Wheel, "Python: wheel", wheel::make),
     full(Group::Wheel, "Python: contents of the wheel", |context| wheel::with(context, wheel::contents)),
     full(Group::Python, "Python: tests of the wheel, oldest version", |context| {
@@ -128,6 +156,16 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::Long, "soak, 10 minutes", |_| long::soak()),
     full(Group::Long, "fuzz targets, a minute each", |_| crate::fuzz::all(60)),
 ];
+
+/// Runs a step on the archive without optional features.
+fn on_package(context: &Context, step: fn(&Path, &Archive) -> Outcome) -> Outcome {
+    package::with(context, &SMALL, |folder| step(folder, &SMALL))
+}
+
+/// Runs a step on the archive with all features.
+fn on_full_package(context: &Context, step: fn(&Path, &Archive) -> Outcome) -> Outcome {
+    package::with(context, &FULL, |folder| step(folder, &FULL))
+}
 
 /// Runs the steps that `choose` selects.
 pub(crate) fn run(report: &mut Report, choose: impl Fn(&Step) -> bool) {

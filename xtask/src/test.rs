@@ -176,6 +176,22 @@ pub(crate) fn with_libraries(installation: &Path) -> Outcome {
     run(tests.env("DREAMFRAME_LIBRARY", libraries(installation)).env(FULL.0, FULL.1))
 }
 
+/// Runs the tests in C and C++ that need the features `hub` and `transport` with the libraries of an installation.
+pub(crate) fn with_network_libraries(installation: &Path) -> Outcome {
+    let mut tests = workspace("test");
+    tests.args([
+        "--quiet",
+        "--test",
+        "integration",
+        "--",
+        "c_abi::frames_go",
+        "c_abi::models_are",
+        "c_abi::wrong_calls",
+    ]);
+    let libraries = libraries(installation);
+    run(tests.env("DREAMFRAME_LIBRARY", &libraries).env("DREAMFRAME_NETWORK_LIBRARY", &libraries))
+}
+
 /// Runs the unit tests of all libraries several times, each time with other cases of the property tests.
 pub(crate) fn properties() -> Outcome {
     const TIMES: usize = 5;

@@ -36,7 +36,8 @@ pub(crate) fn cargo() -> Command {
 /// compiled by Clippy's compiler, whose warnings [`lint_workspace`](crate::check::lint_workspace) reads.
 pub(crate) fn workspace(subcommand: &str) -> Command {
     let mut command = cargo();
-    command.args([subcommand, "--workspace", "--features", "dreamframe-ffi/transport,dreamframe-tests/transport"]);
+    const FEATURES: &str = "dreamframe-ffi/hub,dreamframe-ffi/transport,dreamframe-tests/transport";
+    command.args([subcommand, "--workspace", "--features", FEATURES]);
     if has_libvpx() {
         command.args(["--features", "dreamframe-server/vp8"]);
     }

@@ -5,10 +5,12 @@ use std::io::Cursor;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::codecs::png::{CompressionType, FilterType as PngFilter, PngEncoder};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
 
 use super::clip_picture::{ClipFilter, ClipPictures};
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::{Fit, FrameConverter, FrameView};
 
 /// The maximum size of a style image, in bytes.
 pub const MAX_STYLE_BYTES: usize = 16 << 20;
@@ -89,6 +91,39 @@ pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
 pub fn style_data_uri(bytes: &[u8]) -> Result<String> {
     let format = format_of(bytes)?;
     Ok(format!("data:{};base64,{}", format.to_mime_type(), BASE64.encode(bytes)))
+}
+
+/// The maximum side of the image that [`style_pixels_uri`] encodes: more than any published image encoder reads.
+const PIXELS_SIDE: u32 = 512;
+
+/// Converts pixels to a data URI, the form of a style image in parameters: the central square, scaled to 512x512 if it
+/// is larger, as PNG. Alpha is dropped, without compositing.
+///
+/// ```
+/// use dreamframe::{FrameView, PixelFormat, StreamDiffusionParams, style_pixels_uri};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let pixels = vec![127_u8; 640 * 480 * 4];
+/// let url = style_pixels_uri(&FrameView::packed(PixelFormat::Bgra8, 640, 480, &pixels)?)?;
+/// assert!(url.starts_with("data:image/png;base64,"));
+/// let params = StreamDiffusionParams { ip_adapter_style_image_url: url.into(), ..Default::default() };
+/// params.validate()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// `OutOfMemory`.
+pub fn style_pixels_uri(image: &FrameView<'_>) -> Result<String> {
+    let side = image.width().min(image.height()).min(PIXELS_SIDE);
+    let mut pixels = vec![0; side as usize * side as usize * 3];
+    FrameConverter::new().to_bytes(image, Fit::Cover, side, side, &mut pixels)?;
+    let mut file = Vec::new();
+    PngEncoder::new_with_quality(&mut file, CompressionType::Fast, PngFilter::Sub)
+        .write_image(&pixels, side, side, ExtendedColorType::Rgb8)
+        .map_err(|error| Error::new(ErrorKind::Internal, "failed to encode a valid image").with_source(error))?;
+    style_data_uri(&file)
 }
 
 /// Decodes base64 in the standard or the URL-safe alphabet, ignoring white space; `None` for invalid text.

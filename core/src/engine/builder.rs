@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::exec::Executor;
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};
-use crate::preprocess::Registry;
 use crate::preprocess::networks::ModelNetworks;
+use crate::preprocess::{ExternalImages, Registry};
 
 /// Builds an [`Engine`] from a source of models, the first parameters, and options.
 #[derive(Debug, Clone)]
@@ -127,7 +127,8 @@ impl EngineBuilder {
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
         let networks = ModelNetworks::new(source.clone(), executor.clone());
-        let registry = registry.or_networks(Arc::new(networks));
+        let external = Arc::new(ExternalImages::new(options.fit));
+        let registry = registry.or_networks(Arc::new(networks)).with_external(external.clone());
         let text_encodings = Arc::default();
         let context = BuildContext {
             source,
@@ -135,6 +136,7 @@ impl EngineBuilder {
             queue: executor.queue(),
             executor,
             registry,
+            external,
             observer,
             style_images,
             progress,

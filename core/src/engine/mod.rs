@@ -7,6 +7,7 @@ mod builder;
 mod device;
 mod device_frames;
 mod host;
+mod host_images;
 mod in_flight;
 mod memory_fit;
 #[cfg(feature = "onnx")]
@@ -86,6 +87,8 @@ pub struct Engine {
     /// The version of the newest applied update.
     version: u64,
     notices: Vec<Notice>,
+    /// How often the images of the host had changed at the last frame.
+    external_version: u64,
 }
 
 /// The pipeline in use.
@@ -115,6 +118,7 @@ impl Engine {
             steps: false,
             version: 0,
             notices,
+            external_version: 0,
             active: Active::Ready(pipeline),
             context,
         })

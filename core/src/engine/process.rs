@@ -7,8 +7,13 @@ use super::state::{Source, Stage};
 use super::{Engine, Picture, PictureInfo, PictureKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Queue, Transfer, View, ViewMut};
-use crate::frame::{Fit, FrameConverter, FrameId, FrameView, FrameViewMut, Stamp};
+use crate::frame::{Fit, FrameConverter, FrameId, FrameView, FrameViewMut, PixelFormat, Stamp};
 use crate::telemetry::Timings;
+
+/// Returns the frame of a picture that is made from the prompt alone; it is scaled to the size of the stream.
+fn grey() -> Result<FrameView<'static>> {
+    FrameView::packed(PixelFormat::Rgb8, 1, 1, &[128; 3])
+}
 
 impl Engine {
     /// Processes one frame, and returns the picture of the frame of [`delay`](Self::delay) calls ago, in a pooled
@@ -59,6 +64,50 @@ impl Engine {
         self.check_none_in_flight()?;
         self.submit(frame)?;
         self.collect_into(out)
+    }
+
+    /// Makes a picture from the prompt alone. A grey frame is processed [`delay`](Self::delay) + 1 times, so that the
+    /// picture is that of the current parameters; the similar-image filter skips none of these. Nothing of the grey remains
+    /// with a first index of 0 in `t_index_list`, and the picture depends on `seed`. Its
+    /// [`source_id`](PictureInfo::source_id) is the number of the first of these frames.
+    ///
+    /// ```
+    /// use dreamframe::{Engine, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let t_index_list = vec![0, 16, 32, 45];
+    /// let params = StreamDiffusionParams { width: 64, height: 64, t_index_list, ..StreamDiffusionParams::demo() };
+    /// let mut engine = Engine::builder().params(params).build()?;
+    /// let picture = engine.text_to_image()?;
+    /// assert_eq!((picture.frame.width(), picture.frame.height()), (64, 64));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`process`](Self::process).
+    pub fn text_to_image(&mut self) -> Result<Picture> {
+        for _ in 0..self.delay() {
+            self.state.compute_next();
+            self.process(&grey()?)?;
+        }
+        self.state.compute_next();
+        self.process(&grey()?)
+    }
+
+    /// Like [`text_to_image`](Self::text_to_image), into the host's memory, as [`process_into`](Self::process_into).
+    ///
+    /// # Errors
+    ///
+    /// Those of `process_into`.
+    pub fn text_to_image_into(&mut self, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
+        for _ in 0..self.delay() {
+            self.state.compute_next();
+            self.process_into(&grey()?, out)?;
+        }
+        self.state.compute_next();
+        self.process_into(&grey()?, out)
     }
 
     /// Starts the processing of a frame. Each submitted frame must be [collected](Self::collect), in order; on a device
@@ -123,6 +172,7 @@ impl Engine {
         self.state.read(|queue, to| import(queue, converter, fit, size, to), components)?;
         timer.end(&*queue, Stage::Preprocess, from);
         self.step()?;
+        self.note_external();
         let Self { state, active, context, in_flight, .. } = self;
         let Some(InFlightFrame { info, picture, transfer, timer }) = in_flight.next() else {
             return Err(Error::new(ErrorKind::Internal, "the memory of the next frame is in use"));

@@ -12,6 +12,7 @@ use super::state::StateUpdate;
 use super::transition::transition_on;
 use crate::error::Result;
 use crate::params::{Change, Cost, Notice, StreamDiffusionParams, total_cost};
+use crate::preprocess::ExternalImages;
 
 /// Result of an update: its cost, changes and notices.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -54,6 +55,11 @@ impl Snapshot {
 pub struct Workbench(pub(super) Arc<BuildContext>);
 
 impl Workbench {
+    /// Returns the images of the host for `external` processors.
+    pub(crate) fn external(&self) -> &ExternalImages {
+        &self.0.external
+    }
+
     /// Returns the changes from `base` to `params`, and their cost. Quick: reads no weights.
     ///
     /// # Errors

@@ -189,7 +189,7 @@ settings! {
 
     /// Settings of `external`.
     ExternalSettings {
-        /// Whether images of another size than the stream's are refused.
+        /// Whether an input of another size than the stream's is refused while the host has given no image.
         validate_input: bool = true, FLAG;
     }
 

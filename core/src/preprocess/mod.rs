@@ -7,6 +7,7 @@
 mod blur;
 mod canny;
 mod chain;
+mod external;
 mod feedback;
 mod filter;
 mod flow;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use self::chain::{Chain, ChainKind, ChainUpdate};
+pub(crate) use self::external::ExternalImages;
 pub use self::image::Image;
 #[cfg(feature = "hub")]
 pub(crate) use self::networks::{NetworkFiles, network_files};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::external::ExternalImages;
 use super::processors::{Runs, processor};
 use super::upscale::enlarged;
 use super::{Factory, Networks, Preprocessor};
@@ -16,6 +17,8 @@ use crate::params::ProcessorName;
 pub struct Registry {
     own: BTreeMap<ProcessorName, Arc<dyn Factory>>,
     networks: Option<Arc<dyn Networks>>,
+    /// The images of the host for `external`.
+    external: Option<Arc<ExternalImages>>,
 }
 
 impl Registry {
@@ -37,10 +40,23 @@ impl Registry {
         self
     }
 
+    /// Gives `external` the images of an engine's host.
+    pub(crate) fn with_external(mut self, images: Arc<ExternalImages>) -> Self {
+        self.external = Some(images);
+        self
+    }
+
+    /// Whether the library's `external` has no image for the ControlNet of this id, or for a chain.
+    pub(crate) fn lacks_external(&self, controlnet: Option<&str>) -> bool {
+        let own = self.own.contains_key(&ProcessorName::External);
+        !own && self.external.as_ref().is_some_and(|images| !images.has_image(controlnet))
+    }
+
     /// Returns the same registry with networks compiled for a stream of `size`, width and height.
     #[must_use]
     pub fn sized(&self, size: (usize, usize)) -> Self {
-        Self { own: self.own.clone(), networks: self.networks.clone().map(|networks| networks.sized(size)) }
+        let networks = self.networks.clone().map(|networks| networks.sized(size));
+        Self { own: self.own.clone(), networks, external: self.external.clone() }
     }
 
     /// Registers a host's processor as `name`, replacing the library's.
@@ -75,9 +91,23 @@ impl Registry {
     /// `InvalidParams` for invalid settings, `Unsupported` for a processor with weights if the registry has no
     /// networks, and errors of [`Networks::load`]; each names the processor.
     pub fn recipe(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Recipe> {
+        self.recipe_for(None, name, settings)
+    }
+
+    /// Like [`recipe`](Self::recipe), for the ControlNet of this id.
+    pub(crate) fn recipe_for(
+        &self,
+        controlnet: Option<&str>,
+        name: ProcessorName,
+        settings: &Map<String, Value>,
+    ) -> Result<Recipe> {
         name.check(settings)?;
         let start = match (self.own.get(&name), processor(name).runs) {
             (Some(own), _) => Start::Factory(own.clone()),
+            (None, Runs::Native(start)) if name == ProcessorName::External => match &self.external {
+                Some(images) => Start::Factory(images.factory(controlnet)),
+                None => Start::Native(start),
+            },
             (None, Runs::Native(start)) => Start::Native(start),
             (None, Runs::Network(_)) => {
                 let networks = self.networks.as_ref().ok_or_else(|| {

@@ -9,6 +9,7 @@ use super::event_log::{End, Forgotten};
 use super::stats::Stats;
 use super::updates::Ticket;
 use super::updates::queue::UpdateQueue;
+use crate::conditioning::style::style_pixels_uri;
 use crate::conditioning::transition::Transition;
 use crate::engine::{Picture, Plan, Workbench};
 use crate::error::{Error, ErrorKind, Result};
@@ -146,6 +147,47 @@ impl SessionHandle {
             self.check(&params)?;
             Ok((params, Vec::new()))
         })
+    }
+
+    /// Sets the image of `external` processors, as [`Engine::set_external_image`](crate::Engine::set_external_image): from
+    /// the next frame on. Waits for neither a frame nor a model. The image stays when the session ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of the engine's method, and `Closed` for a session that was stopped.
+    pub fn set_external_image(&self, controlnet: Option<&str>, image: &FrameView<'_>) -> Result<()> {
+        self.check_running()?;
+        self.preparer.external().set(controlnet, image)
+    }
+
+    /// Removes the image that [`set_external_image`](Self::set_external_image) set for `controlnet`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` for a session that was stopped.
+    pub fn clear_external_image(&self, controlnet: Option<&str>) -> Result<()> {
+        self.check_running()?;
+        self.preparer.external().clear(controlnet);
+        Ok(())
+    }
+
+    /// Sets the style image of the IP-Adapter: the parameter `ip_adapter_style_image_url`, by
+    /// [`style_pixels_uri`](crate::style_pixels_uri), which takes some milliseconds on the calling thread. The image is
+    /// encoded on another thread; of several that wait, only the last one is.
+    ///
+    /// # Errors
+    ///
+    /// Those of `style_pixels_uri` and [`update`](Self::update).
+    pub fn set_style_image(&self, image: &FrameView<'_>) -> Result<Ticket> {
+        let uri = style_pixels_uri(image)?;
+        self.edit(|params| params.ip_adapter_style_image_url = uri.into())
+    }
+
+    fn check_running(&self) -> Result<()> {
+        if self.is_running() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Closed, "the session is stopped and accepts no images"))
     }
 
     /// Changes the prompt gradually: each picture from the one at which the update is applied is a step further. Steps

@@ -47,6 +47,9 @@ typedef struct obs_property obs_property_t;
 
 enum obs_path_type { OBS_PATH_FILE = 0, OBS_PATH_FILE_SAVE = 1, OBS_PATH_DIRECTORY = 2 };
 enum obs_text_type { OBS_TEXT_DEFAULT = 0, OBS_TEXT_PASSWORD = 1, OBS_TEXT_MULTILINE = 2, OBS_TEXT_INFO = 3 };
+enum obs_combo_type { OBS_COMBO_TYPE_EDITABLE = 1, OBS_COMBO_TYPE_LIST = 2 };
+enum obs_combo_format { OBS_COMBO_FORMAT_STRING = 3 };
+enum obs_group_type { OBS_GROUP_NORMAL = 1 };
 enum obs_text_info_type { OBS_TEXT_INFO_NORMAL = 0, OBS_TEXT_INFO_WARNING = 1, OBS_TEXT_INFO_ERROR = 2 };
 
 obs_properties_t *obs_properties_create(void);
@@ -59,6 +62,12 @@ obs_property_t *obs_properties_add_text(obs_properties_t *props, const char *nam
                                         enum obs_text_type type);
 obs_property_t *obs_properties_add_path(obs_properties_t *props, const char *name, const char *description,
                                         enum obs_path_type type, const char *filter, const char *default_path);
+obs_property_t *obs_properties_add_list(obs_properties_t *props, const char *name, const char *description,
+                                        enum obs_combo_type type, enum obs_combo_format format);
+size_t obs_property_list_add_string(obs_property_t *property, const char *name, const char *value);
+/* Takes the group: it is freed with the properties. */
+obs_property_t *obs_properties_add_group(obs_properties_t *props, const char *name, const char *description,
+                                         enum obs_group_type type, obs_properties_t *group);
 void obs_property_text_set_info_type(obs_property_t *property, enum obs_text_info_type type);
 void obs_property_set_long_description(obs_property_t *property, const char *text);
 

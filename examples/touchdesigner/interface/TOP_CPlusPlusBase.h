@@ -203,8 +203,14 @@ class OP_ParameterManager {
   virtual OP_ParAppendResult appendToggle(const OP_NumericParameter &parameter) = 0;
   virtual OP_ParAppendResult appendPulse(const OP_NumericParameter &parameter) = 0;
   virtual OP_ParAppendResult appendString(const OP_StringParameter &parameter) = 0;
+  virtual OP_ParAppendResult appendFile(const OP_StringParameter &parameter) = 0;
   virtual OP_ParAppendResult appendFolder(const OP_StringParameter &parameter) = 0;
   virtual OP_ParAppendResult appendDAT(const OP_StringParameter &parameter) = 0;
+  virtual OP_ParAppendResult appendMenu(const OP_StringParameter &parameter, int32_t count, const char **names,
+                                        const char **labels) = 0;
+  // A text with suggestions; names and labels are copied by the call.
+  virtual OP_ParAppendResult appendStringMenu(const OP_StringParameter &parameter, int32_t count, const char **names,
+                                              const char **labels) = 0;
 
  protected:
   ~OP_ParameterManager() = default;

@@ -11,12 +11,15 @@ use super::kit::{Pixels, empty_info};
 use crate::device_frame::*;
 use crate::engine::*;
 use crate::frame::*;
+use crate::images::*;
+use crate::models::*;
 use crate::params::*;
 use crate::session::*;
 use crate::session_frames::*;
 use crate::session_updates::*;
 use crate::stats::*;
 use crate::style::*;
+use crate::text_to_image::*;
 
 /// Calls with NULL, by function name, and the status.
 pub(super) type Call = (&'static str, fn() -> i32);
@@ -40,6 +43,9 @@ pub(super) const NULLS: &[Call] = &[
     ("dreamframe_engine_size", || unsafe { dreamframe_engine_size(null_mut(), null_mut(), null_mut()) }),
     ("dreamframe_engine_delay", || unsafe { dreamframe_engine_delay(null_mut(), null_mut()) }),
     ("dreamframe_engine_info", || unsafe { dreamframe_engine_info(null_mut(), null_mut()) }),
+    ("dreamframe_engine_text_to_image", || unsafe { dreamframe_engine_text_to_image(null_mut(), null(), null_mut()) }),
+    ("dreamframe_models_fetch", || unsafe { dreamframe_models_fetch(null(), null(), null_mut()) }),
+    ("dreamframe_models_fetch_for", || unsafe { dreamframe_models_fetch_for(null(), null(), null_mut()) }),
     ("dreamframe_frame_packed", || unsafe { dreamframe_frame_packed(1, 1, 1, null_mut(), 4, null_mut()) }),
     ("dreamframe_params_defaults", || unsafe { dreamframe_params_defaults(null_mut()) }),
     ("dreamframe_params_demo", || unsafe { dreamframe_params_demo(null_mut()) }),
@@ -69,6 +75,23 @@ pub(super) const NULLS: &[Call] = &[
     ("dreamframe_reply_floats", || unsafe { dreamframe_reply_floats(null_mut(), null(), 0) }),
     ("dreamframe_reply_error", || unsafe { dreamframe_reply_error(null_mut(), null()) }),
     ("dreamframe_style_data_uri", || unsafe { dreamframe_style_data_uri(null(), 0, null_mut()) }),
+    ("dreamframe_style_pixels_uri", || unsafe { dreamframe_style_pixels_uri(null(), null_mut()) }),
+    ("dreamframe_engine_set_external_image", || unsafe {
+        dreamframe_engine_set_external_image(null_mut(), null(), null())
+    }),
+    ("dreamframe_engine_clear_external_image", || unsafe {
+        dreamframe_engine_clear_external_image(null_mut(), null())
+    }),
+    ("dreamframe_engine_set_style_image", || unsafe { dreamframe_engine_set_style_image(null_mut(), null()) }),
+    ("dreamframe_session_set_external_image", || unsafe {
+        dreamframe_session_set_external_image(null_mut(), null(), null())
+    }),
+    ("dreamframe_session_clear_external_image", || unsafe {
+        dreamframe_session_clear_external_image(null_mut(), null())
+    }),
+    ("dreamframe_session_set_style_image", || unsafe {
+        dreamframe_session_set_style_image(null_mut(), null(), null_mut())
+    }),
 ];
 
 /// Functions of an engine that return a status, with all other arguments valid.
@@ -96,6 +119,10 @@ pub(super) const ENGINE: &[CallOf<dreamframe_engine_t>] = &[
     ("dreamframe_engine_size", |engine| unsafe { dreamframe_engine_size(engine, &mut 0, &mut 0) }),
     ("dreamframe_engine_delay", |engine| unsafe { dreamframe_engine_delay(engine, &mut 0) }),
     ("dreamframe_engine_info", |engine| text(|out| unsafe { dreamframe_engine_info(engine, out) })),
+    ("dreamframe_engine_text_to_image", |engine| {
+        let (target, mut info) = (Pixels::grey(0), empty_info());
+        unsafe { dreamframe_engine_text_to_image(engine, &raw const target.frame, &raw mut info) }
+    }),
     ("dreamframe_session_start", |engine| {
         let mut session = null_mut();
         let status = unsafe { dreamframe_session_start(engine, null(), &raw mut session) };
@@ -103,6 +130,17 @@ pub(super) const ENGINE: &[CallOf<dreamframe_engine_t>] = &[
         status
     }),
     ("dreamframe_server_start", super::network::serve_and_free),
+    ("dreamframe_engine_set_external_image", |engine| {
+        let image = Pixels::grey(9);
+        unsafe { dreamframe_engine_set_external_image(engine, null(), &raw const image.frame) }
+    }),
+    ("dreamframe_engine_clear_external_image", |engine| unsafe {
+        dreamframe_engine_clear_external_image(engine, null())
+    }),
+    ("dreamframe_engine_set_style_image", |engine| {
+        let image = Pixels::grey(9);
+        unsafe { dreamframe_engine_set_style_image(engine, &raw const image.frame) }
+    }),
 ];
 
 /// Functions of a session that return a status, with all other arguments valid.
@@ -151,6 +189,17 @@ pub(super) const SESSION: &[CallOf<dreamframe_session_t>] = &[
         unsafe { dreamframe_session_stats(session, &raw mut stats) }
     }),
     ("dreamframe_session_stats_json", |session| text(|out| unsafe { dreamframe_session_stats_json(session, out) })),
+    ("dreamframe_session_set_external_image", |session| {
+        let image = Pixels::grey(9);
+        unsafe { dreamframe_session_set_external_image(session, c"a".as_ptr(), &raw const image.frame) }
+    }),
+    ("dreamframe_session_clear_external_image", |session| unsafe {
+        dreamframe_session_clear_external_image(session, c"a".as_ptr())
+    }),
+    ("dreamframe_session_set_style_image", |session| {
+        let image = Pixels::grey(9);
+        unsafe { dreamframe_session_set_style_image(session, &raw const image.frame, &mut 0) }
+    }),
     ("dreamframe_session_stop", |session| unsafe { dreamframe_session_stop(session, super::kit::LIMIT_MS) }),
 ];
 

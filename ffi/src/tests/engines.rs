@@ -11,7 +11,8 @@ use crate::options::dreamframe_executor_t::DREAMFRAME_EXECUTOR_ONNX;
 use crate::options::dreamframe_options_t;
 use crate::status::*;
 
-fn library_engine() -> dreamframe::Engine {
+/// Returns the engine of the Rust API with the options of [`Engine::new`].
+pub(super) fn library_engine() -> dreamframe::Engine {
     let mut options = EngineOptions::default();
     (options.dtype, options.threads) = (dreamframe::Dtype::F32, Some(1));
     let (params, _) = StreamDiffusionParams::from_json(PARAMS.to_str().unwrap()).unwrap();

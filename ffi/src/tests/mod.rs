@@ -5,14 +5,18 @@ mod calls;
 mod device_frames;
 mod engines;
 mod frames;
+mod hooks;
 mod hostile;
+mod images;
 mod kit;
 #[cfg(feature = "transport")]
 mod loopback;
+mod models;
 mod network;
 #[cfg(feature = "transport")]
 mod peers;
 mod sessions;
 mod structs;
 mod surface;
+mod text_to_image;
 mod texts;

@@ -1,5 +1,6 @@
 //! `dreamframe models fetch`: downloads models from the Hugging Face hub into its cache.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -58,19 +59,19 @@ pub(super) fn run(args: &Args) -> Result {
     let ids: Vec<ModelId> = args.id.iter().map(|id| id.parse()).collect::<std::result::Result<_, _>>()?;
     let hub = Hub::new(HubOptions::from_env()?)?;
     let mut report = Report::new(args.json);
-    match params {
-        Some(params) => {
-            let models = hub.fetch_for(&params, &mut |progress| report.progress(&progress))?;
-            report.models(models)
-        }
+    let fetched = match params {
+        Some(params) => hub.fetch_for(&params, &mut |progress| report.progress(&progress)),
         None => {
             for id in ids {
-                let path = hub.fetch(&id, &mut |progress| report.progress(&progress))?;
-                report.done(&id, &path)?;
+                let path = hub.fetch(&id, &mut |progress| report.progress(&progress));
+                report.check_read()?;
+                report.done(&id, &path?)?;
             }
-            Ok(())
+            return Ok(());
         }
-    }
+    };
+    report.check_read()?;
+    report.models(fetched?)
 }
 
 /// What a person or a program sees of downloads.
@@ -92,7 +93,8 @@ impl Report {
         Self { json, bar, output: Output::new(), last: None, unread: Ok(()) }
     }
 
-    fn progress(&mut self, &Progress { model, file, bytes, total }: &Progress<'_>) {
+    /// Shows progress; ends the download once nobody reads the events.
+    fn progress(&mut self, &Progress { model, file, bytes, total }: &Progress<'_>) -> ControlFlow<()> {
         if !self.json {
             self.bar.set_length(total);
             self.bar.set_position(bytes);
@@ -106,10 +108,15 @@ impl Report {
             let event = json!({"event": "progress", "model": model, "file": file, "bytes": bytes, "total": total});
             self.unread = self.output.line(&event);
         }
+        if self.unread.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// Returns the failure of writing an event.
+    fn check_read(&mut self) -> Result {
+        std::mem::replace(&mut self.unread, Ok(()))
     }
 
     fn done(&mut self, id: &ModelId, path: &Path) -> Result {
-        std::mem::replace(&mut self.unread, Ok(()))?;
         let path = path.display().to_string();
         if self.json {
             return self.output.line(&json!({"event": "done", "model": id.as_str(), "path": path}));

@@ -1,7 +1,7 @@
 // What the filter must do, as the stub of OBS sees it. `cases PLUGIN FOLDER NAME` runs one case; pictures are written to
 // FOLDER.
 
-#include "../../../examples/hosts/fields.hpp"
+#include "../../../examples/hosts/wishes.hpp"
 #include "../reference.hpp"
 #include "frames.hpp"
 
@@ -271,6 +271,32 @@ void what_is_refused_is_shown_and_logged_and_pictures_go_on() {
   CHECK(status.info == OBS_TEXT_INFO_NORMAL && status.description == "running", "'%s'", status.description.c_str());
 }
 
+// The models of these names are not there, so that the warning shows that the library got them.
+void networks_are_chosen_without_json() {
+  Module module(plugin_path.c_str());
+  auto filter = small_filter();
+  Frame frame(scene(160, 120), VIDEO_FORMAT_NV12);
+  pass_to_picture(*filter, frame);
+  const auto says = [&](const char *text) {
+    filter->update();
+    pass_until(*filter, frame, text, [&] {
+      CHECK(!frame.is_original(), "the picture is gone");
+      return filter->properties().at("status").description.find(text) != std::string::npos;
+    });
+  };
+  filter->settings.texts["controlnet1"] = "no/such-controlnet";
+  says("no/such-controlnet");
+  filter->settings.numbers["controlnet1_enabled"] = 0;
+  filter->settings.texts["lora2"] = "no/such-lora";
+  filter->settings.numbers["lora2_scale"] = 0.5;
+  says("no/such-lora");
+  filter->settings.texts["lora2"] = "";
+  filter->update();
+  pass_until(*filter, frame, "the end of the warning", [&] {
+    return filter->properties().at("status").description == "running";
+  });
+}
+
 void a_model_that_is_missing_is_an_error_until_it_is_there() {
   Module module(plugin_path.c_str());
   auto filter = small_filter();
@@ -295,24 +321,29 @@ void properties_are_there_without_a_filter() {
   CHECK(properties.count("prompt") && properties.count("json") && properties.count("model_folder"), "some are missing");
   CHECK(!properties.count("status"), "of what?");
   for (const auto &[name, property] : properties) {
-    CHECK(filter.settings.default_texts.count(name) || filter.settings.default_numbers.count(name),
-          "%s has no default", name.c_str());
+    if (name.rfind("group ", 0) == 0) continue;
+    const auto text = filter.settings.default_texts.find(name);
+    CHECK(text != filter.settings.default_texts.end() || filter.settings.default_numbers.count(name), "%s has no default",
+          name.c_str());
+    const auto &choices = property.choices;
+    CHECK(choices.empty() || std::find(choices.begin(), choices.end(), text->second) != choices.end(),
+          "%s: the default is no choice", name.c_str());
   }
+  CHECK(properties.at("cfg_type").choices.size() == 4, "the types of guidance");
 }
 
 // Prints what untouched settings come to, as JSON, for the test that compares them with the library's own.
 void print_defaults() {
   Module module(plugin_path.c_str());
   Filter filter;  // not created
-  for (const hosts::Field &field : hosts::fields) {
+  const hosts::Settings settings([&](const hosts::Field &field) {
     const auto number = filter.settings.default_numbers.find(field.name);
     const auto text = filter.settings.default_texts.find(field.name);
     const bool is_number = number != filter.settings.default_numbers.end();
-    CHECK(is_number || text != filter.settings.default_texts.end(), "%s has no default", field.name);
-    const std::string json =
-        hosts::json_value(field, is_number ? number->second : 0, is_number ? "" : text->second);
-    std::printf("%s\t%s\n", field.name, json.c_str());
-  }
+    CHECK(is_number || text != filter.settings.default_texts.end(), "%s has no default", field.name.c_str());
+    return is_number ? hosts::Given{number->second, ""} : hosts::Given{0, text->second};
+  });
+  for (const auto &[name, json] : settings.values()) std::printf("%s\t%s\n", name.c_str(), json.c_str());
 }
 
 const Case cases[] = {
@@ -327,6 +358,7 @@ const Case cases[] = {
     CASE(filters_of_two_sources_work_side_by_side),
     CASE(settings_may_change_with_every_frame),
     CASE(what_is_refused_is_shown_and_logged_and_pictures_go_on),
+    CASE(networks_are_chosen_without_json),
     CASE(a_model_that_is_missing_is_an_error_until_it_is_there),
     CASE(properties_are_there_without_a_filter),
 #undef CASE

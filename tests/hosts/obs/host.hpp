@@ -28,6 +28,8 @@ struct obs_property {
   std::string name, description;
   int kind = 0;
   obs_text_info_type info = OBS_TEXT_INFO_NORMAL;
+  std::vector<std::string> choices;
+  std::shared_ptr<obs_properties> group;
 };
 
 struct obs_properties {
@@ -53,7 +55,7 @@ inline size_t logged_with(const std::string &part) {
 inline obs_property *add(obs_properties *properties, int kind, const char *name, const char *description) {
   CHECK(name && description, "a property without a name or a description");
   for (const auto &property : properties->all) CHECK(property->name != name, "two properties %s", name);
-  properties->all.push_back(std::make_unique<obs_property>(obs_property{name, description, kind, {}}));
+  properties->all.push_back(std::make_unique<obs_property>(obs_property{name, description, kind, {}, {}, nullptr}));
   return properties->all.back().get();
 }
 
@@ -119,6 +121,23 @@ EXPORT obs_property_t *obs_properties_add_text(obs_properties_t *p, const char *
 EXPORT obs_property_t *obs_properties_add_path(obs_properties_t *p, const char *name, const char *text,
                                                obs_path_type type, const char *, const char *) {
   return stub::add(p, 20 + int(type), name, text);
+}
+EXPORT obs_property_t *obs_properties_add_list(obs_properties_t *p, const char *name, const char *text,
+                                               obs_combo_type type, obs_combo_format format) {
+  CHECK(format == OBS_COMBO_FORMAT_STRING, "%s: format %d", name, int(format));
+  return stub::add(p, 30 + int(type), name, text);
+}
+EXPORT size_t obs_property_list_add_string(obs_property_t *property, const char *name, const char *value) {
+  CHECK(property->kind >= 30 && name && value, "%s is no list", property->name.c_str());
+  property->choices.push_back(value);
+  return property->choices.size() - 1;
+}
+EXPORT obs_property_t *obs_properties_add_group(obs_properties_t *p, const char *name, const char *text,
+                                                obs_group_type type, obs_properties_t *group) {
+  CHECK(group && group != p, "%s is no group", name);
+  obs_property_t *added = stub::add(p, 40 + int(type), name, text);
+  added->group.reset(group);
+  return added;
 }
 EXPORT void obs_property_text_set_info_type(obs_property_t *property, obs_text_info_type type) {
   CHECK(property->kind == 10 + int(OBS_TEXT_INFO), "%s is no information", property->name.c_str());
@@ -205,17 +224,25 @@ class Filter {
     CHECK(registered_frame_ == frame, "another frame than the host's");
   }
 
-  // What a user sees of it, by name.
+  // What a user sees of it, by name, in groups too.
   std::map<std::string, obs_property> properties() const {
     const std::unique_ptr<obs_properties> made(registered[0].get_properties(data_));
     std::map<std::string, obs_property> all;
-    for (const auto &property : made->all) all[property->name] = *property;
+    collect(*made, all);
     return all;
   }
 
   obs_data settings;
 
  private:
+  static void collect(obs_properties &properties, std::map<std::string, obs_property> &all) {
+    for (auto &property : properties.all) {
+      if (property->group) collect(*property->group, all);
+      const std::string name = property->name;
+      CHECK(all.emplace(name, std::move(*property)).second, "two properties %s", name.c_str());
+    }
+  }
+
   obs_source source_;
   void *data_ = nullptr;
   obs_source_frame *registered_frame_ = nullptr;

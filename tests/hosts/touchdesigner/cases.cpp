@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "../../../examples/hosts/fields.hpp"
+#include "../../../examples/hosts/wishes.hpp"
 #include "../reference.hpp"
 #include "cooks.hpp"
 
@@ -216,6 +216,82 @@ void what_is_refused_is_shown_as_a_warning_and_pictures_go_on() {
   CHECK(cooked.warning.find("t_index_list") != std::string::npos, "'%s'", cooked.warning.c_str());
 }
 
+// The models of these names are not there, so that the warning shows that the library got them.
+void networks_are_chosen_without_json() {
+  Plugin plugin(plugin_path.c_str());
+  auto node = small_node(plugin);
+  const Texture input = texture(scene(160, 120), bgra8);
+  cook_to_picture(*node, &input);
+  const auto warns_of = [&](const char *text) {
+    cook_until(*node, &input, text, [&](const Cooked &cooked) {
+      CHECK(is_picture(cooked) && cooked.error.empty(), "the picture is gone: %s", cooked.error.c_str());
+      return cooked.warning.find(text) != std::string::npos;
+    });
+  };
+  const auto warns_no_more = [&] {
+    cook_until(*node, &input, "the end of the warning", [](const Cooked &cooked) { return cooked.warning.empty(); });
+  };
+  node->set("Controlnet2", "no/such-controlnet");
+  node->set("Controlnet2preprocessor", "canny");
+  warns_of("no/such-controlnet");
+  node->set("Controlnet2enabled", 0);
+  warns_no_more();
+  node->set("Controlnet3", "no/such-controlnet");
+  warns_of("controlnets[1].model_id");  // there twice
+  node->set("Controlnet3", "");
+  warns_no_more();
+  node->set("Lora1", "no/such-lora");
+  warns_of("no/such-lora");
+  node->set("Lora1", "");
+  warns_no_more();
+  node->set("Lora1scale", 11);
+  CHECK(cook(*node, &input).warning.empty(), "the scale of no LoRA");
+  node->set("Ipadapterenabled", 1);
+  warns_of("IP-Adapter");
+  node->set("Ipadapterenabled", 0);
+  warns_no_more();
+}
+
+void a_style_image_is_read_from_its_file() {
+  Plugin plugin(plugin_path.c_str());
+  auto node = small_node(plugin);
+  const Texture input = texture(scene(160, 120), bgra8);
+  const float before = cook_to_picture(*node, &input).channels.at("desired_version");
+  node->set("Ipadapterstyleimage", folder + "/no such image.png");
+  cook_until(*node, &input, "the warning", [](const Cooked &cooked) {
+    return cooked.warning.find("no such image.png") != std::string::npos;
+  });
+  node->set("Ipadapterstyleimage", style_image());
+  const Cooked read = cook_until(*node, &input, "the update", [&](const Cooked &cooked) {
+    return cooked.channels.at("desired_version") > before;
+  });
+  CHECK(read.warning.empty(), "the warning stays: %s", read.warning.c_str());
+}
+
+void another_number_format_loads_the_model_again() {
+  Plugin plugin(plugin_path.c_str());
+  auto node = small_node(plugin);
+  const Texture input = texture(scene(160, 120), bgra8);
+  cook_to_picture(*node, &input);
+  node->set("Dtype", "f16");  // of GPUs only
+  cook_until(*node, &input, "an error", [](const Cooked &cooked) { return cooked.error.find("f16") != std::string::npos; });
+  node->set("Dtype", "f17");
+  CHECK(cook(*node, &input).warning.find("got f17, expected auto") != std::string::npos, "a format that does not exist");
+  node->set("Dtype", "f32");
+  const Cooked picture = cook_to_picture(*node, &input);
+  CHECK(picture.error.empty() && picture.warning.empty(), "%s%s", picture.error.c_str(), picture.warning.c_str());
+}
+
+void the_prompt_changes_over_pictures() {
+  Plugin plugin(plugin_path.c_str());
+  auto node = small_node(plugin);
+  const Texture input = texture(scene(160, 120), bgra8);
+  const int at_once = changes_with_prompt(*node, &input, "moonlit night", 0);
+  CHECK(at_once >= 1 && at_once <= 3, "%d other pictures", at_once);
+  const int gradual = changes_with_prompt(*node, &input, "blueprint", 4);
+  CHECK(gradual > 2 * at_once, "%d other pictures, and %d at once", gradual, at_once);
+}
+
 void json_counts_over_the_parameters_at_the_start() {
   Plugin plugin(plugin_path.c_str());
   Node node(plugin);
@@ -291,17 +367,75 @@ void two_nodes_work_side_by_side() {
 void print_defaults() {
   Plugin plugin(plugin_path.c_str());
   Node node(plugin);
-  for (const hosts::Field &field : hosts::fields) {
+  const hosts::Settings settings([&](const hosts::Field &field) {
     // `guidance_scale` is `Guidancescale` in the host.
     std::string name;
-    for (const char *c = field.name; *c; ++c) {
-      if (*c != '_') name += char(name.empty() ? std::toupper(*c) : *c);
+    for (const char c : field.name) {
+      if (c != '_') name += char(name.empty() ? std::toupper(c) : c);
     }
     CHECK(node.parameters().count(name), "no parameter %s", name.c_str());
     const Parameter &parameter = node.parameters().at(name);
-    const std::string json = hosts::json_value(field, parameter.number, parameter.text);
-    std::printf("%s\t%s\n", field.name, json.c_str());
+    return hosts::Given{parameter.number, parameter.text};
+  });
+  for (const auto &[name, json] : settings.values()) std::printf("%s\t%s\n", name.c_str(), json.c_str());
+}
+
+// --- The second input ---
+
+Image plain(Colour colour) {
+  Image image(40, 30);
+  for (uint32_t y = 0; y < image.height; ++y) {
+    for (uint32_t x = 0; x < image.width; ++x) image.at(x, y) = colour;
   }
+  return image;
+}
+
+bool shows_colour(const Cooked &cooked, Colour colour) {
+  if (!is_picture(cooked)) return false;
+  const Colour seen = image(*cooked.uploaded).at(side / 2, side / 2);
+  return seen.r == colour.r && seen.g == colour.g && seen.b == colour.b;
+}
+
+void the_second_input_is_the_control_image_of_external_processors() {
+  Plugin plugin(plugin_path.c_str());
+  auto node = small_node(plugin);
+  node->set("Secondinput", std::string("control"));
+  node->set_dat(R"({"skip_diffusion": true, "image_preprocessing": {"processors": [{"type": "external"}]}})");
+  const Colour grey{90, 90, 90}, red{200, 10, 20}, blue{10, 20, 200};
+  const Texture frame = texture(plain(grey), bgra8);
+  const Texture first = texture(plain(red), bgra8), next = texture(plain(blue), bgra8);
+  cook_until(*node, &frame, "the frame, without a second input", [&](auto &now) { return shows_colour(now, grey); });
+  cook_until(*node, &frame, &first, "the second input", [&](auto &now) { return shows_colour(now, red); });
+  cook_until(*node, &frame, &next, "the next one", [&](auto &now) { return shows_colour(now, blue); });
+  cook_until(*node, &frame, "the frame, once it is disconnected", [&](auto &now) { return shows_colour(now, grey); });
+  node->set("Secondinput", std::string("none"));
+  for (int i = 0; i < 20; ++i) {
+    CHECK(!shows_colour(cook(*node, &frame, &first), red), "it counts although it is for nothing");
+  }
+}
+
+void the_second_input_is_sent_as_style_image_when_it_changes() {
+  Plugin plugin(plugin_path.c_str());
+  auto node = small_node(plugin);
+  const Texture frame = texture(scene(160, 120), bgra8);
+  const Texture first = texture(plain({200, 10, 20}), bgra8);
+  const Texture next = texture(plain({10, 20, 200}), OP_PixelFormat::RGBA16Float);
+  const Cooked running = cook_to_picture(*node, &frame);
+  const float before = running.channels.at("desired_version");
+  node->set("Secondinput", std::string("style"));
+  int updates = 0;
+  for (const Texture *second : {&first, &next}) {
+    ++updates;
+    const Cooked changed = cook_until(*node, &frame, second, "the update", [&](auto &now) {
+      return now.channels.at("active_version") == before + updates;
+    });
+    CHECK(changed.warning.empty(), "%s", changed.warning.c_str());
+    for (int i = 0; i < 10; ++i) cook(*node, &frame, second);
+    CHECK(cook(*node, &frame, second).channels.at("desired_version") == before + updates, "it is sent once");
+  }
+  cook_until(*node, &frame, "the update that takes it away", [&](auto &now) {
+    return now.channels.at("active_version") == before + 3;
+  });
 }
 
 void it_says_what_it_is_and_does() {
@@ -316,7 +450,7 @@ void it_says_what_it_is_and_does() {
   plugin.fill(&info);
   CHECK(info.getAPIVersion() == TOPCPlusPlusAPIVersion && info.executeMode == TOP_ExecuteMode::CPUMem, "another mode");
   CHECK(type.value == "Dreamframe" && icon.value.size() == 3, "%s, %s", type.value.c_str(), icon.value.c_str());
-  CHECK(info.customOPInfo.maxInputs == 1, "one input");
+  CHECK(info.customOPInfo.maxInputs == 2, "two inputs");
   auto node = small_node(plugin);
   const Texture input = texture(scene(160, 120), bgra8);
   CHECK(cook(*node, &input).channels.at("running") == 0, "it cannot run yet");
@@ -340,11 +474,17 @@ const Case cases[] = {
     CASE(nodes_may_be_destroyed_while_they_load_and_while_they_work),
     CASE(parameters_may_change_with_every_cook),
     CASE(what_is_refused_is_shown_as_a_warning_and_pictures_go_on),
+    CASE(networks_are_chosen_without_json),
+    CASE(a_style_image_is_read_from_its_file),
+    CASE(another_number_format_loads_the_model_again),
+    CASE(the_prompt_changes_over_pictures),
     CASE(json_counts_over_the_parameters_at_the_start),
     CASE(a_model_that_is_missing_is_an_error_until_it_is_there),
     CASE(switched_off_the_input_passes),
     CASE(other_inputs_are_refused_by_name),
     CASE(two_nodes_work_side_by_side),
+    CASE(the_second_input_is_the_control_image_of_external_processors),
+    CASE(the_second_input_is_sent_as_style_image_when_it_changes),
     CASE(it_says_what_it_is_and_does),
 #undef CASE
 };

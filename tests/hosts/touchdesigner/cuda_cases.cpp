@@ -1,7 +1,6 @@
 // What the TOP with CUDA must do. The device of the stub is memory of the host, which is that of ONNX Runtime's provider
 // `cpu`. `cuda_cases PLUGIN FOLDER NAME` runs one case.
 
-#include "../../../examples/hosts/fields.hpp"
 #include "../reference.hpp"
 #include "cooks.hpp"
 
@@ -121,6 +120,16 @@ void what_is_refused_is_shown_as_a_warning_and_pictures_go_on() {
   CHECK(cook(*node, &input).warning.find("2D") != std::string::npos, "an input that is no 2D texture");
 }
 
+void the_prompt_changes_over_pictures() {
+  if (!has_onnx_runtime()) return;
+  Plugin plugin(plugin_path.c_str());
+  auto node = node_on_device(plugin);
+  const Texture input = texture(scene(160, 120), bgra8);
+  const int at_once = changes_with_prompt(*node, &input, "moonlit night", 0);
+  const int gradual = changes_with_prompt(*node, &input, "blueprint", 4);
+  CHECK(gradual > 2 * at_once, "%d other pictures, and %d at once", gradual, at_once);
+}
+
 void nodes_may_be_destroyed_while_they_load_and_while_they_work() {
   const Texture input = texture(scene(160, 120), bgra8);
   {
@@ -159,6 +168,7 @@ const Case cases[] = {
     CASE(an_engine_elsewhere_gets_frames_by_host_memory),
     CASE(inputs_and_pictures_change_their_sizes_without_a_gap),
     CASE(what_is_refused_is_shown_as_a_warning_and_pictures_go_on),
+    CASE(the_prompt_changes_over_pictures),
     CASE(nodes_may_be_destroyed_while_they_load_and_while_they_work),
     CASE(it_says_what_it_is),
 #undef CASE

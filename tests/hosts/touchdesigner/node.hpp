@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cctype>
+#include <cstring>
 
 #include "host.hpp"
 
@@ -23,10 +24,29 @@ class Parameters final : public OP_ParameterManager {
   OP_ParAppendResult appendToggle(const OP_NumericParameter &p) override { return number("toggle", p); }
   OP_ParAppendResult appendPulse(const OP_NumericParameter &p) override { return number("pulse", p); }
   OP_ParAppendResult appendString(const OP_StringParameter &p) override { return text("string", p); }
+  OP_ParAppendResult appendFile(const OP_StringParameter &p) override { return text("file", p); }
   OP_ParAppendResult appendFolder(const OP_StringParameter &p) override { return text("folder", p); }
   OP_ParAppendResult appendDAT(const OP_StringParameter &p) override { return text("dat", p); }
+  OP_ParAppendResult appendMenu(const OP_StringParameter &p, int32_t count, const char **names,
+                                const char **labels) override {
+    check_choices(p, count, names, labels);
+    return text("menu", p);
+  }
+  OP_ParAppendResult appendStringMenu(const OP_StringParameter &p, int32_t count, const char **names,
+                                      const char **labels) override {
+    check_choices(p, count, names, labels);
+    return text("menu", p);
+  }
 
  private:
+  static void check_choices(const OP_StringParameter &p, int32_t count, const char **names, const char **labels) {
+    bool has_default = false;
+    for (int32_t i = 0; i < count; ++i) {
+      CHECK(names[i] && labels[i], "%s: a choice without a name or a label", p.name);
+      has_default = has_default || std::strcmp(names[i], p.defaultValue) == 0;
+    }
+    CHECK(has_default, "%s: the default %s is no choice", p.name, p.defaultValue);
+  }
   OP_ParAppendResult number(const char *kind, const OP_NumericParameter &p) {
     return add(p.name, p.label, {kind, p.defaultValues[0], {}});
   }
@@ -62,11 +82,13 @@ class TextDat {
 class Inputs final : public OP_Inputs {
  public:
   std::map<std::string, Parameter> *parameters = nullptr;
-  const OP_TOPInput *top = nullptr;
+  const OP_TOPInput *top = nullptr, *second = nullptr;
   const OP_DATInput *dat = nullptr;
 
-  int32_t getNumInputs() const override { return top ? 1 : 0; }
-  const OP_TOPInput *getInputTOP(int32_t index) const override { return index == 0 ? top : nullptr; }
+  int32_t getNumInputs() const override { return (top ? 1 : 0) + (second ? 1 : 0); }
+  const OP_TOPInput *getInputTOP(int32_t index) const override {
+    return index == 0 ? top : index == 1 ? second : nullptr;
+  }
   const OP_DATInput *getParDAT(const char *name) const override {
     CHECK(find(name).kind == "dat", "%s is no DAT", name);
     return dat;
@@ -144,12 +166,14 @@ class Node {
     top_->pulsePressed(name, nullptr);
   }
 
-  Cooked cook(const Texture *input) {
+  Cooked cook(const Texture *input, const Texture *second = nullptr) {
     ++counts.cook;
     std::unique_ptr<Input> wired = input ? std::make_unique<Input>(*input) : nullptr;
+    std::unique_ptr<Input> wired_second = second ? std::make_unique<Input>(*second) : nullptr;
     Inputs inputs;
     inputs.parameters = &parameters_.all;
     inputs.top = wired.get();
+    inputs.second = wired_second.get();
     inputs.dat = dat_ ? &dat_->input : nullptr;
     TOP_GeneralInfo general;
     top_->getGeneralInfo(&general, &inputs, nullptr);

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use dreamframe::{Engine, FrameView, ParamsPatch, PixelFormat};
 use dreamframe_tests::frames::{demo_engine, moving_disc};
-use dreamframe_tests::native::{Compiler, Link, has_tool, is_full, program, program_with, root, run, with_transport};
+use dreamframe_tests::hub;
+use dreamframe_tests::native::{Compiler, Link, has_tool, is_full, program, program_with, root, run, with_network};
 use dreamframe_tests::onnx_library;
 
 /// Pixels to a side in tests about bytes.
@@ -175,9 +176,10 @@ fn pictures_through_c_and_cpp_are_those_of_rust() {
     }
 }
 
-/// The programs whose calls are many or wrong, with their arguments for a tool that makes them slow.
-const HARSH: [(&str, &[&str]); 6] = [
+/// The programs whose calls are many, wrong, or go back to the host, with their arguments for a tool that makes them slow.
+const HARSH: [(&str, &[&str]); 7] = [
     ("tests/c/refusals.c", &[]),
+    ("tests/c/hooks.c", &[]),
     ("tests/c/network.c", &[]),
     ("tests/cpp/network.cpp", &[]),
     ("tests/c/threads.c", &[]),
@@ -261,21 +263,33 @@ fn address_sanitizer_finds_no_error_and_no_leak() {
     }
 }
 
-/// The shipped library reports that this is unsupported; this one supports it.
+/// The smaller library reports that this is unsupported; this one supports it.
+#[test]
+fn models_are_downloaded_from_a_hub_with_progress_until_the_host_cancels() {
+    let folder = folder("models");
+    let out = folder.join("models");
+    let built =
+        Compiler::cpp().arg(root().join("tests/cpp/models.cpp")).link_from(with_network(), Link::Shared).output(out);
+    let mut models = program_with(with_network(), built);
+    models.env_remove("HF_HUB_OFFLINE").env_remove("HF_TOKEN");
+    run(models.arg(hub::serve()).arg(folder.join("cache")).arg(hub::REPOSITORY));
+}
+
+/// The smaller library reports that this is unsupported; this one supports it.
 #[test]
 fn frames_go_from_a_publisher_through_a_server_to_a_player() {
     let folder = folder("network");
     let compile = |source: &str, link| {
         let compiler = if source.ends_with(".cpp") { Compiler::cpp() } else { Compiler::c().arg("-pthread") };
         let out = folder.join(format!("{}-{link:?}", source.replace(['/', '.'], "-")));
-        compiler.arg(root().join(source)).link_from(with_transport(), link).output(out)
+        compiler.arg(root().join(source)).link_from(with_network(), link).output(out)
     };
     for (link, _) in LINKS {
         for source in ["tests/c/network.c", "tests/cpp/network.cpp"] {
-            run(&mut program_with(with_transport(), compile(source, link)));
+            run(&mut program_with(with_network(), compile(source, link)));
         }
     }
-    let mut serve = program_with(with_transport(), compile("examples/c/serve.c", Link::Shared));
+    let mut serve = program_with(with_network(), compile("examples/c/serve.c", Link::Shared));
     let mut serve = serve.arg("127.0.0.1:0").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines();
     for (what, path) in [("publish to", "/whip"), ("watch", "/whep")] {

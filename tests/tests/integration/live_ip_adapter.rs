@@ -280,3 +280,24 @@ fn incompatible_adapters_are_rejected_and_frames_continue() {
     });
     assert!(sd21.unwrap_err().to_string().contains("there is no IP-Adapter for \"stabilityai/sd-turbo\""));
 }
+
+#[test]
+fn pixels_of_the_host_are_a_style_image() {
+    let models = models();
+    // One colour, so that neither the crop nor the scaling counts.
+    let mut file = std::io::Cursor::new(Vec::new());
+    let plain = image::RgbImage::from_pixel(90, 70, image::Rgb([20, 40, 200]));
+    plain.write_to(&mut file, image::ImageFormat::Png).unwrap();
+    let pixels = [200, 40, 20, 9].repeat(90 * 70);
+    let frame = FrameView::packed(PixelFormat::Bgra8, 90, 70, &pixels).unwrap();
+    let enabled = || engine_with(models.path(), |params, _| params.ip_adapter.enabled = true).unwrap();
+    let (mut by_file, mut by_pixels) = (enabled(), enabled());
+    let without = picture(&mut by_pixels);
+    assert!(without == picture(&mut by_file));
+    edit(&mut by_file, |params| {
+        params.ip_adapter_style_image_url = style_data_uri(file.get_ref()).unwrap().into();
+    });
+    assert_eq!(by_pixels.set_style_image(&frame).unwrap().cost, Some(Cost::Recompute));
+    let seen = picture(&mut by_pixels);
+    assert!(seen != without && seen == picture(&mut by_file));
+}

@@ -15,6 +15,7 @@ mod device;
 mod device_frames;
 mod eight_bits;
 mod every_field;
+mod host_images;
 mod hosts;
 mod ip_adapter;
 mod live_changes;

@@ -52,7 +52,7 @@ impl<'a> Assembly<'a> {
         let loaded = &**models.get();
         check_model_size(params, loaded)?;
         let previous: Vec<&Recipes> = self.previous.iter().map(|components| &components.recipes).collect();
-        let recipes = Recipes::new(&context.registry, params, &previous)?;
+        let recipes = Recipes::new(&context.registry, params, &previous, self.notices)?;
         let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
         let autoencoder = self.autoencoder(loaded, size.clone())?;
         let latent = autoencoder.get().latent;

@@ -12,7 +12,7 @@ use crate::exec::{Executor, Network, Queue};
 use crate::load::{Component, ModelSource, WeightFiles, weight_registry};
 use crate::net::{Program, WeightSource, Weights};
 use crate::params::{Notice, StreamDiffusionParams};
-use crate::preprocess::Registry;
+use crate::preprocess::{ExternalImages, Registry};
 
 /// Context shared by all pipelines of an engine.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct BuildContext {
     pub(crate) queue: Arc<dyn Queue>,
     /// The available processors.
     pub(crate) registry: Registry,
+    /// The images of the host for `external` processors.
+    pub(crate) external: Arc<ExternalImages>,
     /// Records the UNet's activations, for a calibration.
     pub(crate) observer: Option<Arc<Observer>>,
     /// The host's source of style images.

@@ -5,7 +5,8 @@ use super::frame_memory::elements;
 use crate::error::{Error, ErrorKind, Result, Violation};
 use crate::frame::MAX_SIDE;
 use crate::params::{
-    FlowOutput, ProcessingConfig, ProcessorName, SingleProcessorConfig, StreamDiffusionParams, TemporalNetSettings,
+    FlowOutput, Notice, ProcessingConfig, ProcessorName, SingleProcessorConfig, StreamDiffusionParams,
+    TemporalNetSettings,
 };
 use crate::preprocess::{ChainKind, Recipe, Registry};
 
@@ -52,6 +53,21 @@ impl ChainSlot {
     }
 }
 
+/// Returns the notice of an `external` processor, at `path` of the parameters, for which the host gave no image.
+pub(super) fn no_external_image(path: String) -> Notice {
+    let message = "is \"external\", and the host gave no image: its input is used until there is one".into();
+    Notice { path, message }
+}
+
+/// Returns notices of `external` processors of an image chain for which the host gave no image.
+fn missing_images(registry: &Registry, slot: ChainSlot, config: &ProcessingConfig) -> Vec<Notice> {
+    if slot.kind() == ChainKind::Latent || !registry.lacks_external(None) {
+        return Vec::new();
+    }
+    let external = config.active().filter(|(_, one)| one.kind == ProcessorName::External);
+    external.map(|(place, _)| no_external_image(format!("{}.processors[{place}].type", slot.name()))).collect()
+}
+
 /// The recipes of the four chains. Each is cached by its part of the parameters and the size of frames.
 #[derive(Debug)]
 pub(crate) struct Recipes([Cached<RecipesKey, [Recipe]>; 4]);
@@ -72,12 +88,16 @@ impl Recipes {
         registry: &Registry,
         params: &StreamDiffusionParams,
         previous: &[&Self],
+        notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         let size = (params.width as usize, params.height as usize);
-        let chain = |slot: ChainSlot| {
+        let mut chain = |slot: ChainSlot| {
             let kept = previous.iter().map(|recipes| &recipes.0[slot as usize]);
             let key = RecipesKey { config: slot.config(params).clone(), size };
-            Cached::reuse(kept, key, |key| recipes(&registry.sized(size), slot, &key.config).map(Into::into))
+            Cached::reuse(kept, key, |key| {
+                notices.extend(missing_images(registry, slot, &key.config));
+                recipes(&registry.sized(size), slot, &key.config).map(Into::into)
+            })
         };
         let [frame, noised, clean, picture] = ChainSlot::ALL;
         Ok(Self([chain(frame)?, chain(noised)?, chain(clean)?, chain(picture)?]))

@@ -1,12 +1,13 @@
 //! Downloads of all models that parameters name, or that the engine prefers for them.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::lora::lcm_lora;
 use super::models::{Schedule, is_distilled};
 use super::vae::tiny_id;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::load::hub::{Hub, Progress};
 use crate::load::{AdapterWanted, Checkpoint, ModelId};
 use crate::models::{ModelFamily, UnetConfig};
@@ -48,15 +49,17 @@ impl Base {
 impl Hub {
     /// Downloads what an engine with `params` uses: the base model, its tiny autoencoder if it was distilled to few steps,
     /// LoRAs, ControlNets (disabled ones, too), the IP-Adapter if it is enabled, and the networks of processors. A download
-    /// that fails does not prevent the others.
+    /// that fails does not prevent the others; after one that `progress` ended, no other begins.
     ///
     /// ```no_run
+    /// use std::ops::ControlFlow;
+    ///
     /// use dreamframe::StreamDiffusionParams;
     /// use dreamframe::load::hub::{Hub, HubOptions};
     ///
     /// # fn main() -> dreamframe::Result<()> {
     /// let hub = Hub::new(HubOptions::from_env()?)?;
-    /// for model in hub.fetch_for(&StreamDiffusionParams::daydream(), &mut |_| ())? {
+    /// for model in hub.fetch_for(&StreamDiffusionParams::daydream(), &mut |_| ControlFlow::Continue(()))? {
     ///     println!("{}: {:?}", model.id, model.result);
     /// }
     /// # Ok(())
@@ -65,14 +68,14 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for an id that is not one. Failures of downloads are in the results.
+    /// `InvalidArgument` for an id that is not one; `Cancelled` if `progress` ended a download. Other failures are in the results.
     pub fn fetch_for(
         &self,
         params: &StreamDiffusionParams,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<FetchedModel>> {
         let mut all = Downloads { hub: self, progress, done: Vec::new() };
-        let base = all.base(&params.model_id.parse()?);
+        let base = all.base(&params.model_id.parse()?)?;
         if let Some(base) = &base {
             all.companions(params, base)?;
         }
@@ -92,17 +95,17 @@ impl Hub {
 /// The downloads of one set of parameters.
 struct Downloads<'a> {
     hub: &'a Hub,
-    progress: &'a mut dyn FnMut(Progress<'_>),
+    progress: &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     done: Vec<FetchedModel>,
 }
 
 impl Downloads<'_> {
     /// Downloads the base model; `None` if it is the embedded one, or cannot be read.
-    fn base(&mut self, id: &ModelId) -> Option<Base> {
+    fn base(&mut self, id: &ModelId) -> Result<Option<Base>> {
         if id.is_demo() {
-            return None;
+            return Ok(None);
         }
-        let result = self.hub.fetch(id, self.progress);
+        let result = self.fetch(id)?;
         let base = result.as_ref().ok().map(|folder| Base::open(folder));
         let (base, result) = match base {
             Some(Err(error)) => (None, Err(error)),
@@ -110,7 +113,19 @@ impl Downloads<'_> {
             None => (None, result),
         };
         self.done.push(FetchedModel { id: id.clone(), field: "model_id".into(), result, optional: false });
-        base
+        Ok(base)
+    }
+
+    /// Downloads a model. The inner result is that of the download.
+    ///
+    /// # Errors
+    ///
+    /// `Cancelled`.
+    fn fetch(&mut self, id: &ModelId) -> Result<Result<PathBuf>> {
+        match self.hub.fetch(id, self.progress) {
+            Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+            result => Ok(result),
+        }
     }
 
     /// Downloads what depends on the family of the base model.
@@ -132,7 +147,7 @@ impl Downloads<'_> {
     fn one(&mut self, field: &str, id: &str, optional: bool) -> Result<()> {
         let id: ModelId = id.parse()?;
         if self.done.iter().all(|fetched| fetched.id != id) {
-            let result = self.hub.fetch(&id, self.progress);
+            let result = self.fetch(&id)?;
             self.done.push(FetchedModel { id, field: field.to_owned(), result, optional });
         }
         Ok(())
@@ -146,7 +161,7 @@ impl Downloads<'_> {
             if self.done.iter().any(|fetched| fetched.id == id && fetched.result.is_ok()) {
                 return Ok(());
             }
-            let result = self.hub.fetch(&id, self.progress);
+            let result = self.fetch(&id)?;
             let is_found = result.is_ok();
             let fetched = FetchedModel { id, field: field.to_owned(), result, optional: files.optional };
             if is_found {

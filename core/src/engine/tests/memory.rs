@@ -7,11 +7,11 @@ use crate::engine::{Active, Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::exec::reference::ReferenceExecutor;
 use crate::exec::{Constants, Executor, Network, RunArgs};
-use crate::frame::{FrameView, PixelFormat};
+use crate::frame::{Fit, FrameView, PixelFormat};
 use crate::load::{ModelSource, PackedCache};
 use crate::net::{Program, Weights};
 use crate::params::StreamDiffusionParams;
-use crate::preprocess::Registry;
+use crate::preprocess::{ExternalImages, Registry};
 
 const SIDE: u32 = 64;
 
@@ -72,6 +72,7 @@ fn engine(side: u32) -> Result<Engine> {
         options,
         queue: Greedy.queue(),
         executor: Arc::new(Greedy),
+        external: Arc::new(ExternalImages::new(Fit::Cover)),
         registry: Registry::new(),
         observer: None,
         style_images: None,

@@ -9,4 +9,6 @@ mod packed;
 mod repeats;
 #[cfg(feature = "demo-model")]
 mod safety;
+#[cfg(feature = "demo-model")]
+mod text_to_image;
 mod vae;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use sha1::Sha1;
@@ -105,13 +106,18 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Downloads the blob into `folder`, unless it exists; `report` is called with the number of bytes so far. An existing
+/// Downloads the blob into `folder`, unless it exists; `report` is called with the number of bytes so far, and can end the
+/// download, which a later call continues. An existing
 /// file is used only if its content matches the digest, since the cache is shared with other programs.
-pub(super) fn store(client: &Client, blob: &Blob, folder: &Path, report: &mut dyn FnMut(u64)) -> Result<PathBuf> {
+pub(super) fn store(
+    client: &Client,
+    blob: &Blob,
+    folder: &Path,
+    report: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<PathBuf> {
     let path = folder.join(blob.digest.name());
     if blob.is_at(&path) {
-        report(blob.size);
-        return Ok(path);
+        return reported(report(blob.size)).map(|()| path);
     }
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", error))?;
     let half = folder.join(format!("{}.incomplete", blob.digest.name()));
@@ -119,8 +125,7 @@ pub(super) fn store(client: &Client, blob: &Blob, folder: &Path, report: &mut dy
     if blob.is_at(&path) {
         // Another process finished it between the check and the lock.
         let _ = fs::remove_file(&half);
-        report(blob.size);
-        return Ok(path);
+        return reported(report(blob.size)).map(|()| path);
     }
     client.again(|| {
         fetch_rest(client, blob, &mut file, &half, report)?;
@@ -129,6 +134,14 @@ pub(super) fn store(client: &Client, blob: &Blob, folder: &Path, report: &mut dy
     file.sync_all().map_err(|error| Error::io(&half, "write", error))?;
     fs::rename(&half, &path).map_err(|error| Error::io(&path, "write", error))?;
     Ok(path)
+}
+
+/// Returns the error for a download that the caller ended.
+fn reported(flow: ControlFlow<()>) -> Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::new(ErrorKind::Cancelled, "the download was cancelled")),
+    }
 }
 
 /// Opens a partial file with an exclusive lock.
@@ -152,7 +165,7 @@ fn fetch_rest(
     blob: &Blob,
     file: &mut File,
     half: &Path,
-    report: &mut dyn FnMut(u64),
+    report: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
     let on_disk = |error| Failure::Final(Error::io(half, "write", error));
     let mut have = file.seek(SeekFrom::End(0)).map_err(on_disk)?;
@@ -187,7 +200,7 @@ fn fetch_rest(
         }
         file.write_all(&buffer[..read]).map_err(on_disk)?;
         have += read as u64;
-        report(have.min(blob.size));
+        reported(report(have.min(blob.size))).map_err(Failure::Final)?;
     }
     if have < blob.size {
         return Err(cut(std::io::ErrorKind::UnexpectedEof.into()));

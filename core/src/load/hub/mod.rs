@@ -14,6 +14,7 @@ mod tests;
 
 use std::fmt;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,13 +36,15 @@ const MAX_LISTING: u64 = 16 << 20;
 /// The address of the hub, and the cache for downloaded files.
 ///
 /// ```
+/// use std::ops::ControlFlow;
+///
 /// use dreamframe::ErrorKind;
 /// use dreamframe::load::HubCache;
 /// use dreamframe::load::hub::{Hub, HubOptions};
 ///
 /// # fn main() -> dreamframe::Result<()> {
 /// let options = HubOptions::new("https://huggingface.co", HubCache::at("/nonexistent")).with_offline(true);
-/// let error = Hub::new(options)?.fetch(&"stabilityai/sd-turbo".parse()?, &mut |_| ()).unwrap_err();
+/// let error = Hub::new(options)?.fetch(&"stabilityai/sd-turbo".parse()?, &mut |_| ControlFlow::Continue(())).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::NotFound);
 /// # Ok(())
 /// # }
@@ -81,16 +84,20 @@ impl HubOptions {
     ///
     /// `NotFound` if neither a variable nor a home folder determines the cache.
     pub fn from_env() -> Result<Self> {
-        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let cache = HubCache::from_env()
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "no folder for models: set HF_HOME or HOME"))?;
-        let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
-        Ok(Self {
-            endpoint,
+        Ok(Self::from_env_with_cache(cache))
+    }
+
+    /// Like [`from_env`](Self::from_env), with this cache.
+    pub fn from_env_with_cache(cache: HubCache) -> Self {
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            endpoint: text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()),
             cache,
             offline: text("HF_HUB_OFFLINE").is_some_and(|value| is_yes(&value)),
             token: text("HF_TOKEN"),
-        })
+        }
     }
 }
 
@@ -172,9 +179,11 @@ impl Hub {
     /// | `organisation/name/path` | a file or a folder inside a repository |
     ///
     /// Of several copies of weights, those in half precision are downloaded, and pickled files only if there is no
-    /// safetensors file.
+    /// safetensors file. `progress` is called with each piece, and can end the download; a later call continues it.
     ///
     /// ```no_run
+    /// use std::ops::ControlFlow;
+    ///
     /// use dreamframe::load::hub::{Hub, HubOptions};
     /// use dreamframe::{Engine, ModelSource, StreamDiffusionParams};
     ///
@@ -182,6 +191,7 @@ impl Hub {
     /// let hub = Hub::new(HubOptions::from_env()?)?;
     /// let folder = hub.fetch(&"stabilityai/sd-turbo".parse()?, &mut |progress| {
     ///     println!("{}: {} of {} bytes", progress.file, progress.bytes, progress.total);
+    ///     ControlFlow::Continue(())
     /// })?;
     /// let params = StreamDiffusionParams::default();
     /// let engine = Engine::builder().models(ModelSource::folder(folder)).params(params).build()?;
@@ -192,9 +202,9 @@ impl Hub {
     /// # Errors
     ///
     /// `NotFound` if the hub has no such model, if it has several and `id` does not name one by its path, or if `offline`
-    /// is set and the cache does not have it; `BadModel` if a file does not match its digest; `Io` if the network or the
-    /// disk fails.
-    pub fn fetch(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+    /// is set and the cache does not have it; `BadModel` if a file does not match its digest; `Cancelled` if `progress`
+    /// ended it; `Io` if the network or the disk fails.
+    pub fn fetch(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<PathBuf> {
         check_hub_id(id)?;
         let cache = &self.options.cache;
         if self.options.offline {
@@ -212,7 +222,7 @@ impl Hub {
         self.fetch_online(id, progress).map_err(|error| error.within(format_args!("model {id}")))
     }
 
-    fn fetch_online(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+    fn fetch_online(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Result<PathBuf> {
         let (repository, inside) = match id.in_repository() {
             Some((repository, path)) => (repository, Some(path)),
             None => (id.clone(), None),

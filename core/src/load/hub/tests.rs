@@ -82,7 +82,7 @@ fn id() -> ModelId {
 
 impl Setup {
     fn fetch(&self) -> Result<PathBuf> {
-        self.hub.fetch(&id(), &mut |_| {})
+        self.hub.fetch(&id(), &mut |_| ControlFlow::Continue(()))
     }
 
     fn assert_fetched(&self) {
@@ -119,7 +119,11 @@ fn is_weights_get(request: &Request) -> bool {
 fn a_model_comes_into_the_layout_of_the_cache() {
     let setup = setup(good);
     let mut seen = Vec::new();
-    let snapshot = setup.hub.fetch(&id(), &mut |progress| seen.push((progress.bytes, progress.total))).unwrap();
+    let snapshot = setup.hub.fetch(&id(), &mut |progress| {
+        seen.push((progress.bytes, progress.total));
+        ControlFlow::Continue(())
+    });
+    let snapshot = snapshot.unwrap();
     assert!(snapshot.ends_with(format!("models--org--tiny/snapshots/{COMMIT}")));
     let total = (CONFIG.len() + weights().len()) as u64;
     assert_eq!(seen.last(), Some(&(total, total)));
@@ -143,6 +147,20 @@ fn interrupted_download_resumes() {
     setup.assert_fetched();
     let ranges = setup.server.header(&format!("GET {WEIGHTS_PATH}"), "range");
     assert_eq!(ranges, [None, Some("bytes=100000-".into()), Some("bytes=200000-".into())]);
+}
+
+#[test]
+fn a_download_that_progress_ends_is_cancelled_and_continues_later() {
+    let setup = setup(good);
+    let error = setup.hub.fetch(&id(), &mut |progress| match progress.bytes {
+        100_000.. => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Cancelled);
+    setup.assert_nothing_half_written();
+    setup.assert_fetched();
+    let ranges = setup.server.header(&format!("GET {WEIGHTS_PATH}"), "range");
+    assert!(matches!(&*ranges, [None, Some(from)] if from != "bytes=0-"), "{ranges:?}");
 }
 
 #[test]
@@ -377,12 +395,12 @@ fn offline_mode_uses_the_cache_only() {
     let setup = setup(good);
     let offline = HubOptions { offline: true, ..setup.hub.options.clone() };
     let hub = Hub::new(offline).unwrap();
-    let error = hub.fetch(&id(), &mut |_| {}).unwrap_err();
+    let error = hub.fetch(&id(), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("HF_HUB_OFFLINE"), "{error}");
     assert!(setup.server.requests().is_empty());
     let fetched = setup.fetch().unwrap();
-    assert_eq!(hub.fetch(&id(), &mut |_| {}).unwrap(), fetched);
+    assert_eq!(hub.fetch(&id(), &mut |_| ControlFlow::Continue(())).unwrap(), fetched);
 }
 
 #[test]
@@ -409,7 +427,10 @@ fn only_ids_of_the_hub_are_asked_for() {
     let setup = setup(good);
     for text in ["org/na me/x", "org/na me", "org/n%2e", "org/n?x"] {
         let Ok(id) = text.parse::<ModelId>() else { continue };
-        assert_eq!(setup.hub.fetch(&id, &mut |_| {}).unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(
+            setup.hub.fetch(&id, &mut |_| ControlFlow::Continue(())).unwrap_err().kind(),
+            ErrorKind::InvalidArgument
+        );
     }
     assert!(setup.server.requests().is_empty());
 }

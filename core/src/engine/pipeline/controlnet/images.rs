@@ -13,7 +13,8 @@ const FRAME_CHANNELS: usize = 3;
 ///
 /// Those of [`Registry::recipe`]; `Unsupported` if the image has another number of channels.
 pub(super) fn recipe(registry: &Registry, config: &ControlNetConfig, channels: usize) -> Result<Option<Recipe>> {
-    let recipe = config.preprocessor.map(|name| registry.recipe(name, &config.preprocessor_params)).transpose()?;
+    let of = |name| registry.recipe_for(Some(&config.model_id), name, &config.preprocessor_params);
+    let recipe = config.preprocessor.map(of).transpose()?;
     // Only the settings of optical flow change the number of channels.
     let free = config.preprocessor.is_some_and(|name| name.plain() == ProcessorName::TemporalNetTensorrt.plain());
     if !free && channels != FRAME_CHANNELS {

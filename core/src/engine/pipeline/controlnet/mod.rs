@@ -13,6 +13,7 @@ use super::conditioning::Conditioning;
 use super::context::{BuildContext, Compiler};
 use super::keys::TextKey;
 use super::models::Models;
+use super::recipes::no_external_image;
 use super::unet::CallRows;
 use crate::control::{Residuals, Window};
 use crate::engine::options::ControlImages;
@@ -20,7 +21,7 @@ use crate::error::Result;
 use crate::exec::{Constants, Network};
 use crate::models::residual_shapes;
 use crate::net::Shape;
-use crate::params::{ControlNetConfig, Notice, StreamDiffusionParams};
+use crate::params::{ControlNetConfig, Notice, ProcessorName, StreamDiffusionParams};
 use crate::preprocess::Recipe;
 use crate::schedule::StepTable;
 
@@ -120,6 +121,7 @@ impl<'a> LoadedControlNets<'a> {
             nets.push((index, config, net.map_err(|error| error.within(place(index, config)))?));
         }
         let loaded = Self { build, nets };
+        notices.extend(loaded.missing_images());
         notices.extend(loaded.new_nets().flat_map(|net| net.save_packed()));
         Ok(loaded)
     }
@@ -127,6 +129,22 @@ impl<'a> LoadedControlNets<'a> {
     /// Whether there is any.
     pub(super) fn any(&self) -> bool {
         !self.nets.is_empty()
+    }
+
+    /// Returns notices of new `external` preprocessors for which the host gave no image.
+    fn missing_images(&self) -> impl Iterator<Item = Notice> {
+        let Self { build, nets } = self;
+        let had = |net: &Cached<ControlNetKey, ControlNetModel>| {
+            build.previous.iter().any(|controls| {
+                let mut same = controls.nets.iter().filter(|control| control.net.key() == net.key());
+                same.any(|control| controls.is_external(control.image))
+            })
+        };
+        nets.iter().filter_map(move |(index, config, net)| {
+            let is_external = config.preprocessor == Some(ProcessorName::External);
+            let lacks = is_external && build.context.registry.lacks_external(Some(&config.model_id)) && !had(net);
+            lacks.then(|| no_external_image(format!("controlnets[{index}].preprocessor")))
+        })
     }
 
     fn new_nets(&self) -> impl Iterator<Item = &ControlNetModel> {
@@ -244,6 +262,13 @@ impl ControlNets {
         }
         let largest = self.nets.iter().map(|control| control.networks.get().embedding_len).max().unwrap_or(0);
         largest.saturating_mul(self.rows)
+    }
+
+    /// Whether the control image at this index is the host's.
+    fn is_external(&self, image: usize) -> bool {
+        self.images
+            .get(image)
+            .is_some_and(|recipe| recipe.as_ref().is_some_and(|recipe| recipe.name() == ProcessorName::External))
     }
 
     /// Whether any control image has a preprocessor.

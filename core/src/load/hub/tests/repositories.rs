@@ -75,7 +75,7 @@ fn a_file_and_a_folder_of_a_repository_are_fetched_by_their_paths_and_found_by_t
     write(root.path(), &["org/many/net/diffusion_pytorch_model.bin"]);
     let setup = hub_of(root.path());
     let source = crate::load::ModelSource::Cache(HubCache::at(setup.folder.path()));
-    let fetch = |id: &str| setup.hub.fetch(&id.parse().unwrap(), &mut |_| {});
+    let fetch = |id: &str| setup.hub.fetch(&id.parse().unwrap(), &mut |_| ControlFlow::Continue(()));
 
     let error = fetch("org/many").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -94,8 +94,9 @@ fn a_file_and_a_folder_of_a_repository_are_fetched_by_their_paths_and_found_by_t
 
     let options = HubOptions { offline: true, ..setup.hub.options.clone() };
     let offline = Hub::new(options).unwrap();
-    assert_eq!(offline.fetch(&id, &mut |_| {}).unwrap(), path.with_file_name("b.pth"));
-    let missing = offline.fetch(&"org/many/a.safetensors".parse().unwrap(), &mut |_| {}).unwrap_err();
+    assert_eq!(offline.fetch(&id, &mut |_| ControlFlow::Continue(())).unwrap(), path.with_file_name("b.pth"));
+    let missing =
+        offline.fetch(&"org/many/a.safetensors".parse().unwrap(), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
 }
 
@@ -139,6 +140,7 @@ fn all_models_of_parameters_are_fetched_and_failures_do_not_stop_the_others() {
         if models.last() != Some(progress.model) {
             models.push(progress.model.clone());
         }
+        ControlFlow::Continue(())
     });
     let fetched = fetched.unwrap();
     let found: Vec<_> = fetched.iter().filter(|model| model.result.is_ok()).map(|model| model.id.as_str()).collect();
@@ -165,6 +167,8 @@ fn all_models_of_parameters_are_fetched_and_failures_do_not_stop_the_others() {
 fn nothing_is_fetched_for_the_embedded_model() {
     let root = tempfile::tempdir().unwrap();
     let setup = hub_of(root.path());
-    assert!(setup.hub.fetch_for(&StreamDiffusionParams::demo(), &mut |_| {}).unwrap().is_empty());
+    assert!(
+        setup.hub.fetch_for(&StreamDiffusionParams::demo(), &mut |_| ControlFlow::Continue(())).unwrap().is_empty()
+    );
     assert!(setup.server.requests().is_empty());
 }
