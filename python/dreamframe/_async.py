@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._dreamframe import Session, StreamDiffusion
@@ -35,7 +35,7 @@ async def frames(
             yield await asyncio.to_thread(stream, frame)
     else:
         iterator = iter(source)
-        end = object()
+        end: Any = object()
         # A camera blocks in `next`.
         while (frame := await asyncio.to_thread(next, iterator, end)) is not end:
             yield await asyncio.to_thread(stream, frame)

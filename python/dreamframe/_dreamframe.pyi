@@ -669,8 +669,8 @@ def _schema(part: str, /) -> dict[str, typing.Any]:
 def _preset(name: str, /) -> dict[str, typing.Any]:
     """Returns a preset: a complete set of parameters to start from."""
 
-def _fetch(id: str, progress: Callable[[str, str, int, int], object] | None, /) -> str:
-    """Downloads the model `id`, and returns its path."""
+def _fetch(model_id: str, progress: Callable[[str, str, int, int], object] | None, /) -> str:
+    """Downloads the model `model_id`, and returns its path."""
 
 def _fetch_for(
     params: StreamDiffusionParams | Mapping[str, typing.Any],

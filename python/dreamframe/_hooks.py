@@ -56,7 +56,7 @@ def score(checker: "SafetyChecker", image: "NDArray[np.float32]") -> float:
 def fetch(images: "StyleImages", url: str) -> bytes:
     """Calls a source of style images, and returns the bytes of an image file."""
     result: Any = images(url)
-    if isinstance(result, (bytes, bytearray, memoryview)):
+    if type(result) in (bytes, bytearray, memoryview):
         return bytes(result)
     if isinstance(result, io.BufferedIOBase):
         return result.read()

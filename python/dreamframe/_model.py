@@ -19,7 +19,7 @@ from . import _dreamframe
 
 # Both are in the standard library since Python 3.11.
 if TYPE_CHECKING:
-    from enum import StrEnum
+    from enum import StrEnum as StrEnum
 
     from typing_extensions import dataclass_transform
 elif sys.version_info >= (3, 11):

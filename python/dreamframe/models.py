@@ -44,7 +44,8 @@ class FetchedModel:
 def fetch(model_id: str, *, progress: Progress | bool | None = None) -> Path:
     """Downloads a model and returns its path. Complete files are kept, and an interrupted download continues.
 
-    `model_id` is a repository (`organisation/name`), or a file or folder in one (`organisation/name/path`): a base model,
+    `model_id` is a repository (`organisation/name`), or a file or folder in one (`organisation/name/path`): a base
+    model,
     a ControlNet, an autoencoder, a LoRA, an IP-Adapter, or the networks of processors. `progress` is called with the
     progress; True writes it to standard error, False does not, and None does so in a terminal or a notebook.
 
@@ -63,7 +64,8 @@ def fetch_for(
     """Downloads all models that a stream with `params` uses.
 
     These are the base model, its tiny autoencoder if it was distilled to few steps, LoRAs, ControlNets, the IP-Adapter,
-    and the networks of processors. A download that fails does not prevent the others, and has an `error` in the result. `progress` is as in `fetch`.
+    and the networks of processors. A download that fails does not prevent the others, and has an `error` in the result.
+    `progress` is as in `fetch`.
     """
     with _Shown(progress) as report:
         models = _dreamframe._fetch_for(params, report)

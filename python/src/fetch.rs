@@ -42,11 +42,11 @@ impl Download {
     }
 }
 
-/// Downloads the model `id`, and returns its path.
+/// Downloads the model `model_id`, and returns its path.
 #[pyfunction]
-#[pyo3(signature = (id: "str", progress: "Callable[[str, str, int, int], object] | None", /) -> "str")]
-pub(crate) fn _fetch(py: Python<'_>, id: &str, progress: Option<&Bound<'_, PyAny>>) -> PyResult<PathBuf> {
-    let id = id.parse().or_raise(py)?;
+#[pyo3(signature = (model_id: "str", progress: "Callable[[str, str, int, int], object] | None", /) -> "str")]
+pub(crate) fn _fetch(py: Python<'_>, model_id: &str, progress: Option<&Bound<'_, PyAny>>) -> PyResult<PathBuf> {
+    let id = model_id.parse().or_raise(py)?;
     download(py, progress, move |hub, download| hub.fetch(&id, &mut |progress| download.note(&progress)))
 }
 
