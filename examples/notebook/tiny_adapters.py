@@ -154,7 +154,7 @@ def write_image_encoder(folder: Path, features: int) -> None:
 
 
 def write_models(folder: Path) -> None:
-    """Writes a folder of models: `tiny`, the demo model, `controlnet`, `lora`, and an IP-Adapter as the published one."""
+    """Writes a folder of models: `tiny`, the demo model, `controlnet`, `lora`, and the IP-Adapter."""
     # There is no IP-Adapter for the model inside the package; a folder is taken for a model of its family, SD 1.5.
     shutil.copytree(DEMO, folder / "tiny")
     write_controlnet(folder / "controlnet")

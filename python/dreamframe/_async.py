@@ -15,15 +15,14 @@ _MOMENT = 0.1
 
 async def pictures(session: "Session") -> AsyncIterator["Picture"]:
     """Yields the pictures of a session until it ends."""
-    while True:
-        picture = await asyncio.to_thread(session.wait, _MOMENT)
-        if picture is not None:
+    is_running = True
+    while is_running:
+        # The thread does not take the picture, which would be lost with a cancelled task.
+        await asyncio.to_thread(session._wait_ready, _MOMENT)
+        # It may end after a last picture.
+        is_running = session.is_running
+        if (picture := session.poll()) is not None:
             yield picture
-        elif not session.is_running:
-            # It may have ended after a last picture.
-            while (picture := session.poll()) is not None:
-                yield picture
-            return
 
 
 async def frames(

@@ -298,6 +298,10 @@ class Session:
         ended.
         """
 
+    def _wait_ready(self, timeout: float, /) -> bool:
+        """Waits until `poll` has a picture, at most `timeout` seconds or until the session has ended. Returns
+        whether it has."""
+
     def __iter__(self) -> Self:
         """Iterates over pictures until the session ends."""
 
@@ -381,7 +385,7 @@ class Session:
     def is_running(self) -> bool:
         """Whether the session accepts frames."""
 
-    def stop(self, timeout: float = 5.0) -> None:
+    def stop(self, timeout: float = 30.0) -> None:
         """Ends the session. A frame that waits is still processed; then the stream can be called again. Has no effect on a
         stopped session. In the `on_picture` callback of another session, this waits at most 5 seconds for this
         session's callback, so that two sessions that stop each other do not deadlock.

@@ -56,8 +56,10 @@ def score(checker: "SafetyChecker", image: "NDArray[np.float32]") -> float:
 def fetch(images: "StyleImages", url: str) -> bytes:
     """Calls a source of style images, and returns the bytes of an image file."""
     result: Any = images(url)
-    if type(result) in (bytes, bytearray, memoryview):
+    if isinstance(result, (bytes, bytearray)):
         return bytes(result)
+    if isinstance(result, memoryview):
+        return result.tobytes()
     if isinstance(result, io.BufferedIOBase):
         return result.read()
     if hasattr(result, "convert") and hasattr(result, "mode"):

@@ -45,9 +45,8 @@ def fetch(model_id: str, *, progress: Progress | bool | None = None) -> Path:
     """Downloads a model and returns its path. Complete files are kept, and an interrupted download continues.
 
     `model_id` is a repository (`organisation/name`), or a file or folder in one (`organisation/name/path`): a base
-    model,
-    a ControlNet, an autoencoder, a LoRA, an IP-Adapter, or the networks of processors. `progress` is called with the
-    progress; True writes it to standard error, False does not, and None does so in a terminal or a notebook.
+    model, a ControlNet, an autoencoder, a LoRA, an IP-Adapter, or the networks of processors. `progress` is called with
+    the progress; True writes it to standard error, False does not, and None does so in a terminal or a notebook.
 
     Raises:
         ModelNotFoundError: there is no such model, or several, of which `model_id` does not name one.

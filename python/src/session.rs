@@ -14,6 +14,10 @@ use crate::shared_state::{SharedState, lock};
 use crate::worker::{EngineSlot, Worker, deadline, end_later, wait_up_to};
 use crate::{frame, interpreter, log, params, results};
 
+/// Seconds that a session has for its remaining frames: two of a large model take longer than 10 on a slow processor, and
+/// a stream is lost with a session that does not end in time. The default of [`Session::stop`], too.
+pub(crate) const STOP_TIMEOUT: f64 = 30.0;
+
 /// A stream on its own thread: frames are submitted and pictures taken without waiting.
 ///
 /// Created by `StreamDiffusion.start`. All methods are thread-safe.
@@ -112,6 +116,17 @@ impl Session {
     #[pyo3(signature = (timeout: "float | None" = None) -> "Picture | None")]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         self.next_picture(py, timeout)
+    }
+
+    /// Waits until `poll` has a picture, at most `timeout` seconds or until the session has ended. Returns whether it has.
+    #[pyo3(signature = (timeout: "float", /) -> "bool")]
+    fn _wait_ready(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let handle = &self.running.handle;
+        let ready = wait_up_to(py, Some(timeout), |most| match handle.wait_ready(most) {
+            false if handle.is_running() => None,
+            is_ready => Some(is_ready),
+        })?;
+        Ok(ready.unwrap_or(false))
     }
 
     /// Iterates over pictures until the session ends.
@@ -275,7 +290,7 @@ impl Session {
     /// Raises:
     ///     TimeoutError: the remaining work takes longer than `timeout` seconds; the session then ends in the
     ///         background, and the stream is closed with it.
-    #[pyo3(signature = (timeout: "float" = 5.0))]
+    #[pyo3(signature = (timeout: "float" = 30.0))]
     pub(crate) fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         let left =
             deadline(py, Some(timeout))?.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
@@ -314,7 +329,7 @@ impl Session {
     #[pyo3(signature = (*exc: "object") -> "None")]
     fn __exit__(&self, py: Python<'_>, exc: &Bound<'_, PyTuple>) -> PyResult<()> {
         let _ = exc;
-        self.stop(py, 5.0)
+        self.stop(py, STOP_TIMEOUT)
     }
 
     fn __repr__(&self) -> String {

@@ -96,6 +96,18 @@ impl SessionHandle {
         self.endpoint.event_log.news.wait_until(Instant::now().checked_add(timeout), ready).flatten()
     }
 
+    /// Waits until [`poll`](Self::poll) has a picture, and does not take it. Returns false after `timeout`, and once the
+    /// session has ended without one.
+    pub fn wait_ready(&self, timeout: Duration) -> bool {
+        let is_ready = || !self.endpoint.outbox.is_empty();
+        let ready = || match is_ready() {
+            false if self.endpoint.phase() == Phase::Ended => Some(is_ready()),
+            false => None,
+            true => Some(true),
+        };
+        self.endpoint.event_log.news.wait_until(Instant::now().checked_add(timeout), ready).unwrap_or(false)
+    }
+
     /// Changes parameters. The patch is checked now, prepared on another thread, and applied between two frames, as a
     /// whole.
     ///

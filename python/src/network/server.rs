@@ -18,14 +18,11 @@ use super::peer;
 use super::publisher::egress_options;
 use crate::errors::OrRaise;
 use crate::options::positive;
-use crate::session::Session;
+use crate::session::{STOP_TIMEOUT, Session};
 use crate::shared_state::lock;
 use crate::stream::StreamDiffusion;
 use crate::worker::{end, end_later};
 use crate::{interpreter, log, plain, results};
-
-/// Timeout for the frame being processed at shutdown, in seconds.
-const PATIENCE: f64 = 5.0;
 
 /// A WHIP and a WHEP endpoint for a stream: publishers send its frames, viewers receive its pictures.
 ///
@@ -147,7 +144,7 @@ impl Server {
             }
             Err(error) => {
                 // On failure the stream can be called again.
-                session.stop(py, PATIENCE)?;
+                session.stop(py, STOP_TIMEOUT)?;
                 Err(error).or_raise(py)
             }
         }
@@ -292,7 +289,7 @@ impl Server {
         if let Some(server) = server {
             end(py, move || drop(server))?;
         }
-        self.session.get().stop(py, PATIENCE)?;
+        self.session.get().stop(py, STOP_TIMEOUT)?;
         if self.owned { self.stream.get().close(py) } else { Ok(()) }
     }
 

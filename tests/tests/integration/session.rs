@@ -56,6 +56,18 @@ fn a_session_makes_the_pictures_of_its_engine() {
 }
 
 #[test]
+fn a_wait_for_readiness_does_not_take_the_picture() {
+    let session = start();
+    let handle = session.handle();
+    assert!(!handle.wait_ready(Duration::ZERO));
+    let id = submit(&handle, 0);
+    assert!(handle.wait_ready(LIMIT));
+    assert_eq!(handle.poll().map(|picture| picture.id), Some(id));
+    drop(session);
+    assert!(!handle.wait_ready(LIMIT), "it ends with the session");
+}
+
+#[test]
 fn pictures_name_their_frames_and_lost_frames_are_counted() {
     let session = start();
     let handle = session.handle();

@@ -107,8 +107,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Downloads the blob into `folder`, unless it exists; `report` is called with the number of bytes so far, and can end the
-/// download, which a later call continues. An existing
-/// file is used only if its content matches the digest, since the cache is shared with other programs.
+/// download, which a later call continues. An existing file is used only if its content matches the digest, since the
+/// cache is shared with other programs.
 pub(super) fn store(
     client: &Client,
     blob: &Blob,
