@@ -1970,8 +1970,8 @@ const char *dreamframe_last_error_json(void);
  * ControlNets without their own, and the result of `external` in `image_preprocessing` and `image_postprocessing`.
  *
  * The image is fitted to the size of the stream as frames are. It stays until it is replaced or cleared, whatever
- * ControlNets are added and removed. Without one, `external` returns its input: for a ControlNet the frame. A notice tells
- * of that.
+ * ControlNets are added and removed. Without one, `external` returns its input, for a ControlNet the frame, and a notice
+ * reports this.
  *
  * - Threads: one call at a time per object.
  * - Ownership: the pixels are copied before the call returns; the texts are not kept.

@@ -151,7 +151,7 @@ class Live {
     if (given_.use == ImageUse::none || state() != State::running || !session_) return;
     image_refused_ = refusal([&] {
       if (given_.use == ImageUse::control) session_->clear_external_image();
-      if (given_.use == ImageUse::style) session_->set("ip_adapter_style_image_url", "");
+      if (given_.use == ImageUse::style) session_->set(style_image_name, style_image_.value());
     });
     given_ = {};
     warn();

@@ -256,7 +256,7 @@ impl HostHooks {
         let checker = match raw.safety_checker.is_null() {
             true => None,
             // SAFETY: likewise.
-            false => Some(unsafe { pointer::read(raw.safety_checker) }.map(HostChecker::new)),
+            false => Some(unsafe { pointer::read(raw.safety_checker) }.map(Owned::of_checker)),
         };
         let places = match raw.processor_count {
             0 => &[],
@@ -268,9 +268,9 @@ impl HostHooks {
             count => unsafe { pointer::slice(raw.processors, count, "processors") }?,
         };
         // SAFETY: likewise.
-        let read = |&place: &*const dreamframe_processor_t| unsafe { pointer::read(place) }.map(Owned::of);
-        let owned: Vec<Result<Owned>> = places.iter().map(read).collect();
-        let safety_checker = checker.transpose()?.map(HostChecker::checked).transpose()?.map(Arc::new);
+        let read = |&place: &*const dreamframe_processor_t| unsafe { pointer::read(place) }.map(Owned::of_processor);
+        let owned: Vec<Result<Owned<dreamframe_processor_t>>> = places.iter().map(read).collect();
+        let safety_checker = checker.transpose()?.map(HostChecker::new).transpose()?.map(Arc::new);
         let mut processors: Vec<Arc<HostProcessor>> = Vec::with_capacity(owned.len());
         for owned in owned {
             // SAFETY: likewise.
@@ -316,13 +316,19 @@ impl Drop for Data {
 
 /// A struct of the host, whose data the library has.
 #[derive(Debug)]
-struct Owned {
-    raw: dreamframe_processor_t,
+struct Owned<T> {
+    raw: T,
     data: Data,
 }
 
-impl Owned {
-    fn of(raw: dreamframe_processor_t) -> Self {
+impl Owned<dreamframe_processor_t> {
+    fn of_processor(raw: dreamframe_processor_t) -> Self {
+        Self { raw, data: Data { user_data: UserData(raw.user_data), destroy: raw.destroy } }
+    }
+}
+
+impl Owned<dreamframe_safety_checker_t> {
+    fn of_checker(raw: dreamframe_safety_checker_t) -> Self {
         Self { raw, data: Data { user_data: UserData(raw.user_data), destroy: raw.destroy } }
     }
 }
@@ -351,7 +357,7 @@ impl HostProcessor {
     /// # Safety
     ///
     /// The name ends with a NUL.
-    unsafe fn new(Owned { raw, data }: Owned) -> Result<Self> {
+    unsafe fn new(Owned { raw, data }: Owned<dreamframe_processor_t>) -> Result<Self> {
         // SAFETY: the caller's promise.
         let name = unsafe { text::required(raw.name, "name of a processor") }?;
         let known = ProcessorName::ALL.iter().find(|known| known.name() == name);
@@ -469,29 +475,19 @@ impl Drop for Instance {
 /// A safety checker of the host.
 #[derive(Debug)]
 struct HostChecker {
-    score: dreamframe_safety_score_t,
+    score: unsafe extern "C" fn(*mut c_void, *const dreamframe_safety_call_t, *mut f32) -> i32,
     data: Data,
 }
 
 impl HostChecker {
-    fn new(raw: dreamframe_safety_checker_t) -> Self {
-        Self { score: raw.score, data: Data { user_data: UserData(raw.user_data), destroy: raw.destroy } }
-    }
-
-    /// Checks that there is a function.
-    fn checked(self) -> Result<Self> {
-        match self.score {
-            Some(_) => Ok(self),
-            None => Err(invalid_argument("score of the safety checker: got NULL, expected a function".to_owned())),
-        }
+    fn new(Owned { raw, data }: Owned<dreamframe_safety_checker_t>) -> Result<Self> {
+        let missing = || invalid_argument("score of the safety checker: got NULL, expected a function".to_owned());
+        Ok(Self { score: raw.score.ok_or_else(missing)?, data })
     }
 }
 
 impl SafetyChecker for HostChecker {
     fn score(&self, image: &Image) -> Result<f32> {
-        let Some(score) = self.score else {
-            return Err(Error::new(ErrorKind::Internal, "the safety checker has no function"));
-        };
         let mut message: [c_char; MESSAGE] = [0; MESSAGE];
         let call = dreamframe_safety_call_t {
             struct_size: size_of::<dreamframe_safety_call_t>(),
@@ -503,7 +499,8 @@ impl SafetyChecker for HostChecker {
         };
         let mut scored = f32::NAN;
         // SAFETY: the host's function, with its data, and memory of the documented sizes.
-        let status = callback::inside(|| unsafe { score(self.data.user_data.0, &raw const call, &raw mut scored) });
+        let status =
+            callback::inside(|| unsafe { (self.score)(self.data.user_data.0, &raw const call, &raw mut scored) });
         check(status, &message).map_err(|error| error.within("safety checker"))?;
         if (0.0..=1.0).contains(&scored) {
             return Ok(scored);

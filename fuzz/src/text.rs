@@ -15,7 +15,7 @@ pub fn params_json(bytes: &[u8]) {
     assert_eq!(params, again);
 }
 
-/// Any bytes as the body of a request: it is refused, or what it asks for is taken and told again.
+/// Any bytes as the body of a request: it is rejected, or the parameters that result are shown.
 pub fn request_body(bytes: &[u8]) {
     dreamframe_server::fuzz_api::request_body(bytes);
 }

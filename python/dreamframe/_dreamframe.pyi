@@ -199,6 +199,30 @@ class StreamDiffusion:
             InvalidParamsError: the prompts are not valid values of `prompt`.
         """
 
+    def set_external_image(self, image: FrameLike, /, controlnet: str | None = None) -> None:
+        """Sets the image of `external` processors, from the next frame on: the control image of the ControlNet whose
+        `model_id` is `controlnet`; without one, that of all ControlNets without an image of their own, and the result of
+        `external` in `image_preprocessing` and `image_postprocessing`.
+
+        The image has any size, is fitted to the size of the stream as frames are, and stays until it is replaced or
+        cleared. Without an image, `external` returns its input.
+
+        Raises:
+            InvalidArgumentError: the id is empty, or more than 64 ControlNets have an image.
+            ClosedError: the stream was closed.
+        """
+
+    def clear_external_image(self, controlnet: str | None = None) -> None:
+        """Removes the image that `set_external_image` set for `controlnet`, if there is one."""
+
+    def set_style_image(self, image: FrameLike, /) -> Cost | None:
+        """Sets the style image of the IP-Adapter, as `ip_adapter_style_image_url`: the central square, scaled to 512x512 if it
+        is larger. Returns the cost of the change, as `update`.
+
+        Raises:
+            ClosedError: the stream was closed.
+        """
+
     def frames(self, source: Iterable[FrameLike], /) -> Iterator[Picture]:
         """Returns an iterator that processes frames and yields a picture for each."""
 
@@ -322,6 +346,34 @@ class Session:
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
+            ClosedError: the session was stopped.
+        """
+
+    def set_external_image(self, image: FrameLike, /, controlnet: str | None = None) -> None:
+        """Sets the image of `external` processors, from the next frame on: the control image of the ControlNet whose
+        `model_id` is `controlnet`; without one, that of all ControlNets without an image of their own, and the result of
+        `external` in `image_preprocessing` and `image_postprocessing`.
+
+        The image has any size, is fitted to the size of the stream as frames are, and stays until it is replaced or
+        cleared. Without an image, `external` returns its input.
+
+        Raises:
+            InvalidArgumentError: the id is empty, or more than 64 ControlNets have an image.
+            ClosedError: the session was stopped.
+        """
+
+    def clear_external_image(self, controlnet: str | None = None) -> None:
+        """Removes the image that `set_external_image` set for `controlnet`, if there is one.
+
+        Raises:
+            ClosedError: the session was stopped.
+        """
+
+    def set_style_image(self, image: FrameLike, /) -> Ticket:
+        """Sets the style image of the IP-Adapter, as `ip_adapter_style_image_url`: the central square, scaled to 512x512 if it
+        is larger. It is encoded in the background.
+
+        Raises:
             ClosedError: the session was stopped.
         """
 

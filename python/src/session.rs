@@ -170,6 +170,45 @@ impl Session {
         results::ticket(py, ticket)
     }
 
+    /// Sets the image of `external` processors, from the next frame on: the control image of the ControlNet whose
+    /// `model_id` is `controlnet`; without one, that of all ControlNets without an image of their own, and the result of
+    /// `external` in `image_preprocessing` and `image_postprocessing`.
+    ///
+    /// The image has any size, is fitted to the size of the stream as frames are, and stays until it is replaced or
+    /// cleared. Without an image, `external` returns its input.
+    ///
+    /// Raises:
+    ///     InvalidArgumentError: the id is empty, or more than 64 ControlNets have an image.
+    ///     ClosedError: the session was stopped.
+    #[pyo3(signature = (image: "FrameLike", /, controlnet: "str | None" = None) -> "None")]
+    fn set_external_image(&self, image: &Bound<'_, PyAny>, controlnet: Option<&str>) -> PyResult<()> {
+        let pixels = frame::pixels(image)?;
+        let set = pixels.view().and_then(|view| self.running.handle.set_external_image(controlnet, &view));
+        set.or_raise(image.py())
+    }
+
+    /// Removes the image that `set_external_image` set for `controlnet`, if there is one.
+    ///
+    /// Raises:
+    ///     ClosedError: the session was stopped.
+    #[pyo3(signature = (controlnet: "str | None" = None) -> "None")]
+    fn clear_external_image(&self, py: Python<'_>, controlnet: Option<&str>) -> PyResult<()> {
+        self.running.handle.clear_external_image(controlnet).or_raise(py)
+    }
+
+    /// Sets the style image of the IP-Adapter, as `ip_adapter_style_image_url`: the central square, scaled to 512x512 if it
+    /// is larger. It is encoded in the background.
+    ///
+    /// Raises:
+    ///     ClosedError: the session was stopped.
+    #[pyo3(signature = (image: "FrameLike", /) -> "Ticket")]
+    fn set_style_image(&self, image: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = image.py();
+        let copied = frame::copied(image)?;
+        let ticket = py.detach(|| self.running.handle.set_style_image(&copied.view())).or_raise(py)?;
+        results::ticket(py, ticket)
+    }
+
     /// Changes the prompt gradually over `num_steps` pictures, one step with each.
     ///
     /// Raises:

@@ -293,6 +293,48 @@ impl StreamDiffusion {
         self.change(py, move |engine| engine.transition(&transition))
     }
 
+    /// Sets the image of `external` processors, from the next frame on: the control image of the ControlNet whose
+    /// `model_id` is `controlnet`; without one, that of all ControlNets without an image of their own, and the result of
+    /// `external` in `image_preprocessing` and `image_postprocessing`.
+    ///
+    /// The image has any size, is fitted to the size of the stream as frames are, and stays until it is replaced or
+    /// cleared. Without an image, `external` returns its input.
+    ///
+    /// Raises:
+    ///     InvalidArgumentError: the id is empty, or more than 64 ControlNets have an image.
+    ///     ClosedError: the stream was closed.
+    #[pyo3(signature = (image: "FrameLike", /, controlnet: "str | None" = None) -> "None")]
+    fn set_external_image(&self, image: &Bound<'_, PyAny>, controlnet: Option<String>) -> PyResult<()> {
+        let py = image.py();
+        let pixels = frame::pixels(image)?;
+        // The pixels are dropped here, with the interpreter.
+        let (set, _pixels) = self.worker.call(py, move |slot| {
+            let view = pixels.view();
+            let set = view.and_then(|view| slot.engine()?.set_external_image(controlnet.as_deref(), &view));
+            (set, pixels)
+        })?;
+        set.or_raise(py)
+    }
+
+    /// Removes the image that `set_external_image` set for `controlnet`, if there is one.
+    #[pyo3(signature = (controlnet: "str | None" = None) -> "None")]
+    fn clear_external_image(&self, py: Python<'_>, controlnet: Option<String>) -> PyResult<()> {
+        let clear =
+            move |slot: &mut EngineSlot| slot.engine().map(|engine| engine.clear_external_image(controlnet.as_deref()));
+        self.worker.call(py, clear)?.or_raise(py)
+    }
+
+    /// Sets the style image of the IP-Adapter, as `ip_adapter_style_image_url`: the central square, scaled to 512x512 if it
+    /// is larger. Returns the cost of the change, as `update`.
+    ///
+    /// Raises:
+    ///     ClosedError: the stream was closed.
+    #[pyo3(signature = (image: "FrameLike", /) -> "Cost | None")]
+    fn set_style_image(&self, image: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        let copied = frame::copied(image)?;
+        self.change(image.py(), move |engine| engine.set_style_image(&copied.view()))
+    }
+
     /// Returns an iterator that processes frames and yields a picture for each.
     #[pyo3(signature = (source: "Iterable[FrameLike]", /) -> "Iterator[Picture]")]
     fn frames(slf: &Bound<'_, Self>, source: &Bound<'_, PyAny>) -> PyResult<Frames> {

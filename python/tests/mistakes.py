@@ -285,7 +285,7 @@ MISTAKES = [
     Mistake(
         "session.stop() or session.submit(frame)",
         "ClosedError",
-        "the session is stopped and accepts no frames",
+        "the session is stopped",
     ),
     Mistake(
         "session.wait_for('first')",

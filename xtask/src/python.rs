@@ -9,6 +9,7 @@ use crate::prepare;
 use crate::report::Outcome;
 use crate::suite::Context;
 use crate::tools::{self, output, succeed, target};
+use crate::wheel;
 
 /// The requirements of the tests in addition to the package.
 const REQUIREMENTS: &str = "python/requirements/test.txt";
@@ -36,7 +37,7 @@ pub(crate) fn types() -> Outcome {
     development().and_then(|python| check_types(&python)).into()
 }
 
-/// Runs the tests with the installed wheel on the oldest Python of this machine.
+/// Runs the tests with the installed wheel on the oldest Python of this machine that the wheel is for.
 pub(crate) fn test_oldest(wheel: &Path) -> Outcome {
     ends().and_then(|(oldest, _)| oldest.test(wheel)).into()
 }
@@ -52,9 +53,22 @@ pub(crate) fn test_newest(wheel: &Path) -> Outcome {
     }
 }
 
-/// Returns the oldest and the newest Python of this machine that the package supports.
+/// Builds the wheel for the oldest Python that the package supports, which is older than the stable interface that the
+/// module uses, and runs the tests with it.
+pub(crate) fn test_before_stable() -> Outcome {
+    let versions = requires_python("python/pyproject.toml").and_then(|oldest| Ok((oldest, stable_interface()?)));
+    let (oldest, stable) = match versions {
+        Ok(versions) => versions,
+        Err(why) => return Outcome::Failed(why),
+    };
+    let python = interpreters(oldest).into_iter().find(|python| python.minor < stable);
+    let Some(python) = python else { return Outcome::NotRun(format!("no Python from 3.{oldest} to 3.{}", stable - 1)) };
+    wheel::build(Some(&python.path)).and_then(|wheel| python.test(&wheel)).into()
+}
+
+/// Returns the oldest and the newest Python of this machine that the wheel is for.
 fn ends() -> Result<(Interpreter, Interpreter), String> {
-    let oldest = requires_python("python/pyproject.toml")?;
+    let oldest = stable_interface()?;
     let mut pythons = interpreters(oldest).into_iter();
     let first = pythons.next().ok_or_else(|| format!("no Python from 3.{oldest} on that can make environments"))?;
     let last = pythons.next_back().unwrap_or_else(|| first.clone());
@@ -113,6 +127,15 @@ fn requires_python(pyproject: &str) -> Result<u32, String> {
     digits
         .and_then(|digits| digits.parse().ok())
         .ok_or_else(|| format!("{pyproject} has no line such as `requires-python = \">=3.10\"`"))
+}
+
+/// Returns the minor version from which on one module is for all versions: that of the feature `abi3`.
+fn stable_interface() -> Result<u32, String> {
+    const MANIFEST: &str = "python/Cargo.toml";
+    let text = fs::read_to_string(MANIFEST).map_err(|error| format!("{MANIFEST}: {error}"))?;
+    let digits = text.lines().find_map(|line| line.split_once("pyo3/abi3-py3")?.1.split('"').next());
+    let missing = || format!("{MANIFEST} has no line such as `abi3 = [\"pyo3/abi3-py311\"]`");
+    digits.and_then(|digits| digits.parse().ok()).ok_or_else(missing)
 }
 
 /// A Python interpreter of this machine.

@@ -148,6 +148,7 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::Python, "Python: tests of the wheel, newest version", |context| {
         wheel::with(context, python::test_newest)
     }),
+    full(Group::Python, "Python: wheel and tests before the stable interface", |_| python::test_before_stable()),
     full(Group::Long, "program: release build and demo", |_| long::demo()),
     full(Group::Long, "engines on a simulated device", |_| test::all_on_device()),
     full(Group::Long, "engines on ONNX Runtime", |_| test::on_onnx_runtime()),

@@ -1,5 +1,6 @@
 //! The wheel of the Python package: build and checks.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,7 +34,7 @@ const PARTS: [&str; 5] = [
 
 /// Builds the wheel.
 pub(crate) fn make(context: &mut Context) -> Outcome {
-    build().map(|wheel| context.wheel = Some(wheel)).into()
+    build(None).map(|wheel| context.wheel = Some(wheel)).into()
 }
 
 /// Runs a step on the wheel.
@@ -44,13 +45,19 @@ pub(crate) fn with(context: &Context, step: impl FnOnce(&Path) -> Outcome) -> Ou
     }
 }
 
-fn build() -> Result<PathBuf, String> {
+/// Builds the wheel for `interpreter`; without one, that for all versions from the stable interface on.
+///
+/// # Errors
+///
+/// If it cannot be built.
+pub(crate) fn build(interpreter: Option<&Path>) -> Result<PathBuf, String> {
     let python = pip(Path::new("python3"), &[REQUIREMENTS.into()], &tools::root().join("target/tools/wheel"))?;
     let _ = std::fs::remove_dir_all(FOLDER);
     std::fs::write(NOTICES, notices()?).map_err(|error| format!("{NOTICES}: {error}"))?;
     let mut maturin = Command::new(&python);
     maturin.args(["-m", "maturin", "build", "--locked", "--quiet"]);
     maturin.args(["--manifest-path", "python/Cargo.toml", "--out", FOLDER]);
+    maturin.args(interpreter.iter().flat_map(|path| [OsStr::new("--interpreter"), path.as_os_str()]));
     match run(&mut maturin) {
         Outcome::Passed => {}
         Outcome::Failed(why) | Outcome::NotRun(why) => return Err(why),

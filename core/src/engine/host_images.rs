@@ -13,7 +13,7 @@ impl Engine {
     /// The image is copied. It has any size and format, is fitted to the size of the stream as frames are
     /// ([`EngineOptions::fit`](crate::EngineOptions::fit)), and stays until it is replaced or
     /// [cleared](Self::clear_external_image), whatever ControlNets are added and removed. Without one, `external` returns
-    /// its input: for a ControlNet the frame. A notice tells of that.
+    /// its input, for a ControlNet the frame, and a notice reports this.
     ///
     /// ```
     /// use dreamframe::{Engine, FrameView, PixelFormat, StreamDiffusionParams};
@@ -63,7 +63,7 @@ impl Engine {
         let version = self.context.external.version();
         if version != self.external_version {
             self.external_version = version;
-            self.state.expect_change();
+            self.state.compute_next();
         }
     }
 }

@@ -88,11 +88,7 @@ impl Engine {
     ///
     /// Those of [`process`](Self::process).
     pub fn text_to_image(&mut self) -> Result<Picture> {
-        for _ in 0..self.delay() {
-            self.state.compute_next();
-            self.process(&grey()?)?;
-        }
-        self.state.compute_next();
+        self.fill_with_grey()?;
         self.process(&grey()?)
     }
 
@@ -102,12 +98,18 @@ impl Engine {
     ///
     /// Those of `process_into`.
     pub fn text_to_image_into(&mut self, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
+        self.fill_with_grey()?;
+        self.process_into(&grey()?, out)
+    }
+
+    /// Processes grey frames until the next one gives the picture of the current parameters.
+    fn fill_with_grey(&mut self) -> Result<()> {
         for _ in 0..self.delay() {
             self.state.compute_next();
-            self.process_into(&grey()?, out)?;
+            self.process(&grey()?)?;
         }
         self.state.compute_next();
-        self.process_into(&grey()?, out)
+        Ok(())
     }
 
     /// Starts the processing of a frame. Each submitted frame must be [collected](Self::collect), in order; on a device

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use super::Preprocessor;
 use super::blur::Blur;
 use super::canny::Canny;
-use super::external::External;
 use super::feedback::{Feedback, LatentFeedback};
 use super::network::Network;
 use super::passthrough::Passthrough;
@@ -30,6 +29,8 @@ pub(super) enum Runs {
     Native(fn(&Settings) -> Box<dyn Preprocessor>),
     /// A network, which must be loaded.
     Network(fn(&Settings) -> Network),
+    /// An image of the host, which the registry has.
+    HostImage,
 }
 
 /// The implementation of a processor.
@@ -60,7 +61,7 @@ pub(super) const fn processor(name: ProcessorName) -> Processor {
         ProcessorName::Canny => Processor::native(|settings| Box::new(Canny::new(settings))),
         ProcessorName::Depth => Processor::network(Network::depth),
         ProcessorName::DepthTensorrt => Processor::network(Network::depth_tensorrt),
-        ProcessorName::External => Processor::native(|settings| Box::new(External::new(settings))),
+        ProcessorName::External => Processor { runs: Runs::HostImage, scale: None },
         ProcessorName::Feedback => Processor::native(|settings| Box::new(Feedback::new(settings))),
         ProcessorName::Hed => Processor::network(|_| Network::Edges),
         ProcessorName::LatentFeedback => Processor::native(|settings| Box::new(LatentFeedback::new(settings))),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::external::ExternalImages;
+use super::external::{External, ExternalImages};
 use super::processors::{Runs, processor};
 use super::upscale::enlarged;
 use super::{Factory, Networks, Preprocessor};
@@ -104,10 +104,6 @@ impl Registry {
         name.check(settings)?;
         let start = match (self.own.get(&name), processor(name).runs) {
             (Some(own), _) => Start::Factory(own.clone()),
-            (None, Runs::Native(start)) if name == ProcessorName::External => match &self.external {
-                Some(images) => Start::Factory(images.factory(controlnet)),
-                None => Start::Native(start),
-            },
             (None, Runs::Native(start)) => Start::Native(start),
             (None, Runs::Network(_)) => {
                 let networks = self.networks.as_ref().ok_or_else(|| {
@@ -118,6 +114,10 @@ impl Registry {
                 let within = |error: Error| error.within(format_args!("processor {:?}", name.name()));
                 Start::Factory(networks.load(name, settings).map_err(within)?)
             }
+            (None, Runs::HostImage) => match &self.external {
+                Some(images) => Start::Factory(images.factory(controlnet)),
+                None => Start::Native(|settings| Box::new(External::new(settings))),
+            },
         };
         Ok(Recipe { name, settings: settings.clone(), start })
     }

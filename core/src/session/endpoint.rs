@@ -82,11 +82,14 @@ impl Endpoint {
         Ok(id)
     }
 
-    fn check_running(&self) -> Result<()> {
+    /// # Errors
+    ///
+    /// `Closed` for a session that was stopped.
+    pub(crate) fn check_running(&self) -> Result<()> {
         if self.phase() == Phase::Running {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Closed, "the session is stopped and accepts no frames"))
+        Err(Error::new(ErrorKind::Closed, "the session is stopped"))
     }
 
     /// Session: begins to process a frame.

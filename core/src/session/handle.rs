@@ -168,7 +168,7 @@ impl SessionHandle {
     ///
     /// Those of the engine's method, and `Closed` for a session that was stopped.
     pub fn set_external_image(&self, controlnet: Option<&str>, image: &FrameView<'_>) -> Result<()> {
-        self.check_running()?;
+        self.endpoint.check_running()?;
         self.preparer.external().set(controlnet, image)
     }
 
@@ -178,7 +178,7 @@ impl SessionHandle {
     ///
     /// `Closed` for a session that was stopped.
     pub fn clear_external_image(&self, controlnet: Option<&str>) -> Result<()> {
-        self.check_running()?;
+        self.endpoint.check_running()?;
         self.preparer.external().clear(controlnet);
         Ok(())
     }
@@ -193,13 +193,6 @@ impl SessionHandle {
     pub fn set_style_image(&self, image: &FrameView<'_>) -> Result<Ticket> {
         let uri = style_pixels_uri(image)?;
         self.edit(|params| params.ip_adapter_style_image_url = uri.into())
-    }
-
-    fn check_running(&self) -> Result<()> {
-        if self.is_running() {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Closed, "the session is stopped and accepts no images"))
     }
 
     /// Changes the prompt gradually: each picture from the one at which the update is applied is a step further. Steps

@@ -133,11 +133,6 @@ impl FrameState {
         Ok(state)
     }
 
-    /// Makes the similar-image filter compute the next frame.
-    pub(super) fn compute_next(&mut self) {
-        self.filter.reset();
-    }
-
     /// Swaps in `update`, which was prepared for `next`. Frames in flight are kept if model and size stay. What is no
     /// longer needed is left in `update`.
     ///
@@ -178,7 +173,7 @@ impl FrameState {
     }
 
     /// Makes a picture of the next frame even if that is similar to the last one.
-    pub(super) fn expect_change(&mut self) {
+    pub(super) fn compute_next(&mut self) {
         self.filter.reset();
     }
 
