@@ -171,7 +171,7 @@ pub use conditioning::style::{style_data_uri, style_pixels_uri};
 pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
 #[cfg(feature = "hub")]
 pub use engine::FetchedModel;
-pub use engine::verify::{ComponentReport, checkpoint_footprint, family_name, verify_checkpoint};
+pub use engine::verify::{ComponentReport, checkpoint_footprint, controlnet_footprint, family_name, verify_checkpoint};
 pub use engine::{
     Batching, ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, LoraMode,
     OnnxOptions, Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker, Snapshot,

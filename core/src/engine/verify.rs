@@ -1,9 +1,10 @@
 //! Checks that a checkpoint is complete: every component's config is converted to a program, whose weights are looked
 //! up.
 
+use super::pipeline::controlnet;
 use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::{Checkpoint, Component, WeightCheck};
+use crate::load::{Checkpoint, Component, ModelId, ModelSource, WeightCheck};
 use crate::models::{Autoencoder, ClipTextConfig, ModelFamily, UnetConfig, UnetShape, clip_program, unet_program};
 use crate::net::{Footprint, Program, WeightSource as _};
 
@@ -64,6 +65,25 @@ pub fn checkpoint_footprint(checkpoint: &Checkpoint, (width, height): (u32, u32)
         }
     }
     Ok(total)
+}
+
+/// Returns the memory that the ControlNet `id` adds to a stream of `checkpoint`, as
+/// [`checkpoint_footprint`] does for the model. Reads no weights.
+///
+/// # Errors
+///
+/// `NotFound` for a missing ControlNet or component, `BadModel` for a config that cannot be read, `Unsupported` for a
+/// ControlNet that engines reject, `InvalidArgument` for a size that it does not have.
+pub fn controlnet_footprint(
+    source: &ModelSource,
+    id: &ModelId,
+    checkpoint: &Checkpoint,
+    (width, height): (u32, u32),
+    rows: usize,
+) -> Result<Footprint> {
+    let unet = UnetConfig::from_json(&checkpoint.component("unet")?.config)?;
+    let scale = Autoencoder::from_json(&checkpoint.component("vae")?.config)?.scale();
+    controlnet::footprint(source, id, &unet, ([width as usize, height as usize], scale), rows)
 }
 
 /// Checks every component of `checkpoint` that an engine uses: configs, names and shapes of weights, tokenizers. Reads no

@@ -1,10 +1,11 @@
 //! The memory of sessions, estimated before anything is loaded, so that one that does not fit is refused with numbers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dreamframe::params::StreamDiffusionParams;
-use dreamframe::{Dtype, ExecutorKind, checkpoint_footprint, cpu};
+use dreamframe::{Dtype, ExecutorKind, checkpoint_footprint, controlnet_footprint, cpu};
 
 use crate::config::Config;
 use crate::error::ApiError;
@@ -26,16 +27,23 @@ pub(crate) struct Budget {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The weights of models in use, in bytes, and the number of their sessions, which share them.
-    models: HashMap<String, (u64, usize)>,
+    /// The weights of networks in use, in bytes, and the number of their sessions, which share them.
+    networks: HashMap<Network, (u64, usize)>,
     /// The bytes of the sessions' own values.
     values: u64,
     /// Reading the configurations of a model takes a moment.
     estimates: HashMap<Key, Estimate>,
 }
 
-/// What an estimate depends on: model, width, height and rows.
-type Key = (String, u32, u32, usize);
+/// A base model or a ControlNet, by its id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Network {
+    Base(String),
+    ControlNet(String),
+}
+
+/// What an estimate depends on: network, id of the base model, width, height and rows.
+type Key = (Network, String, u32, u32, usize);
 
 /// Bytes of weights, which sessions share, and of values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,7 +56,7 @@ struct Estimate {
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: Arc<Budget>,
-    model: String,
+    networks: Vec<Network>,
     values: u64,
 }
 
@@ -56,10 +64,12 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.budget.lock();
         state.values = state.values.saturating_sub(self.values);
-        if let Some((_, users)) = state.models.get_mut(&self.model) {
-            *users -= 1;
-            if *users == 0 {
-                state.models.remove(&self.model);
+        for network in &self.networks {
+            if let Some((_, users)) = state.networks.get_mut(network) {
+                *users -= 1;
+                if *users == 0 {
+                    state.networks.remove(network);
+                }
             }
         }
     }
@@ -86,33 +96,41 @@ impl Budget {
         params: &StreamDiffusionParams,
     ) -> Result<Reservation, ApiError> {
         let free = self.limit.is_none().then(|| free_memory(config)).flatten();
-        let estimate =
-            if self.limit.is_none() && free.is_none() { Estimate::default() } else { self.estimate(config, params) };
+        let counts = self.limit.is_some() || free.is_some();
+        let estimates: Vec<(Network, Estimate)> = networks(params)
+            .map(|network| {
+                let estimate = if counts { self.estimate(config, params, &network) } else { Estimate::default() };
+                (network, estimate)
+            })
+            .collect();
         let mut state = self.lock();
-        let loaded = state.models.contains_key(&params.model_id);
-        let needed = estimate.values.saturating_add(if loaded { 0 } else { estimate.weights });
-        let used = state.models.values().map(|(bytes, _)| *bytes).fold(state.values, u64::saturating_add);
+        let values = estimates.iter().map(|(_, estimate)| estimate.values).fold(0, u64::saturating_add);
+        let missing = estimates.iter().filter(|(network, _)| !state.networks.contains_key(network));
+        let needed = missing.map(|(_, estimate)| estimate.weights).fold(values, u64::saturating_add);
+        let used = state.networks.values().map(|(bytes, _)| *bytes).fold(state.values, u64::saturating_add);
         let left = self.limit.map(|limit| limit.saturating_sub(used)).or(free);
         if let Some(available) = left.filter(|available| *available < needed) {
             return Err(ApiError::no_memory(needed, available, RETRY_SECONDS));
         }
-        state.models.entry(params.model_id.clone()).or_insert((estimate.weights, 0)).1 += 1;
-        state.values = state.values.saturating_add(estimate.values);
-        Ok(Reservation { budget: self.clone(), model: params.model_id.clone(), values: estimate.values })
+        for (network, estimate) in &estimates {
+            state.networks.entry(network.clone()).or_insert((estimate.weights, 0)).1 += 1;
+        }
+        state.values = state.values.saturating_add(values);
+        let networks = estimates.into_iter().map(|(network, _)| network).collect();
+        Ok(Reservation { budget: self.clone(), networks, values })
     }
 
-    fn estimate(&self, config: &Config, params: &StreamDiffusionParams) -> Estimate {
-        let key = (params.model_id.clone(), params.width, params.height, params.t_index_list.len());
+    fn estimate(&self, config: &Config, params: &StreamDiffusionParams, network: &Network) -> Estimate {
+        let (width, height, rows) = (params.width, params.height, params.t_index_list.len());
+        let key = (network.clone(), params.model_id.clone(), width, height, rows);
         if let Some(known) = self.lock().estimates.get(&key) {
             return *known;
         }
-        let found = params.model_id.parse().and_then(|id| config.source.base(&id));
-        let footprint = found.and_then(|found| checkpoint_footprint(&found.checkpoint, (key.1, key.2), key.3));
-        // A model that cannot be read is refused with its reason when it is loaded.
-        let Ok(footprint) = footprint else { return Estimate::default() };
+        // A network that cannot be read is refused with its reason when it is loaded.
+        let Ok([weights, values]) = elements(config, params, network) else { return Estimate::default() };
         // Forms for convolutions with fewer multiplications are larger, in about half of the weights.
-        let weights = (footprint.weights as u64).saturating_mul(weight_bytes(config.engine.dtype)) / 2 * 3;
-        let estimate = Estimate { weights, values: (footprint.values as u64).saturating_mul(VALUE) };
+        let weights = (weights as u64).saturating_mul(weight_bytes(config.engine.dtype)) / 2 * 3;
+        let estimate = Estimate { weights, values: (values as u64).saturating_mul(VALUE) };
         let mut state = self.lock();
         if state.estimates.len() >= KEPT {
             state.estimates.clear();
@@ -120,6 +138,26 @@ impl Budget {
         state.estimates.insert(key, estimate);
         estimate
     }
+}
+
+/// The networks that a session with `params` loads and this budget counts: the base model and the enabled ControlNets,
+/// each once.
+fn networks(params: &StreamDiffusionParams) -> impl Iterator<Item = Network> {
+    let enabled = params.controlnets.iter().filter(|net| net.enabled).map(|net| &net.model_id);
+    let controlnets: BTreeSet<&String> = enabled.collect();
+    let base = Network::Base(params.model_id.clone());
+    iter::once(base).chain(controlnets.into_iter().cloned().map(Network::ControlNet))
+}
+
+/// The elements of the weights and values of a network, for the size and the rows of `params`.
+fn elements(config: &Config, params: &StreamDiffusionParams, network: &Network) -> dreamframe::Result<[usize; 2]> {
+    let checkpoint = config.source.base(&params.model_id.parse()?)?.checkpoint;
+    let (size, rows) = ((params.width, params.height), params.t_index_list.len());
+    let footprint = match network {
+        Network::Base(_) => checkpoint_footprint(&checkpoint, size, rows)?,
+        Network::ControlNet(id) => controlnet_footprint(&config.source, &id.parse()?, &checkpoint, size, rows)?,
+    };
+    Ok([footprint.weights, footprint.values])
 }
 
 /// The bytes of a weight.
@@ -148,7 +186,15 @@ fn free_memory(config: &Config) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use dreamframe::ModelSource;
+    use dreamframe_tests::controlnets::Folder;
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn estimate(config: &Config, params: &StreamDiffusionParams, network: &Network) -> Estimate {
+        Budget::new(Some(u64::MAX)).estimate(config, params, network)
+    }
 
     fn params(width: u32) -> StreamDiffusionParams {
         StreamDiffusionParams { width, height: 512, ..StreamDiffusionParams::demo() }
@@ -157,7 +203,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers_until_something_ends() {
         let config = Config::for_tests();
-        let one = Budget::new(Some(u64::MAX)).estimate(&config, &params(512));
+        let one = estimate(&config, &params(512), &Network::Base(params(512).model_id));
         assert!(one.weights > 1 << 20 && one.values > 1 << 20, "{one:?}");
         // Two sessions share the weights.
         let limit = one.weights + 2 * one.values;
@@ -176,7 +222,41 @@ mod tests {
         // A larger picture needs more.
         let refused = budget.reserve(&config, &params(2048)).unwrap_err();
         assert_eq!(refused.details()["available_bytes"], limit);
-        assert!(budget.lock().models.is_empty() && budget.lock().values == 0);
+        assert!(budget.lock().networks.is_empty() && budget.lock().values == 0);
+    }
+
+    #[test]
+    fn enabled_controlnets_count_with_weights_that_sessions_share() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::new(parent.path().to_str().unwrap(), "budget");
+        folder.controlnet("net", 1);
+        let mut config = Config::for_tests();
+        config.source = ModelSource::folder(folder.path());
+        let with = |net: Value| {
+            let params = StreamDiffusionParams { model_id: "demo".into(), ..params(512) };
+            params.patched(&json!({ "controlnets": [net] }).to_string()).unwrap().0
+        };
+        let controlled = with(json!({"model_id": "net"}));
+        let base = estimate(&config, &controlled, &Network::Base("demo".into()));
+        let net = estimate(&config, &controlled, &Network::ControlNet("net".into()));
+        assert!(net.weights > 0 && net.values > 0 && base.weights > 0, "{base:?} {net:?}");
+        let limit = base.weights + net.weights + 2 * (base.values + net.values);
+        let budget = Budget::new(Some(limit));
+        let [first, second] = [(); 2].map(|()| budget.reserve(&config, &controlled).unwrap());
+        let refused = budget.reserve(&config, &controlled).unwrap_err();
+        assert_eq!(refused.details()["needed_bytes"], base.values + net.values);
+        drop(second);
+        // A disabled one is not loaded.
+        let plain = with(json!({"model_id": "net", "enabled": false}));
+        assert_eq!(networks(&plain).count(), 1);
+        drop(budget.reserve(&config, &plain).unwrap());
+        drop(first);
+        assert!(budget.lock().networks.is_empty() && budget.lock().values == 0);
+        // One byte less than the model and the ControlNet need.
+        let short = Budget::new(Some(base.weights + net.weights + base.values + net.values - 1));
+        assert!(short.reserve(&config, &controlled).is_err() && short.reserve(&config, &plain).is_ok());
+        // What is missing is refused with its reason when it is loaded.
+        assert!(short.reserve(&config, &with(json!({"model_id": "missing"}))).is_ok());
     }
 
     #[test]

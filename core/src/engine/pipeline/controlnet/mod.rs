@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub(in crate::engine) use self::images::goes_on;
 use self::images::share_images;
+pub(in crate::engine) use self::network::footprint;
 use self::network::{ControlConstantsKey, ControlNetKey, ControlNetModel, ControlNetworks, ControlNetworksKey};
 use super::cached::Cached;
 use super::conditioning::Conditioning;

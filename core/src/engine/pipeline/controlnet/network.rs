@@ -9,9 +9,11 @@ use super::super::unet::{CallRows, CallTexts, call_constants, compile_calls};
 use super::ControlNetInputs;
 use crate::error::{Error, ErrorKind, Result, Violation};
 use crate::exec::{Constants, Network, RunArgs, Scratch, View, ViewMut};
-use crate::load::{Component, ModelSource, RandomWeights};
-use crate::models::{ControlNetModelConfig, ControlNetShape, controlnet_embedding_program, controlnet_program};
-use crate::net::{Program, Shape, Weights};
+use crate::load::{Component, ModelId, ModelSource, RandomWeights};
+use crate::models::{
+    ControlNetModelConfig, ControlNetShape, UnetConfig, controlnet_embedding_program, controlnet_program,
+};
+use crate::net::{Footprint, Program, Shape, Weights};
 use crate::params::{ControlNetConfig, Notice};
 use crate::schedule::StepTable;
 
@@ -52,20 +54,7 @@ impl ControlNetModel {
         if let ModelSource::Random(_) = context.source {
             return Self::random(key, models);
         }
-        let folder = context.source.find(&key.id.parse()?)?;
-        let alone = Component::without_config(&folder, CLASS)?;
-        let has_config = alone.is_none();
-        let component = alone.map_or_else(|| Component::folder(&folder), Ok)?;
-        let original = |name: &str| name.starts_with("control_model.") || name.starts_with("input_hint_block.");
-        if component.weights.names().any(original) {
-            let text = "tensor names of the original layout (control_model.…) are not supported; convert the ControlNet with diffusers' \
-                        `ControlNetModel.from_single_file(…).save_pretrained(…)`";
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-        let config = match has_config {
-            true => ControlNetModelConfig::from_json(&component.config).map_err(|error| error.within("config.json"))?,
-            false => ControlNetModelConfig::of_weights(&models.unet, &*component.weights)?,
-        };
+        let (component, config) = open(&context.source, &key.id.parse()?, &models.unet)?;
         let channels = config.channels(key.channels.map(|channels| channels as usize)).map_err(|error| {
             let path = format!("controlnets[{index}].conditioning_channels");
             Error::invalid_params(vec![Violation { path, message: error.to_string() }])
@@ -100,6 +89,48 @@ impl ControlNetModel {
     pub(super) fn save_packed(&self) -> impl Iterator<Item = Notice> + use<> {
         self.pickled.clone().into_iter().chain(save_packed(&self.weights))
     }
+}
+
+/// Opens the ControlNet `id` for a model with the UNet `unet`, and reads its config. Reads no weights but their headers.
+///
+/// # Errors
+///
+/// `NotFound`, `BadModel`, and `Unsupported` for the original layout.
+fn open(source: &ModelSource, id: &ModelId, unet: &UnetConfig) -> Result<(Component, ControlNetModelConfig)> {
+    let folder = source.find(id)?;
+    let alone = Component::without_config(&folder, CLASS)?;
+    let has_config = alone.is_none();
+    let component = alone.map_or_else(|| Component::folder(&folder), Ok)?;
+    let original = |name: &str| name.starts_with("control_model.") || name.starts_with("input_hint_block.");
+    if component.weights.names().any(original) {
+        let text = "tensor names of the original layout (control_model.…) are not supported; convert the ControlNet with diffusers' \
+                    `ControlNetModel.from_single_file(…).save_pretrained(…)`";
+        return Err(Error::new(ErrorKind::Unsupported, text));
+    }
+    let config = match has_config {
+        true => ControlNetModelConfig::from_json(&component.config).map_err(|error| error.within("config.json"))?,
+        false => ControlNetModelConfig::of_weights(unet, &*component.weights)?,
+    };
+    Ok((component, config))
+}
+
+/// Returns the memory that the ControlNet `id` needs for pictures of the given width and height, and latents whose sides
+/// are `scale` times smaller, with `rows` rows.
+///
+/// # Errors
+///
+/// Those of loading it, and `InvalidArgument` for a size that it does not have.
+pub(in crate::engine) fn footprint(
+    source: &ModelSource,
+    id: &ModelId,
+    unet: &UnetConfig,
+    ([width, height], scale): ([usize; 2], usize),
+    rows: usize,
+) -> Result<Footprint> {
+    let (_, config) = open(source, id, unet)?;
+    let embedding = controlnet_embedding_program(&config, config.channels(None)?, height, width)?;
+    let network = controlnet_program(&config, &ControlNetShape::new(rows, height / scale, width / scale))?;
+    Ok(embedding.footprint().plus(network.footprint()))
 }
 
 /// The programs at the smallest size that they can be run at: their weights are those of every size.
