@@ -5,8 +5,14 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::settings::DPT;
 use super::validate::{did_you_mean, nearest};
-use super::{Acceleration, CfgType, Interpolation, ProcessorName, StreamDiffusionParams};
+use super::{
+    Acceleration, CfgType, FlowOutput, Interpolation, ProcessorName, StreamDiffusionParams, TemporalNetSettings,
+};
+
+/// The default `model_complexity` of `mediapipe_pose`, which clients send.
+const DEFAULT_COMPLEXITY: u64 = 1;
 
 /// A notice that a value was accepted with another meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,18 +57,19 @@ pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
         }
     }
     out.extend(guidance(params));
+    let size = (params.width, params.height);
     for (i, net) in params.controlnets.iter().enumerate() {
         let path = format!("controlnets[{i}]");
         if let Some(name) = net.preprocessor {
             out.extend(alias(format!("{path}.preprocessor"), name));
-            unused(&format!("{path}.preprocessor_params"), name, &net.preprocessor_params, &mut out);
+            out.extend(settings(&format!("{path}.preprocessor_params"), name, &net.preprocessor_params, size));
         }
     }
     for (chain, config) in params.chains() {
         for (i, processor) in config.processors.iter().enumerate() {
             let path = format!("{chain}.processors[{i}]");
             out.extend(alias(format!("{path}.type"), processor.kind));
-            unused(&format!("{path}.params"), processor.kind, &processor.params, &mut out);
+            out.extend(settings(&format!("{path}.params"), processor.kind, &processor.params, size));
         }
     }
     let adapter = &params.ip_adapter;
@@ -110,17 +117,64 @@ fn alias(path: String, name: ProcessorName) -> Option<Notice> {
     name.asks_for_tensorrt().then(|| Notice::new(path, message))
 }
 
-/// Adds a notice for each parameter that the processor does not have, and for paths of TensorRT engines.
-fn unused(path: &str, processor: ProcessorName, settings: &Map<String, Value>, out: &mut Vec<Notice>) {
-    for name in settings.keys() {
+/// Lists the settings of a processor that are no parameters of it, or have no effect with these values. `size` is that of
+/// the stream.
+fn settings(
+    path: &str,
+    processor: ProcessorName,
+    settings: &Map<String, Value>,
+    size: (u32, u32),
+) -> impl Iterator<Item = Notice> {
+    let message = move |(name, value): (&String, &Value)| {
         let mut names = processor.parameters().map(|(name, _)| *name);
-        if name == "engine_path" {
-            out.push(Notice::new(format!("{path}.{name}"), "is not used: there are no TensorRT engines here"));
-        } else if !names.any(|known| known == name) {
+        let message = if names.any(|known| known == name) {
+            without_effect(processor, settings, (name, value), size)?
+        } else {
             let suggestion = did_you_mean(nearest(name, processor.parameters().map(|(name, _)| *name)));
-            let message = format!("is not used: it is no parameter of {:?}{suggestion}", processor.name());
-            out.push(Notice::new(format!("{path}.{name}"), message));
+            format!("is not used: it is no parameter of {:?}{suggestion}", processor.name())
+        };
+        Some(Notice::new(format!("{path}.{name}"), message))
+    };
+    settings.iter().filter_map(message)
+}
+
+/// Returns why a setting of a processor has no effect, or another one than its name says; `None` if it has its effect.
+fn without_effect(
+    processor: ProcessorName,
+    settings: &Map<String, Value>,
+    (name, value): (&str, &Value),
+    (width, height): (u32, u32),
+) -> Option<String> {
+    let is_set = |name: &str| settings.get(name).is_some_and(|value| *value == Value::Bool(true));
+    let pixels = value.as_u64();
+    let other_than = |sides: &[u32]| pixels.is_some_and(|pixels| sides.iter().any(|&side| u64::from(side) != pixels));
+    let none = |why: &str| Some(format!("is {value}, which has no effect: {why}"));
+    match (processor.plain(), name) {
+        (_, "engine_path") => Some("is not used: there are no TensorRT engines here".into()),
+        (_, "image_width") if other_than(&[width]) => none(&format!("results have the stream's width, {width}")),
+        (_, "image_height") if other_than(&[height]) => none(&format!("results have the stream's height, {height}")),
+        (_, "image_resolution") if other_than(&[width, height]) => {
+            none(&format!("results have the stream's size, {width}x{height}"))
         }
+        (ProcessorName::Depth, "model") if value == DPT => Some(format!("is {value}, which means Depth Anything V2")),
+        (ProcessorName::Lineart, "coarse") if is_set("anime_style") && !is_set("coarse") => {
+            none("anime_style has one network")
+        }
+        (ProcessorName::MediapipePose, "model_complexity") if value.as_u64() != Some(DEFAULT_COMPLEXITY) => {
+            none("the network of poses has one size")
+        }
+        (ProcessorName::MediapipePose, "draw_hands") if is_set(name) => none("hands are not detected"),
+        (ProcessorName::MediapipePose, "draw_face") if is_set(name) => {
+            none("of the face, only nose, eyes and ears are detected, and these are always drawn")
+        }
+        (ProcessorName::TemporalNetTensorrt, "flow_strength") => {
+            let TemporalNetSettings { flow_strength, output_format, .. } = TemporalNetSettings::read(settings);
+            let cancels = output_format == FlowOutput::Concat && flow_strength != 0.0 && flow_strength != 1.0;
+            let why =
+                "colours are divided by the longest flow of a frame; it counts with output_format \"warped_only\"";
+            none(why).filter(|_| cancels)
+        }
+        _ => None,
     }
 }
 
@@ -155,6 +209,47 @@ mod tests {
         );
         assert!(notices[1].message.contains("runs \"openpose\" here"));
         assert!(notices[3].message.contains("did you mean \"confidence_threshold\"?"));
+    }
+
+    #[test]
+    fn settings_of_processors_without_effect_have_a_notice_with_the_reason() {
+        let told = |kind: &str, settings: Value| {
+            let params = serde_json::json!({
+                "acceleration": "none", "width": 512, "height": 384,
+                "image_preprocessing": {"processors": [{"type": kind, "params": settings}]},
+            });
+            let (params, _) = Params::default().patched(&params.to_string()).unwrap();
+            let place = "image_preprocessing.processors[0].";
+            let text = |notice: Notice| notice.to_string().strip_prefix(place).map(str::to_owned);
+            notices(&params).into_iter().filter_map(text).filter(|text| text.starts_with("params")).collect::<Vec<_>>()
+        };
+        for (kind, settings, expected) in [
+            ("canny", serde_json::json!({"image_width": 256}), "image_width is 256"),
+            ("canny", serde_json::json!({"image_height": 512}), "image_height is 512"),
+            ("canny", serde_json::json!({"image_resolution": 512}), "image_resolution is 512"),
+            ("depth", serde_json::json!({"model": "Intel/dpt-large"}), "model is \"Intel/dpt-large\""),
+            ("lineart", serde_json::json!({"anime_style": true, "coarse": false}), "coarse is false"),
+            ("mediapipe_pose", serde_json::json!({"model_complexity": 2}), "model_complexity is 2"),
+            ("mediapipe_pose", serde_json::json!({"draw_hands": true}), "draw_hands is true"),
+            ("mediapipe_pose", serde_json::json!({"draw_face": true}), "draw_face is true"),
+            ("temporal_net_tensorrt", serde_json::json!({"flow_strength": 0.5}), "flow_strength is 0.5"),
+        ] {
+            let told = told(kind, settings);
+            assert!(told.len() == 1 && told[0].starts_with(&format!("params.{expected}, which")), "{kind}: {told:?}");
+        }
+        for (kind, settings) in [
+            ("canny", serde_json::json!({"image_width": 512, "image_height": 384})),
+            ("depth", serde_json::json!({"model": "mine/depth"})),
+            ("hed", serde_json::json!({"safe": true})),
+            ("lineart", serde_json::json!({"anime_style": true, "coarse": true})),
+            ("lineart", serde_json::json!({"coarse": false})),
+            ("mediapipe_pose", serde_json::json!({"model_complexity": 1, "draw_hands": false, "draw_face": false})),
+            ("temporal_net_tensorrt", serde_json::json!({"flow_strength": 0})),
+            ("temporal_net_tensorrt", serde_json::json!({"flow_strength": 0.5, "output_format": "warped_only"})),
+            ("upscale", serde_json::json!({"algorithm": "lanczos"})),
+        ] {
+            assert_eq!(told(kind, settings), [""; 0], "{kind}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ named_enum! {
     pub enum UpscaleAlgorithm {
         /// Bilinear.
         Bilinear = "bilinear",
-        /// Runs as `bicubic`.
+        /// Lanczos, over six pixels in each direction; the service runs `bicubic` in its place.
         Lanczos = "lanczos",
         /// Bicubic, over four pixels in each direction.
         Bicubic = "bicubic",
@@ -156,6 +156,9 @@ const PEN: Constraint = Constraint::Integer { min: 1, max: 64, step: 1 };
 pub(super) const PIXELS: Constraint = Constraint::Integer { min: 16, max: 4096, step: 1 };
 pub(super) const PATH: Constraint = Constraint::Text { min: 0, max: 4096 };
 
+/// The service's network for `depth`.
+pub(super) const DPT: &str = "Intel/dpt-large";
+
 settings! {
     /// Settings of `blur`.
     BlurSettings {
@@ -175,15 +178,15 @@ settings! {
 
     /// Settings of `depth`.
     DepthSettings {
-        /// The network, as a hub id or a folder.
-        model: String = "Intel/dpt-large".to_owned(), PATH;
-        /// The side of the network's input, in pixels.
+        /// The network, as a hub id or a folder; the default is the service's, and means Depth Anything V2.
+        model: String = DPT.to_owned(), PATH;
+        /// The shorter side of the network's input, in pixels.
         detect_resolution: u32 = 512, PIXELS;
     }
 
     /// Settings of `depth_tensorrt`.
     DepthTensorrtSettings {
-        /// The side of the network's input, in pixels.
+        /// The shorter side of the network's input, in pixels.
         detect_resolution: u32 = 518, PIXELS;
     }
 
@@ -207,15 +210,15 @@ settings! {
 
     /// Settings of `hed`.
     HedSettings {
-        /// Has no effect, as in the service.
-        safe: bool = true, FLAG;
+        /// Whether edges have three values: 0, 0.5 and 1. The service's default is true, but it has no effect there.
+        safe: bool = false, FLAG;
     }
 
     /// Settings of `lineart`.
     LineartSettings {
         /// The shorter side of the network's input, in pixels.
         detect_resolution: u32 = 512, PIXELS;
-        /// Whether the network of coarse lines runs.
+        /// Whether the network of coarse lines runs; no effect with `anime_style`.
         coarse: bool = true, FLAG;
         /// Whether the network of anime drawings runs.
         anime_style: bool = false, FLAG;
@@ -223,19 +226,19 @@ settings! {
 
     /// Settings of `mediapipe_pose`.
     MediapipePoseSettings {
-        /// The side of the network's input, in pixels.
+        /// The shorter side of the drawing, in pixels.
         detect_resolution: u32 = 256, PIXELS;
         /// The confidence from which a person is detected.
         min_detection_confidence: f64 = 0.5, UNIT;
         /// The confidence from which a person is tracked.
         min_tracking_confidence: f64 = 0.5, UNIT;
-        /// The size of the network: 0, 1 or 2.
+        /// The size of the service's network: 0, 1 or 2; no effect, since the network has one size.
         model_complexity: u32 = 1, Constraint::Integer { min: 0, max: 2, step: 1 };
         /// Detects the person in each frame, without tracking.
         static_image_mode: bool = false, FLAG;
-        /// Whether hands are drawn.
-        draw_hands: bool = true, FLAG;
-        /// Whether the face is drawn.
+        /// Whether hands are drawn; no effect, since they are not detected. The service's default is true.
+        draw_hands: bool = false, FLAG;
+        /// Whether the face is drawn; no effect, since only nose, eyes and ears are detected, which are always drawn.
         draw_face: bool = false, FLAG;
         /// The thickness of limbs, in pixels.
         line_thickness: u32 = 2, PEN;
@@ -267,15 +270,15 @@ settings! {
 
     /// Settings of `openpose`.
     OpenposeSettings {
-        /// The side of the network's input, in pixels.
+        /// The shorter side of the drawing, in pixels.
         detect_resolution: u32 = 512, PIXELS;
     }
 
     /// Settings of `pose_tensorrt`.
     PoseTensorrtSettings {
-        /// The side of the network's input, in pixels.
+        /// The shorter side of the drawing, in pixels.
         detect_resolution: u32 = 640, PIXELS;
-        /// The confidence from which a person is detected.
+        /// The confidence from which a joint is drawn.
         confidence_threshold: f64 = 0.5, UNIT;
     }
 
@@ -307,7 +310,7 @@ settings! {
 
     /// Settings of `temporal_net_tensorrt`.
     TemporalNetSettings {
-        /// The factor of the flow.
+        /// The factor of the flow; with `concat`, only 0 has an effect.
         flow_strength: f64 = 1.0, Constraint::Number { min: 0.0, max: 2.0 };
         /// The height at which the flow is computed, in pixels.
         height: u32 = 512, PIXELS;

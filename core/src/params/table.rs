@@ -22,7 +22,8 @@ const PROCESSORS_HEAD: &str = "
 ## Processors
 
 The parameters in `params` of a processor, and in `preprocessor_params` of a ControlNet. Every processor also accepts
-`image_width`, `image_height` and `image_resolution`, which have no effect: results are resized to the stream's size.
+`image_width`, `image_height` and `image_resolution`, which have no effect: results are resized to the stream's size, and
+another size is reported by a notice. Settings without effect are listed in [annotators.md](annotators.md).
 
 | processor | parameter | allowed | default |
 |---|---|---|---|

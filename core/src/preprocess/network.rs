@@ -69,6 +69,7 @@ impl Network {
     /// Returns the network of `depth`.
     pub(super) fn depth(settings: &Map<String, Value>) -> Self {
         let DepthSettings { model, detect_resolution } = DepthSettings::read(settings);
+        // The service's own network is not supported.
         let model = (model != DepthSettings::default().model).then_some(model);
         Self::Depth { model, detect: detect_resolution as usize }
     }

@@ -1,4 +1,6 @@
-//! Resizing of images, equivalent to PyTorch's `interpolate` without aligned corners.
+//! Resizing of images, equivalent to PyTorch's `interpolate` without aligned corners, and to Pillow's Lanczos filter.
+
+use std::f64::consts::PI;
 
 use super::Image;
 
@@ -11,6 +13,8 @@ pub(crate) enum Interpolation {
     Bilinear,
     /// Bicubic with the parameter -0.75, without anti-aliasing.
     Bicubic,
+    /// Lanczos with three lobes on either side; the filter widens when an image is scaled down.
+    Lanczos,
     /// The mean of all source pixels that an output pixel covers.
     Area,
 }
@@ -109,6 +113,7 @@ impl Taps {
                         self.taps.push((index as usize, weight));
                     }
                 }
+                Interpolation::Lanczos => self.push_lanczos(position, from, to),
                 Interpolation::Area => self.push_area(position, from, to),
             }
             self.ends.push(self.taps.len());
@@ -120,6 +125,19 @@ impl Taps {
         let (begin, end) = (position * from / to, ((position + 1) * from).div_ceil(to));
         let share = 1.0 / (end - begin) as f32;
         self.taps.extend((begin..end).map(|index| (index, share)));
+    }
+
+    /// Adds the source pixels within three lobes of the output position. Those outside the image are left out, and the
+    /// weights of the others sum to one.
+    fn push_lanczos(&mut self, position: usize, from: usize, to: usize) {
+        let scale = from as f64 / to as f64;
+        let stretch = scale.max(1.0);
+        let (centre, reach) = ((position as f64 + 0.5) * scale, LOBES * stretch);
+        let begin = (centre - reach + 0.5).max(0.0) as usize;
+        let end = ((centre + reach + 0.5) as usize).min(from);
+        let weight = |index: usize| lanczos((index as f64 + 0.5 - centre) / stretch);
+        let sum: f64 = (begin..end).map(weight).sum();
+        self.taps.extend((begin..end).map(|index| (index, (weight(index) / sum) as f32)));
     }
 
     /// Returns the taps of each position, in order.
@@ -162,12 +180,47 @@ fn cubic(t: f32) -> [f32; 4] {
     [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
+/// The lobes of the Lanczos filter on either side of its centre.
+const LOBES: f64 = 3.0;
+
+/// Returns the weight of the Lanczos filter at the distance `x`.
+fn lanczos(x: f64) -> f64 {
+    let sinc = |x: f64| if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) };
+    if x.abs() < LOBES { sinc(x) * sinc(x / LOBES) } else { 0.0 }
+}
+
 #[cfg(test)]
 mod tests {
+    use dreamframe_kernels::resize::{Crop, F32x3, Filter, Resizer as Library};
+
     use super::*;
 
-    const ALL: [Interpolation; 4] =
-        [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic, Interpolation::Area];
+    const ALL: [Interpolation; 5] = [
+        Interpolation::Nearest,
+        Interpolation::Bilinear,
+        Interpolation::Bicubic,
+        Interpolation::Lanczos,
+        Interpolation::Area,
+    ];
+
+    #[test]
+    fn lanczos_equals_the_library_that_scales_frames() {
+        let (width, height) = (13, 9);
+        let pixels: Vec<f32> = (0..width * height * 3).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+        let image = Image::from_pixels(width, height, 3, pixels.clone()).unwrap();
+        let from: Vec<F32x3> = pixels.as_chunks().0.iter().map(|&pixel| F32x3::new(pixel)).collect();
+        let crop = Crop { left: 0.0, top: 0.0, width: width as f64, height: height as f64 };
+        for to in [(26, 18), (17, 11), (5, 4)] {
+            let mut output = Image::new();
+            Resizer::default().resize(Interpolation::Lanczos, &image, to, &mut output);
+            let mut expected = vec![F32x3::new([0.0; 3]); to.0 * to.1];
+            let (size, scaled) = ((width as u32, height as u32), (to.0 as u32, to.1 as u32));
+            Library::default().floats(Filter::Lanczos3, (&from, size), crop, (&mut expected, scaled)).unwrap();
+            let expected = expected.iter().flat_map(|pixel| pixel.0);
+            let apart = output.pixels().iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-5, "{to:?}: {apart}");
+        }
+    }
 
     #[test]
     fn a_constant_image_stays_constant_at_every_size() {

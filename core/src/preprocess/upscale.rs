@@ -29,7 +29,8 @@ impl Preprocessor for Upscale {
     fn run(&mut self, input: &Image, _: &Context<'_>, output: &mut Image) -> Result<()> {
         let how = match self.settings.algorithm {
             UpscaleAlgorithm::Bilinear => Interpolation::Bilinear,
-            UpscaleAlgorithm::Bicubic | UpscaleAlgorithm::Lanczos => Interpolation::Bicubic,
+            UpscaleAlgorithm::Bicubic => Interpolation::Bicubic,
+            UpscaleAlgorithm::Lanczos => Interpolation::Lanczos,
             UpscaleAlgorithm::Nearest => Interpolation::Nearest,
         };
         let size = enlarged((input.width(), input.height()), self.settings.scale_factor);
@@ -38,8 +39,8 @@ impl Preprocessor for Upscale {
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         self.resizer.resize(how, input, size, output);
-        if how == Interpolation::Bicubic {
-            // Cubic interpolation overshoots at edges.
+        if matches!(how, Interpolation::Bicubic | Interpolation::Lanczos) {
+            // Both overshoot at edges.
             output.pixels_mut().iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
         }
         Ok(())

@@ -2,8 +2,8 @@
 
     python tests/golden/generate/processors.py
 
-Needs torch, numpy, safetensors and opencv-python-headless. Every processor is written out here in torch, whole kernels at
-a time; `canny` is OpenCV's own. Pictures are crops of examples/media (see its credits) and random numbers.
+Needs torch, numpy, safetensors, pillow and opencv-python-headless. Every processor is written out here in torch, whole
+kernels at a time; `canny` is OpenCV's own, and Lanczos' filter Pillow's. Pictures are crops of examples/media (see its credits) and random numbers.
 
 Results are stored as `round(x * 65535)`, but for those of canny, which are bits, and of latent_feedback.
 """
@@ -15,8 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.numpy import save_file
 
 SEED = 11
@@ -141,10 +143,13 @@ def standard_lineart(x, detect_resolution=512, gaussian_sigma=6.0, intensity_thr
 
 
 def upscale(x, scale_factor=2.0, algorithm="bilinear"):
+    """torch has no Lanczos filter; Pillow scales one channel of floats at a time."""
     size = tuple(int(side * scale_factor) for side in x.shape[1:])
-    mode = {"lanczos": "bicubic"}.get(algorithm, algorithm)
-    rule = {} if mode == "nearest" else {"align_corners": False}
-    return F.interpolate(x[None], size, mode=mode, **rule)[0].clamp(0, 1)
+    if algorithm == "lanczos":
+        channels = [Image.fromarray(channel).resize(size[::-1], Image.Resampling.LANCZOS) for channel in x.numpy()]
+        return torch.from_numpy(np.stack([np.array(channel) for channel in channels])).clamp(0, 1)
+    rule = {} if algorithm == "nearest" else {"align_corners": False}
+    return F.interpolate(x[None], size, mode=algorithm, **rule)[0].clamp(0, 1)
 
 
 def passthrough(x):
@@ -218,6 +223,7 @@ def main():
             "torch": torch.__version__,
             "numpy": np.__version__,
             "opencv": cv2.__version__,
+            "pillow": PIL.__version__,
         },
         "seed": SEED,
         "pictures": "film: Big Buck Bunny, (c) Blender Foundation, www.bigbuckbunny.org, CC BY 3.0; the others are made",

@@ -12,7 +12,7 @@ use dreamframe::{Error, ErrorKind};
 use dreamframe_tests::controlnets::{Folder, controlnets};
 use dreamframe_tests::frames::{picture, pictures};
 use dreamframe_tests::{Golden, executors};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 fn folder(part: &str) -> String {
     format!("{}/golden/{part}", env!("CARGO_MANIFEST_DIR"))
@@ -72,6 +72,27 @@ fn check_in(part: &str, bound: f32, name: ProcessorName, settings: Value, [pictu
 #[test]
 fn soft_edges_are_those_of_hed_where_its_weights_are() {
     check(ProcessorName::Hed, json!({}), "hed.picture", "hed.map");
+}
+
+#[test]
+fn safe_edges_are_those_of_hed_in_three_steps_and_change_live() {
+    let golden = Golden::folder(folder("annotators"));
+    let (picture, map) = (image(&golden, "hed.picture"), image(&golden, "hed.map"));
+    let size = (picture.width(), picture.height());
+    let (_, executor) = all().remove(0);
+    let registry = registry(ModelSource::folder(folder("annotators/models")), executor, size);
+    let (mut processor, mut edges) = (registry.recipe(ProcessorName::Hed, &Map::new()).unwrap().start(), Image::new());
+    let mut run = |safe: bool| {
+        processor.configure(&Map::from_iter([("safe".to_owned(), safe.into())]));
+        processor.run(&picture, &Context { previous: None, size }, &mut edges).unwrap();
+        edges.pixels().to_vec()
+    };
+    for (safe, plain) in run(true).into_iter().zip(map.pixels().iter().flat_map(|value| [*value; 3])) {
+        // A value near a boundary may fall on either side.
+        let is_near = [1.0 / 3.0, 2.0 / 3.0].iter().any(|boundary: &f32| (plain - boundary).abs() < 2e-3);
+        assert!(safe == ((plain * 3.0).floor() / 2.0).min(1.0) || is_near, "{safe} for {plain}");
+    }
+    assert!(run(false).iter().any(|value| ![0.0, 0.5, 1.0].contains(value)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Processors without networks against OpenCV's canny, bit for bit, and against plain torch.
+//! Processors without networks against OpenCV's canny, bit for bit, and against plain torch and Pillow's Lanczos.
 
 use std::path::{Path, PathBuf};
 
@@ -102,7 +102,7 @@ fn canny_is_that_of_opencv_bit_for_bit() {
 }
 
 #[test]
-fn processors_give_what_torch_gives() {
+fn processors_give_what_torch_and_pillow_give() {
     let (meta, golden) = (meta(), golden());
     for (index, Case { processor, settings }) in meta.cases.iter().enumerate() {
         for name in &meta.small {

@@ -12,6 +12,7 @@ use crate::models::annotators::{
     DepthConfig, PATCH, anime_program, anime_weights, depth_program, depth_weights, hed_mean, hed_program,
     lineart_program, lineart_weights,
 };
+use crate::params::HedSettings;
 use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::resize::{Interpolation, Resizer};
 use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
@@ -156,8 +157,9 @@ fn enlarged_to((width, height): (usize, usize), step: usize) -> (usize, usize) {
 }
 
 impl Factory for Maps {
-    fn start(&self, _: &Map<String, Value>) -> Box<dyn Preprocessor> {
+    fn start(&self, settings: &Map<String, Value>) -> Box<dyn Preprocessor> {
         Box::new(MapProcessor {
+            safe: HedSettings::read(settings).safe,
             running: Running::new(self.loaded.clone()),
             size: self.size,
             input: self.input,
@@ -174,6 +176,8 @@ struct MapProcessor {
     size: (usize, usize),
     input: [[f32; 3]; 2],
     shown: Shown,
+    /// Whether probabilities have three values.
+    safe: bool,
     resizer: Resizer,
     resized: Image,
 }
@@ -192,12 +196,15 @@ impl Preprocessor for MapProcessor {
         output.resize(self.size.0, self.size.1, 3);
         let (factor, summand) = self.shown.range(map);
         for (pixel, &x) in output.pixels_mut().as_chunks_mut::<3>().0.iter_mut().zip(map) {
-            *pixel = [self.shown.show(x, factor, summand); 3];
+            let value = self.shown.show(x, factor, summand);
+            *pixel = [if self.safe && self.shown == Shown::Probability { stepped(value) } else { value }; 3];
         }
         Ok(())
     }
 
-    fn configure(&mut self, _: &Map<String, Value>) {}
+    fn configure(&mut self, settings: &Map<String, Value>) {
+        self.safe = HedSettings::read(settings).safe;
+    }
 
     fn evaluations(&self) -> u64 {
         self.running.evaluations()
@@ -227,9 +234,20 @@ impl Shown {
     }
 }
 
+/// Returns 0, 0.5 or 1 for a probability in the lower, middle or upper third, as the original with `safe`.
+fn stepped(probability: f32) -> f32 {
+    ((probability * 3.0).floor() / 2.0).min(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn safe_edges_have_three_values() {
+        let shown = [0.0, 0.33, 0.34, 0.66, 0.67, 0.99, 1.0].map(stepped);
+        assert_eq!(shown, [0.0, 0.0, 0.5, 0.5, 1.0, 1.0, 1.0]);
+    }
 
     #[test]
     fn input_sizes_are_multiples_close_to_the_stream_s_aspect_ratio() {

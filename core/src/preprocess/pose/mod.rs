@@ -107,7 +107,7 @@ struct Settings {
 
 impl Settings {
     /// `draw_hands`, `draw_face` and `model_complexity` have no effect: MoveNet has one size, no hands, and only joints
-    /// of the face.
+    /// of the face. `params::notices` says so.
     fn read(style: PoseStyle, settings: &Map<String, Value>) -> Self {
         let plain = Self { side: 0, threshold: 0.0, limb: 4.0, joint: 4.0, person: [0.0; 2], smoothing: 1.0 };
         match style {
