@@ -167,7 +167,7 @@ pub mod transport;
 #[cfg(any(feature = "hub", feature = "transport"))]
 mod web;
 
-pub use conditioning::style::{style_data_uri, style_pixels_uri};
+pub use conditioning::style::{face_data_uri, style_data_uri, style_pixels_uri};
 pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
 #[cfg(feature = "hub")]
 pub use engine::FetchedModel;

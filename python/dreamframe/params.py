@@ -174,11 +174,12 @@ class IPAdapterConfig(Model):
     weight_type: WeightType = "linear"
     """How the scale is distributed over the layers."""
     ip_adapter_model_path: str | None = None
-    """The adapter's file (deprecated; not used, since `type` and the base model determine it)."""
+    """Another adapter than the one that `type` and the base model choose: a file or folder of the models,
+    `organisation/name/path`. A published adapter of another type or base model is not used."""
     image_encoder_path: str | None = None
-    """The image encoder (deprecated; not used, since `type` and the base model determine it)."""
+    """The folder of the image encoder, `organisation/name/path`; without it, `image_encoder` beside the adapter."""
     insightface_model_name: str | None = None
-    """The face model (deprecated; not used, since `type` and the base model determine it)."""
+    """The face model of the service; not used, since faces are not detected here."""
 
 
 class CachedAttentionConfig(Model):

@@ -118,7 +118,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusionParams(ip_adapter_style_image_url='style.png')",
         "InvalidParamsError",
-        'ip_adapter_style_image_url: got "style.png", expected an http(s) URL, a data:image/ URL or base64',
+        'ip_adapter_style_image_url: got "style.png", expected an http(s) URL, a data URL of an image or a face, or base64',
     ),
     Mistake(
         "StreamDiffusionParams(controlnets=ControlNetConfig(model_id='a/b'))",

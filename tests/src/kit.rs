@@ -47,6 +47,9 @@ impl Kit {
         encoder(&published.join("image_encoder"));
         let faces = folder.path().join("h94/IP-Adapter-FaceID/ip-adapter-faceid_sd15.safetensors");
         adapter(&faces, AdapterKind::Face, text_dim, FACE);
+        let another = folder.path().join("another-adapter");
+        adapter(&another.join("any.safetensors"), AdapterKind::Plus, text_dim, 32);
+        encoder(&another.join("image_encoder"));
         Self(folder)
     }
 

@@ -11,7 +11,10 @@ use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFo
 use super::clip_picture::{ClipFilter, ClipPictures};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Fit, FrameConverter, FrameView};
+use crate::params::FACE_SCHEME;
 
+/// The maximum number of numbers of a face's embedding.
+const MAX_FACE: usize = 4096;
 /// The maximum size of a style image, in bytes.
 pub const MAX_STYLE_BYTES: usize = 16 << 20;
 /// The maximum number of its pixels.
@@ -126,6 +129,65 @@ pub fn style_pixels_uri(image: &FrameView<'_>) -> Result<String> {
     style_data_uri(&file)
 }
 
+/// Converts the embedding of a face to a data URI, the form of a style image for an IP-Adapter of type `faceid`: the
+/// numbers as little-endian `f32`, in base64.
+///
+/// ```
+/// use dreamframe::{StreamDiffusionParams, face_data_uri};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// // insightface's `normed_embedding` has 512 numbers.
+/// let url = face_data_uri(&[0.04; 512])?;
+/// assert!(url.starts_with("data:application/x-face-embedding;base64,"));
+/// let params = StreamDiffusionParams { ip_adapter_style_image_url: url.into(), ..Default::default() };
+/// assert!(face_data_uri(&[f32::NAN]).is_err());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// `InvalidArgument` for no numbers, more than 4096, or one that is not finite.
+pub fn face_data_uri(embedding: &[f32]) -> Result<String> {
+    check_face(embedding)?;
+    let bytes: Vec<u8> = embedding.iter().flat_map(|number| number.to_le_bytes()).collect();
+    Ok(format!("{FACE_SCHEME}{}", BASE64.encode(bytes)))
+}
+
+/// Reads what [`face_data_uri`] writes; `None` for a text of another kind.
+///
+/// # Errors
+///
+/// `InvalidArgument` for invalid base64, and numbers that [`face_data_uri`] does not write.
+pub fn read_face(text: &str) -> Result<Option<Vec<f32>>> {
+    let Some(digits) = face_digits(text) else { return Ok(None) };
+    let refuse = |what: &str| Error::new(ErrorKind::InvalidArgument, what);
+    let bytes = (digits.len() <= MAX_FACE * size_of::<f32>() * 2).then(|| decode(digits)).flatten();
+    let bytes =
+        bytes.ok_or_else(|| refuse("face embedding: got text that is too long or not base64, expected base64"))?;
+    let (numbers, rest) = bytes.as_chunks();
+    if !rest.is_empty() {
+        return Err(refuse("face embedding: got a number of bytes that 4 does not divide, expected 32-bit floats"));
+    }
+    let numbers: Vec<f32> = numbers.iter().map(|&number| f32::from_le_bytes(number)).collect();
+    check_face(&numbers)?;
+    Ok(Some(numbers))
+}
+
+/// Returns the base64 of a face's data URI; `None` for another text.
+fn face_digits(text: &str) -> Option<&str> {
+    let (head, digits) = (text.get(..FACE_SCHEME.len())?, text.get(FACE_SCHEME.len()..)?);
+    head.eq_ignore_ascii_case(FACE_SCHEME).then_some(digits)
+}
+
+fn check_face(embedding: &[f32]) -> Result<()> {
+    if (1..=MAX_FACE).contains(&embedding.len()) && embedding.iter().all(|number| number.is_finite()) {
+        return Ok(());
+    }
+    let text = format!("face embedding: got {} numbers, expected 1 to {MAX_FACE} finite numbers", embedding.len());
+    Err(Error::new(ErrorKind::InvalidArgument, text))
+}
+
 /// Decodes base64 in the standard or the URL-safe alphabet, ignoring white space; `None` for invalid text.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let usual = |byte: u8| match byte {
@@ -238,6 +300,25 @@ mod tests {
             let refused = read_style_text(text).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
             assert!(refused.to_string().contains(part), "{refused}");
+        }
+    }
+
+    #[test]
+    fn embeddings_of_faces_are_read_as_they_were_written() {
+        let face = [0.25, -1.5, 3e-8];
+        let uri = face_data_uri(&face).unwrap();
+        assert_eq!(read_face(&uri).unwrap().as_deref(), Some(&face[..]));
+        assert_eq!(read_face("https://a/b").unwrap(), None);
+        for (digits, part) in [
+            ("!", "not base64"),
+            ("AAAAAAA", "4 does not divide"),
+            ("", "got 0 numbers"),
+            ("AADAfw==", "finite"),
+            (&*"A".repeat(1 << 20), "too long"),
+        ] {
+            let refused = read_face(&format!("{FACE_SCHEME}{digits}")).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+            assert!(refused.to_string().contains(part), "{digits}: {refused}");
         }
     }
 

@@ -32,12 +32,14 @@ pub trait StyleImages: Send + Sync + fmt::Debug {
     }
 
     /// Returns the embedding of the first face in the image `source` (the value of the parameter: a URL, a data URI or
-    /// base64), for adapters of type `faceid`. Its length is that of the adapter's input (512 for the published ones).
+    /// base64), for adapters of type `faceid`. Its length is that of the adapter's input (512 for the published ones). Not
+    /// called if the source is such an embedding itself, as [`face_data_uri`](crate::face_data_uri) writes it.
     ///
     /// # Errors
     ///
     /// Any that prevents it, such as an image without a face; the update is then rejected, and nothing has changed.
     fn face(&self, _source: &str) -> Result<Vec<f32>> {
-        Err(Error::new(ErrorKind::Unsupported, "cannot embed a face: this host does not embed faces"))
+        let text = "cannot embed a face: this host does not detect faces; pass the embedding of one as a data URI";
+        Err(Error::new(ErrorKind::Unsupported, text))
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::bytes::Bytes;
 use super::component::Component;
 use super::source::{ModelId, ModelSource};
-use super::weight_names::{existing, preferred};
+use super::weight_names::{existing, is_weights, preferred};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::families::ModelFamily;
@@ -30,11 +30,32 @@ pub struct AdapterWanted {
 
 impl AdapterWanted {
     /// Returns the adapters that are published in different files.
-    #[cfg(feature = "hub")]
     pub(super) fn all() -> [Self; 4] {
         let of = |face: bool| [ModelFamily::Sd15, ModelFamily::Sdxl].map(|family| Self { family, face });
         let ([sd15, sdxl], [face_sd15, face_sdxl]) = (of(false), of(true));
         [sd15, sdxl, face_sd15, face_sdxl]
+    }
+
+    /// Returns the adapter whose published file `id` is, with any ending of weights.
+    pub fn of_file(id: &str) -> Option<Self> {
+        let stem = |path: &str| Path::new(path).with_extension("");
+        let is = |wanted: &Self| stem(&format!("{}/{}", wanted.repository(), wanted.places().0)) == stem(id);
+        Self::all().into_iter().find(|wanted| is_weights(Path::new(id)) && is(wanted))
+    }
+
+    /// Returns the id of its published file.
+    pub fn file(self) -> String {
+        format!("{}/{}", self.repository(), self.places().0)
+    }
+
+    /// Returns the id of its published image encoder; `None` if it has none.
+    pub fn encoder(self) -> Option<String> {
+        Some(format!("{}/{}", self.repository(), self.places().1?))
+    }
+
+    /// Returns the ids of all published image encoders.
+    pub fn encoders() -> impl Iterator<Item = String> {
+        Self::all().into_iter().filter_map(Self::encoder)
     }
 
     /// Returns the published repository that has it.
@@ -83,21 +104,26 @@ pub struct AdapterFiles {
 }
 
 impl AdapterFiles {
-    /// Finds and opens the adapter `wanted` in the folder `id`, or in the published repository if there is no `id`.
+    /// Finds and opens the adapter `wanted` in the folder or file `id`, or in the published repository if there is no `id`.
     ///
     /// # Errors
     ///
     /// `NotFound` listing the searched locations, `BadModel` for a broken file, `Unsupported` for a pickled one with more
     /// than tensors, `InvalidArgument` for a folder with several adapters.
     pub fn find(source: &ModelSource, id: Option<&ModelId>, wanted: AdapterWanted) -> Result<Self> {
-        let folder = match id {
-            Some(id) => source.find(id)?,
+        let place = match id {
+            Some(id) => source.file_or_folder(id)?,
             None => source.find(&wanted.repository().parse()?)?,
         };
         let (file, encoder) = wanted.places();
-        let (path, encoder) = match existing(&folder.join(file)) {
-            Some(path) => (path, folder.join(encoder.unwrap_or(ENCODER))),
-            None => (lone(&folder, file)?, folder.join(ENCODER)),
+        let (path, encoder) = if place.is_file() {
+            let encoder = place.with_file_name(ENCODER);
+            (place, encoder)
+        } else {
+            match existing(&place.join(file)) {
+                Some(path) => (path, place.join(encoder.unwrap_or(ENCODER))),
+                None => (lone(&place, file)?, place.join(ENCODER)),
+            }
         };
         let weights = WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)?;
         Ok(Self { path, weights, encoder })
@@ -186,6 +212,35 @@ mod tests {
         let refused = AdapterFiles::find(&source, Some(&id), SD15).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
         assert!(refused.to_string().contains("another.safetensors"), "{refused}");
+    }
+
+    #[test]
+    fn a_named_file_is_found_with_another_ending_and_the_encoder_lies_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = ModelSource::folder(folder.path());
+        let models = folder.path().join("h94/IP-Adapter/models");
+        let plus = models.join("ip-adapter-plus_sd15.safetensors");
+        empty_file(&plus);
+        empty_file(&models.join("ip-adapter_sd15.safetensors"));
+        for name in ["ip-adapter-plus_sd15.safetensors", "ip-adapter-plus_sd15.bin", "ip-adapter-plus_sd15"] {
+            let id: ModelId = format!("h94/IP-Adapter/models/{name}").parse().unwrap();
+            let found = AdapterFiles::find(&source, Some(&id), SD15).unwrap();
+            assert_eq!((found.path, found.encoder), (plus.clone(), models.join("image_encoder")), "{name}");
+        }
+        let missing: ModelId = "h94/IP-Adapter/models/other.bin".parse().unwrap();
+        let refused = AdapterFiles::find(&source, Some(&missing), SD15).unwrap_err();
+        assert!(refused.kind() == ErrorKind::NotFound && refused.to_string().contains("other.bin"), "{refused}");
+    }
+
+    #[test]
+    fn published_files_are_known_by_any_ending() {
+        for wanted in AdapterWanted::all() {
+            assert_eq!(AdapterWanted::of_file(&wanted.file()), Some(wanted));
+            assert_eq!(AdapterWanted::of_file(&wanted.file().replace("safetensors", "bin")), Some(wanted));
+        }
+        for other in ["h94/IP-Adapter/models/ip-adapter-plus_sd15.bin", "h94/IP-Adapter/models/ip-adapter_sd15", ""] {
+            assert_eq!(AdapterWanted::of_file(other), None);
+        }
     }
 
     #[test]

@@ -203,6 +203,25 @@ impl ModelSource {
         }
     }
 
+    /// Finds a file of weights or a folder, `id`; in place of a missing file, one of the same name with another ending of
+    /// weights.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` with the places that were searched.
+    pub(super) fn file_or_folder(&self, id: &ModelId) -> Result<PathBuf> {
+        let named = self.lora(id);
+        let path = Path::new(id.as_str());
+        if named.is_ok() || !is_weights(path) {
+            return named;
+        }
+        let others = [SAFETENSORS].iter().chain(&PICKLED).filter_map(|ending| {
+            let id: ModelId = path.with_extension(ending).to_str()?.parse().ok()?;
+            self.lora(&id).ok()
+        });
+        others.into_iter().next().map_or(named, Ok)
+    }
+
     /// Opens the network `id`, which is alone in its folder.
     ///
     /// # Errors

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::settings::DPT;
 use super::validate::{did_you_mean, nearest};
 use super::{
-    Acceleration, CfgType, FlowOutput, Interpolation, ProcessorName, StreamDiffusionParams, TemporalNetSettings,
+    Acceleration, CfgType, FlowOutput, IPAdapterConfig, IPAdapterType, Interpolation, ProcessorName,
+    StreamDiffusionParams, TemporalNetSettings,
 };
 
 /// The default `model_complexity` of `mediapipe_pose`, which clients send.
@@ -72,18 +73,25 @@ pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
             out.extend(settings(&format!("{path}.params"), processor.kind, &processor.params, size));
         }
     }
-    let adapter = &params.ip_adapter;
-    for (name, value) in [
-        ("ip_adapter_model_path", &adapter.ip_adapter_model_path),
-        ("image_encoder_path", &adapter.image_encoder_path),
-        ("insightface_model_name", &adapter.insightface_model_name),
-    ] {
-        if let Some(value) = value {
-            let message = format!("is {value:?}, which is deprecated and not used: type and model_id choose the files");
-            out.push(Notice::new(format!("ip_adapter.{name}"), message));
-        }
-    }
+    out.extend(adapter(&params.ip_adapter));
     out
+}
+
+/// Lists the values of the IP-Adapter that have no effect.
+fn adapter(adapter: &IPAdapterConfig) -> impl Iterator<Item = Notice> {
+    let encoder = adapter.image_encoder_path.as_ref().filter(|_| adapter.kind == IPAdapterType::Faceid);
+    let encoder = encoder.map(|path| {
+        let message = format!("is {path:?}, which is not used: adapters of type \"faceid\" have no image encoder");
+        Notice::new("ip_adapter.image_encoder_path", message)
+    });
+    let face = adapter.insightface_model_name.as_ref().map(|name| {
+        let message = format!(
+            "is {name:?}, which is not used: faces are not detected here; with type \"faceid\", the style image is the \
+             embedding of a face, as a data URI, or the host makes it"
+        );
+        Notice::new("ip_adapter.insightface_model_name", message)
+    });
+    encoder.into_iter().chain(face)
 }
 
 /// Lists the values of guidance that were set and have no effect; the default negative prompt was not set.
@@ -250,6 +258,16 @@ mod tests {
         ] {
             assert_eq!(told(kind, settings), [""; 0], "{kind}");
         }
+    }
+
+    #[test]
+    fn values_of_the_ip_adapter_without_effect_have_a_notice() {
+        let mut params = Params { acceleration: Acceleration::None, ..Params::default() };
+        params.ip_adapter.image_encoder_path = Some("mine/encoder".into());
+        assert_eq!(paths(&notices(&params)), [""; 0]);
+        params.ip_adapter.kind = IPAdapterType::Faceid;
+        params.ip_adapter.insightface_model_name = Some("buffalo_l".into());
+        assert_eq!(paths(&notices(&params)), ["ip_adapter.image_encoder_path", "ip_adapter.insightface_model_name"]);
     }
 
     #[test]

@@ -87,7 +87,7 @@ const SEED: Constraint = Constraint::Integer { min: 0, max: (1 << 53) - 1, step:
 const INDEX: Constraint = Constraint::Integer { min: 0, max: 100, step: 1 };
 const INTERPOLATION: Constraint = Constraint::Choice(Interpolation::NAMES);
 const PROCESSOR: Constraint = Constraint::Choice(ProcessorName::NAMES);
-const OLD_PATH: Constraint = Constraint::Nullable(&Constraint::Text { min: 0, max: 4096 });
+const NULLABLE_PATH: Constraint = Constraint::Nullable(&Constraint::Text { min: 0, max: 4096 });
 const PROCESSORS: Constraint = Constraint::Items { max: 16, key: None };
 
 const fn row((path, access): (&'static str, Access), constraint: Constraint, cost: Cost) -> Field {
@@ -225,9 +225,9 @@ pub const FIELDS: &[Field] = &[
     row(at!(ip_adapter.enabled), FLAG, Cost::Load),
     row(at!(ip_adapter.scale), Constraint::Number { min: 0.0, max: 10.0 }, Cost::Hot),
     row(at!(ip_adapter.weight_type), Constraint::Choice(WeightType::NAMES), Cost::Hot),
-    row(at!(ip_adapter.ip_adapter_model_path), OLD_PATH, Cost::Hot),
-    row(at!(ip_adapter.image_encoder_path), OLD_PATH, Cost::Hot),
-    row(at!(ip_adapter.insightface_model_name), OLD_PATH, Cost::Hot),
+    row(at!(ip_adapter.ip_adapter_model_path), NULLABLE_PATH, Cost::Load),
+    row(at!(ip_adapter.image_encoder_path), NULLABLE_PATH, Cost::Load),
+    row(at!(ip_adapter.insightface_model_name), NULLABLE_PATH, Cost::Hot),
     // Base64 of a picture of 6 MiB; the service documents 5 MB.
     row(at!(ip_adapter_style_image_url), Constraint::Text { min: 0, max: 8 << 20 }, Cost::Recompute),
     row(at!(cached_attention.enabled), FLAG, Cost::Load),

@@ -18,11 +18,12 @@ pub struct IPAdapterConfig {
     pub scale: f64,
     /// How the scale is distributed over the layers.
     pub weight_type: WeightType,
-    /// The adapter's file (deprecated; not used, since `type` and the base model determine it).
+    /// Another adapter than the one that `type` and the base model choose: a file or folder of the models,
+    /// `organisation/name/path`. A published adapter of another type or base model is not used.
     pub ip_adapter_model_path: Option<String>,
-    /// The image encoder (deprecated; not used, since `type` and the base model determine it).
+    /// The folder of the image encoder, `organisation/name/path`; without it, `image_encoder` beside the adapter.
     pub image_encoder_path: Option<String>,
-    /// The face model (deprecated; not used, since `type` and the base model determine it).
+    /// The face model of the service; not used, since faces are not detected here.
     pub insightface_model_name: Option<String>,
 }
 
@@ -45,7 +46,7 @@ named_enum! {
     pub enum IPAdapterType {
         /// The whole image: colors, texture, subject.
         Regular = "regular",
-        /// The first face in it; SDXL only.
+        /// A face, by its embedding; of the models that are known by name, for SDXL only.
         Faceid = "faceid",
     }
 }

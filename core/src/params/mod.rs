@@ -67,6 +67,7 @@ pub use settings::{
     MediapipeSegmentationSettings, OpenposeSettings, PoseTensorrtSettings, SharpenSettings, StandardLineartSettings,
     TemporalNetSettings, UpscaleAlgorithm, UpscaleSettings,
 };
+pub(crate) use style_image::FACE_SCHEME;
 pub use style_image::StyleImageUrl;
 pub use table::markdown_table;
 pub use weighted::Weighted;

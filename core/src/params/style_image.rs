@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// The text of a style image: an http, https or data URL, or base64; empty for none.
+/// The text of a style image: an http, https or data URL of an image, or base64; for a face, also a data URL of its
+/// embedding; empty for none.
 ///
 /// The text is read once, when the value is created. Clones share it, and comparisons use its SHA-256, so that neither
 /// depends on the length of the text, which may be up to 8 MiB. In JSON it is a string.
@@ -32,7 +33,7 @@ impl StyleImageUrl {
         self.0.chars
     }
 
-    /// Returns true for an http or https URL, a data URL of an image, and base64.
+    /// Returns true for an http or https URL, a data URL of an image or a face, and base64.
     pub(super) fn is_source(&self) -> bool {
         self.0.is_source
     }
@@ -115,10 +116,13 @@ impl<'de> Deserialize<'de> for StyleImageUrl {
     }
 }
 
+/// The start of a data URL with the embedding of a face.
+pub(crate) const FACE_SCHEME: &str = "data:application/x-face-embedding;base64,";
+
 fn is_source(text: &str) -> bool {
     let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
     let is_base64 = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b));
-    begins("http://") || begins("https://") || begins("data:image/") || is_base64(text)
+    begins("http://") || begins("https://") || begins("data:image/") || begins(FACE_SCHEME) || is_base64(text)
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ impl StreamDiffusionParams {
         }
         let url = &self.ip_adapter_style_image_url;
         if !url.is_empty() && !url.is_source() {
-            let bound = "an http(s) URL, a data:image/ URL or base64";
+            let bound = "an http(s) URL, a data URL of an image or a face, or base64";
             checker.refuse_value("ip_adapter_style_image_url", &url.as_str().into(), bound);
         }
     }

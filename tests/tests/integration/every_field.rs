@@ -47,6 +47,8 @@ fn another(field: &Field, old: &Value) -> Value {
         ("num_inference_steps", _) => 60.into(),
         ("lora_dict", _) => json!({"lora-a": 0.25, "lora-b": 1.0}),
         ("ip_adapter_style_image_url", _) => Kit::other_style().into(),
+        ("ip_adapter.ip_adapter_model_path", _) => "another-adapter".into(),
+        ("ip_adapter.image_encoder_path", _) => "another-adapter/image_encoder".into(),
         ("controlnets", _) => {
             let mut another = old[1].clone();
             another["model_id"] = "net-c".into();

@@ -9,7 +9,7 @@ use dreamframe::models::ip_adapter::AdapterKind;
 use dreamframe::params::{Cost, IPAdapterConfig, IPAdapterType, WeightType};
 use dreamframe::{
     CfgType, Engine, EngineOptions, Error, ErrorKind, FrameView, ModelSource, PackedCache, PixelFormat, Result,
-    StreamDiffusionParams, StyleImages, Update, style_data_uri,
+    StreamDiffusionParams, StyleImages, Update, face_data_uri, style_data_uri,
 };
 use dreamframe_tests::adapters::{DEMO, adapter, copy_folder, demo_unet, encoder, png, spec, write_random};
 
@@ -195,6 +195,73 @@ fn an_adapter_that_reads_all_tokens_serves_as_a_regular_one() {
     };
     let blue = with([20, 40, 200]);
     assert!(blue != with([200, 90, 0]) && blue == with([20, 40, 200]));
+}
+
+#[test]
+fn the_parameters_name_another_adapter_and_another_encoder() {
+    let folder = models();
+    let own = folder.path().join("mine");
+    adapter(&own.join("plus.safetensors"), AdapterKind::Plus, demo_unet().text_dim, 32);
+    encoder(&folder.path().join("encoders/other"));
+    let mut engine = styled(folder.path());
+    let published = picture(&mut engine);
+    // Published names of other base models and types, as clients send them, change nothing.
+    let update = edit(&mut engine, |params| {
+        params.ip_adapter.ip_adapter_model_path = Some("h94/IP-Adapter/sdxl_models/ip-adapter_sdxl.bin".into());
+        params.ip_adapter.image_encoder_path = Some("h94/IP-Adapter/sdxl_models/image_encoder".into());
+    });
+    let told: Vec<&str> = update.notices.iter().map(|notice| notice.path.as_str()).collect();
+    assert_eq!(told, ["ip_adapter.ip_adapter_model_path", "ip_adapter.image_encoder_path"]);
+    assert_eq!(picture(&mut engine), published);
+    let update = edit(&mut engine, |params| {
+        params.ip_adapter.ip_adapter_model_path = Some("h94/IP-Adapter/models/ip-adapter_sd15.bin".into());
+        params.ip_adapter.image_encoder_path = Some("h94/IP-Adapter/models/image_encoder".into());
+    });
+    assert_eq!((update.notices.len(), picture(&mut engine)), (0, published.clone()));
+    // Another file, with the encoder in another folder.
+    let update = edit(&mut engine, |params| {
+        params.ip_adapter.ip_adapter_model_path = Some("mine/plus.bin".into());
+        params.ip_adapter.image_encoder_path = Some("encoders/other".into());
+    });
+    assert_eq!((update.cost, update.notices.len()), (Some(Cost::Load), 0), "{:?}", update.notices);
+    let other = picture(&mut engine);
+    assert_ne!(other, published);
+    for (file, encoder, kind, part) in [
+        ("mine/missing.safetensors", "encoders/other", ErrorKind::NotFound, "ip_adapter.ip_adapter_model_path"),
+        ("mine/plus.safetensors", "encoders/missing", ErrorKind::NotFound, "ip_adapter.image_encoder_path"),
+        ("mine/plus.safetensors", "", ErrorKind::NotFound, "image_encoder"),
+        ("/etc/passwd", "", ErrorKind::InvalidParams, "ip_adapter.ip_adapter_model_path: model id"),
+    ] {
+        let refused = engine.edit(|params| {
+            params.ip_adapter.ip_adapter_model_path = Some(file.into());
+            params.ip_adapter.image_encoder_path = Some(encoder.into());
+        });
+        let refused = refused.unwrap_err();
+        assert!(refused.kind() == kind && refused.to_string().contains(part), "{refused}");
+    }
+    assert_eq!(picture(&mut engine), other);
+}
+
+#[test]
+fn a_face_is_an_embedding_in_the_parameters() {
+    let folder = models();
+    adapter(&folder.path().join("faces/any.safetensors"), AdapterKind::Face, demo_unet().text_dim, 16);
+    let mut engine = engine_with(folder.path(), |params, _| {
+        params.ip_adapter.ip_adapter_model_path = Some("faces".into());
+        params.ip_adapter.enabled = true;
+        params.ip_adapter.kind = IPAdapterType::Faceid;
+        params.ip_adapter_style_image_url = face_data_uri(&[0.5; 16]).unwrap().into();
+    })
+    .unwrap();
+    let one = picture(&mut engine);
+    edit(&mut engine, |params| params.ip_adapter_style_image_url = face_data_uri(&[-0.5; 16]).unwrap().into());
+    assert_ne!(picture(&mut engine), one);
+    // The host, which returns the same numbers for this URL.
+    edit(&mut engine, |params| params.ip_adapter_style_image_url = "https://host/warm.png".into());
+    assert_eq!(picture(&mut engine), one);
+    let refused = engine.edit(|params| params.ip_adapter_style_image_url = face_data_uri(&[0.5; 8]).unwrap().into());
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("face embedding: got 8 numbers, expected 16"), "{refused}");
 }
 
 #[test]

@@ -192,9 +192,9 @@ impl<'a> Assembly<'a> {
     /// Loads the IP-Adapter, if the parameters enable it.
     fn adapter(&mut self, models: &Models, model: &ModelKey) -> Result<Cached<Option<AdapterKey>, Option<Adapter>>> {
         let params = &self.params.ip_adapter;
-        let key = params.enabled.then(|| AdapterKey { models: model.clone(), kind: params.kind });
+        let key = params.enabled.then(|| Adapter::key(model, params));
         Cached::reuse(self.kept(|components| &components.adapter), key, |key| {
-            let load = |key: &AdapterKey| Adapter::load(self.context, models, key.kind, self.notices);
+            let load = |key: &AdapterKey| Adapter::load(self.context, models, key, self.notices);
             key.as_ref().map(load).transpose().map(Arc::new)
         })
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::context::{BuildContext, Compiler, pickled, save_packed};
+use super::keys::{AdapterKey, ModelKey};
 use super::models::Models;
 use super::style::Style;
 use crate::conditioning::style::StyleImage;
 use crate::error::{Error, ErrorKind, Result, Violation};
 use crate::exec::{Constants, Network, Scratch};
-use crate::load::{AdapterFiles, AdapterWanted};
+use crate::load::{AdapterFiles, AdapterWanted, ModelId};
 use crate::models::config::ClipVisionConfig;
 use crate::models::ip_adapter::{
     AdapterConfig, AdapterKind, CrossAttention, cross_attentions, keys_program, layer_weights, stage_weight,
@@ -39,16 +40,23 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    /// Loads the adapter of `kind` for `models`.
+    /// Returns the key of the adapter that `params` ask for.
+    pub(super) fn key(models: &ModelKey, params: &IPAdapterConfig) -> AdapterKey {
+        let named = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
+        let encoder = named(&params.image_encoder_path).filter(|_| params.kind != IPAdapterType::Faceid);
+        AdapterKey { models: models.clone(), kind: params.kind, file: named(&params.ip_adapter_model_path), encoder }
+    }
+
+    /// Loads the adapter `key` for `models`.
     ///
     /// # Errors
     ///
-    /// `InvalidParams` if there is none for the model's family; those of [`AdapterFiles::find`]; `BadModel` for
-    /// one that is of another type, or was made for another model.
+    /// `InvalidParams` if there is none for the model's family, or for an invalid id; those of [`AdapterFiles::find`];
+    /// `BadModel` for one that is of another type, or was made for another model.
     pub(super) fn load(
         context: &BuildContext,
         models: &Models,
-        kind: IPAdapterType,
+        key: &AdapterKey,
         notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         let family = ModelFamily::of(&models.unet);
@@ -59,13 +67,21 @@ impl Adapter {
             );
             return Err(Error::invalid_params(vec![Violation { path: "ip_adapter.enabled".into(), message }]));
         }
-        let wanted = AdapterWanted { family, face: kind == IPAdapterType::Faceid };
-        let id = context.options.ip_adapter.as_deref().map(str::parse).transpose()?;
-        let files =
-            AdapterFiles::find(&context.source, id.as_ref(), wanted).map_err(|error| error.within("ip_adapter"))?;
+        let wanted = AdapterWanted { family, face: key.kind == IPAdapterType::Faceid };
+        let [file, encoder] = named(key, wanted, notices);
+        let id = match file {
+            Some(file) => Some(id_of(FILE, file)?),
+            None => context.options.ip_adapter.as_deref().map(str::parse).transpose()?,
+        };
+        let path = if file.is_some() { FILE } else { "ip_adapter" };
+        let mut files = AdapterFiles::find(&context.source, id.as_ref(), wanted).map_err(|error| error.within(path))?;
+        if let Some(encoder) = encoder {
+            let found = context.source.find(&id_of(ENCODER, encoder)?);
+            files.encoder = found.map_err(|error| error.within(ENCODER))?;
+        }
         notices.extend(pickled(&files.weights, "ip_adapter"));
         let place = files.path.display().to_string();
-        Self::open(context, models, kind, files, notices).map_err(|error| error.within(place))
+        Self::open(context, models, key.kind, files, notices).map_err(|error| error.within(place))
     }
 
     fn open(
@@ -176,6 +192,42 @@ impl Adapter {
         });
         inputs.collect()
     }
+}
+
+const FILE: &str = "ip_adapter.ip_adapter_model_path";
+const ENCODER: &str = "ip_adapter.image_encoder_path";
+
+/// Returns the ids of `key` for the adapter and its image encoder that name other files than the published ones.
+///
+/// Clients send the published names whatever type and base model they ask for. These choose the files, with a notice if
+/// they choose others.
+fn named<'a>(key: &'a AdapterKey, wanted: AdapterWanted, notices: &mut Vec<Notice>) -> [Option<&'a str>; 2] {
+    let mut unused = |path: &str, id: &str| {
+        let message = format!("is {id:?}, which is not used: type and model_id choose {:?}", wanted.file());
+        notices.push(Notice { path: path.into(), message });
+    };
+    let file = key.file.as_deref().filter(|file| match AdapterWanted::of_file(file) {
+        Some(published) if published != wanted => {
+            unused(FILE, file);
+            false
+        }
+        published => published.is_none(),
+    });
+    let encoder = key.encoder.as_deref().filter(|encoder| {
+        let is_published = file.is_none() && AdapterWanted::encoders().any(|published| published == *encoder);
+        if is_published && wanted.encoder().as_deref() != Some(encoder) {
+            unused(ENCODER, encoder);
+        }
+        !is_published
+    });
+    [file, encoder]
+}
+
+/// Parses the id at `path`.
+fn id_of(path: &str, id: &str) -> Result<ModelId> {
+    id.parse().map_err(|error: Error| {
+        Error::invalid_params(vec![Violation { path: path.into(), message: error.to_string() }])
+    })
 }
 
 /// The weight of an image.

@@ -65,6 +65,9 @@ pub(super) struct UnetKey {
 pub(super) struct AdapterKey {
     pub(super) models: ModelKey,
     pub(super) kind: IPAdapterType,
+    /// The ids of the adapter and its image encoder, if the parameters name them.
+    pub(super) file: Option<String>,
+    pub(super) encoder: Option<String>,
 }
 
 /// The key of an encoded style image.

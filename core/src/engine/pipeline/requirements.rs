@@ -9,9 +9,9 @@ use super::models::{Schedule, is_distilled};
 use super::vae::tiny_id;
 use crate::error::{ErrorKind, Result};
 use crate::load::hub::{Hub, Progress};
-use crate::load::{AdapterWanted, Checkpoint, ModelId};
+use crate::load::{AdapterWanted, Checkpoint, ModelId, is_weights};
 use crate::models::{ModelFamily, UnetConfig};
-use crate::params::{IPAdapterType, ProcessorName, StreamDiffusionParams};
+use crate::params::{IPAdapterConfig, IPAdapterType, ProcessorName, StreamDiffusionParams};
 use crate::preprocess::{NetworkFiles, network_files};
 
 /// A model that [`Hub::fetch_for`] downloaded, or could not download.
@@ -136,12 +136,28 @@ impl Downloads<'_> {
         if let Some(id) = lcm_lora(params, base.family, base.is_distilled) {
             self.one("lcm_lora_id", id, false)?;
         }
-        let adapter = &params.ip_adapter;
-        if adapter.enabled {
-            let wanted = AdapterWanted { family: base.family, face: adapter.kind == IPAdapterType::Faceid };
-            self.one("ip_adapter", &wanted.id(), false)?;
+        if params.ip_adapter.enabled { self.adapter(&params.ip_adapter, base.family) } else { Ok(()) }
+    }
+
+    /// Downloads the IP-Adapter and its image encoder: those that the parameters name, or the published ones.
+    fn adapter(&mut self, adapter: &IPAdapterConfig, family: ModelFamily) -> Result<()> {
+        const ENCODER: &str = "ip_adapter.image_encoder_path";
+
+        let is_face = adapter.kind == IPAdapterType::Faceid;
+        let file = adapter.ip_adapter_model_path.as_deref();
+        let file = file.filter(|file| !file.is_empty() && AdapterWanted::of_file(file).is_none());
+        let Some(file) = file else {
+            return self.one("ip_adapter", &AdapterWanted { family, face: is_face }.id(), false);
+        };
+        self.one("ip_adapter.ip_adapter_model_path", file, false)?;
+        let beside = || Some(format!("{}/image_encoder", file.rsplit_once('/')?.0));
+        match adapter.image_encoder_path.as_deref().filter(|encoder| !encoder.is_empty()) {
+            _ if is_face => Ok(()),
+            Some(encoder) => self.one(ENCODER, encoder, false),
+            // A folder has its own.
+            None if !is_weights(Path::new(file)) => Ok(()),
+            None => beside().map_or(Ok(()), |encoder| self.one(ENCODER, &encoder, true)),
         }
-        Ok(())
     }
 
     fn one(&mut self, field: &str, id: &str, optional: bool) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Reading of style images.
 
 use super::context::BuildContext;
-use crate::conditioning::style::{StyleText, read_style_text};
+use crate::conditioning::style::{StyleText, read_face, read_style_text};
 use crate::engine::host::StyleImages;
 use crate::error::{Error, ErrorKind, Result, Violation};
 use crate::params::IPAdapterType;
@@ -22,10 +22,16 @@ impl Style {
     ///
     /// # Errors
     ///
-    /// `InvalidParams` for what is not an image; `Unsupported` if the host provides nothing; those of the host.
+    /// `InvalidParams` for what is neither an image nor a face; `Unsupported` if the host provides nothing; those of the
+    /// host.
     pub(super) fn read(context: &BuildContext, kind: IPAdapterType, text: &str) -> Result<Self> {
         if kind == IPAdapterType::Faceid {
-            return host(context, "faces need an embedding")?.face(text).map(Self::Face).map_err(within_path);
+            if let Some(face) = read_face(text).map_err(invalid)? {
+                return Ok(Self::Face(face));
+            }
+            let why = "faces are not detected here: the style image must be the embedding of one (face_data_uri), or the \
+                       host must make it";
+            return host(context, why)?.face(text).map(Self::Face).map_err(within_path);
         }
         match read_style_text(text).map_err(invalid)? {
             StyleText::Bytes(bytes) => Ok(Self::Image(bytes)),
