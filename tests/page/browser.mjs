@@ -224,7 +224,15 @@ async function artist(page, url) {
   await page.click('#own-presets .chip:text("Night")');
   await until("the prompt of the preset", async () => (await params()).prompt === saved);
   await page.evaluate(() => (location.hash = `preset=${encodeURIComponent(JSON.stringify({ name: "By link", params: { prompt: "by a link" } }))}`));
+  const asked = await page.locator("#preset-dialog").innerText();
+  assert.ok(asked.includes("prompt") && asked.includes("by a link") && asked.includes(saved), asked);
+  await picture(page, "artist-preset-link");
+  assert.equal((await params()).prompt, saved, "not before it is agreed to");
+  await page.click('#preset-dialog button[value="set"]');
   await until("the preset of the link", async () => (await params()).prompt === "by a link");
+  await page.evaluate(() => (location.hash = `preset=${encodeURIComponent(JSON.stringify({ name: "Refused", params: { prompt: "refused" } }))}`));
+  await page.click('#preset-dialog button[value=""]');
+  assert.equal((await params()).prompt, "by a link");
   assert.equal(new URL(page.url()).hash, "");
   assert.deepEqual(await page.locator("#own-presets .pair-name").allTextContents(), ["Night", "By link"]);
 

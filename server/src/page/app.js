@@ -118,7 +118,7 @@ async function main() {
 }
 
 /**
- * Uses the preset in the page's address, also one that is opened later.
+ * Asks about the preset in the page's address, also one that is opened later.
  *
  * @param {(text: string) => boolean} take
  */

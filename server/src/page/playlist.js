@@ -1,4 +1,4 @@
-/** A list of prompts that plays: each for some seconds, again from the start after the last. */
+/** A list of prompts that plays: each for its own or the common number of seconds, again from the start after the last. */
 
 import { el, freshId } from "./dom.js";
 import { load, storage, store } from "./local.js";
@@ -9,18 +9,26 @@ const SECONDS = { min: 1, max: 3600 };
 /** The longest fade that the server makes, in seconds. */
 const FADE = { min: 0, max: 600 };
 
+/** @typedef {{prompt: string, seconds?: number}} Line */
+
 /**
- * Returns the prompts of a text, one a line.
+ * Returns the prompts of a text, one a line. A line may end with the seconds of its prompt: `a garden | 12`.
  *
  * @param {string} text
+ * @returns {Line[]}
  */
 export function lines(text) {
-  return text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  const read = (/** @type {string} */ line) => {
+    const [, prompt = line, number] = /^(.*\S)\s*\|\s*(\d+(?:\.\d+)?)\s*s?$/.exec(line) ?? [];
+    const seconds = number === undefined ? undefined : fit(Number(number), SECONDS);
+    return seconds === undefined ? { prompt } : { prompt, seconds };
+  };
+  return text.split("\n").map((line) => line.trim()).filter((line) => line !== "").map(read);
 }
 
 /** Plays prompts. */
 export class Playlist {
-  /** @type {string[]} */
+  /** @type {Line[]} */
   #prompts = [];
   #next = 0;
   /** @type {any} */
@@ -42,8 +50,8 @@ export class Playlist {
   /**
    * Plays from the start.
    *
-   * @param {string[]} prompts
-   * @param {() => number} seconds  The time of each; a change counts from the next prompt on.
+   * @param {Line[]} prompts
+   * @param {() => number} seconds  The time of each that has none of its own; a change counts from the next prompt on.
    * @returns {boolean}  Whether there is anything to play.
    */
   play(prompts, seconds) {
@@ -57,9 +65,9 @@ export class Playlist {
 
   /** @param {() => number} seconds */
   #step(seconds) {
-    const prompt = this.#prompts[this.#next] ?? "";
+    const { prompt, seconds: own } = this.#prompts[this.#next] ?? { prompt: "" };
     this.#next = (this.#next + 1) % this.#prompts.length;
-    this.#timer = this.clock.after(() => this.#step(seconds), seconds() * 1000);
+    this.#timer = this.clock.after(() => this.#step(seconds), (own ?? seconds()) * 1000);
     this.put(prompt);
   }
 
@@ -96,7 +104,7 @@ export function playlist(put, fade) {
   };
   const length = number("fade", FADE, () => fade(state.fade));
   const each = number("seconds", SECONDS, () => {});
-  const area = el("textarea", { id: freshId("playlist"), rows: 4, value: state.text, placeholder: "One prompt per line" });
+  const area = el("textarea", { id: freshId("playlist"), rows: 4, value: state.text, placeholder: "One prompt per line, with its seconds if they differ: a garden | 12" });
   area.addEventListener("input", () => {
     state.text = area.value;
     store(kept, KEPT, state);

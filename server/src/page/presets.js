@@ -42,6 +42,27 @@ export function paramsOf(preset, defaults) {
   return { ...defaults, ...Object.fromEntries(known) };
 }
 
+/** The longest text of a value that is shown. */
+const SHOWN = 80;
+
+/**
+ * Lists what a preset changes, as texts.
+ *
+ * @param {Preset} preset
+ * @param {Params} params    The current parameters.
+ * @param {Params} defaults
+ * @returns {{name: string, from: string, to: string}[]}
+ */
+export function changesOf(preset, params, defaults) {
+  const text = (/** @type {any} */ value) => {
+    const whole = typeof value === "string" ? value : JSON.stringify(value) ?? "";
+    return whole.length > SHOWN ? `${whole.slice(0, SHOWN)}…` : whole;
+  };
+  return Object.entries(paramsOf(preset, defaults))
+    .filter(([name, value]) => !same(value, params[name]))
+    .map(([name, value]) => ({ name, from: text(params[name]), to: text(value) }));
+}
+
 /**
  * Returns the link to a preset; `undefined` if it would be too long.
  *
@@ -109,11 +130,37 @@ export class Presets {
 }
 
 /**
+ * Asks whether the preset of a link is to be set: anyone can make a link.
+ *
+ * @param {Preset} preset
+ * @param {{name: string, from: string, to: string}[]} changes
+ * @param {() => void} agreed
+ */
+function ask({ name }, changes, agreed) {
+  // One question at a time: that of the newest link.
+  document.getElementById("preset-dialog")?.remove();
+  const title = freshId("preset-title");
+  const rows = changes.map(({ name: of, from, to }) => el("div", {}, el("dt", {}, of), el("dd", {}, el("del", {}, from), " ", el("ins", {}, to))));
+  const words = changes.length === 0 ? "It changes nothing." : "The link changes these parameters:";
+  const dialog = el("dialog", { id: "preset-dialog", "aria-labelledby": title },
+    el("form", { method: "dialog" },
+      el("h2", { id: title }, `Set the preset “${name}”?`), el("p", {}, words), el("dl", { class: "preset-changes" }, ...rows),
+      el("button", { type: "submit", class: "main-button", value: "set" }, "Set it"),
+      el("button", { type: "submit", value: "" }, "Leave all as it is")));
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (dialog.returnValue === "set") agreed();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+/**
  * Creates the group of presets.
  *
  * @param {Catalogue} catalogue
  * @param {{params: () => Params, change: (changes: Params) => void, say: (text: string, advice: string, tone?: "good") => void}} page
- * @returns {{element: HTMLElement, take: (text: string) => boolean}}  `take` uses and keeps the preset of a link, if it has one.
+ * @returns {{element: HTMLElement, take: (text: string) => boolean}}  `take` asks whether to use and keep the preset of a link, if it has one.
  */
 export function presets(catalogue, { params, change, say }) {
   const own = new Presets(storage());
@@ -150,9 +197,11 @@ export function presets(catalogue, { params, change, say }) {
   const take = (/** @type {string} */ text) => {
     const preset = fromLink(text);
     if (!preset) return false;
-    keep(preset);
-    apply(preset);
-    say(`The preset “${preset.name}” is set.`, "It came with the link, and is among your presets.", "good");
+    ask(preset, changesOf(preset, params(), catalogue.defaults), () => {
+      keep(preset);
+      apply(preset);
+      say(`The preset “${preset.name}” is set.`, "It came with the link, and is among your presets.", "good");
+    });
     return true;
   };
   const open = () => {

@@ -5,7 +5,7 @@ import { cameraConstraints, choices } from "../../../server/src/page/devices.js"
 import { load, store } from "../../../server/src/page/local.js";
 import { at, Mappings, ofKey, ofMidi, pressed } from "../../../server/src/page/mapping.js";
 import { lines, Playlist } from "../../../server/src/page/playlist.js";
-import { fromLink, paramsOf, presetOf, Presets, toLink } from "../../../server/src/page/presets.js";
+import { changesOf, fromLink, paramsOf, presetOf, Presets, toLink } from "../../../server/src/page/presets.js";
 import { seconds } from "../../../server/src/page/record.js";
 
 /** A browser's storage. */
@@ -43,12 +43,27 @@ test("a list plays each prompt for its time, and begins again", () => {
   assert.deepEqual([list.plays, timers[3]], [false, undefined]);
 });
 
+test("a prompt of a list may have a time of its own", () => {
+  const read = lines("ink | 12\nneon |2.5 s\n80s film\na | b\n| 5\nlong | 99999");
+  assert.deepEqual(read, [{ prompt: "ink", seconds: 12 }, { prompt: "neon", seconds: 2.5 }, { prompt: "80s film" }, { prompt: "a | b" }, { prompt: "| 5" }, { prompt: "long", seconds: 3600 }]);
+  const waits = [];
+  new Playlist(() => {}, { after: (act, ms) => waits.push(ms) < 3 && act(), cancel: () => {} }).play(read, () => 7);
+  assert.deepEqual(waits, [12_000, 2500, 7000]);
+});
+
 test("a preset has what differs from the defaults, and sets all of it", () => {
   const defaults = { delta: 0.7, prompt: "a", ip_adapter_style_image_url: "", controlnets: [] };
   const params = { ...defaults, prompt: [["ink", 1], ["neon", 0.5]], ip_adapter_style_image_url: "x".repeat(9000), odd: 1 };
   const preset = presetOf("Night", params, defaults);
   assert.deepEqual(preset, { name: "Night", params: { prompt: [["ink", 1], ["neon", 0.5]] } });
   assert.deepEqual(paramsOf({ name: "", params: { delta: 1, odd: 2 } }, defaults), { ...defaults, delta: 1 });
+});
+
+test("what a preset changes is listed, and long values are cut", () => {
+  const defaults = { delta: 0.7, prompt: "a", seed: 1 };
+  const preset = { name: "", params: { prompt: "x".repeat(100), seed: 1, odd: 2 } };
+  const changes = changesOf(preset, { delta: 0.5, prompt: [["b", 1]], seed: 1 }, defaults);
+  assert.deepEqual(changes, [{ name: "delta", from: "0.5", to: "0.7" }, { name: "prompt", from: '[["b",1]]', to: `${"x".repeat(80)}…` }]);
 });
 
 test("a preset survives its link, and other links have none", () => {
