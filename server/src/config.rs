@@ -94,6 +94,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rtmp: Option<String>,
+    /// Where to listen for RTMP over TLS, such as 0.0.0.0:1936, with the certificate of --tls-cert [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rtmps: Option<SocketAddr>,
     /// Where to listen for OSC (UDP), such as 127.0.0.1:9000, which changes the parameters of streams [default: off]; OSC has
     /// no keys, so a server with keys, and an address beyond this machine, need --osc-unauthenticated
     #[arg(long, value_name = "ADDRESS")]
@@ -108,6 +112,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "HOST[:PORT]|private")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) push_to: Vec<String>,
+    /// Certificates, in PEM form, of authorities that sign those of services that streams are pushed to by rtmps://, in
+    /// addition to the public ones
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) push_ca: Option<PathBuf>,
     /// The longest side of a publisher's video in pixels, from 16 to 4096 [default: 1920]
     #[arg(long, value_name = "PIXELS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,6 +215,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     pub(crate) peers: PeerOptions,
     pub(crate) rtmp: Rtmp,
+    /// Where RTMP over TLS is accepted.
+    pub(crate) rtmps: Option<SocketAddr>,
     /// Where OSC is accepted.
     pub(crate) osc: Option<SocketAddr>,
     /// Where streams may be pushed to.
@@ -252,7 +263,7 @@ impl Config {
         }
         let rtmp = named("rtmp", parse::rtmp(settings.rtmp.as_deref(), bind.ip()))?;
         if all.is_open() {
-            for (name, address) in [("bind", Some(bind)), ("rtmp", rtmp.address())] {
+            for (name, address) in [("bind", Some(bind)), ("rtmp", rtmp.address()), ("rtmps", settings.rtmps)] {
                 only_this_machine(name, address)?;
             }
         }
@@ -262,8 +273,14 @@ impl Config {
         let peers = peers(&settings)?;
         let public_url: Option<Urls> =
             settings.public_url.as_deref().map(|url| named("public_url", url.parse())).transpose()?;
-        let push_to = named("push_to", PushTo::new(&settings.push_to, all.is_open()))?;
+        let mut push_to = named("push_to", PushTo::new(&settings.push_to, all.is_open()))?;
+        if let Some(path) = &settings.push_ca {
+            push_to = push_to.with_authorities(path)?;
+        }
         let tls = shared.tls()?;
+        if settings.rtmps.is_some() && tls.is_none() {
+            return Err(invalid_setting("rtmps", "got an address, expected tls_cert and tls_key as well"));
+        }
         let worker_url = settings.worker_url.as_deref().map(|url| named("worker_url", worker_url(url))).transpose()?;
         if shared.registry.is_some() && worker_url.is_none() && bind.ip().is_unspecified() {
             let text =
@@ -290,6 +307,7 @@ impl Config {
             tls,
             peers,
             rtmp,
+            rtmps: settings.rtmps,
             osc: settings.osc,
             push_to: push_to.into(),
             max_streams: at_least_one("max_streams", settings.max_streams, 64)?,
@@ -483,6 +501,8 @@ mod tests {
         assert!(of(|s| s.shared.allow_origin = vec!["*".into()]).contains("allow_origin"));
         assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server: got"));
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp: got"));
+        assert!(of(|s| s.rtmps = Some(SocketAddr::from(([127, 0, 0, 1], 1936)))).starts_with("rtmps: got"));
+        assert!(of(|s| s.push_ca = Some("missing.pem".into())).starts_with("push_ca: missing.pem: "));
         assert!(of(|s| s.push_to = vec!["http://a".into()]).starts_with("push_to: got"));
         assert!(of(|s| s.max_video_side = Some(8192)).starts_with("max_video_side: got 8192"));
         assert!(of(|s| s.style_proxy = Some("ftp://a:b@c".into())).starts_with("style_proxy: expected"));

@@ -8,6 +8,7 @@
 mod adapt;
 mod app;
 mod auth;
+mod authorities;
 pub mod cli;
 mod cluster;
 mod compare;
@@ -33,6 +34,7 @@ pub mod rtmp;
 mod saved;
 mod scope;
 mod serve;
+mod sound;
 mod streams;
 mod style;
 mod urls;

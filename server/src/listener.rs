@@ -46,6 +46,13 @@ impl HttpListener {
         Ok(Self { address, listener, tls, limit: ConnectionLimit::new(connections) })
     }
 
+    /// Returns the certificate, for connections by another protocol than HTTP.
+    pub(crate) fn other_tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        let mut config = rustls::ServerConfig::clone(&self.tls.as_ref()?.get_inner());
+        config.alpn_protocols.clear();
+        Some(Arc::new(config))
+    }
+
     /// Serves until `ended` completes; then accepts no more requests, and returns once those in progress are answered.
     ///
     /// # Errors

@@ -3,20 +3,42 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dreamframe::transport::Egress;
+use dreamframe::transport::{Egress, Subscription, VideoCodec};
 use dreamframe::{Error, ErrorKind, Result};
 
 use crate::hls::Hls;
 use crate::recording::Recorder;
 use crate::rtmp::{Push, PushTo, Report, Target};
+use crate::sound::{SoundHub, SoundSubscription};
 
 /// The time for which the last seconds stay available after the publisher disconnected.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
+/// What outputs show of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) egress: Egress,
+    pub(crate) sound: SoundHub,
+}
+
+/// The pictures and the sound of one output.
+pub(crate) type Subscriptions = (Subscription, SoundSubscription);
+
+impl Source {
+    /// Subscribes to the pictures, as H.264, and to the sound.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Egress::subscribe`].
+    pub(crate) fn subscribe(&self) -> Result<Subscriptions> {
+        Ok((self.egress.subscribe(VideoCodec::H264)?, self.sound.subscribe(&self.egress)))
+    }
+}
+
 /// The outputs of one stream. All end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Outputs {
-    egress: Egress,
+    source: Source,
     push_to: Arc<PushTo>,
     hls: Hls,
     state: Mutex<State>,
@@ -31,9 +53,14 @@ struct State {
 }
 
 impl Outputs {
-    /// Creates the outputs of a stream with `egress`, which may be pushed to the addresses of `push_to`; none is started.
-    pub(crate) fn new(egress: Egress, push_to: Arc<PushTo>) -> Self {
-        Self { hls: Hls::new(egress.clone()), egress, push_to, state: Mutex::default() }
+    /// Creates the outputs of a stream, which may be pushed to the addresses of `push_to`; none is started.
+    pub(crate) fn new(source: Source, push_to: Arc<PushTo>) -> Self {
+        Self { hls: Hls::new(source.clone()), source, push_to, state: Mutex::default() }
+    }
+
+    /// Returns what the outputs show.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Returns the HLS output of the stream.
@@ -50,7 +77,7 @@ impl Outputs {
             (true, Some(recorder)) if recorder.is_running() => {}
             (true, _) => {
                 state.ended = None;
-                state.recorder = Recorder::last_seconds(&self.egress)
+                state.recorder = Recorder::last_seconds(&self.source)
                     .inspect_err(|error| tracing::debug!(%error, "the last seconds are not recorded"))
                     .ok()
                     .map(Arc::new);
@@ -76,9 +103,9 @@ impl Outputs {
         }
         let report = report();
         let push = match Target::parse(url) {
-            Ok(target) => Some(Push::start(target, self.egress.clone(), self.push_to.clone(), report)),
+            Ok(target) => Some(Push::start(target, self.source.clone(), self.push_to.clone(), report)),
             Err(error) => {
-                report(Some(error.to_string()));
+                report(Err(error.to_string()));
                 None
             }
         };
@@ -103,7 +130,7 @@ impl Outputs {
 
 #[cfg(test)]
 mod tests {
-    use dreamframe::transport::EgressOptions;
+    use dreamframe::transport::{AudioHub, EgressOptions};
 
     use super::*;
 
@@ -111,9 +138,11 @@ mod tests {
     async fn pushes_go_to_public_addresses_only() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("rtmp://{}/live/key", listener.local_addr().unwrap());
-        let outputs = Outputs::new(Egress::new(EgressOptions::default()), Arc::default());
+        let source =
+            Source { egress: Egress::new(EgressOptions::default()), sound: SoundHub::new(AudioHub::default()) };
+        let outputs = Outputs::new(source, Arc::default());
         let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
-        outputs.follow(true, &url, || Arc::new(move |error| report.send(error).unwrap()));
+        outputs.follow(true, &url, || Arc::new(move |state| report.send(state.err()).unwrap()));
         let refused = tokio::select! {
             reports = reports.recv() => reports.flatten().unwrap(),
             came = listener.accept() => panic!("a connection: {came:?}"),

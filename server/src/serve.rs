@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dreamframe::{Error, ErrorKind, Result};
+use rustls::ServerConfig;
 use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 
 use crate::app::{App, router};
 use crate::cluster::{Presence, Registry};
@@ -56,7 +58,7 @@ impl Bound {
     /// `Io` if the listener fails; those of loading the models of `--preload`.
     pub(crate) async fn serve(self, ended: impl Future<Output = ()>) -> Result<()> {
         let Self { app, listener, osc } = self;
-        let rtmp = listen_rtmp(&app).await?;
+        let mut rtmp = listen_rtmp(&app, listener.other_tls()).await?;
         let (closing, closes) = tokio::sync::oneshot::channel();
         let ending = async {
             ended.await;
@@ -67,9 +69,7 @@ impl Bound {
             }
             // Runs until shutdown, since peers wait for the end of their connections.
             let _ = closing.send(());
-            if let Some(rtmp) = &rtmp {
-                rtmp.abort();
-            }
+            rtmp.abort_all();
             app.streams.close().await;
         };
         let closes = async {
@@ -112,26 +112,31 @@ async fn drain(app: &App) {
     }
 }
 
-/// Starts the RTMP listener.
-async fn listen_rtmp(app: &Arc<App>) -> Result<Option<tokio::task::JoinHandle<()>>> {
-    let (address, must) = match app.config.rtmp {
-        Rtmp::Off => return Ok(None),
-        Rtmp::Try(address) => (address, false),
-        Rtmp::At(address) => (address, true),
+/// Starts the RTMP listeners, which end with the result.
+async fn listen_rtmp(app: &Arc<App>, tls: Option<Arc<ServerConfig>>) -> Result<JoinSet<()>> {
+    let mut listeners = JoinSet::new();
+    let address = match app.config.rtmp {
+        Rtmp::Off => None,
+        Rtmp::Try(address) => Some((address, false)),
+        Rtmp::At(address) => Some((address, true)),
     };
-    let listener = match tokio::net::TcpListener::bind(address).await {
-        Ok(listener) => listener,
-        Err(error) if must => {
-            let text = format!("failed to listen for RTMP at {address}");
-            return Err(Error::new(ErrorKind::Io, text).with_source(error));
-        }
-        Err(error) => {
-            tracing::warn!(%address, %error, "RTMP publishing is disabled");
-            return Ok(None);
-        }
-    };
-    let limits = crate::rtmp::Limits::default();
-    Ok(Some(tokio::spawn(crate::rtmp::listen(app.clone(), listener, limits))))
+    let plain = address.map(|(address, must)| (address, must, None));
+    let by_tls = app.config.rtmps.map(|address| (address, true, tls));
+    for (address, must, tls) in plain.into_iter().chain(by_tls) {
+        let listener = match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => listener,
+            Err(error) if must => {
+                let text = format!("failed to listen for RTMP at {address}");
+                return Err(Error::new(ErrorKind::Io, text).with_source(error));
+            }
+            Err(error) => {
+                tracing::warn!(%address, %error, "RTMP publishing is disabled");
+                continue;
+            }
+        };
+        listeners.spawn(crate::rtmp::listen(app.clone(), listener, tls, crate::rtmp::Limits::default()));
+    }
+    Ok(listeners)
 }
 
 /// Receives OSC, indefinitely.

@@ -82,6 +82,41 @@ impl AudioSubscription {
     }
 }
 
+/// The longest delay: pictures that are later than this are not waited for.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// The change of the latency that is followed. A smaller one is not noticed, and each change stretches the audio.
+const TOLERANCE: Duration = Duration::from_millis(80);
+
+/// How much later than it arrives audio is to be heard, so that it is heard with its pictures: 3 s at most.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use dreamframe::transport::AudioDelay;
+///
+/// let mut delay = AudioDelay::default();
+/// let ms = Duration::from_millis;
+/// // Changes of up to 80 ms are not followed.
+/// let delays = [250, 320, 90, 9000].map(|latency| delay.follow(ms(latency)));
+/// assert_eq!(delays, [250, 250, 90, 3000].map(ms));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct AudioDelay {
+    delay: Duration,
+}
+
+impl AudioDelay {
+    /// Returns the delay of audio that arrives while the latency of pictures is `latency`.
+    pub fn follow(&mut self, latency: Duration) -> Duration {
+        let latency = latency.min(LONGEST);
+        if latency.abs_diff(self.delay) > TOLERANCE {
+            self.delay = latency;
+        }
+        self.delay
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

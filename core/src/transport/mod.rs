@@ -36,7 +36,7 @@ mod testing;
 mod whep;
 mod whip;
 
-pub use audio::{AudioHub, AudioPacket, AudioSubscription};
+pub use audio::{AudioDelay, AudioHub, AudioPacket, AudioSubscription};
 pub use channel::{CHANNEL_LABEL, ChannelHandler, Pacing};
 pub use client::{Client, ClientEvent, ClientEvents, ClientOptions, play, publish};
 pub use egress::{Egress, EgressOptions, EgressStats, Subscription};

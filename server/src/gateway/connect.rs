@@ -10,11 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::Uri;
-use dreamframe::{Error, ErrorKind, Result};
+use dreamframe::Result;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -35,17 +34,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(4);
 /// `InvalidArgument` for a file that cannot be read, or that has no certificate.
 pub(super) fn authorities(path: &Path) -> Result<Arc<ClientConfig>> {
     choose_tls();
-    let wrong =
-        |text: String| Error::new(ErrorKind::InvalidArgument, format!("workers_ca: {}: {text}", path.display()));
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("got no certificate, expected one or more in PEM form".to_owned()));
-    }
+    crate::authorities::add("workers_ca", path, &mut roots)?;
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))

@@ -1,4 +1,4 @@
-//! HLS: segments of a stream, made while they are requested, and kept in memory.
+//! HLS: segments of a stream's pictures and sound, made while they are requested, and kept in memory.
 //!
 //! It subscribes to the stream as a viewer does, and requests a key frame every second, since a segment starts with
 //! one.
@@ -12,12 +12,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use dreamframe::Result;
-use dreamframe::transport::{Egress, Subscription, VideoCodec, now};
+use dreamframe::transport::{VideoCodec, now};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use self::playlist::Window;
 use self::segmenter::Segmenter;
+use crate::outputs::{Source, Subscriptions};
 
 /// The target duration of a segment.
 const SEGMENT: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ const FIRST: Duration = Duration::from_secs(5);
 /// The HLS form of one stream. Ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Hls {
-    egress: Egress,
+    source: Source,
     shared: Arc<Shared>,
 }
 
@@ -62,8 +63,8 @@ impl Shared {
 
 impl Hls {
     /// Makes it without viewers.
-    pub(crate) fn new(egress: Egress) -> Self {
-        Self { egress, shared: Arc::new(Shared { state: Mutex::default(), segments: watch::Sender::new(0) }) }
+    pub(crate) fn new(source: Source) -> Self {
+        Self { source, shared: Arc::new(Shared { state: Mutex::default(), segments: watch::Sender::new(0) }) }
     }
 
     /// Returns the playlist, and starts to make segments; `None` if none is ready in time.
@@ -100,9 +101,8 @@ impl Hls {
         if state.running.as_ref().is_some_and(|task| !task.is_finished()) {
             return Ok(());
         }
-        let subscription = self.egress.subscribe(VideoCodec::H264)?;
         let segmenter = Segmenter::new(state.next, (now(), SystemTime::now()));
-        let run = run(Arc::clone(&self.shared), self.egress.clone(), subscription, segmenter);
+        let run = run(Arc::clone(&self.shared), self.source.clone(), self.source.subscribe()?, segmenter);
         state.running = Some(tokio::spawn(run).abort_handle());
         Ok(())
     }
@@ -117,13 +117,13 @@ impl Drop for Hls {
 }
 
 /// Makes segments while they are requested.
-async fn run(shared: Arc<Shared>, egress: Egress, mut subscription: Subscription, mut segmenter: Segmenter) {
+async fn run(shared: Arc<Shared>, source: Source, (mut pictures, mut sounds): Subscriptions, mut segmenter: Segmenter) {
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut key = Instant::now();
     loop {
         tokio::select! {
-            unit = subscription.next() => {
+            unit = pictures.next() => {
                 let Some(unit) = unit else { break };
                 if unit.key {
                     key = Instant::now();
@@ -140,6 +140,7 @@ async fn run(shared: Arc<Shared>, egress: Egress, mut subscription: Subscription
                     Err(error) => tracing::warn!(%error, "a segment could not be written"),
                 }
             }
+            sound = sounds.next() => segmenter.push_sound(sound),
             _ = clock.tick() => {
                 if shared.state().asked.is_none_or(|asked| asked.elapsed() > IDLE) {
                     break;
@@ -147,7 +148,7 @@ async fn run(shared: Arc<Shared>, egress: Egress, mut subscription: Subscription
             }
         }
         if key.elapsed() >= SEGMENT {
-            egress.request_key_frame(VideoCodec::H264);
+            source.egress.request_key_frame(VideoCodec::H264);
         }
     }
     let mut state = shared.state();

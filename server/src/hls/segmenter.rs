@@ -1,5 +1,7 @@
-//! Cuts a stream of encoded pictures into segments. No clock and no thread: times are those of the pictures.
+//! Cuts a stream of encoded pictures, with their sound, into segments. No clock and no thread: times are those of the
+//! pictures.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +10,9 @@ use dreamframe::Result;
 use dreamframe::frame::Timestamp;
 use dreamframe::transport::AccessUnit;
 
-use super::fmp4::{self, Piece};
+use super::fmp4::{self, Piece, Run};
 use crate::media::coded::{CodedPicture, ParameterSets, ticks};
+use crate::sound::{self, Format, Sound};
 
 /// A key frame from this age on ends the segment, so that one that is slightly early does not wait for another second.
 const SHORTEST: Duration = Duration::from_millis(900);
@@ -23,11 +26,22 @@ const LAST: Duration = Duration::from_millis(100);
 /// Bytes of a segment: far more than a second at any rate that browsers get.
 pub(super) const MAX_BYTES: usize = 4 << 20;
 
-/// The description of the video of some segments.
+/// The most packets of sound that wait for the end of their segment: more than three seconds before it and two in it, of
+/// 10 ms.
+const MOST_SOUNDS: usize = 600;
+
+/// The description of the tracks of some segments.
 #[derive(Debug)]
 pub(super) struct Init {
     pub(super) number: u64,
     pub(super) data: Bytes,
+}
+
+/// The formats of the tracks.
+#[derive(Debug, PartialEq, Eq)]
+struct Tracks {
+    video: ParameterSets,
+    sound: Option<Format>,
 }
 
 /// About a second of video.
@@ -49,16 +63,17 @@ pub(super) struct Segmenter {
     // A time on the clock of the pictures, and the same in wall-clock time.
     origin: (Timestamp, SystemTime),
     next: u64,
-    known: Option<(ParameterSets, Arc<Init>)>,
+    known: Option<(Tracks, Arc<Init>)>,
     open: Vec<AccessUnit>,
     bytes: usize,
+    sounds: VecDeque<Sound>,
     broken: bool,
 }
 
 impl Segmenter {
     /// Starts with segment `number`; `origin` is the wall-clock time of the zero of the pictures' clock.
     pub(super) fn new(number: u64, origin: (Timestamp, SystemTime)) -> Self {
-        Self { origin, next: number, known: None, open: Vec::new(), bytes: 0, broken: false }
+        Self { origin, next: number, known: None, open: Vec::new(), bytes: 0, sounds: VecDeque::new(), broken: false }
     }
 
     /// Returns the number of the next segment.
@@ -88,6 +103,37 @@ impl Segmenter {
         Ok(ended)
     }
 
+    /// Takes the next packet of sound, which may be heard later than pictures that follow.
+    pub(super) fn push_sound(&mut self, sound: Sound) {
+        if self.sounds.len() == MOST_SOUNDS {
+            self.sounds.pop_front();
+        }
+        self.sounds.push_back(sound);
+    }
+
+    /// Removes the sound until `end`, and returns it as a part of its track, with its format. A segment has sound of one
+    /// format.
+    fn take_sound(&mut self, start: Timestamp, end: Timestamp) -> (Option<Format>, Run) {
+        let count = self.sounds.partition_point(|sound| sound.at() < end);
+        let mut sounds: Vec<Sound> = self.sounds.drain(..count).collect();
+        if self.known.is_none() || self.broken {
+            // Later segments may have packets that arrived after the end of their own.
+            sounds.retain(|sound| sound.at() >= start);
+        }
+        let Some(format) = sounds.first().map(|first| first.format.clone()) else { return (None, Run::default()) };
+        sounds.retain(|sound| sound.format == format);
+        let origin = sound::ticks(self.origin.0.0, format.rate());
+        let starts: Vec<u64> = sounds.iter().map(|sound| sound.start).collect();
+        let piece = |(at, sound): (usize, &Sound)| {
+            // A gap makes the packet before it longer.
+            let duration = starts.get(at + 1).map_or(sound.samples.into(), |next| next.saturating_sub(sound.start));
+            Piece { data: sound.data.clone(), duration: u32::try_from(duration).unwrap_or(u32::MAX), key: true }
+        };
+        let pieces = sounds.iter().enumerate().map(piece).collect();
+        let start = starts.first().map_or(0, |first| first.saturating_sub(origin));
+        (Some(format), Run { start, pieces })
+    }
+
     /// Whether a key frame has other parameter sets than the pictures before.
     fn changes(&self, unit: &AccessUnit) -> Result<bool> {
         let sets = CodedPicture::new(&unit.data)?.sets;
@@ -101,24 +147,22 @@ impl Segmenter {
         let Some(first) = open.first() else { return Ok(None) };
         let since = |at: Timestamp| ticks(at.0.saturating_sub(self.origin.0.0));
         let ends = open.iter().skip(1).map(|unit| unit.at).chain([end]);
-        let mut pieces = Vec::with_capacity(open.len());
+        let mut video = Run { start: since(first.at), pieces: Vec::with_capacity(open.len()) };
         let mut sets = None;
         for (unit, end) in open.iter().zip(ends) {
             let picture = CodedPicture::new(&unit.data)?;
             sets = sets.or(picture.sets);
             let duration = u32::try_from(since(end).saturating_sub(since(unit.at))).unwrap_or(u32::MAX);
-            pieces.push(Piece { units: picture.units, duration, key: unit.key });
+            video.pieces.push(Piece { data: picture.units.into(), duration, key: unit.key });
         }
-        let before = self.known.is_some();
-        match (&self.known, sets) {
-            (None, None) => return Ok(None),
-            (Some((known, _)), sets) if sets.as_ref().is_none_or(|sets| sets == known) => {}
-            (_, Some(sets)) => {
-                let init = Arc::new(Init { number: self.next, data: fmp4::init(&sets)? });
-                self.broken |= before;
-                self.known = Some((sets, init));
-            }
-            (Some(_), None) => {}
+        let (format, sound) = self.take_sound(first.at, end);
+        let sets = sets.or_else(|| self.known.as_ref().map(|(known, _)| known.video.clone()));
+        let Some(sets) = sets else { return Ok(None) };
+        let tracks = Tracks { video: sets, sound: format };
+        if self.known.as_ref().is_none_or(|(known, _)| *known != tracks) {
+            let data = fmp4::init(&tracks.video, tracks.sound.as_ref())?;
+            self.broken |= self.known.is_some();
+            self.known = Some((tracks, Arc::new(Init { number: self.next, data })));
         }
         let Some((_, init)) = &self.known else { return Ok(None) };
         // The crate's own numbers are those of the playlist; they only have to increase.
@@ -126,7 +170,7 @@ impl Segmenter {
         let segment = Segment {
             number: self.next,
             init: Arc::clone(init),
-            data: fmp4::segment(sequence, since(first.at), &pieces)?,
+            data: fmp4::segment(sequence, &video, &sound)?,
             duration: between(first.at, end),
             began: self.origin.1 + between(self.origin.0, first.at),
             discontinuity: std::mem::take(&mut self.broken),
@@ -145,11 +189,13 @@ fn between(from: Timestamp, to: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use shiguredo_mp4::TrackKind;
     use shiguredo_mp4::demux::Fmp4SegmentDemuxer;
 
     use super::*;
     use crate::media::coded::TIMESCALE;
     use crate::media::coded::testing::{ffprobe, steady, units};
+    use crate::sound::testing::{heard, placed, tone};
 
     fn segments(units: Vec<AccessUnit>) -> Vec<Segment> {
         let mut segmenter = Segmenter::new(5, (Timestamp(0), SystemTime::UNIX_EPOCH));
@@ -244,6 +290,81 @@ mod tests {
             held = held.max(segmenter.open.iter().map(|unit| unit.data.len()).sum());
         }
         assert!((1..=MAX_BYTES).contains(&held), "{held}");
+    }
+
+    /// Packets of 20 ms from `from` to `to`, in milliseconds.
+    fn sounds(format: &Format, from: u64, to: u64) -> Vec<Sound> {
+        let sound = |at: u64| Sound {
+            format: format.clone(),
+            data: Bytes::from(format!("{at:05}")),
+            start: at * u64::from(format.rate()) / 1000,
+            samples: format.rate() / 50,
+        };
+        (from..to).step_by(20).map(sound).collect()
+    }
+
+    #[test]
+    fn a_segment_has_the_sound_of_its_time_and_another_format_is_a_discontinuity() {
+        let mut segmenter = Segmenter::new(0, (Timestamp(0), SystemTime::UNIX_EPOCH));
+        let aac = Format::aac(&[0x11, 0x90]).unwrap();
+        // Silent from the third second on, and AAC in the fifth. Each arrives 300 ms before its pictures.
+        let mut all = [sounds(&Format::Opus, 400, 2000), sounds(&aac, 4000, 5000)].concat().into_iter().peekable();
+        let mut made = Vec::new();
+        for unit in units(64, &steady(127, 40, 25)) {
+            while let Some(sound) = all.next_if(|sound| sound.at().0 <= unit.at.0 + 300_000_000) {
+                segmenter.push_sound(sound);
+            }
+            made.extend(segmenter.push(unit).unwrap());
+        }
+        let of = |segment: &Segment| {
+            let mut demuxer = Fmp4SegmentDemuxer::new();
+            demuxer.handle_init_segment(&segment.init.data).unwrap();
+            let samples = demuxer.handle_media_segment(&segment.data).unwrap();
+            let is_sound = |sample: &&shiguredo_mp4::demux::Sample<'_>| sample.track.kind == TrackKind::Audio;
+            let heard: Vec<_> = samples.iter().filter(is_sound).collect();
+            let first = heard.first().map(|first| {
+                let at = first.data_offset as usize;
+                (first.timestamp, String::from_utf8_lossy(&segment.data[at..at + first.data_size]).into_owned())
+            });
+            (segment.init.number, segment.discontinuity, heard.len(), first)
+        };
+        let first = |ticks: u64, name: &str| Some((ticks, name.to_owned()));
+        assert_eq!(
+            made.iter().map(of).collect::<Vec<_>>(),
+            [
+                (0, false, 30, first(19_200, "00400")),
+                (0, false, 50, first(48_000, "01000")),
+                (2, true, 0, None),
+                (2, false, 0, None),
+                (4, true, 50, first(192_000, "04000")),
+            ]
+        );
+    }
+
+    #[test]
+    fn ffmpeg_hears_the_sound_with_its_pictures() {
+        for encoder in ["libopus", "aac"] {
+            // The tone arrives in the second second, and is heard 400 ms later.
+            let Some(packets) = tone(encoder, 4, 1, Timestamp(0)) else { return };
+            let mut segmenter = Segmenter::new(0, (Timestamp(0), SystemTime::UNIX_EPOCH));
+            placed(packets, Duration::from_millis(400)).into_iter().for_each(|sound| segmenter.push_sound(sound));
+            let mut whole = Vec::new();
+            for unit in units(64, &steady(100, 40, 25)) {
+                let Some(segment) = segmenter.push(unit).unwrap() else { continue };
+                if whole.is_empty() {
+                    whole.extend_from_slice(&segment.init.data);
+                }
+                assert_eq!(segment.init.number, 0);
+                whole.extend_from_slice(&segment.data);
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("whole.mp4");
+            std::fs::write(&path, whole).unwrap();
+            let Some(said) = ffprobe(&path, "stream=start_time,nb_read_frames") else { return };
+            assert_eq!(said, "0.000000,75");
+            let (first, last) = heard(&path).unwrap();
+            assert!((first - 1.4).abs() < 0.04 && (last - 2.4).abs() < 0.05, "{encoder}: from {first} to {last}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Recordings: the last seconds of a stream at any time, and from a start to an end. Kept in memory, as they were
-//! encoded.
+//! Recordings: the last seconds of a stream at any time, and from a start to an end, with sound. Kept in memory, as they
+//! were encoded.
 
 mod movie;
 mod ring;
@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dreamframe::Result;
-use dreamframe::transport::{Egress, Subscription, VideoCodec};
+use dreamframe::transport::VideoCodec;
 
 use self::ring::{Keep, Ring};
+use crate::outputs::{Source, Subscriptions};
 
 /// The longest duration that is kept of a stream at any time.
 pub(crate) const LONGEST: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ impl Recorder {
     /// # Errors
     ///
     /// Those of [`Egress::subscribe`].
-    pub(crate) fn last_seconds(egress: &Egress) -> Result<Self> {
-        Self::start(egress, Ring::new(Keep::Newest(LONGEST), RING_BYTES))
+    pub(crate) fn last_seconds(source: &Source) -> Result<Self> {
+        Self::start(source, Ring::new(Keep::Newest(LONGEST), RING_BYTES))
     }
 
     /// Records from now on, for ten minutes or 128 MiB at most.
@@ -47,14 +48,14 @@ impl Recorder {
     /// # Errors
     ///
     /// Those of [`Egress::subscribe`].
-    pub(crate) fn from_now(egress: &Egress) -> Result<Self> {
-        Self::start(egress, Ring::new(Keep::Oldest(RECORDING), RECORDING_BYTES))
+    pub(crate) fn from_now(source: &Source) -> Result<Self> {
+        Self::start(source, Ring::new(Keep::Oldest(RECORDING), RECORDING_BYTES))
     }
 
-    fn start(egress: &Egress, ring: Ring) -> Result<Self> {
-        let subscription = egress.subscribe(VideoCodec::H264)?;
+    fn start(source: &Source, ring: Ring) -> Result<Self> {
+        let subscriptions = source.subscribe()?;
         let ring = Arc::new(Mutex::new(ring));
-        let task = tokio::spawn(run(Arc::clone(&ring), egress.clone(), subscription)).abort_handle();
+        let task = tokio::spawn(run(Arc::clone(&ring), source.clone(), subscriptions)).abort_handle();
         Ok(Self { ring, task })
     }
 
@@ -64,8 +65,8 @@ impl Recorder {
     ///
     /// `NotFound` if no picture was recorded yet.
     pub(crate) async fn movie(&self, time: Duration) -> Result<Vec<u8>> {
-        let units = lock(&self.ring).last(time);
-        let made = tokio::task::spawn_blocking(move || movie::movie(&units)).await;
+        let (units, sounds) = lock(&self.ring).last(time);
+        let made = tokio::task::spawn_blocking(move || movie::movie(&units, &sounds)).await;
         made.unwrap_or_else(|error| Err(dreamframe::Error::new(dreamframe::ErrorKind::Internal, error.to_string())))
     }
 
@@ -90,16 +91,22 @@ fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
     ring.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn run(ring: Arc<Mutex<Ring>>, egress: Egress, mut subscription: Subscription) {
+async fn run(ring: Arc<Mutex<Ring>>, source: Source, (mut pictures, mut sounds): Subscriptions) {
     let mut key = Instant::now();
-    while let Some(unit) = subscription.next().await {
-        if unit.key {
-            key = Instant::now();
-        } else if key.elapsed() >= KEY_FRAMES {
-            egress.request_key_frame(VideoCodec::H264);
-        }
-        if !lock(&ring).push(unit) {
-            return;
+    loop {
+        tokio::select! {
+            unit = pictures.next() => {
+                let Some(unit) = unit else { return };
+                if unit.key {
+                    key = Instant::now();
+                } else if key.elapsed() >= KEY_FRAMES {
+                    source.egress.request_key_frame(VideoCodec::H264);
+                }
+                if !lock(&ring).push(unit) {
+                    return;
+                }
+            }
+            sound = sounds.next() => lock(&ring).push_sound(sound),
         }
     }
 }

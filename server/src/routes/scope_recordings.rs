@@ -44,7 +44,7 @@ async fn start(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<Strin
     if recording.as_ref().is_some_and(Recorder::is_running) {
         return Err(Detail::bad_request("A recording is under way"));
     }
-    *recording = Some(Recorder::from_now(session.stream.egress()).map_err(ApiError::from)?);
+    *recording = Some(Recorder::from_now(session.stream.outputs().source()).map_err(ApiError::from)?);
     Ok(Json(json!({ "status": "ok", "message": "Recording started" })))
 }
 

@@ -31,6 +31,7 @@ impl Value {
     }
 
     /// Creates an object of text.
+    #[cfg(test)]
     pub(super) fn texts<const N: usize>(parts: [(&str, &str); N]) -> Self {
         Self::Object(parts.map(|(name, text)| (name.to_owned(), Self::Text(text.to_owned()))).into())
     }

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::listen::{Authenticator, Publication};
 use crate::app::App;
+use crate::sound::{Packet, SoundHub};
 use crate::streams;
 
 impl Authenticator for App {
@@ -18,7 +19,8 @@ impl Authenticator for App {
         let ingest = ingest.inspect_err(|error| tracing::error!(%error, "video cannot be decoded")).ok()?;
         let turn = stream.take_over();
         turn.ingest(ingest.clone());
-        Some(Box::new(Admitted { ingest, turn: Arc::new(Mutex::new(turn)) }))
+        let sound = stream.outputs().source().sound.clone();
+        Some(Box::new(Admitted { ingest, sound, turn: Arc::new(Mutex::new(turn)) }))
     }
 }
 
@@ -26,6 +28,7 @@ impl Authenticator for App {
 #[derive(Debug)]
 struct Admitted {
     ingest: Ingest,
+    sound: SoundHub,
     // Waited on by the one task that reads the connection.
     turn: Arc<Mutex<streams::Publication>>,
 }
@@ -33,6 +36,10 @@ struct Admitted {
 impl Publication for Admitted {
     fn access_unit(&self, unit: AccessUnit) {
         self.ingest.access_unit(unit);
+    }
+
+    fn sound(&self, packet: Packet) {
+        self.sound.send(packet);
     }
 
     fn revoked(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dreamframe::transport::h264::ParameterSets;
 
 use super::amf::{self, Value};
+use crate::sound::{AAC_SILENCE_STEREO, Format, MAX_PACKET};
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
@@ -140,25 +141,130 @@ pub(super) fn video_tag(units: &[u8], key: bool) -> Bytes {
     [&[first, 1, 0, 0, 0], units].concat().into()
 }
 
-/// The first byte of an AAC tag.
-const AAC: u8 = 0xAF;
+/// The upper half of the first byte of a tag of AAC, and of one that names its codec by four letters.
+const AAC: u8 = 10;
+const EXTENDED_AUDIO: u8 = 9;
 
-/// Samples of an AAC frame, and of a second.
+/// The first byte of an AAC tag, whatever its rate and channels are.
+const AAC_TAG: u8 = 0xAF;
+
+/// The four letters of Opus and AAC.
+const OPUS: &str = "Opus";
+const MP4A: &str = "mp4a";
+
+/// Samples of an AAC frame, and the samples of a second of silence.
 const AAC_FRAME: u64 = 1024;
 pub(super) const AAC_RATE: u32 = 44_100;
 
-/// Writes the tag that describes the audio: AAC-LC, 44.1 kHz, stereo (`AudioSpecificConfig`, ISO 14496-3, 1.6.2.1).
-pub(super) fn audio_header() -> Bytes {
-    Bytes::from_static(&[AAC, 0, 0x12, 0x10])
+/// The names under which both sides of a connection list codecs (Enhanced RTMP), and the flag of one that is passed on.
+const CODECS: &str = "fourCcList";
+const AUDIO_CODECS: &str = "audioFourCcInfoMap";
+const FORWARDED: u8 = 4;
+/// The flags of codecs that the peer decodes or passes on.
+const ACCEPTED: u8 = 1 | FORWARDED;
+
+/// Returns the properties by which a peer learns that Opus may be sent.
+pub(super) fn codecs() -> [(String, Value); 2] {
+    let list = ["avc1", MP4A, OPUS].map(|name| Value::Text(name.to_owned()));
+    let flags = [MP4A, OPUS].map(|name| (name.to_owned(), Value::Number(FORWARDED.into())));
+    [(CODECS.to_owned(), Value::Array(list.into())), (AUDIO_CODECS.to_owned(), Value::Object(flags.into()))]
+}
+
+/// Returns whether the peer that sent these properties accepts Opus.
+pub(super) fn accepts_opus(properties: &Value) -> bool {
+    let is_meant = |name: &str| name == OPUS || name == "*";
+    let listed = match properties.get(CODECS) {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::text).any(is_meant),
+        _ => false,
+    };
+    let flagged = match properties.get(AUDIO_CODECS) {
+        Some(Value::Object(flags)) => flags.iter().any(|(name, flags)| {
+            // A number that is no flag is 0.
+            is_meant(name) && flags.number().is_some_and(|flags| flags as u8 & ACCEPTED != 0)
+        }),
+        _ => false,
+    };
+    listed || flagged
+}
+
+/// Reads the sound of one publisher.
+#[derive(Debug, Default)]
+pub(super) struct AudioReader {
+    format: Option<Format>,
+}
+
+impl AudioReader {
+    /// Reads one tag; `None` for those without sound.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the sound is not used.
+    pub(super) fn read(&mut self, tag: &Bytes) -> Result<Option<(Format, Bytes)>, AudioError> {
+        let (&first, rest) = tag.split_first().ok_or(AudioError::Broken)?;
+        let (kind, codec, from) = match first >> 4 {
+            AAC => (*rest.first().ok_or(AudioError::Broken)?, MP4A, 2),
+            EXTENDED_AUDIO => {
+                let name = rest.get(..4).ok_or(AudioError::Broken)?;
+                let known = [MP4A, OPUS].into_iter().find(|codec| codec.as_bytes() == name);
+                (first & 0x0F, known.ok_or(AudioError::OtherCodec)?, 5)
+            }
+            _ => return Err(AudioError::OtherCodec),
+        };
+        let body = tag.slice(from..);
+        match kind {
+            0 if codec == MP4A => {
+                self.format = None;
+                self.format = Some(Format::aac(&body).map_err(|_| AudioError::OtherCodec)?);
+                Ok(None)
+            }
+            0 => {
+                self.format = Some(Format::Opus);
+                Ok(None)
+            }
+            1 if body.len() > MAX_PACKET => Err(AudioError::Broken),
+            1 => Ok(self.format.clone().filter(|_| !body.is_empty()).map(|format| (format, body))),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The reason for ignoring an audio tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AudioError {
+    /// It is truncated, or longer than any packet.
+    #[error("invalid audio tag")]
+    Broken,
+    #[error("audio codec: got another one, expected AAC-LC or Opus")]
+    OtherCodec,
+}
+
+/// Writes the tag that describes the sound.
+pub(super) fn audio_header(format: &Format) -> Bytes {
+    match format.config() {
+        Some(config) => [&[AAC_TAG, 0][..], &config].concat().into(),
+        None => [&[EXTENDED_AUDIO << 4], OPUS.as_bytes(), OPUS_HEAD].concat().into(),
+    }
+}
+
+/// Writes the tag of a packet of sound.
+pub(super) fn audio_tag(format: &Format, data: &[u8]) -> Bytes {
+    match format {
+        Format::Aac(_) => [&[AAC_TAG, 1], data].concat().into(),
+        Format::Opus => [&[EXTENDED_AUDIO << 4 | 1], OPUS.as_bytes(), data].concat().into(),
+    }
+}
+
+/// The identification header of Opus (RFC 7845, section 5.1): version 1, two channels, nothing skipped, 48 kHz, no gain.
+const OPUS_HEAD: &[u8] = b"OpusHead\x01\x02\x00\x00\x80\xBB\x00\x00\x00\x00\x00";
+
+/// Writes the tag that describes silence: AAC-LC, 44.1 kHz, stereo (`AudioSpecificConfig`, ISO 14496-3, 1.6.2.1).
+pub(super) fn silence_header() -> Bytes {
+    Bytes::from_static(&[AAC_TAG, 0, 0x12, 0x10])
 }
 
 /// Writes a frame of silence.
-///
-/// It is a `raw_data_block` (ISO 14496-3, 4.4.2.1) of one pair of channels that share a window without any scale factor
-/// band, so that neither has a spectrum: 3 bits of the element (1), 4 of its number, 1 that the window is common, 11 of
-/// that window and 2 of no mid/side stereo, twice 8 of a gain and 3 of no tools, 3 of the end (7).
 pub(super) fn silence() -> Bytes {
-    Bytes::from_static(&[AAC, 1, 0x21, 0, 0, 0, 0, 0x1C])
+    [&[AAC_TAG, 1][..], &AAC_SILENCE_STEREO].concat().into()
 }
 
 /// Returns when silence number `frame` starts, in milliseconds.
@@ -166,15 +272,16 @@ pub(super) fn silence_at(frame: u64) -> u32 {
     (frame.wrapping_mul(AAC_FRAME * 1000) / u64::from(AAC_RATE)) as u32
 }
 
-/// Writes the metadata message.
-pub(super) fn metadata((width, height): (u16, u16)) -> Bytes {
+/// Writes the metadata message; `sound` is `None` for silence.
+pub(super) fn metadata((width, height): (u16, u16), sound: Option<&Format>) -> Bytes {
+    let codec = if sound == Some(&Format::Opus) { u32::from_be_bytes(*b"Opus") } else { AAC.into() };
     let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
     let properties = vec![
         number("width", width.into()),
         number("height", height.into()),
         number("videocodecid", AVC.into()),
-        number("audiocodecid", 10.0),
-        number("audiosamplerate", AAC_RATE.into()),
+        number("audiocodecid", codec.into()),
+        number("audiosamplerate", sound.map_or(AAC_RATE, Format::rate).into()),
         ("stereo".to_owned(), Value::Boolean(true)),
         ("encoder".to_owned(), Value::Text(concat!("dreamframe ", env!("CARGO_PKG_VERSION")).to_owned())),
     ];
@@ -297,6 +404,37 @@ mod tests {
             assert_eq!(reader.read(&[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]), Ok(None));
         }
         assert_eq!(VideoReader::default().read(&record(&[SPS.to_vec()])), Ok(None));
+    }
+
+    #[test]
+    fn written_sound_round_trips_and_other_codecs_are_refused() {
+        for format in [Format::Opus, Format::aac(&[0x11, 0x88]).unwrap()] {
+            let mut reader = AudioReader::default();
+            assert_eq!(reader.read(&audio_tag(&format, &[7])), Ok(None), "without its description");
+            assert_eq!(reader.read(&audio_header(&format)), Ok(None));
+            let data = Bytes::from_static(&[1, 2, 3]);
+            assert_eq!(reader.read(&audio_tag(&format, &data)), Ok(Some((format.clone(), data))));
+            assert_eq!(reader.read(&audio_tag(&format, &[])), Ok(None));
+            assert_eq!(reader.read(&audio_tag(&format, &[0; MAX_PACKET + 1])), Err(AudioError::Broken));
+        }
+        let refused = |tag: &'static [u8]| AudioReader::default().read(&Bytes::from_static(tag));
+        for tag in [&[0x2F, 1, 2][..], &[0xAF, 0, 0x2B, 0x92, 8, 0], b"\x91fLaC\x01"] {
+            assert_eq!(refused(tag), Err(AudioError::OtherCodec), "{tag:x?}");
+        }
+        for tag in [&[][..], &[0xAF], b"\x91Op"] {
+            assert_eq!(refused(tag), Err(AudioError::Broken), "{tag:x?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_says_whether_it_accepts_opus() {
+        assert!(accepts_opus(&Value::Object(codecs().into())));
+        let with = |name: &str, value| Value::Object(vec![(name.to_owned(), value)]);
+        let flags = |flags| with(AUDIO_CODECS, with("*", Value::Number(flags)));
+        assert!(accepts_opus(&flags(1.0)) && accepts_opus(&flags(6.0)) && !accepts_opus(&flags(2.0)));
+        let list = |name: &str| with(CODECS, Value::Array(vec![Value::Null, Value::Text(name.to_owned())]));
+        assert!(accepts_opus(&list("*")) && !accepts_opus(&list("mp4a")));
+        assert!(!accepts_opus(&Value::Null) && !accepts_opus(&with(CODECS, Value::Null)));
     }
 
     #[test]

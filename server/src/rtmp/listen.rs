@@ -8,16 +8,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dreamframe::transport::{AccessUnit, now};
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::RtmpError;
-use super::flv::{FlvError, VideoReader};
+use super::flv::{AudioReader, FlvError, VideoReader};
 use super::publisher::{Event, Publisher};
+use super::socket::{self, Socket};
 use super::waiting::{Waiting, WaitingPermit};
+use crate::sound::{self, OPUS_RATE};
 
 /// Authenticates publishers.
 pub(crate) trait Authenticator: Send + Sync + fmt::Debug {
@@ -29,6 +33,9 @@ pub(crate) trait Authenticator: Send + Sync + fmt::Debug {
 pub(crate) trait Publication: Send + Sync + fmt::Debug {
     /// Receives an encoded picture. Must not block.
     fn access_unit(&self, unit: AccessUnit);
+
+    /// Receives a packet of sound. Must not block.
+    fn sound(&self, packet: sound::Packet);
 
     /// Waits until the publisher must disconnect: another replaced it, or the stream ended.
     fn revoked(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -67,8 +74,13 @@ impl Default for Limits {
 /// Bytes per read.
 const READ: usize = 32 << 10;
 
-/// Accepts publishers until it is dropped, which ends their connections.
-pub(crate) async fn listen(authenticator: Arc<dyn Authenticator>, listener: TcpListener, limits: Limits) {
+/// Accepts publishers, by TLS if there is a certificate, until it is dropped, which ends their connections.
+pub(crate) async fn listen(
+    authenticator: Arc<dyn Authenticator>,
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    limits: Limits,
+) {
     let waiting = Waiting::new(limits.waiting, limits.waiting_per_address);
     let mut connections = JoinSet::new();
     loop {
@@ -92,9 +104,9 @@ pub(crate) async fn listen(authenticator: Arc<dyn Authenticator>, listener: TcpL
                 continue;
             }
         };
-        let authenticator = Arc::clone(&authenticator);
+        let (authenticator, tls) = (Arc::clone(&authenticator), tls.clone());
         connections.spawn(async move {
-            match serve(&*authenticator, socket, (from, place), limits).await {
+            match serve(&*authenticator, (socket, tls), (from, place), limits).await {
                 Ok(()) => tracing::debug!(%from, "an RTMP connection ends"),
                 Err(error) => tracing::info!(%from, %error, "an RTMP connection ends"),
             }
@@ -121,11 +133,12 @@ enum Ended {
 
 async fn serve(
     authenticator: &dyn Authenticator,
-    mut socket: TcpStream,
+    (socket, tls): (TcpStream, Option<Arc<ServerConfig>>),
     from: (SocketAddr, WaitingPermit),
     limits: Limits,
 ) -> Result<(), Ended> {
-    let _ = socket.set_nodelay(true);
+    let accepting = timeout(limits.handshake.min(limits.admission), socket::accept(socket, tls));
+    let mut socket = accepting.await.map_err(|_| Ended::Idle)??;
     let mut publisher = Publisher::new();
     let result = converse(authenticator, &mut socket, &mut publisher, from, limits).await;
     let reason = match &result {
@@ -149,7 +162,7 @@ async fn serve(
 
 async fn converse(
     authenticator: &dyn Authenticator,
-    socket: &mut TcpStream,
+    socket: &mut Box<dyn Socket>,
     publisher: &mut Publisher,
     (from, place): (SocketAddr, WaitingPermit),
     limits: Limits,
@@ -185,13 +198,14 @@ async fn converse(
                     tracing::info!(%from, "a stream is published by RTMP");
                     // Frees the permit for further connections of its address.
                     drop(place.take());
-                    let (video, last_media) = (VideoReader::default(), Instant::now());
-                    stream = Some(Stream { publication, video, audio: false, last_media });
+                    let (video, audio) = (VideoReader::default(), AudioReader::default());
+                    let last_media = Instant::now();
+                    stream = Some(Stream { publication, video, audio, is_audio_refused: false, last_media });
                 }
                 (Event::Video(tag), Some(stream)) => stream.video(&tag)?,
-                (Event::Audio, Some(stream)) => stream.audio(from),
+                (Event::Audio(tag, time), Some(stream)) => stream.audio(&tag, time, from),
                 (Event::Ended, _) => return Ok(()),
-                (Event::Wants(_) | Event::Video(_) | Event::Audio, _) => {}
+                (Event::Wants(_) | Event::Video(_) | Event::Audio(..), _) => {}
             }
         }
     }
@@ -201,8 +215,9 @@ async fn converse(
 struct Stream {
     publication: Box<dyn Publication>,
     video: VideoReader,
-    // Whether any packet arrived.
-    audio: bool,
+    audio: AudioReader,
+    // Whether the log has the reason.
+    is_audio_refused: bool,
     // The time of the last message of video or audio.
     last_media: Instant,
 }
@@ -225,11 +240,20 @@ impl Stream {
         }
     }
 
-    fn audio(&mut self, from: SocketAddr) {
+    fn audio(&mut self, tag: &Bytes, time: u32, from: SocketAddr) {
         self.last_media = Instant::now();
-        if !self.audio {
-            self.audio = true;
-            tracing::info!(%from, "the publisher's AAC audio is dropped: viewers need Opus, and the server does not transcode audio");
+        match self.audio.read(tag) {
+            Ok(Some((format, data))) => {
+                // Both clocks wrap, at the same time.
+                let timestamp = time.wrapping_mul(OPUS_RATE / 1000);
+                self.publication.sound(sound::Packet { format, data, timestamp, at: now() });
+            }
+            Ok(None) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_audio_refused, true) {
+                    tracing::info!(%from, %error, "the publisher's audio is dropped");
+                }
+            }
         }
     }
 }

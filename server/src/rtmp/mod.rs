@@ -14,6 +14,7 @@ mod loopback;
 mod publisher;
 mod push;
 mod push_to;
+mod socket;
 mod subscriber;
 mod target;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod wire;
 pub(crate) use self::listen::{Limits, listen};
 pub(crate) use self::push::{Push, Report};
 pub(crate) use self::push_to::PushTo;
+pub(crate) use self::subscriber::PushedSound;
 pub(crate) use self::target::Target;
 
 /// The reason for ending a connection.
@@ -47,9 +49,12 @@ pub fn fuzz(bytes: &[u8]) {
     hello.extend_from_slice(bytes);
     let mut publisher = publisher::Publisher::new();
     if publisher.push(&hello).is_ok() {
+        let mut reader = flv::AudioReader::default();
         while let Ok(Some(event)) = publisher.next() {
-            if matches!(event, publisher::Event::Wants(_)) {
-                publisher.accept();
+            match event {
+                publisher::Event::Wants(_) => publisher.accept(),
+                publisher::Event::Audio(tag, _) => drop(reader.read(&tag)),
+                publisher::Event::Video(_) | publisher::Event::Ended => {}
             }
         }
     }

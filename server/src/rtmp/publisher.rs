@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::RtmpError;
 use super::amf::Value;
+use super::flv;
 use super::wire::{Command, Input, STREAM, Wire};
 
 /// RTMP applications that publishers may name.
@@ -15,7 +16,8 @@ pub(super) enum Event {
     /// A request to publish with this key, to be answered by [`Publisher::accept`] or [`Publisher::refuse`].
     Wants(String),
     Video(Bytes),
-    Audio,
+    /// With its time in milliseconds.
+    Audio(Bytes, u32),
     /// The publisher has ended the stream.
     Ended,
 }
@@ -46,7 +48,7 @@ impl Publisher {
             let event = match input {
                 Input::Command(command) => self.command(&command)?,
                 Input::Video(tag) => self.accepted.then_some(Event::Video(tag)),
-                Input::Audio => self.accepted.then_some(Event::Audio),
+                Input::Audio(tag, time) => self.accepted.then_some(Event::Audio(tag, time)),
             };
             if event.is_some() {
                 return Ok(event);
@@ -90,6 +92,7 @@ impl Publisher {
                 ]);
                 let mut info = status("status", "NetConnection.Connect.Success", "Connected");
                 info.push(("objectEncoding".to_owned(), Value::Number(0.0)));
+                info.extend(flv::codecs());
                 self.answer(command, &[server, Value::Object(info)]);
             }
             "createStream" => self.answer(command, &[Value::Null, Value::Number(STREAM.into())]),

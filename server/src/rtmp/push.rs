@@ -1,20 +1,24 @@
 //! Pushes a stream to a service, and reconnects until it is stopped.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dreamframe::transport::{Egress, VideoCodec};
+use dreamframe::frame::Timestamp;
+use dreamframe::transport::{AccessUnit, VideoCodec, now};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::RtmpError;
 use super::push_to::PushTo;
-use super::subscriber::Subscriber;
+use super::socket::{self, Socket};
+use super::subscriber::{PushedSound, Subscriber};
 use super::target::Target;
+use crate::outputs::Source;
+use crate::sound::Sound;
 
 /// The longest time for a service to accept the connection, or data.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,8 +34,11 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT_FOR_NOBODY: Duration = Duration::from_secs(120);
 
-/// Called with the reason for which pushing fails, or with `None` when it works.
-pub(crate) type Report = Arc<dyn Fn(Option<String>) + Send + Sync>;
+/// The most packets of sound that wait for their time: more than three seconds of 10 ms.
+const MOST_SOUNDS: usize = 400;
+
+/// Called with the reason for which pushing fails, or with the sound that the service gets when it works.
+pub(crate) type Report = Arc<dyn Fn(Result<PushedSound, String>) + Send + Sync>;
 
 /// A push of a stream to a service. Dropping it ends it gracefully, in the background.
 pub(crate) struct Push {
@@ -49,9 +56,9 @@ impl Push {
     ///
     /// Connects only to addresses in `allowed`. All failures before the service's handshake are reported with the same
     /// message, so that clients cannot probe the host's network.
-    pub(crate) fn start(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Report) -> Self {
+    pub(crate) fn start(target: Target, source: Source, allowed: Arc<PushTo>, report: Report) -> Self {
         let (stop, stopped) = watch::channel(());
-        tokio::spawn(run(target, egress, allowed, report, stopped));
+        tokio::spawn(run(target, source, allowed, report, stopped));
         Self { _stop: stop }
     }
 }
@@ -73,12 +80,12 @@ enum Ended {
     Video(#[from] dreamframe::Error),
 }
 
-async fn run(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Report, mut stopped: watch::Receiver<()>) {
+async fn run(target: Target, source: Source, allowed: Arc<PushTo>, report: Report, mut stopped: watch::Receiver<()>) {
     let mut wait = FIRST_WAIT;
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
-            ended = connection(&target, &egress, &allowed, &report, stopped.clone()) => ended,
+            ended = connection(&target, &source, &allowed, &report, stopped.clone()) => ended,
             // A stuck connection is aborted soon after the stream has ended.
             () = until_stopped_and(&mut stopped, LINGER * 3) => return,
         };
@@ -89,7 +96,7 @@ async fn run(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Repor
             (&error, LONGEST_WAIT)
         };
         tracing::warn!(?target, error = %cause, "pushing failed; retrying");
-        report(Some(error.to_string()));
+        report(Err(error.to_string()));
         // After a connection that lasted for a while, the next attempt is quick.
         wait = if began.elapsed() > LONGEST_WAIT { FIRST_WAIT } else { wait };
         if timeout(wait, stopped.changed()).await.is_ok() {
@@ -109,7 +116,7 @@ async fn until_stopped_and(stopped: &mut watch::Receiver<()>, more: Duration) {
 /// Pushes over one connection; returns without an error when it is stopped, or the stream ends.
 async fn connection(
     target: &Target,
-    egress: &Egress,
+    source: &Source,
     allowed: &PushTo,
     report: &Report,
     mut stopped: watch::Receiver<()>,
@@ -128,35 +135,98 @@ async fn connection(
             _ = stopped.changed() => return Ok(()),
         }
     }
-    let mut subscription = egress.subscribe(VideoCodec::H264)?;
-    report(None);
     tracing::info!(?target, "pushing started");
-    let (mut first, mut key) = (None, Instant::now());
-    loop {
-        connection.flush().await?;
-        tokio::select! {
-            unit = subscription.next() => {
-                let Some(unit) = unit else { break };
-                if unit.key {
-                    key = Instant::now();
-                } else if key.elapsed() >= KEY_FRAMES {
-                    egress.request_key_frame(VideoCodec::H264);
-                }
-                let nanos = unit.at.0.saturating_sub(first.get_or_insert(unit.at).0);
-                // Wraps after 49 days, as RTMP's times do.
-                connection.subscriber.picture(&unit.data, unit.key, (nanos / 1_000_000) as u32)?;
-            }
-            read = connection.read() => read?,
-            _ = stopped.changed() => break,
-        }
-    }
+    send(&mut connection, source, report, &mut stopped).await?;
     connection.finish().await;
     Ok(())
 }
 
+/// Sends pictures and sound, until it is stopped or the stream ends.
+async fn send(
+    connection: &mut Connection,
+    source: &Source,
+    report: &Report,
+    stopped: &mut watch::Receiver<()>,
+) -> Result<(), Ended> {
+    let (mut pictures, mut sounds) = source.subscribe()?;
+    let mut timing = Timing::default();
+    let mut key = Instant::now();
+    let mut reported = None;
+    loop {
+        let pushed = connection.subscriber.pushed_sound(timing.millis(now()));
+        if reported != Some(pushed) {
+            reported = Some(pushed);
+            report(Ok(pushed));
+        }
+        connection.flush().await?;
+        let due = timing.due();
+        tokio::select! {
+            unit = pictures.next() => {
+                let Some(unit) = unit else { return Ok(()) };
+                if unit.key {
+                    key = Instant::now();
+                } else if key.elapsed() >= KEY_FRAMES {
+                    source.egress.request_key_frame(VideoCodec::H264);
+                }
+                timing.sounds_until(unit.at, &mut connection.subscriber);
+                timing.picture(&unit, source, &mut connection.subscriber)?;
+            }
+            sound = sounds.next() => timing.put(sound),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                timing.sounds_until(now(), &mut connection.subscriber);
+            }
+            read = connection.read() => read?,
+            _ = stopped.changed() => return Ok(()),
+        }
+    }
+}
+
+/// The times of what is sent, from the first picture on, and the sound that waits for its time.
+#[derive(Debug, Default)]
+struct Timing {
+    first: Option<Timestamp>,
+    waiting: VecDeque<Sound>,
+}
+
+impl Timing {
+    /// Returns the time of RTMP, which wraps after 49 days.
+    fn millis(&self, at: Timestamp) -> u32 {
+        let first = self.first.unwrap_or(at);
+        (at.0.saturating_sub(first.0) / 1_000_000) as u32
+    }
+
+    /// Adds a packet; beyond the maximum, the oldest is dropped.
+    fn put(&mut self, sound: Sound) {
+        if self.waiting.len() == MOST_SOUNDS {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(sound);
+    }
+
+    /// Returns when the next packet is to be sent.
+    fn due(&self) -> Option<Instant> {
+        self.waiting.front().map(|sound| Instant::now() + sound.at().since(now()))
+    }
+
+    /// Sends the sound until `at`; sound before the first picture is dropped.
+    fn sounds_until(&mut self, at: Timestamp, subscriber: &mut Subscriber) {
+        while let Some(sound) = self.waiting.pop_front_if(|sound| sound.at() <= at) {
+            if self.first.is_none_or(|first| sound.at() >= first) {
+                subscriber.sound(&sound.format, &sound.data, self.millis(sound.at()));
+            }
+        }
+    }
+
+    fn picture(&mut self, unit: &AccessUnit, source: &Source, subscriber: &mut Subscriber) -> Result<(), Ended> {
+        self.first.get_or_insert(unit.at);
+        subscriber.picture(&unit.data, unit.key, self.millis(unit.at), source.sound.aac())?;
+        Ok(())
+    }
+}
+
 /// A connection to a service.
 struct Connection {
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     subscriber: Subscriber,
     bytes: Vec<u8>,
     // Whether the service has completed its part of the handshake.
@@ -165,9 +235,7 @@ struct Connection {
 
 impl Connection {
     async fn connect(target: &Target, allowed: &PushTo) -> Result<Self, Ended> {
-        let connect = async { TcpStream::connect(&*allowed.resolve(target).await?).await };
-        let socket = timeout(PATIENCE, connect).await.map_err(|_| Ended::Silent)??;
-        let _ = socket.set_nodelay(true);
+        let socket = timeout(PATIENCE, socket::connect(target, allowed)).await.map_err(|_| Ended::Silent)??;
         Ok(Self { socket, subscriber: Subscriber::new(target.clone()), bytes: vec![0; 8 << 10], greeted: false })
     }
 

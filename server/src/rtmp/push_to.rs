@@ -1,21 +1,30 @@
-//! The addresses that streams may be pushed to: public ones, and those that the operator allows.
+//! The addresses that streams may be pushed to: public ones, and those that the operator allows; and the authorities whose
+//! certificates services may have.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 
+use dreamframe::Result;
 use dreamframe::transport::is_public;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::target::Target;
+use crate::authorities;
+use crate::listener::choose_tls;
 
 /// The name of all private networks.
 const PRIVATE: &str = "private";
 
 /// The addresses that streams may be pushed to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PushTo {
     hosts: Vec<Host>,
     private: bool,
     loopback: bool,
+    // `None` for the public authorities alone.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// A host that is allowed with any address.
@@ -33,7 +42,7 @@ impl PushTo {
     /// # Errors
     ///
     /// A text that is neither, with what is expected.
-    pub(crate) fn new(allowed: &[String], loopback: bool) -> Result<Self, String> {
+    pub(crate) fn new(allowed: &[String], loopback: bool) -> std::result::Result<Self, String> {
         let mut all = Self { loopback, ..Self::default() };
         for text in allowed {
             if text == PRIVATE {
@@ -45,6 +54,23 @@ impl PushTo {
             }
         }
         Ok(all)
+    }
+
+    /// Trusts the authorities of a file in PEM form as well.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a file that cannot be read, or that has no certificate.
+    pub(crate) fn with_authorities(mut self, path: &Path) -> Result<Self> {
+        let mut roots = public_roots();
+        authorities::add("push_ca", path, &mut roots)?;
+        self.tls = Some(client(roots));
+        Ok(self)
+    }
+
+    /// Returns the settings of connections by TLS.
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        self.tls.clone().unwrap_or_else(|| client(public_roots()))
     }
 
     /// Resolves the host of `target`, once: connections are made to the result.
@@ -72,6 +98,15 @@ impl PushTo {
             || self.private && is_private(ip)
             || self.hosts.iter().any(is_named)
     }
+}
+
+fn public_roots() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+fn client(roots: RootCertStore) -> Arc<ClientConfig> {
+    choose_tls();
+    Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Returns true for an address of a private network or of this machine. Link-local addresses are not included, since

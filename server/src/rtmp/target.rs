@@ -4,11 +4,15 @@ use std::fmt;
 
 use dreamframe::{Error, ErrorKind, Result};
 
+/// The ports of RTMP, and of RTMP over TLS.
 const PORT: u16 = 1935;
+const TLS_PORT: u16 = 443;
 
-/// A parsed `rtmp://host[:port]/app/key`. Its `Display` leaves the key out.
+/// A parsed `rtmp://host[:port]/app/key`, or `rtmps://` for TLS. Its `Debug` leaves the key out.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// Whether it is reached by TLS.
+    pub(super) is_tls: bool,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) app: String,
@@ -21,15 +25,14 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for one that is not RTMP or lacks a part, `Unsupported` for RTMPS.
+    /// `InvalidArgument` for one that is not RTMP or lacks a part.
     pub(crate) fn parse(url: &str) -> Result<Self> {
-        let broken = |what: &str| Error::new(ErrorKind::InvalidArgument, what);
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| broken("got no scheme, expected rtmp://"))?;
-        if scheme.eq_ignore_ascii_case("rtmps") {
-            return Err(Error::new(ErrorKind::Unsupported, "got rtmps://, expected rtmp://"));
-        }
-        if !scheme.eq_ignore_ascii_case("rtmp") {
-            return Err(broken("got another scheme, expected rtmp://"));
+        let broken = |what: &str| Error::new(ErrorKind::InvalidArgument, what.to_owned());
+        let expected = "expected rtmp:// or rtmps://";
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| broken(&format!("got no scheme, {expected}")))?;
+        let is_tls = scheme.eq_ignore_ascii_case("rtmps");
+        if !is_tls && !scheme.eq_ignore_ascii_case("rtmp") {
+            return Err(broken(&format!("got another scheme, {expected}")));
         }
         if url.len() > 2048 || url.chars().any(|letter| letter.is_control() || letter == ' ') {
             return Err(broken("expected at most 2048 bytes without spaces and control characters"));
@@ -45,7 +48,7 @@ impl Target {
                 let port = authority[colon + 1..].parse().ok().filter(|&port| port > 0);
                 (&authority[..colon], port.ok_or_else(|| broken("got an invalid port, expected 1 to 65535"))?)
             }
-            None => (authority, PORT),
+            None => (authority, if is_tls { TLS_PORT } else { PORT }),
         };
         // The key may contain slashes after its question mark.
         let end = path.find('?').unwrap_or(path.len());
@@ -55,19 +58,23 @@ impl Target {
         if host.is_empty() || app.is_empty() || key.is_empty() || key.starts_with('?') {
             return Err(broken("expected a host, an app and a key"));
         }
-        Ok(Self { host: host.to_owned(), port, app: app.to_owned(), key: key.to_owned() })
+        Ok(Self { is_tls, host: host.to_owned(), port, app: app.to_owned(), key: key.to_owned() })
     }
 
     /// The URL in the `connect` command.
     pub(super) fn server_url(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("rtmp://{host}:{}/{}", self.port, self.app)
+        format!("{}://{host}:{}/{}", self.scheme(), self.port, self.app)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.is_tls { "rtmps" } else { "rtmp" }
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rtmp://{}:{}/…", self.host, self.port)
+        write!(f, "{}://{}:{}/…", self.scheme(), self.host, self.port)
     }
 }
 
@@ -82,6 +89,9 @@ mod tests {
         assert_eq!(parts("rtmp://a.tv/app/k").unwrap(), of("a.tv", 1935, "app", "k"));
         assert_eq!(parts("RTMP://a.tv:99/app/inst/k?t=a/b").unwrap(), of("a.tv", 99, "app/inst", "k?t=a/b"));
         assert_eq!(parts("rtmp://[::1]:80/live/k").unwrap(), of("::1", 80, "live", "k"));
+        let by_tls = Target::parse("rtmps://a.tv/app/k").unwrap();
+        assert_eq!((by_tls.is_tls, by_tls.port, by_tls.server_url()), (true, 443, "rtmps://a.tv:443/app".into()));
+        assert_eq!(parts("RTMPS://a.tv:1936/app/k").unwrap().1, 1936);
         assert_eq!(Target::parse("rtmp://[::1]/live/k").unwrap().server_url(), "rtmp://[::1]:1935/live");
     }
 
@@ -105,7 +115,6 @@ mod tests {
         ] {
             assert_eq!(Target::parse(url).map_err(|error| error.kind()), Err(ErrorKind::InvalidArgument), "{url}");
         }
-        assert_eq!(Target::parse("rtmps://a.tv/app/k").unwrap_err().kind(), ErrorKind::Unsupported);
         let shown = format!("{:?}", Target::parse("rtmp://a.tv/app/secret").unwrap());
         assert!(!shown.contains("secret") && shown.contains("a.tv"), "{shown}");
     }

@@ -4,12 +4,13 @@ use dreamframe::ErrorKind;
 use proptest::prelude::*;
 
 use super::amf::Value;
-use super::flv::VideoReader;
+use super::flv::{AudioReader, VideoReader};
 use super::publisher::{Event, Publisher};
 use super::subscriber::Subscriber;
 use super::wire::{Input, Wire};
-use super::{RtmpError, Target};
+use super::{PushedSound, RtmpError, Target};
 use crate::media::coded::testing::{steady, units};
+use crate::sound::Format;
 
 fn target(url: &str) -> Target {
     Target::parse(url).unwrap()
@@ -30,7 +31,7 @@ fn settle(client: &mut Subscriber, server: &mut Publisher, accept: bool) -> Resu
                 match &event {
                     Event::Wants(_) if accept => server.accept(),
                     Event::Wants(_) => server.refuse("no stream has this key"),
-                    Event::Video(_) | Event::Audio | Event::Ended => {}
+                    Event::Video(_) | Event::Audio(..) | Event::Ended => {}
                 }
                 events.push(event);
             }
@@ -51,14 +52,14 @@ fn pushed_pictures_arrive_unchanged_with_silent_audio() {
     let units = units(64, &steady(40, 100, 20));
     // Those before the first key frame are useless.
     for unit in units[1..].iter() {
-        client.picture(&unit.data, unit.key, (unit.at.0 / 1_000_000) as u32).unwrap();
+        client.picture(&unit.data, unit.key, (unit.at.0 / 1_000_000) as u32, None).unwrap();
     }
     client.end();
     let (mut reader, mut pictures, mut sounds, mut ended) = (VideoReader::default(), Vec::new(), 0, false);
     for event in settle(&mut client, &mut server, true).unwrap() {
         match event {
             Event::Video(tag) => pictures.extend(reader.read(&tag).unwrap()),
-            Event::Audio => sounds += 1,
+            Event::Audio(..) => sounds += 1,
             Event::Ended => ended = true,
             Event::Wants(key) => panic!("{key} was asked for again"),
         }
@@ -70,6 +71,55 @@ fn pushed_pictures_arrive_unchanged_with_silent_audio() {
     // The description, and a frame of 1024 samples at 44.1 kHz for each that begins within 3.9 seconds.
     assert_eq!(sounds, 1 + 169);
     assert!(ended);
+}
+
+/// The sound that the server received: what starts with each format, and its times.
+fn heard(events: Vec<Event>) -> Vec<(Format, Vec<u32>)> {
+    let (mut reader, mut heard) = (AudioReader::default(), Vec::<(Format, Vec<u32>)>::new());
+    for event in events {
+        let Event::Audio(tag, time) = event else { continue };
+        let Some((format, _)) = reader.read(&tag).unwrap() else { continue };
+        match heard.last_mut() {
+            Some((known, times)) if *known == format => times.push(time),
+            _ => heard.push((format, vec![time])),
+        }
+    }
+    heard
+}
+
+#[test]
+fn sound_takes_the_place_of_silence_and_silence_comes_back() {
+    let (silent, aac) = (Format::aac(&[0x12, 0x10]).unwrap(), Format::aac(&[0x11, 0x88]).unwrap());
+    let mut client = Subscriber::new(target("rtmp://host/live/k"));
+    let mut server = Publisher::new();
+    settle(&mut client, &mut server, true).unwrap();
+    client.sound(&Format::Opus, &[1], 0);
+    let mut show = |time: u32, sounds: &[(&Format, u32)]| {
+        for (format, time) in sounds {
+            client.sound(format, &[1], *time);
+        }
+        client.picture(&units(64, &[(0, true)])[0].data, true, time, None).unwrap();
+        let pushed = client.pushed_sound(time);
+        (pushed, heard(settle(&mut client, &mut server, true).unwrap()))
+    };
+    assert_eq!(show(0, &[]), (PushedSound::Silence, vec![(silent.clone(), vec![0])]));
+    let (pushed, heard) = show(100, &[(&aac, 60), (&aac, 81)]);
+    assert_eq!((pushed, heard), (PushedSound::Aac, vec![(aac, vec![60, 81])]));
+    assert_eq!(show(2000, &[]).1, vec![]);
+    let (pushed, heard) = show(2100, &[]);
+    assert_eq!((pushed, heard), (PushedSound::Silence, vec![(silent, vec![2100])]));
+    // This server accepts Opus.
+    assert_eq!(show(2200, &[(&Format::Opus, 2150)]), (PushedSound::Opus, vec![(Format::Opus, vec![2150])]));
+}
+
+#[test]
+fn opus_is_left_out_for_a_service_that_does_not_accept_it() {
+    let mut client = Subscriber::new(target("rtmp://host/live/k"));
+    client.picture(&units(64, &[(0, true)])[0].data, true, 0, None).unwrap();
+    assert_eq!(client.pushed_sound(0), PushedSound::Silence);
+    client.sound(&Format::Opus, &[1], 20);
+    assert_eq!(client.pushed_sound(30), PushedSound::NotAccepted);
+    assert_eq!(client.pushed_sound(3000), PushedSound::Silence, "the publisher sends none any more");
 }
 
 #[test]
@@ -87,7 +137,7 @@ fn another_app_is_refused_and_nothing_is_sent_before_the_parameter_sets() {
     assert!(matches!(refused, RtmpError::Refused(_)), "{refused}");
     let mut client = Subscriber::new(target("rtmp://host/live/k"));
     settle(&mut client, &mut Publisher::new(), true).unwrap();
-    assert_eq!(client.picture(b"no units", true, 0).unwrap_err().kind(), ErrorKind::InvalidFrame);
+    assert_eq!(client.picture(b"no units", true, 0, None).unwrap_err().kind(), ErrorKind::InvalidFrame);
     assert!(client.take_output().is_empty());
 }
 

@@ -39,7 +39,8 @@ pub(super) struct Command {
 pub(super) enum Input {
     Command(Command),
     Video(Bytes),
-    Audio,
+    /// With its time in milliseconds.
+    Audio(Bytes, u32),
 }
 
 /// One end of a connection.
@@ -87,7 +88,7 @@ impl Wire {
         while let Some(message) = self.reader.next()? {
             match message.kind {
                 kind::VIDEO => return Ok(Some(Input::Video(message.body))),
-                kind::AUDIO => return Ok(Some(Input::Audio)),
+                kind::AUDIO => return Ok(Some(Input::Audio(message.body, message.time))),
                 kind::COMMAND => return command(&message.body).map(Input::Command).map(Some),
                 kind::WINDOW_SIZE => {
                     let window = message.body.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));

@@ -12,6 +12,7 @@ use super::stream::Stream;
 use crate::error::ApiError;
 use crate::ids;
 use crate::paths::without_folders;
+use crate::rtmp::PushedSound;
 use crate::scope::channel::parameters_updated;
 
 /// The longest time for a session to end; one that takes longer hangs, and is let go.
@@ -52,9 +53,11 @@ impl Stream {
         self.record("the session is started again");
     }
 
-    /// Records an error of pushing to another server; `None` once it works again.
-    pub(crate) fn push_failed(&self, error: Option<String>) {
-        self.trouble().push_error = error.map(|error| (error, ids::now_ms()));
+    /// Records an error of pushing to another server, or the sound that it gets once it works.
+    pub(crate) fn pushed(&self, state: Result<PushedSound, String>) {
+        let mut trouble = self.trouble();
+        trouble.pushed_sound = state.as_ref().ok().copied();
+        trouble.push_error = state.err().map(|error| (error, ids::now_ms()));
     }
 
     /// Reverts an update that the session has rejected, and notifies clients.
@@ -136,9 +139,9 @@ impl Stream {
         }
         self.outputs.follow(live, &self.push_url(), || {
             let stream = Arc::downgrade(self);
-            Arc::new(move |error| {
+            Arc::new(move |state| {
                 if let Some(stream) = stream.upgrade() {
-                    stream.push_failed(error);
+                    stream.pushed(state);
                 }
             })
         });

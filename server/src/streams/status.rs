@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::stream::{Stream, Trouble};
 use crate::ids;
+use crate::rtmp::PushedSound;
 use crate::urls::Urls;
 use crate::wire::Object;
 
@@ -133,6 +134,7 @@ impl Stream {
         let error = trouble.push_error.as_ref();
         let mut gateway = json!({
             "error": error.map(|(text, at)| json!({"error_message": text, "error_time": at})),
+            "pushed_audio": trouble.pushed_sound.map(pushed_audio),
             "ingest_metrics": {"stats": self.connection(now)},
         });
         if let (Some(_), Some(object)) = (self.published_at().0, gateway.as_object_mut()) {
@@ -199,6 +201,17 @@ impl Stream {
             "warnings": [],
         })
     }
+}
+
+/// Describes the sound that the stream is pushed with, and why there is none.
+fn pushed_audio(sound: PushedSound) -> Value {
+    let (codec, reason) = match sound {
+        PushedSound::Aac => ("aac", None),
+        PushedSound::Opus => ("opus", None),
+        PushedSound::Silence => ("silence", Some("the publisher sends no sound that can be pushed")),
+        PushedSound::NotAccepted => ("silence", Some("the publisher sends Opus, which the service does not accept")),
+    };
+    json!({"codec": codec, "reason": reason})
 }
 
 /// How the packets of a publisher's track arrive.

@@ -26,10 +26,12 @@ use crate::auth::Caller;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
-use crate::outputs::Outputs;
+use crate::outputs::{Outputs, Source};
+use crate::rtmp::PushedSound;
 use crate::saved::{Identity, SavedStream, StateFile};
 use crate::scope::channel::{Parameters, parameters_updated};
 use crate::scope::watcher::Watcher;
+use crate::sound::SoundHub;
 use crate::wire::incoming::in_params;
 use crate::wire::request::Request;
 
@@ -91,6 +93,8 @@ pub(crate) struct Trouble {
     pub(crate) last_error: Option<(String, u64)>,
     /// The last error of the push to another server.
     pub(crate) push_error: Option<(String, u64)>,
+    /// The sound that the other server gets.
+    pub(crate) pushed_sound: Option<PushedSound>,
     pub(crate) restarts: u64,
     pub(crate) last_restart: Option<u64>,
     /// The events before the last restart.
@@ -133,6 +137,7 @@ impl Stream {
         let frames = Arc::new(FrameRouter::default());
         let egress = Egress::new(EgressOptions::default());
         let audio = AudioHub::default();
+        let source = Source { egress: egress.clone(), sound: SoundHub::new(audio.clone()) };
         Arc::new_cyclic(|stream| {
             let channel = || Arc::new(Parameters::new(Arc::new(Remote(stream.clone())))) as _;
             let publisher = Media {
@@ -161,7 +166,7 @@ impl Stream {
                 session_manager: SessionManager::new(capacity.clone()),
                 whip: WhipEndpoint::new(publisher, config.peers.clone(), config.limits),
                 whep: WhepEndpoint::new(viewer, config.peers.clone(), config.limits),
-                outputs: Outputs::new(egress.clone(), config.push_to.clone()),
+                outputs: Outputs::new(source, config.push_to.clone()),
                 frames,
                 egress,
                 audio,
@@ -265,7 +270,7 @@ impl Stream {
         &self.egress
     }
 
-    /// The publisher's audio, for viewers.
+    /// The publisher's Opus, for viewers.
     pub(crate) fn audio(&self) -> &AudioHub {
         &self.audio
     }

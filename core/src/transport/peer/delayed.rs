@@ -4,35 +4,27 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::frame::Timestamp;
-use crate::transport::AudioPacket;
+use crate::transport::{AudioDelay, AudioPacket};
 
-/// The longest delay: pictures that are later than this are not waited for.
-const LONGEST: Duration = Duration::from_secs(3);
-
-/// The change of the latency that is followed. A smaller one is not noticed, and each change stretches the audio.
-const TOLERANCE: Duration = Duration::from_millis(80);
-
-/// The most packets that wait: as many as come in [`LONGEST`], at the shortest packet time of Opus that is usual (10 ms).
+/// The most packets that wait: as many as come in the longest delay, at the shortest packet time of Opus that is usual
+/// (10 ms).
 const MOST: usize = 300;
 
 /// Packets that wait for their time.
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
     waiting: VecDeque<(AudioPacket, Timestamp)>,
-    delay: Duration,
+    delay: AudioDelay,
 }
 
 impl Delayed {
     /// Adds a packet, with the current latency of pictures. Beyond the maximum, the oldest is dropped.
     pub(super) fn put(&mut self, packet: AudioPacket, latency: Duration) {
-        let latency = latency.min(LONGEST);
-        if latency.abs_diff(self.delay) > TOLERANCE {
-            self.delay = latency;
-        }
+        let delay = self.delay.follow(latency);
         if self.waiting.len() == MOST {
             self.waiting.pop_front();
         }
-        let nanos = u64::try_from(self.delay.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
         // Packets stay in order when the delay falls.
         let earliest = self.waiting.back().map_or(Timestamp(0), |(_, at)| *at);
         let at = Timestamp(packet.at.0.saturating_add(nanos)).max(earliest);
@@ -86,7 +78,7 @@ mod tests {
     #[test]
     fn waiting_packets_are_bounded() {
         let mut delayed = Delayed::default();
-        (0..10_000).for_each(|at| delayed.put(packet(at), LONGEST));
+        (0..10_000).for_each(|at| delayed.put(packet(at), Duration::from_secs(3)));
         assert_eq!(delayed.waiting.len(), MOST);
         assert_eq!(delayed.due(), Some(Timestamp((9700 + 3000) * MS)));
     }
