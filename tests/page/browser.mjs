@@ -224,8 +224,8 @@ async function artist(page, url) {
   await page.click('#own-presets .chip:text("Night")');
   await until("the prompt of the preset", async () => (await params()).prompt === saved);
   await page.evaluate(() => (location.hash = `preset=${encodeURIComponent(JSON.stringify({ name: "By link", params: { prompt: "by a link" } }))}`));
-  const asked = await page.locator("#preset-dialog").innerText();
-  assert.ok(asked.includes("prompt") && asked.includes("by a link") && asked.includes(saved), asked);
+  const question = await page.locator("#preset-dialog").innerText();
+  assert.ok(question.includes("prompt") && question.includes("by a link") && question.includes(saved), question);
   await picture(page, "artist-preset-link");
   assert.equal((await params()).prompt, saved, "not before it is agreed to");
   await page.click('#preset-dialog button[value="set"]');
