@@ -177,7 +177,8 @@ class IPAdapterConfig(Model):
     """Another adapter than the one that `type` and the base model choose: a file or folder of the models,
     `organisation/name/path`. A published adapter of another type or base model is not used."""
     image_encoder_path: str | None = None
-    """The folder of the image encoder, `organisation/name/path`; without it, `image_encoder` beside the adapter."""
+    """The folder of the image encoder, `organisation/name/path`; default: `image_encoder` in the folder of the
+    adapter."""
     insightface_model_name: str | None = None
     """The face model of the service; not used, since faces are not detected here."""
 

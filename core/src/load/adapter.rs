@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_is_found_with_another_ending_and_the_encoder_lies_beside_it() {
+    fn a_named_file_is_found_with_another_ending_and_the_encoder_is_in_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let source = ModelSource::folder(folder.path());
         let models = folder.path().join("h94/IP-Adapter/models");

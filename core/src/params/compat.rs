@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn settings_of_processors_without_effect_have_a_notice_with_the_reason() {
-        let told = |kind: &str, settings: Value| {
+        let notices = |kind: &str, settings: Value| {
             let params = serde_json::json!({
                 "acceleration": "none", "width": 512, "height": 384,
                 "image_preprocessing": {"processors": [{"type": kind, "params": settings}]},
@@ -242,8 +242,11 @@ mod tests {
             ("mediapipe_pose", serde_json::json!({"draw_face": true}), "draw_face is true"),
             ("temporal_net_tensorrt", serde_json::json!({"flow_strength": 0.5}), "flow_strength is 0.5"),
         ] {
-            let told = told(kind, settings);
-            assert!(told.len() == 1 && told[0].starts_with(&format!("params.{expected}, which")), "{kind}: {told:?}");
+            let notices = notices(kind, settings);
+            assert!(
+                notices.len() == 1 && notices[0].starts_with(&format!("params.{expected}, which")),
+                "{kind}: {notices:?}"
+            );
         }
         for (kind, settings) in [
             ("canny", serde_json::json!({"image_width": 512, "image_height": 384})),
@@ -256,7 +259,7 @@ mod tests {
             ("temporal_net_tensorrt", serde_json::json!({"flow_strength": 0.5, "output_format": "warped_only"})),
             ("upscale", serde_json::json!({"algorithm": "lanczos"})),
         ] {
-            assert_eq!(told(kind, settings), [""; 0], "{kind}");
+            assert_eq!(notices(kind, settings), [""; 0], "{kind}");
         }
     }
 

@@ -21,7 +21,7 @@ pub struct IPAdapterConfig {
     /// Another adapter than the one that `type` and the base model choose: a file or folder of the models,
     /// `organisation/name/path`. A published adapter of another type or base model is not used.
     pub ip_adapter_model_path: Option<String>,
-    /// The folder of the image encoder, `organisation/name/path`; without it, `image_encoder` beside the adapter.
+    /// The folder of the image encoder, `organisation/name/path`; default: `image_encoder` in the folder of the adapter.
     pub image_encoder_path: Option<String>,
     /// The face model of the service; not used, since faces are not detected here.
     pub insightface_model_name: Option<String>,

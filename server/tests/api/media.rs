@@ -120,7 +120,8 @@ fn rtmp_publication_plays_as_hls_and_can_be_recorded() {
     // The sound begins as late as the first pictures, maybe after some segments.
     let newest = || {
         let listed = server.get(&playlist).text().to_owned();
-        let init = listed.lines().filter_map(|line| line.strip_prefix("#EXT-X-MAP:URI=\"")?.strip_suffix('"')).next_back();
+        let init =
+            listed.lines().filter_map(|line| line.strip_prefix("#EXT-X-MAP:URI=\"")?.strip_suffix('"')).next_back();
         server.get(&playlist.replace("index.m3u8", init.unwrap_or_default()))
     };
     until(newest, |init| init.body.windows(4).any(|name| name == b"mp4a"));

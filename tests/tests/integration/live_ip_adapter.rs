@@ -210,8 +210,8 @@ fn the_parameters_name_another_adapter_and_another_encoder() {
         params.ip_adapter.ip_adapter_model_path = Some("h94/IP-Adapter/sdxl_models/ip-adapter_sdxl.bin".into());
         params.ip_adapter.image_encoder_path = Some("h94/IP-Adapter/sdxl_models/image_encoder".into());
     });
-    let told: Vec<&str> = update.notices.iter().map(|notice| notice.path.as_str()).collect();
-    assert_eq!(told, ["ip_adapter.ip_adapter_model_path", "ip_adapter.image_encoder_path"]);
+    let paths: Vec<&str> = update.notices.iter().map(|notice| notice.path.as_str()).collect();
+    assert_eq!(paths, ["ip_adapter.ip_adapter_model_path", "ip_adapter.image_encoder_path"]);
     assert_eq!(picture(&mut engine), published);
     let update = edit(&mut engine, |params| {
         params.ip_adapter.ip_adapter_model_path = Some("h94/IP-Adapter/models/ip-adapter_sd15.bin".into());

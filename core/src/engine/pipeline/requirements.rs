@@ -150,13 +150,13 @@ impl Downloads<'_> {
             return self.one("ip_adapter", &AdapterWanted { family, face: is_face }.id(), false);
         };
         self.one("ip_adapter.ip_adapter_model_path", file, false)?;
-        let beside = || Some(format!("{}/image_encoder", file.rsplit_once('/')?.0));
+        let in_same_folder = || Some(format!("{}/image_encoder", file.rsplit_once('/')?.0));
         match adapter.image_encoder_path.as_deref().filter(|encoder| !encoder.is_empty()) {
             _ if is_face => Ok(()),
             Some(encoder) => self.one(ENCODER, encoder, false),
             // A folder has its own.
             None if !is_weights(Path::new(file)) => Ok(()),
-            None => beside().map_or(Ok(()), |encoder| self.one(ENCODER, &encoder, true)),
+            None => in_same_folder().map_or(Ok(()), |encoder| self.one(ENCODER, &encoder, true)),
         }
     }
 
