@@ -180,7 +180,7 @@ class IPAdapterConfig(Model):
     """The folder of the image encoder, `organisation/name/path`; default: `image_encoder` in the folder of the
     adapter."""
     insightface_model_name: str | None = None
-    """The face model of the service; not used, since faces are not detected here."""
+    """The face model of the service (deprecated; not used, since faces are not detected here)."""
 
 
 class CachedAttentionConfig(Model):

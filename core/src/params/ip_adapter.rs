@@ -23,7 +23,7 @@ pub struct IPAdapterConfig {
     pub ip_adapter_model_path: Option<String>,
     /// The folder of the image encoder, `organisation/name/path`; default: `image_encoder` in the folder of the adapter.
     pub image_encoder_path: Option<String>,
-    /// The face model of the service; not used, since faces are not detected here.
+    /// The face model of the service (deprecated; not used, since faces are not detected here).
     pub insightface_model_name: Option<String>,
 }
 

@@ -28,7 +28,7 @@ test("every parameter has a control, a place of its own, or a reason to have non
   assert.deepEqual(without, [
     "prompt", "prompt_interpolation_method", "normalize_prompt_weights", "negative_prompt", "acceleration",
     "image_preprocessing.enabled", "image_postprocessing.enabled", "latent_preprocessing.enabled", "latent_postprocessing.enabled",
-    "controlnets", "ip_adapter.ip_adapter_model_path", "ip_adapter.image_encoder_path", "ip_adapter.insightface_model_name",
+    "controlnets", "ip_adapter.insightface_model_name",
   ]);
 });
 

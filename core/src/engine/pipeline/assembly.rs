@@ -9,7 +9,7 @@ use super::cached::Cached;
 use super::conditioning::{Conditioning, PromptKey};
 use super::context::{BuildContext, Compiler};
 use super::controlnet::{ControlNetBuild, ControlNetInputs, LoadedControlNets};
-use super::ip_adapter::{Adapter, ImageKeys, ImagePrompt, Strength};
+use super::ip_adapter::{Adapter, AdapterChoice, ImageKeys, ImagePrompt, Strength};
 use super::keys::{
     AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, TextWeightsKey, UnetKey,
     WeightsKey,
@@ -192,9 +192,9 @@ impl<'a> Assembly<'a> {
     /// Loads the IP-Adapter, if the parameters enable it.
     fn adapter(&mut self, models: &Models, model: &ModelKey) -> Result<Cached<Option<AdapterKey>, Option<Adapter>>> {
         let params = &self.params.ip_adapter;
-        let key = params.enabled.then(|| Adapter::key(model, params));
+        let key = params.enabled.then(|| AdapterKey { models: model.clone(), choice: AdapterChoice::new(params) });
         Cached::reuse(self.kept(|components| &components.adapter), key, |key| {
-            let load = |key: &AdapterKey| Adapter::load(self.context, models, key, self.notices);
+            let load = |key: &AdapterKey| Adapter::load(self.context, models, &key.choice, self.notices);
             key.as_ref().map(load).transpose().map(Arc::new)
         })
     }
@@ -209,7 +209,7 @@ impl<'a> Assembly<'a> {
         let key = key.map(|adapter| ImageKey { adapter, url: url.clone() });
         Cached::reuse(self.kept(|components| &components.image), key, |key| {
             let (Some(key), Some(adapter)) = (key, &**adapter.get()) else { return Ok(Arc::new(None)) };
-            let style = Style::read(self.context, key.adapter.kind, &key.url)?;
+            let style = Style::read(self.context, key.adapter.choice.kind, &key.url)?;
             adapter.encode(&style).map_err(invalid).map(|keys| Arc::new(Some(keys)))
         })
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::context::{BuildContext, Compiler, pickled, save_packed};
-use super::keys::{AdapterKey, ModelKey};
 use super::models::Models;
 use super::style::Style;
 use crate::conditioning::style::StyleImage;
@@ -24,6 +23,23 @@ use crate::stream::guidance::{TextRow, UnetRow};
 #[derive(Debug)]
 pub(crate) struct ImageKeys(Vec<Vec<f32>>);
 
+/// Which adapter parameters ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AdapterChoice {
+    pub(super) kind: IPAdapterType,
+    /// The ids of the adapter and its image encoder, if the parameters name them.
+    file: Option<String>,
+    encoder: Option<String>,
+}
+
+impl AdapterChoice {
+    pub(super) fn new(params: &IPAdapterConfig) -> Self {
+        let named = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
+        let encoder = named(&params.image_encoder_path).filter(|_| params.kind != IPAdapterType::Faceid);
+        Self { kind: params.kind, file: named(&params.ip_adapter_model_path), encoder }
+    }
+}
+
 /// A loaded adapter, with its image encoder if it has one.
 #[derive(Debug)]
 pub(crate) struct Adapter {
@@ -40,14 +56,7 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    /// Returns the key of the adapter that `params` ask for.
-    pub(super) fn key(models: &ModelKey, params: &IPAdapterConfig) -> AdapterKey {
-        let named = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
-        let encoder = named(&params.image_encoder_path).filter(|_| params.kind != IPAdapterType::Faceid);
-        AdapterKey { models: models.clone(), kind: params.kind, file: named(&params.ip_adapter_model_path), encoder }
-    }
-
-    /// Loads the adapter `key` for `models`.
+    /// Loads the adapter `choice` for `models`.
     ///
     /// # Errors
     ///
@@ -56,7 +65,7 @@ impl Adapter {
     pub(super) fn load(
         context: &BuildContext,
         models: &Models,
-        key: &AdapterKey,
+        choice: &AdapterChoice,
         notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         let family = ModelFamily::of(&models.unet);
@@ -67,8 +76,8 @@ impl Adapter {
             );
             return Err(Error::invalid_params(vec![Violation { path: "ip_adapter.enabled".into(), message }]));
         }
-        let wanted = AdapterWanted { family, face: key.kind == IPAdapterType::Faceid };
-        let [file, encoder] = named(key, wanted, notices);
+        let wanted = AdapterWanted { family, face: choice.kind == IPAdapterType::Faceid };
+        let [file, encoder] = named(choice, wanted, notices);
         let id = match file {
             Some(file) => Some(id_of(FILE, file)?),
             None => context.options.ip_adapter.as_deref().map(str::parse).transpose()?,
@@ -81,7 +90,7 @@ impl Adapter {
         }
         notices.extend(pickled(&files.weights, "ip_adapter"));
         let place = files.path.display().to_string();
-        Self::open(context, models, key.kind, files, notices).map_err(|error| error.within(place))
+        Self::open(context, models, choice.kind, files, notices).map_err(|error| error.within(place))
     }
 
     fn open(
@@ -201,19 +210,19 @@ const ENCODER: &str = "ip_adapter.image_encoder_path";
 ///
 /// Clients send the published names whatever type and base model they ask for. These choose the files, with a notice if
 /// they choose others.
-fn named<'a>(key: &'a AdapterKey, wanted: AdapterWanted, notices: &mut Vec<Notice>) -> [Option<&'a str>; 2] {
+fn named<'a>(choice: &'a AdapterChoice, wanted: AdapterWanted, notices: &mut Vec<Notice>) -> [Option<&'a str>; 2] {
     let mut unused = |path: &str, id: &str| {
         let message = format!("is {id:?}, which is not used: type and model_id choose {:?}", wanted.file());
         notices.push(Notice { path: path.into(), message });
     };
-    let file = key.file.as_deref().filter(|file| match AdapterWanted::of_file(file) {
+    let file = choice.file.as_deref().filter(|file| match AdapterWanted::of_file(file) {
         Some(published) if published != wanted => {
             unused(FILE, file);
             false
         }
         published => published.is_none(),
     });
-    let encoder = key.encoder.as_deref().filter(|encoder| {
+    let encoder = choice.encoder.as_deref().filter(|encoder| {
         let is_published = file.is_none() && AdapterWanted::encoders().any(|published| published == *encoder);
         if is_published && wanted.encoder().as_deref() != Some(encoder) {
             unused(ENCODER, encoder);

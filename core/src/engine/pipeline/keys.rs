@@ -1,11 +1,11 @@
 //! Keys of the components of a pipeline: a component is kept while its key stays equal.
 
 use super::conditioning::PromptKey;
-use super::ip_adapter::Strength;
+use super::ip_adapter::{AdapterChoice, Strength};
 use super::lora::Wanted;
 use super::unet::{CallRows, Extras};
 use crate::net::Shape;
-use crate::params::{IPAdapterType, Interpolation, StyleImageUrl, Weighted};
+use crate::params::{Interpolation, StyleImageUrl, Weighted};
 use crate::schedule::StepTable;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -64,10 +64,7 @@ pub(super) struct UnetKey {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct AdapterKey {
     pub(super) models: ModelKey,
-    pub(super) kind: IPAdapterType,
-    /// The ids of the adapter and its image encoder, if the parameters name them.
-    pub(super) file: Option<String>,
-    pub(super) encoder: Option<String>,
+    pub(super) choice: AdapterChoice,
 }
 
 /// The key of an encoded style image.
