@@ -84,7 +84,7 @@ pub(crate) async fn around(State(front): State<Front>, request: Request, next: N
     let response = match front.admit(&request) {
         Err(error) => error.into_response(),
         // Before any key is asked for: a preflight carries none.
-        Ok(()) if method == Method::OPTIONS => preflight(request.uri().path()),
+        Ok(()) if method == Method::OPTIONS && !is_for_endpoint(&request) => preflight(request.uri().path()),
         Ok(()) => next.run(request).await,
     };
     let mut response = with_body(response, &id, is_api);
@@ -101,6 +101,11 @@ pub(crate) async fn around(State(front): State<Front>, request: Request, next: N
         tracing::debug!(%id, %method, path, status = status.as_u16(), ms, "request");
     }
     response
+}
+
+/// Whether WHIP and WHEP answer this `OPTIONS`, with their ICE servers, because it is not a browser's preflight.
+fn is_for_endpoint(request: &Request) -> bool {
+    is_media(request.uri().path()) && !request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 fn preflight(path: &str) -> Response {

@@ -99,7 +99,9 @@ fn media_routes() -> Vec<Route> {
         statuses.iter().fold(offer, |offer, status| offer.empty(*status, "The reason why the offer is refused"))
     };
     let endpoint_methods = |summary| {
-        let methods = Operation::new(Tag::Media, "List the allowed methods").empty(204, "A preflight's answer");
+        let methods = Operation::new(Tag::Media, "List the ICE servers, and answer preflights")
+            .empty(204, "The headers Accept-Post and Link, or those of a preflight")
+            .empty(404, "There is no such stream");
         vec![(Options, methods), (Post, offer(summary))]
     };
     let session_methods = || {

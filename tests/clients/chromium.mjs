@@ -7,14 +7,14 @@ import { build } from "esbuild";
 import { chromium } from "playwright-core";
 
 const ORIGIN = "http://page.test";
-const ARGS = [
+export const ARGS = [
   "--no-sandbox",
   "--allow-loopback-in-peer-connection",
   "--autoplay-policy=no-user-gesture-required",
   // Chromium would ask whether a page from elsewhere may reach this machine.
   "--disable-features=LocalNetworkAccessChecks",
 ];
-const PATIENCE = 60_000;
+export const PATIENCE = 60_000;
 export const SIDE = 384;
 
 /** For the page: draws numbers as stripes, each bit above its opposite, and reads them. */

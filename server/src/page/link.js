@@ -4,6 +4,7 @@
  */
 
 import { Backoff } from "./backoff.js";
+import { askForIceServers } from "./ice.js";
 import { ofAnswer, ofError, Trouble } from "./messages.js";
 
 /** @typedef {import("./types.js").Problem} Problem */
@@ -13,6 +14,10 @@ import { ofAnswer, ofError, Trouble } from "./messages.js";
 const DISTURBED = 2500;
 const CONNECTING = 10000;
 const GATHERING = 500;
+/** The longest time to gather candidates where there are STUN or TURN servers, which may be far away. */
+const GATHERING_FAR = 3000;
+/** The longest time to ask for them. */
+const ASKING = 3000;
 
 export class Link {
   /** @type {RTCPeerConnection | undefined} */
@@ -72,12 +77,14 @@ export class Link {
     this.#set({ name: "connecting" });
     this.#timer = setTimeout(() => live() && this.#retry(ofError(new TypeError("timeout"))), CONNECTING);
     try {
-      const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+      const iceServers = await askForIceServers(this.options.endpoint(), this.options.headers(), ASKING);
+      if (!live()) return;
+      const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers });
       this.peer = peer;
       this.options.prepare(peer);
       peer.addEventListener("connectionstatechange", () => live() && this.#follow(peer));
       await peer.setLocalDescription();
-      await gathered(peer);
+      await gathered(peer, iceServers.length > 0 ? GATHERING_FAR : GATHERING);
       const answer = await this.#exchange(peer.localDescription?.sdp ?? "", live);
       if (live()) await peer.setRemoteDescription({ type: "answer", sdp: answer });
     } catch (error) {
@@ -163,13 +170,14 @@ const lost = {
  * Waits until the candidates of this side are gathered, with a timeout: the server learns them anyway.
  *
  * @param {RTCPeerConnection} peer
+ * @param {number} time  In milliseconds.
  * @returns {Promise<void>}
  */
-function gathered(peer) {
+function gathered(peer, time) {
   return new Promise((resolve) => {
     const check = () => peer.iceGatheringState === "complete" && resolve();
     peer.addEventListener("icegatheringstatechange", check);
-    setTimeout(resolve, GATHERING);
+    setTimeout(resolve, time);
     check();
   });
 }

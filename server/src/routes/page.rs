@@ -73,6 +73,7 @@ files! {
     "dom.js" is SCRIPT,
     "figures.js" is SCRIPT,
     "figuring.js" is SCRIPT,
+    "ice.js" is SCRIPT,
     "items.js" is SCRIPT,
     "link.js" is SCRIPT,
     "live.js" is SCRIPT,

@@ -1,11 +1,14 @@
 //! Clients that other people wrote, against the program as a user starts it: see `tests/clients`.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use dreamframe_tests::native::{packages, root, tool_path};
+use tempfile::TempDir;
 
 /// What the server wants as a bearer where a test is about keys.
 const KEY: &str = "a-key-of-the-tests";
@@ -140,6 +143,61 @@ fn the_browser_sdk_publishes_and_plays_in_chromium() {
 #[test]
 fn clients_of_web_pages_publish_and_play_in_chromium() {
     chromium("web.mjs", &for_pages());
+}
+
+/// coturn on loopback, which ends with the test.
+struct Relay {
+    child: Child,
+    url: String,
+    _folder: TempDir,
+}
+
+impl Relay {
+    /// Starts it with a secret that it shares with a server; `None` where it is not installed.
+    fn start(secret: &str) -> Option<Self> {
+        let program = tool_path("turnserver")?;
+        let folder = tempfile::tempdir().unwrap();
+        // coturn does not choose a port itself.
+        let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = Command::new(program);
+        command.args(["-n", "--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1", "--listening-port"]);
+        command.arg(address.port().to_string()).args(["--use-auth-secret", "--static-auth-secret", secret]);
+        command.args(["--realm", "test", "--allow-loopback-peers", "--no-cli", "--no-tls", "--no-dtls"]);
+        command.args(["--log-file", "stdout", "--pidfile", "pid", "--userdb", "users"]).current_dir(&folder);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let relay = Self { child, url: format!("turn:{address}"), _folder: folder };
+        relay.wait_until_it_answers(address);
+        Some(relay)
+    }
+
+    /// Sends binding requests of STUN (RFC 8489) until one is answered.
+    fn wait_until_it_answers(&self, address: SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();
+        let end = Instant::now() + Duration::from_secs(30);
+        while socket.send_to(&request, address).is_err() || socket.recv(&mut [0; 512]).is_err() {
+            assert!(Instant::now() < end, "coturn ({}) does not answer at {address}", self.child.id());
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_page_in_chromium_publishes_and_plays_through_a_turn_server_alone() {
+    const SECRET: &str = "shared-by-both";
+    let Some(relay) = Relay::start(SECRET) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let arguments = ["--ice-server", &relay.url, "--turn-secret", secret.to_str().unwrap()];
+    chromium("relay.mjs", &Server::with(&arguments, None));
 }
 
 /// A server that pages of the origin of `chromium.mjs` may use.

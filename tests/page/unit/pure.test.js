@@ -3,6 +3,7 @@ import test from "node:test";
 import { Backoff } from "../../../server/src/page/backoff.js";
 import { between, Failures, sample, stateInWords } from "../../../server/src/page/figures.js";
 import { Figuring } from "../../../server/src/page/figuring.js";
+import { iceServers } from "../../../server/src/page/ice.js";
 import { places, PRESETS, START } from "../../../server/src/page/look.js";
 import { ofAnswer, ofError, ofSource, refusal, Trouble } from "../../../server/src/page/messages.js";
 import { change, fit, fromPairs, read, same, toPairs } from "../../../server/src/page/params.js";
@@ -194,4 +195,16 @@ test("a failure is told once, and not one from before", () => {
   // The state says why there are no pictures.
   assert.equal(failures.next(status(4000, 3500, "ERROR")), undefined);
   assert.equal(failures.next(status(5000, 4500)), "no such model");
+});
+
+test("the ICE servers of Link headers are read, and other links are skipped", () => {
+  const links = '<stun:a:3478>; rel="ice-server", </next>; rel="next", ' +
+    '<turn:b:3478?transport=udp>; rel="ice-server"; username="a, \\"b\\""; credential="c;d"; credential-type="password", ' +
+    "<turns:c>;rel=ice-server;username=name";
+  assert.deepEqual(iceServers(links), [
+    { urls: "stun:a:3478" },
+    { urls: "turn:b:3478?transport=udp", username: 'a, "b"', credential: "c;d" },
+    { urls: "turns:c" },
+  ]);
+  for (const none of [null, "", "<", "<stun:a>", '<stun:a>; rel="next"', "stun:a; rel=ice-server"]) assert.deepEqual(iceServers(none), []);
 });

@@ -8,10 +8,11 @@ use http::{Method, Request, Response, StatusCode};
 use tokio::sync::{broadcast, watch};
 
 use super::answer::{With as _, empty, method_not_allowed};
+use super::ice_links::write_ice_links;
 use super::sessions::Sessions;
 use super::{End, FRAGMENT, Limits, Links, SDP, SessionEvent};
 use crate::transport::ChannelHandler;
-use crate::transport::peer::{Media, Peer, PeerOptions};
+use crate::transport::peer::{IceServer, Media, Peer, PeerOptions};
 
 /// The header with the media types accepted in `POST` (RFC 9725).
 pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
@@ -67,7 +68,8 @@ impl Endpoint {
     ) -> Response<Bytes> {
         match *request.method() {
             Method::POST => self.post(&request, links, channel).await,
-            Method::OPTIONS => empty(StatusCode::NO_CONTENT).with(ACCEPT_POST, SDP),
+            // A client that gathers its candidates before its offer needs the ICE servers before, too.
+            Method::OPTIONS => self.with_ice_servers(empty(StatusCode::NO_CONTENT).with(ACCEPT_POST, SDP)),
             Method::GET | Method::HEAD => {
                 let response = empty(StatusCode::OK).with(ACCEPT_POST, SDP);
                 if self.role == Role::Whep { response.with(CONTENT_TYPE, SDP) } else { response }
@@ -84,6 +86,17 @@ impl Endpoint {
             Method::GET | Method::HEAD => self.look(id),
             _ => method_not_allowed("DELETE, GET, HEAD, OPTIONS, PATCH"),
         }
+    }
+
+    /// Adds the ICE servers for clients of this role.
+    pub(super) fn with_ice_servers(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        let servers = self.peers.ice_servers.iter();
+        let servers: Vec<_> = match self.role {
+            Role::Whip => servers.map(IceServer::for_publisher).collect(),
+            Role::Whep => servers.filter_map(IceServer::for_viewer).collect(),
+        };
+        write_ice_links(&servers, response.headers_mut());
+        response
     }
 
     pub(in crate::transport) fn events(&self) -> broadcast::Receiver<SessionEvent> {

@@ -8,12 +8,11 @@ use http::{Request, Response, StatusCode};
 
 use super::answer::{With as _, empty, later, refusal};
 use super::endpoint::{ACCEPT_PATCH, ACCEPT_POST, close_all};
-use super::ice_links::write_ice_links;
 use super::sessions::{Full, Reservation};
 use super::{End, Endpoint, FRAGMENT, Links, PLAYBACK_URL, Role, SDP, check, id};
 use crate::Result;
 use crate::transport::ChannelHandler;
-use crate::transport::peer::{IceServer, Peer, Refusal};
+use crate::transport::peer::{Peer, Refusal};
 
 /// The `Retry-After` of a refusal at a limit, in seconds.
 const RETRY_SECONDS: u32 = 2;
@@ -91,14 +90,8 @@ impl Endpoint {
         if let Ok(tag) = HeaderValue::try_from(entity_tag(peer)) {
             headers.insert(ETAG, tag);
         }
-        let servers = self.peers.ice_servers.iter();
-        let servers: Vec<_> = match self.role {
-            Role::Whip => servers.map(IceServer::for_publisher).collect(),
-            Role::Whep => servers.filter_map(IceServer::for_viewer).collect(),
-        };
-        write_ice_links(&servers, headers);
         *response.body_mut() = answer.into();
-        response
+        self.with_ice_servers(response)
     }
 }
 

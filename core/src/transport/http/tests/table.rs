@@ -102,6 +102,9 @@ async fn response_to_a_publisher_has_all_headers() {
     let turn = "<turn:127.0.0.1:9>; rel=\"ice-server\"; username=\"name\"; credential=\"secret\"; \
                 credential-type=\"password\"";
     assert_eq!(links, ["<stun:127.0.0.1:9>; rel=\"ice-server\"", turn]);
+    // For clients that gather candidates before their offer.
+    let before = endpoint.handle(request("OPTIONS", &[], String::new()), None, &self::links()).await;
+    assert!(before.headers().get_all("link").iter().eq(response.headers().get_all("link")));
     assert!(response.body().starts_with(b"v=0\r\n") && response.body().len() <= 8192);
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
 }
@@ -127,6 +130,8 @@ async fn viewer_does_not_get_the_password_of_a_turn_server() {
     // Created for this response, instead of the permanent ones.
     assert!(links[1].starts_with("<turn:127.0.0.1:7>; rel=\"ice-server\"; username=\""), "{links:?}");
     assert!(links[1].contains(":dreamframe\"; credential=") && !links[1].contains("shared"), "{links:?}");
+    let before = endpoint.handle(request("OPTIONS", &[], String::new()), None, &self::links()).await;
+    assert_eq!(before.headers().get_all("link").iter().count(), 2);
 }
 
 #[tokio::test]
