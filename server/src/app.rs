@@ -11,6 +11,7 @@ use axum::middleware;
 use tokio::sync::Semaphore;
 
 use crate::auth::{Caller, ControlToken};
+use crate::clips::Clips;
 use crate::cluster::{self, Presence};
 use crate::config::Config;
 use crate::error::ApiError;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) streams: Store,
     pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
+    pub(crate) clips: Arc<Clips>,
     pub(crate) large_bodies: LargeBodies,
     /// Permits for listeners to the status of streams.
     pub(crate) listeners: Arc<Semaphore>,
@@ -79,18 +81,20 @@ impl App {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::new`].
+    /// Those of [`Store::new`] and [`Clips::open`].
     pub(crate) fn new(
         config: Config,
         address: SocketAddr,
         presence: Option<Presence>,
     ) -> dreamframe::Result<Arc<Self>> {
         let config = Arc::new(config);
+        let clips = Clips::open(config.clips.as_deref(), config.clip_space).map_err(|error| error.within("clips"))?;
         Ok(Arc::new(Self {
             local_url: config.local_url(address),
             streams: Store::new(config.clone())?,
             counters: Arc::default(),
             scope: Scope::default(),
+            clips: Arc::new(clips),
             large_bodies: LargeBodies::default(),
             listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
             is_loading: AtomicBool::new(!config.preload.is_empty()),

@@ -29,6 +29,7 @@ pub(crate) use self::parse::worker_url;
 pub(crate) use self::shared::{SharedSettings, Tls, url_of};
 use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
+use crate::clips;
 use crate::cluster::Membership;
 use crate::rtmp::PushTo;
 use crate::style::Fetch;
@@ -141,6 +142,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<PathBuf>,
+    /// A folder in which clips are stored, so that they survive a restart [default: none, clips are in memory]
+    #[arg(long, value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clips: Option<PathBuf>,
+    /// The space of all clips together, in MiB; the oldest are removed first [default: 1024 with --clips, otherwise 128]
+    #[arg(long, value_name = "MIB")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clip_space: Option<u64>,
     /// The memory that streams may have together, as estimated before they load a model: bytes, or a number with K, M, G or T
     /// [default: what the machine has, for the executor cpu]
     #[arg(long, value_name = "BYTES")]
@@ -228,6 +237,10 @@ pub(crate) struct Config {
     pub(crate) idle: Duration,
     /// The folder in which streams are stored.
     pub(crate) state: Option<PathBuf>,
+    /// The folder in which clips are stored.
+    pub(crate) clips: Option<PathBuf>,
+    /// The space of all clips, in bytes.
+    pub(crate) clip_space: u64,
     /// The bytes that sessions may have together; `None` for what the machine has.
     pub(crate) memory_limit: Option<u64>,
     /// The models that are kept in memory.
@@ -320,6 +333,8 @@ impl Config {
             )?),
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
             state: settings.state,
+            clip_space: clip_space(settings.clips.is_some(), settings.clip_space)?,
+            clips: settings.clips,
             memory_limit: settings
                 .memory_limit
                 .as_deref()
@@ -355,6 +370,12 @@ impl Config {
         let settings = Settings { shared, rtmp: Some("off".into()), ..Settings::default() };
         Self::new(settings, None, EngineOptions::default()).unwrap()
     }
+}
+
+/// The bytes of all clips.
+fn clip_space(has_folder: bool, mib: Option<u64>) -> Result<u64> {
+    let usual = if has_folder { clips::FOLDER_SPACE } else { clips::MEMORY_SPACE };
+    Ok(at_least_one("clip_space", mib, usual >> 20)?.saturating_mul(1 << 20))
 }
 
 /// Checks that models are named by ids.
@@ -484,6 +505,14 @@ mod tests {
     }
 
     #[test]
+    fn clips_have_more_space_in_a_folder_than_in_memory() {
+        let space = |settings| config(settings, None).unwrap().clip_space;
+        assert_eq!(space(Settings::default()), 128 << 20);
+        assert_eq!(space(Settings { clips: Some("a".into()), ..Settings::default() }), 1024 << 20);
+        assert_eq!(space(Settings { clip_space: Some(3), ..Settings::default() }), 3 << 20);
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_by_name() {
         let of = |change: fn(&mut Settings)| {
             let mut settings = Settings::default();
@@ -496,6 +525,7 @@ mod tests {
         assert!(of(|s| s.frame_timeout = Some(0)).starts_with("frame_timeout: got 0"));
         assert!(of(|s| s.memory_limit = Some("8 apples".into())).starts_with("memory_limit: got"));
         assert!(of(|s| s.preload = vec!["../x".into()]).starts_with("preload: "));
+        assert!(of(|s| s.clip_space = Some(0)).starts_with("clip_space: got 0"));
         assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams: got 0"));
         assert!(of(|s| s.shared.max_connections = Some(0)).starts_with("max_connections: got 0"));
         assert!(of(|s| s.shared.allow_origin = vec!["*".into()]).contains("allow_origin"));

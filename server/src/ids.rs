@@ -27,6 +27,12 @@ pub(crate) fn new(prefix: &str) -> String {
     id
 }
 
+/// Returns whether `text` has the form of an id with `prefix`.
+pub(crate) fn is_id(text: &str, prefix: &str) -> bool {
+    let random = text.strip_prefix(prefix).unwrap_or_default();
+    random.len() == LENGTH && random.bytes().all(|byte| LETTERS.contains(&byte))
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -54,6 +60,10 @@ mod tests {
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| id.len() == 20 && id.starts_with("stk_")));
         assert!(ids.iter().all(|id| id[4..].bytes().all(|byte| LETTERS.contains(&byte))));
+        assert!(ids.iter().all(|id| is_id(id, "stk_") && !is_id(id, "str_")));
+        for wrong in ["stk_", "stk_1111111111111110", "stk_11111111/../1111", "stk_11111111111111111"] {
+            assert!(!is_id(wrong, "stk_"), "{wrong}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod app;
 mod auth;
 mod authorities;
 pub mod cli;
+mod clips;
 mod cluster;
 mod compare;
 mod config;

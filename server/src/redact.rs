@@ -1,11 +1,11 @@
-//! Removes secrets from logged paths: names that allow publishing to a stream, or watching it.
+//! Removes secrets from logged paths: names that allow publishing to a stream, or watching it or a clip of it.
 
-/// The prefixes of stream keys and playback ids.
-const SECRETS: [&str; 2] = ["stk_", "lp_"];
+/// The prefixes of stream keys, playback ids and clip ids.
+const SECRETS: [&str; 3] = ["stk_", "lp_", "clip_"];
 /// Longest path in the log, in characters.
 const LONGEST: usize = 200;
 
-/// Returns a path for the log: stream keys and playback ids are masked, and at most 200 characters are kept.
+/// Returns a path for the log: stream keys, playback ids and clip ids are masked, and at most 200 characters are kept.
 pub(crate) fn path(path: &str) -> String {
     // Decoded as by the handlers, since a name may be percent-encoded.
     let path = decoded(path);
@@ -63,6 +63,7 @@ mod tests {
     #[test]
     fn playback_ids_and_names_that_are_written_otherwise_are_not_in_a_path_that_is_logged() {
         assert_eq!(path("/webrtc/lp_7mQ2xJ5LpYh6GtSa/ses_1"), "/webrtc/lp_…/ses_1");
+        assert_eq!(path("/clips/clip_7mQ2xJ5LpYh6GtSa/video.mp4"), "/clips/clip_…/video.mp4");
         for odd in [
             "/live/video-to-video/%73tk_secret/whip",
             "/live/video-to-video/%73%74%6B%5Fsecret-out/whep",

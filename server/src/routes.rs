@@ -1,11 +1,14 @@
 //! The route table. The handlers are in submodules.
 
+mod clip_page;
+mod clips;
 pub(crate) mod health;
 pub(crate) mod hls;
 pub(crate) mod legacy;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod page;
+mod ranges;
 pub(crate) mod record;
 pub(crate) mod scope;
 mod scope_headless;
@@ -33,7 +36,10 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
 
 /// Every route but those of Scope's API, which are in [`scope`].
 fn table() -> Vec<Route> {
-    [stream_routes(), state_routes(), media_routes(), service_routes(), page_routes()].into_iter().flatten().collect()
+    [stream_routes(), state_routes(), clip_routes(), media_routes(), service_routes(), page_routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Streams: creation, changes and end.
@@ -86,6 +92,31 @@ fn state_routes() -> Vec<Route> {
         route(Get, "/v1/streams/{id}/recording", Control, record::recording, recording),
         route(Get, "/v1/schema", Open, page::schema, schema),
         route(Post, "/v1/api-key", Key, legacy::api_key, api_key),
+    ]
+}
+
+/// Clips, which their owners create and delete, and which everyone reads who has the link.
+fn clip_routes() -> Vec<Route> {
+    use Access::{Control, Open};
+    use Verb::{Delete, Get, Post};
+    let file = json!({"type": "string", "format": "binary"});
+    let clips = |summary| Operation::new(Tag::Clips, summary);
+    let create = clips("Create a clip of the last seconds: everyone with its link can watch it")
+        .json_body("CreateClip")
+        .json(201, "Clip")
+        .errors(&[400, 401, 403, 404, 413, 429, 503, 507]);
+    let read = clips("Read a clip").json(200, "Clip").errors(&[404]);
+    let video = clips("Get the video of a clip, or the part of it that the header Range names")
+        .content(200, "The file", "video/mp4", &file)
+        .content(206, "The part", "video/mp4", &file)
+        .errors(&[404, 416]);
+    let delete = clips("Delete a clip").json(200, "Deleted").errors(&[401, 403, 404]);
+    vec![
+        route(Post, "/v1/streams/{id}/clips", Control, clips::create, create),
+        route(Delete, "/v1/clips/{clip}", Control, clips::delete, delete),
+        route(Get, "/clips/{clip}", Open, clip_page::show, Operation::unlisted("The page of a clip")),
+        route(Get, "/clips/{clip}/clip.json", Open, clips::read, read),
+        route(Get, "/clips/{clip}/video.mp4", Open, clips::video, video),
     ]
 }
 
@@ -165,7 +196,7 @@ fn service_routes() -> Vec<Route> {
     ]
 }
 
-/// The page and the player.
+/// The page and the player; the page of a clip is in [`clip_routes`].
 fn page_routes() -> Vec<Route> {
     use Access::Open;
     use Verb::Get;

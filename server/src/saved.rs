@@ -287,7 +287,7 @@ impl Shared {
 }
 
 /// Creates a folder that only this user may read, unless it exists.
-fn create_folder(folder: &Path) -> Result<()> {
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -115,6 +115,22 @@ export class Api {
   }
 
   /**
+   * Stores the last seconds of a stream's output as a clip, which everyone with its link can watch.
+   *
+   * @param {string} id
+   * @param {number} seconds
+   * @returns {Promise<{id: string, url: string}>}
+   */
+  clip(id, seconds) {
+    return this.#call("POST", `v1/streams/${encodeURIComponent(id)}/clips`, { seconds });
+  }
+
+  /** @param {string} clip */
+  removeClip(clip) {
+    return this.#call("DELETE", `v1/clips/${encodeURIComponent(clip)}`);
+  }
+
+  /**
    * @param {string} method
    * @param {string} path
    * @param {any} [body]

@@ -5,6 +5,7 @@ import { Figuring } from "./figuring.js";
 import { Failures, stateInWords } from "./figures.js";
 import { Link, preferH264 } from "./link.js";
 import { ofError, ofSource } from "./messages.js";
+import { addressOf, showLink } from "./share.js";
 import * as sources from "./sources.js";
 
 /** @typedef {import("./link.js").LinkState} LinkState */
@@ -67,6 +68,7 @@ export class Live {
       stop: () => this.#stop(),
       retry: () => this.#retry(),
       save: (seconds) => void this.#save(seconds),
+      share: (seconds) => void this.#share(seconds),
       adapt: (on) => void this.#adapt(on),
     });
     this.#idle();
@@ -239,10 +241,35 @@ export class Live {
       const clip = await this.api.recording(this.session.stream?.id ?? "", seconds);
       this.stage.hand(clip, `dreamframe-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.mp4`);
     } catch (error) {
-      const { kind, text, advice } = ofError(error);
-      if (kind === "missing") this.stage.toast("There is nothing to save yet.", "Try again after some seconds of output.");
-      else this.stage.toast(text, advice);
+      this.#missed(error, "There is nothing to save yet.");
     }
+  }
+
+  /**
+   * Makes a clip of the last seconds of the output, and shows its link.
+   *
+   * @param {number} seconds
+   */
+  async #share(seconds) {
+    try {
+      const { id, url } = await this.api.clip(this.session.stream?.id ?? "", seconds);
+      const remove = () => this.api.removeClip(id).then(() => this.stage.toast("The clip is deleted.", "Its link no longer works.", "good"), (error) => this.#missed(error, "The clip was deleted before."));
+      showLink(addressOf(url, this.api.here(url)), remove);
+    } catch (error) {
+      this.#missed(error, "There is nothing to share yet.");
+    }
+  }
+
+  /**
+   * Reports an error about the last seconds.
+   *
+   * @param {unknown} error
+   * @param {string} missing  The text if there is nothing recorded.
+   */
+  #missed(error, missing) {
+    const { kind, text, advice } = ofError(error);
+    if (kind === "missing") this.stage.toast(missing, "Try again after some seconds of output.");
+    else this.stage.toast(text, advice);
   }
 
   /** @param {RTCPeerConnection} peer */

@@ -23,6 +23,7 @@ export function seconds(ms) {
  */
 export function holdable(button, record) {
   const words = button.querySelector("span");
+  const usual = words?.textContent ?? "";
   let since = 0;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let timer;
@@ -33,7 +34,7 @@ export function holdable(button, record) {
     clearInterval(timer);
     timer = undefined;
     button.removeAttribute("data-held");
-    show("Hold to record");
+    show(usual);
     record(seconds(performance.now() - since));
   };
   const begin = () => {

@@ -26,9 +26,9 @@ export class Stage {
    * Shows the buttons of the available sources, and connects them.
    *
    * @param {{camera: boolean, screen: boolean, note: string}} available
-   * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void, save: (seconds: number) => void, adapt: (on: boolean) => void}} actions
+   * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void, save: (seconds: number) => void, share: (seconds: number) => void, adapt: (on: boolean) => void}} actions
    */
-  offer({ camera, screen, note }, { choose, stop, retry, save, adapt }) {
+  offer({ camera, screen, note }, { choose, stop, retry, save, share, adapt }) {
     this.#actions = { retry, demo: () => choose("demo") };
     byId("source-camera", HTMLElement).hidden = !camera;
     byId("source-screen", HTMLElement).hidden = !screen;
@@ -48,6 +48,7 @@ export class Stage {
     });
     byId("stop", HTMLElement).addEventListener("click", stop);
     holdable(byId("save", HTMLButtonElement), save);
+    holdable(byId("share", HTMLButtonElement), share);
     fullScreen(byId("full", HTMLButtonElement), this.output);
     this.#adapt.addEventListener("change", () => adapt(this.#adapt.checked));
   }
@@ -108,7 +109,7 @@ export class Stage {
   veil(veil) {
     const place = byId("veil", HTMLElement);
     place.hidden = veil === undefined;
-    for (const id of ["save", "full"]) byId(id, HTMLElement).hidden = veil !== undefined;
+    for (const id of ["save", "share", "full"]) byId(id, HTMLElement).hidden = veil !== undefined;
     if (!veil) {
       this.#veiled = "";
       return;

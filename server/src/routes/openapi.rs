@@ -41,8 +41,9 @@ fn describe(urls: &Urls, keys: bool) -> Value {
 }
 
 /// Descriptions of path parameters, by their names.
-const PATH_PARAMETERS: [(&str, &str); 4] = [
+const PATH_PARAMETERS: [(&str, &str); 5] = [
     ("id", "The stream's id"),
+    ("clip", "The clip's id"),
     ("stream_key", "The stream's key"),
     ("output", "The stream's key, followed by -out"),
     ("playback_id", "The stream's output_playback_id"),
@@ -95,6 +96,11 @@ fn schemas() -> Value {
         "author": text, "from_playground": flag, "is_smoke_test": flag, "pipeline": {"const": "streamdiffusion"},
         "pipeline_id": text_or_null, "params": free, "pipeline_params": free, "status": text, "playback_url": text,
     });
+    let clip = json!({
+        "id": text, "url": text, "video_url": text, "seconds": whole, "created_at": {"type": "string", "format": "date-time"},
+        "width": whole, "height": whole, "bytes": whole, "params": free,
+    });
+    let seconds = json!({"type": ["integer", "null"], "minimum": 3, "maximum": 10, "default": 5});
     let mut created = stream.clone();
     created["control_token"] = text.clone();
     json!({
@@ -104,6 +110,8 @@ fn schemas() -> Value {
         "CreatedStream": object(created, true),
         "Stream": object(stream, true),
         "StreamList": object(json!({"success": {"const": true}, "data": {"type": "array", "items": reference("Stream")}}), true),
+        "CreateClip": {"type": "object", "properties": {"seconds": seconds}},
+        "Clip": object(clip, true),
         "Deleted": object(json!({"success": {"const": true}, "data": free}), true),
         "Taken": object(json!({"success": {"const": true}, "message": text, "was_censored": flag}), true),
         "ApiKey": object(json!({"apiKey": text}), true),

@@ -18,6 +18,7 @@ use crate::auth::hex;
 use crate::error::ApiResult;
 use crate::http;
 use crate::media;
+use crate::wire::Object;
 
 /// One file of the page.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ static CLIP: File = File::new("clip.mp4", "video/mp4", media::CLIP);
 
 files! {
     "base.css" is CSS,
+    "clip.css" is CSS,
     "controls.css" is CSS,
     "player.css" is CSS,
     "stage.css" is CSS,
@@ -67,6 +69,7 @@ files! {
     "api.js" is SCRIPT,
     "app.js" is SCRIPT,
     "backoff.js" is SCRIPT,
+    "clip.js" is SCRIPT,
     "coalesce.js" is SCRIPT,
     "controls.js" is SCRIPT,
     "devices.js" is SCRIPT,
@@ -91,12 +94,13 @@ files! {
     "record.js" is SCRIPT,
     "schema.js" is SCRIPT,
     "session.js" is SCRIPT,
+    "share.js" is SCRIPT,
     "sources.js" is SCRIPT,
     "special.js" is SCRIPT,
     "stage.js" is SCRIPT,
 }
 
-/// The content security policy of both documents: files and requests of this server only, local pictures and video.
+/// The content security policy of all documents: files and requests of this server only, local pictures and video.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
@@ -142,21 +146,37 @@ pub(crate) async fn schema(State(app): State<Arc<App>>) -> Response {
     let processors: Map<_, _> = ProcessorName::ALL.iter().map(|&name| (name.to_string(), processor(name))).collect();
     let models: Map<_, _> =
         params::known_models().map(|(id, controlnets)| (id.to_owned(), model(id, &controlnets))).collect();
-    let mut defaults = app.config.default_params();
     let demo_alone = app.config.source == ModelSource::Demo;
-    // Daydream's clients know the demo model by another name; the page shows its own.
-    if demo_alone {
-        defaults.model_id = params::DEMO_MODEL.into();
-    }
     let body = json!({
         "schema": params::schema(),
         "fields": fields,
         "processors": processors,
         "models": models,
-        "defaults": defaults,
+        "defaults": defaults(&app),
         "demo_alone": demo_alone,
     });
     http::json(StatusCode::OK, &body)
+}
+
+/// The parameters that the page begins with.
+fn defaults(app: &App) -> StreamDiffusionParams {
+    let mut defaults = app.config.default_params();
+    // Daydream's clients know the demo model by another name; the page shows its own.
+    if app.config.source == ModelSource::Demo {
+        defaults.model_id = params::DEMO_MODEL.into();
+    }
+    defaults
+}
+
+/// The parameters that the page begins with, as its presets have them.
+pub(super) fn default_object(app: &App) -> Object {
+    defaults(app).to_value().as_object().cloned().unwrap_or_default()
+}
+
+/// Whether `GET /page/{name}` returns a file.
+#[cfg(test)]
+pub(super) fn has_file(name: &str) -> bool {
+    FILES.iter().any(|file| file.name == name)
 }
 
 fn field(field: &params::Field) -> Value {
@@ -183,13 +203,18 @@ fn model(id: &str, controlnets: &[&str]) -> Value {
 /// Answers with a document, which may be framed by `ancestors`.
 fn document(file: &'static File, ancestors: &str, headers: &HeaderMap) -> Response {
     let mut response = answer(file, headers);
+    protect(&mut response, ancestors);
+    response
+}
+
+/// Adds the headers that limit what a document may do, and that let `ancestors` frame it.
+pub(super) fn protect(response: &mut Response, ancestors: &str) {
     let policy = format!("{POLICY}; frame-ancestors {ancestors}");
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response.headers_mut().insert(PERMISSIONS_POLICY, HeaderValue::from_static(PERMISSIONS));
-    response
 }
 
 /// Returns a file, or 304 if the client has it.

@@ -1,5 +1,6 @@
 //! The last seconds of a stream, as a file.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::recording::LONGEST;
+use crate::streams::Stream;
 
-/// Minimum and default duration of a recording, in seconds.
-const SHORTEST: u64 = 3;
-const USUAL: u64 = 5;
+/// The durations of a recording, and the default one, in seconds.
+pub(super) const SECONDS: RangeInclusive<u64> = 3..=LONGEST.as_secs();
+pub(super) const USUAL: u64 = 5;
 
 /// The query of a recording.
 #[derive(Debug, Deserialize)]
@@ -34,18 +36,10 @@ pub(crate) async fn recording(
 ) -> ApiResult {
     let stream = app.streams.of(&caller, &id)?;
     let seconds = query.map_or(Some(0), |Query(wanted)| wanted.seconds).unwrap_or(USUAL);
-    let longest = LONGEST.as_secs();
-    if !(SHORTEST..=longest).contains(&seconds) {
-        return Err(ApiError::field("seconds", format!("expected a whole number from {SHORTEST} to {longest}")));
+    if !SECONDS.contains(&seconds) {
+        return Err(ApiError::field("seconds", format!("expected {}", expected())));
     }
-    let made = stream.outputs().recording(Duration::from_secs(seconds)).await;
-    let movie = made.map_err(|error| {
-        if error.kind() == ErrorKind::NotFound {
-            ApiError::new(StatusCode::NOT_FOUND, "STREAMS/OFFLINE", error.to_string())
-        } else {
-            error.into()
-        }
-    })?;
+    let movie = last_seconds(&stream, Duration::from_secs(seconds)).await?;
     let name = format!("attachment; filename=\"{}.mp4\"", stream.id);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("video/mp4")),
@@ -53,4 +47,24 @@ pub(crate) async fn recording(
         (header::CONTENT_DISPOSITION, HeaderValue::from_str(&name).map_err(|_| ApiError::no_stream())?),
     ];
     Ok((StatusCode::OK, headers, movie).into_response())
+}
+
+/// The durations as text for errors.
+pub(super) fn expected() -> String {
+    format!("a whole number from {} to {}", SECONDS.start(), SECONDS.end())
+}
+
+/// Returns the last seconds of a stream as an MP4 file.
+///
+/// # Errors
+///
+/// 404 if nothing is recorded.
+pub(super) async fn last_seconds(stream: &Stream, time: Duration) -> Result<Vec<u8>, ApiError> {
+    stream.outputs().recording(time).await.map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            ApiError::new(StatusCode::NOT_FOUND, "STREAMS/OFFLINE", error.to_string())
+        } else {
+            error.into()
+        }
+    })
 }

@@ -55,6 +55,7 @@ pub(crate) enum Access {
 pub(crate) enum Tag {
     Streams,
     Status,
+    Clips,
     Media,
     Service,
 }
@@ -173,12 +174,13 @@ impl Verb {
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 4] = [Self::Streams, Self::Status, Self::Media, Self::Service];
+    pub(crate) const ALL: [Self; 5] = [Self::Streams, Self::Status, Self::Clips, Self::Media, Self::Service];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Streams => "streams",
             Self::Status => "status",
+            Self::Clips => "clips",
             Self::Media => "media",
             Self::Service => "service",
         }
