@@ -275,7 +275,7 @@ mod tests {
             let clips = Clips::open(place, 10_000).unwrap();
             let added: Vec<_> = (0..6).map(|_| add(&clips, 3000).unwrap().info.id.clone()).collect();
             let are_there: Vec<_> = added.iter().map(|id| clips.get(id).is_some()).collect();
-            assert_eq!(are_there, [false, false, false, false, true, true].map(|kept| kept), "{place:?}");
+            assert_eq!(are_there, [false, false, false, true, true, true], "{place:?}");
             let size: u64 = clips.list().clips.iter().map(|clip| clip.size).sum();
             assert_eq!(clips.list().size, size);
             assert!(size <= 10_000 && place.is_none_or(|folder| on_disk(folder) == size), "{place:?}: {size}");

@@ -48,6 +48,7 @@ async function attack({ base, id, key, playback }) {
     ["GET", `/v1/streams/${id}`],
     ["GET", `/v1/streams/${id}/status`],
     ["GET", `/v1/streams/${id}/recording`],
+    ["POST", `/v1/streams/${id}/clips`, text, "{}"],
     ["GET", "/metrics"],
     ["GET", `/hls/${playback}/index.m3u8`],
     ["POST", "/v1/streams", json, body],

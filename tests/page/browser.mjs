@@ -270,6 +270,32 @@ async function artist(page, url) {
   await until("the page", () => page.evaluate(() => document.fullscreenElement === null));
 }
 
+/** A clip is created, its page plays it without the stream's owner, its settings are those of the stream, and it can be deleted. */
+async function share(browser, page, url, complaints) {
+  await moving(page);
+  await page.focus("#share");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#share-dialog", { timeout: PATIENCE });
+  await picture(page, "share-dialog");
+  const link = await page.inputValue("#share-link");
+  assert.match(link, /^http:\/\/127\.0\.0\.1:\d+\/clips\/clip_\w{16}$/);
+  const viewer = await open(browser, link, { viewport: { width: 1280, height: 800 }, colorScheme: "light" }, complaints);
+  await until("the clip plays", () => viewer.evaluate(() => document.getElementById("video").currentTime > 0.1));
+  assert.ok((await viewer.evaluate(look, "video")).width > 0);
+  const { prompt } = (await stream(page, url)).params;
+  assert.equal(await words(viewer, "prompt"), prompt);
+  await accessible(viewer);
+  await picture(viewer, "clip-desktop");
+  await viewer.click("#use");
+  const question = await viewer.locator("#preset-dialog").innerText();
+  assert.ok(question.includes("prompt") && question.includes(prompt), question);
+  await viewer.close();
+  await page.click('#share-dialog button:text("Delete")');
+  await until("words about the deletion", async () => /deleted/.test(await words(page, "toast")));
+  assert.equal((await fetch(link)).status, 404);
+  assert.equal(await page.locator("#share-dialog").count(), 0);
+}
+
 /** A MIDI input that the test turns. */
 const midi = () => {
   const input = { onmidimessage: null };
@@ -284,7 +310,7 @@ async function phone(browser, url, complaints) {
   await until("figures on the phone", async () => Number(await words(page, "figure-out")) > 0);
   await picture(page, "phone-dark-live");
   // Nothing is above them.
-  for (const id of ["save", "full"]) await page.tap(`#${id}`, { trial: true, timeout: 10_000 });
+  for (const id of ["save", "share", "full"]) await page.tap(`#${id}`, { trial: true, timeout: 10_000 });
   const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
   assert.ok(width <= 390, `the page is ${width} pixels wide`);
   await accessible(page);
@@ -326,6 +352,7 @@ try {
   await refusal(page, url);
   await failure(page, url);
   await artist(page, url);
+  await share(browser, page, url, complaints);
   await player(browser, url, page, complaints);
   await phone(browser, url, complaints);
   await server.stop();

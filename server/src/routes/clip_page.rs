@@ -151,7 +151,7 @@ mod tests {
             bytes: 1,
             params: params.as_object().unwrap().clone(),
         };
-        let clip = Clips::open(None, 10_000).unwrap().store(info, vec![0]).unwrap();
+        let clip = Clips::open(None, 100_000).unwrap().store(info, vec![0]).unwrap();
         let defaults = json!({"prompt": "", "seed": 2, "lora_dict": {}, "model_id": "demo", "negative_prompt": ""});
         render(&clip, &"https://sd.example/a".parse().unwrap(), defaults.as_object().unwrap())
     }

@@ -155,13 +155,13 @@ fn seconds(body: &Object) -> Result<u64, ApiError> {
 
 /// Describes a clip of a stream as it is now, without the video's length.
 fn describe(app: &App, stream: &Stream, urls: &Urls, seconds: u64) -> ClipInfo {
-    let object = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_default();
-    let described = stream.to_object(urls);
-    let mut params = object(described.get("pipeline_params"));
-    let engine = object(params.get("engine"));
-    params.extend(object(described.get("params")));
+    // The seed is the engine's, so that the settings make the same pictures again.
+    let params = stream.params().to_value().as_object().cloned().unwrap_or_default();
     let params = clips::shared(&params, &page::default_object(app));
-    let side = |name: &str| engine.get(name).and_then(Value::as_u64).unwrap_or_default();
+    // The size may follow the speed of the machine.
+    let described = stream.to_object(urls);
+    let side = |name: &str| described.get("pipeline_params")?.get("engine")?.get(name)?.as_u64();
+    let side = |name: &str| side(name).unwrap_or_default();
     ClipInfo {
         id: clips::new_id(),
         stream: stream.id.clone(),

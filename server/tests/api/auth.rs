@@ -81,6 +81,7 @@ fn a_control_token_gives_access_to_its_stream_alone() {
         ("DELETE", other.replace("/streams/", "/streams?id="), ""),
         ("POST", format!("{}/prompts", other.replace("/v1/", "/beta/")), "{}"),
         ("GET", format!("{other}/recording"), ""),
+        ("POST", format!("{other}/clips"), "{}"),
         ("POST", "/v1/streams".into(), "{}"),
         ("GET", "/v1/streams".into(), ""),
         ("POST", "/v1/api-key".into(), ""),

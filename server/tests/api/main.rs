@@ -6,6 +6,7 @@ mod auth;
 mod bodies;
 mod changes;
 mod client;
+mod clips;
 mod cluster;
 mod connections;
 mod create;

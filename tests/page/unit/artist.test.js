@@ -7,6 +7,7 @@ import { at, Mappings, ofKey, ofMidi, pressed } from "../../../server/src/page/m
 import { lines, Playlist } from "../../../server/src/page/playlist.js";
 import { changesOf, fromLink, paramsOf, presetOf, Presets, toLink } from "../../../server/src/page/presets.js";
 import { seconds } from "../../../server/src/page/record.js";
+import { addressOf } from "../../../server/src/page/share.js";
 
 /** A browser's storage. */
 const memory = () => {
@@ -143,4 +144,25 @@ test("what a browser does not keep is read as the default", () => {
   assert.deepEqual(load(kept, "a", (value) => value, []), [1]);
   assert.equal(load(kept, "b", (value) => value ?? undefined, 7), 7);
   assert.equal(load(full, "a", (value) => value, 7), 7);
+});
+
+test("the link of a clip is that of the page, but on the server's own machine that of the server", () => {
+  const [known, path] = ["https://sd.example/clips/clip_1", "/clips/clip_1"];
+  for (const here of [`http://127.0.0.1:8889${path}`, `http://localhost${path}`, `http://[::1]:8889${path}`]) assert.equal(addressOf(known, here), known);
+  for (const here of [`https://proxy.example${path}`, `https://127.0.0.1.example${path}`]) assert.equal(addressOf(known, here), here);
+});
+
+test("the settings of a clip are a preset", () => {
+  // As `clips/sharing.rs` writes it.
+  const link = "#preset=%7B%22name%22%3A%22n%C3%A4ht%20%26%20%5C%22sun%5C%22%22%2C%22params%22%3A%7B%22prompt%22%3A%22n%C3%A4ht%20%26%20%5C%22sun%5C%22%22%2C%22seed%22%3A3%7D%7D";
+  assert.deepEqual(fromLink(link), { name: 'näht & "sun"', params: { prompt: 'näht & "sun"', seed: 3 } });
+});
+
+test("a clip is created and deleted by its ids", async (context) => {
+  const asked = [];
+  context.mock.method(globalThis, "fetch", async (url, { method, body }) => (asked.push([method, url.pathname, body]), Response.json({ id: "clip_1", url: "u" })));
+  const api = new Api("https://a.example/");
+  assert.equal((await api.clip("str_1", 4)).id, "clip_1");
+  await api.removeClip("clip_1");
+  assert.deepEqual(asked, [["POST", "/v1/streams/str_1/clips", '{"seconds":4}'], ["DELETE", "/v1/clips/clip_1", undefined]]);
 });
