@@ -83,7 +83,9 @@ pub(crate) async fn video(State(app): State<Arc<App>>, Path(id): Path<String>, h
         }
         set(response.headers_mut(), header::CONTENT_LENGTH, &(range.end - range.start).to_string());
         // A clip that was removed in the meantime has no file.
-        let opened = blocking(move || clip.part(range)).await?.map_err(|_| no_clip())?;
+        let opened = blocking(move || clip.part(range)).await?.map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound { no_clip() } else { unreadable(&error) }
+        })?;
         *response.body_mut() = content(opened);
     }
     let headers = response.headers_mut();
@@ -119,6 +121,13 @@ pub(super) fn find(app: &App, id: &str) -> Result<Arc<Clip>, ApiError> {
 
 fn no_clip() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "CLIPS/NOT_FOUND", "No clip with this id")
+}
+
+/// The file of a clip cannot be read.
+fn unreadable(error: &std::io::Error) -> ApiError {
+    tracing::error!(%error, "the video of a clip cannot be read");
+    let text = "The video of this clip cannot be read";
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "SERVER/INTERNAL", text)
 }
 
 /// The path of a clip's page.

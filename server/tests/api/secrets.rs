@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::process::Stdio;
+use std::time::Instant;
 
 use dreamframe::transport::{ClientOptions, FrameSink, play};
 use serde_json::{Value, json};
@@ -60,6 +61,24 @@ fn ask_as_others(server: &Server, stream: &Value) {
     }
 }
 
+/// Creates a clip of the stream at `path`, reads it in every form, and returns its id.
+fn clip_of(server: &Server, path: &str, owner: &str) -> String {
+    let began = Instant::now();
+    let made = loop {
+        let answer = server.send("POST", &format!("{path}/clips"), &[owner], b"");
+        if answer.status == 201 {
+            break answer.value();
+        }
+        assert!(answer.status == 404 && began.elapsed() < PATIENCE, "{}", answer.text());
+    };
+    let id = made["id"].as_str().unwrap().to_owned();
+    for file in ["", "/clip.json", "/video.mp4"] {
+        assert_eq!(server.get(&format!("/clips/{id}{file}")).status, 200, "{file}");
+    }
+    assert_eq!(server.send("DELETE", &format!("/v1/clips/{id}"), &[owner], b"").status, 200);
+    id
+}
+
 fn expect_without(log: &str, what: &str, secret: &str) {
     let found = log.lines().find(|line| line.contains(secret));
     assert!(found.is_none(), "{what} is in the log: {}", found.unwrap_or_default());
@@ -103,6 +122,7 @@ fn no_secret_of_a_whole_session_is_in_the_log() {
     let one = format!("/v1/streams/{id}");
     assert_eq!(ask("PATCH", &one, json!({"params": {"prompt": "other"}})).status, 200);
     until_with(&server, &one, &[&owner], "a push that fails", |data| data["gateway_status"]["error"].is_object());
+    let clip = clip_of(&server, &one, &owner);
     ask_as_others(&server, &stream);
     let other =
         json!({"output_rtmp_url": format!("rtmp://user:{TARGET}@127.0.0.1:1/{TARGET}/{TARGET}?token={TARGET}")});
@@ -126,6 +146,7 @@ fn no_secret_of_a_whole_session_is_in_the_log() {
         ("the control token", &token),
         ("the playback id", &playback),
         ("the end of the playback id", &playback[3..]),
+        ("the id of a clip", &clip[5..]),
         ("the password of a TURN server", PASSWORD),
         ("the key of an RTMP target", TARGET),
     ] {
