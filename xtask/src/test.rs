@@ -28,6 +28,10 @@ const COMPUTING: [&str; 3] = ["integration", "random_patches", "steady_state"];
 /// The test modules of engines, updates and sessions that also run on a simulated device: those that take little time.
 const QUICK_ON_DEVICE: [&str; 4] = ["session::", "live_changes::", "transitions::", "controlnets::"];
 
+/// Those of them that take long and hardly depend on the executor.
+const SLOW_ON_DEVICE: [&str; 2] =
+    ["live_changes::every_number_changes_live_and_counts", "live_changes::the_kind_of_guidance_changes_live"];
+
 /// The test modules that compare every executor with reference data.
 const WITH_REFERENCE_DATA: [&str; 9] = [
     "annotators::",
@@ -97,6 +101,8 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
         tests.envs(onnx_library.iter().map(|library| (ONNX_RUNTIME, library)));
         tests
     };
+    let skipped = SLOW_ON_DEVICE.iter().flat_map(|&test| ["--skip", test]);
+    let on_device_args: Vec<&str> = QUICK_ON_DEVICE.into_iter().chain(skipped).collect();
     // If they cannot run, their own step prints the reason.
     let python = python::tests().ok();
     let background =
@@ -104,7 +110,7 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
     let computing = [
         tests(&timed, &units),
         tests(&timed, &COMPUTING.map(|name| format!("--test={name}"))),
-        on_device(tests(&timed, &[]), &QUICK_ON_DEVICE),
+        on_device(tests(&timed, &[]), &on_device_args),
         // Examples in documentation are not timed.
         tests(&[], &["--doc".into()]),
     ];
