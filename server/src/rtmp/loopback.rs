@@ -489,7 +489,9 @@ async fn ffmpeg_receives_a_push_with_its_sound() {
     drop(place);
     let arguments = format!("-listen 1 -i {url} -c copy -flush_packets 1 -f flv {}", path.display());
     let Some(mut ffmpeg) = ffmpeg(&arguments) else { return };
-    let Some(packets) = tone("aac", 3, 1, Timestamp(0)) else { return };
+    // For longer than the pictures take on a busy machine: silence after it would have another rate, and FFmpeg would
+    // start its filters again.
+    let Some(packets) = tone("aac", 30, 1, Timestamp(0)) else { return };
     let (mut pictures, (report, said)) = (pictures(), reports());
     pictures.hear(packets);
     let push = Push::start(target(&url), pictures.source.clone(), here(), report);

@@ -13,7 +13,7 @@ function sender() {
   return { sent, ends, send };
 }
 
-/** Time that passes when it is told to. (The test runner's own clock differs between versions of node.) */
+/** Time that passes when a test advances it. (The test runner's own clock differs between versions of node.) */
 function clock(t) {
   const due = new Map();
   let [now, last] = [0, 0];

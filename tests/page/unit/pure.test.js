@@ -151,7 +151,7 @@ test("the middle of a frame has the shape of the stream", () => {
   assert.deepEqual(middle(360, 640, 2), { x: 0, y: 230, w: 360, h: 180 });
 });
 
-test("a source that the browser does not have is not offered, and the reason is told", () => {
+test("a source that the browser does not have is not offered, with the reason", () => {
   assert.deepEqual(available(undefined, false), { camera: false, screen: false, note: "Camera and screen need https, or the page opened as localhost." });
   assert.equal(available({ getUserMedia() {} }, true).note, "");
 });
@@ -178,14 +178,14 @@ test("frames are drawn at the size and rate that the server uses", (context) => 
   assert.ok(Math.abs(second(60_000) - 15) <= 1, drawn.length);
 });
 
-test("while a model is loaded, its progress is told", () => {
+test("while a model is loaded, its progress is shown", () => {
   const loading = { loading_progress: 42, last_output_time: 1 };
   assert.match(stateInWords({ state: "LOADING", inference_status: loading }).detail, /^42 % are loaded\. /);
   assert.equal(stateInWords({ state: "ONLINE", inference_status: loading }).detail, "42 % are loaded.");
   assert.equal(stateInWords({ state: "ONLINE", inference_status: { loading_progress: null, last_output_time: 1 } }).detail, "");
 });
 
-test("a failure is told once, and not one from before", () => {
+test("a failure is shown once, and an earlier one is not", () => {
   const failures = new Failures();
   const status = (timestamp, last_error_time, state = "ONLINE") => ({ timestamp, state, inference_status: { last_error: "no such model", last_error_time } });
   assert.equal(failures.next(undefined), undefined);

@@ -56,7 +56,7 @@ test("a change shows at once and is sent a moment later, equal values never", as
   assert.deepEqual(api.calls.slice(1), [["patch", { delta: 0.4 }]]);
 });
 
-test("a refused change is taken back and told", async () => {
+test("a refused change is reverted and reported", async () => {
   const api = server();
   const { made, problems } = session(api);
   await made.ready();
