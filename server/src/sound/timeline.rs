@@ -16,7 +16,7 @@ const TOLERANCE: Duration = Duration::from_millis(80);
 /// The difference of a publisher's times and durations that is rounding.
 const ROUNDING: Duration = Duration::from_millis(10);
 
-/// A publisher's clock that changes by more than this has started anew.
+/// A publisher's clock that changes by more than this was reset.
 const RESTART: u32 = 5 * OPUS_RATE;
 
 /// The time over which the quickest packet is looked for, twice.

@@ -206,7 +206,7 @@ impl Adapter {
 const FILE: &str = "ip_adapter.ip_adapter_model_path";
 const ENCODER: &str = "ip_adapter.image_encoder_path";
 
-/// Returns the ids of `key` for the adapter and its image encoder that name other files than the published ones.
+/// Returns the ids of `choice` for the adapter and its image encoder that name other files than the published ones.
 ///
 /// Clients send the published names whatever type and base model they ask for. These choose the files, with a notice if
 /// they choose others.
