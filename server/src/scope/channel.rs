@@ -1,21 +1,19 @@
-//! The data channel `parameters` of a stream: the library's protocol, with the additional keys of Scope's messages.
+//! The data channel `parameters` of a stream: the library's protocol, whose messages `ParameterChange` reads.
 //!
-//! It is the same for Scope's sessions and for WHIP and WHEP; [`params`](super::params) reads the keys.
+//! It is the same for Scope's sessions and for WHIP and WHEP.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dreamframe::transport::parameters::{
-    AppliedParameters, InvalidField, ParameterError, ParameterMessage, ParameterTarget,
+    AppliedParameters, InputMode, InvalidField, ParameterChange, ParameterError, ParameterMessage, ParameterTarget,
+    Steps,
 };
-use dreamframe::{ParamsPatch, StreamDiffusionParams, Transition};
-use serde_json::{Map, Value, json};
+use dreamframe::{StreamDiffusionParams, Transition};
+use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use super::join::join;
-use super::params::{self, Change, InputMode};
-use super::steps::Steps;
 use crate::error::{ApiError, ApiResult};
 
 /// The target of messages: a stream.
@@ -90,10 +88,9 @@ impl Parameters {
     pub(crate) fn change(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
         // Held throughout, so that concurrent messages are applied one after the other.
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let change = params::read(message, &self.target.params(), &history.steps).map_err(ApiError::fields)?;
-        if let Some(transition) = &change.transition {
-            check_target(transition, &self.target.params())?;
-        }
+        let params = self.target.params();
+        let change = ParameterChange::read(message, &params, &history.steps)?;
+        change.check_transition(&params)?;
         if !change.values.is_empty() {
             self.target.update(change.values.clone())?;
         }
@@ -118,21 +115,8 @@ impl Parameters {
     }
 }
 
-/// Rejects an invalid prompt before the rest of its message is applied.
-fn check_target(transition: &Transition, params: &StreamDiffusionParams) -> ApiResult<()> {
-    let patch = ParamsPatch::from_value(json!({ "prompt": transition.target_prompts }))?;
-    patch.merge(params)?;
-    Ok(())
-}
-
-fn applied(message: &Map<String, Value>, change: Change, params: &StreamDiffusionParams) -> Applied {
-    let now = params.to_value();
-    let prompt = change.transition.is_some().then(|| "prompt".to_owned());
-    let names = change.values.into_iter().map(|(name, _)| name).chain(prompt);
-    let mut values: Map<_, _> = names.filter_map(|name| Some((name.clone(), now.get(&name)?.clone()))).collect();
-    values.extend(change.transition.map(|transition| ("transition".into(), json!(transition))));
-    values.extend(change.input_mode.map(|mode| ("input_mode".into(), mode.name().into())));
-    values.extend(change.paused.map(|paused| ("paused".into(), paused.into())));
+fn applied(message: &Map<String, Value>, change: ParameterChange, params: &StreamDiffusionParams) -> Applied {
+    let values = change.current_values(params);
     let mut sent = message.clone();
     sent.retain(|key, value| !value.is_null() && !change.ignored.contains(key));
     // A transition ends; its target prompt stays.
@@ -150,15 +134,11 @@ impl ParameterTarget for Parameters {
 
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration {
         let steps = self.history.lock().unwrap_or_else(PoisonError::into_inner).steps.clone();
-        match params::read(message, &self.target.params(), &steps) {
+        match ParameterChange::read(message, &self.target.params(), &steps) {
             Ok(change) => self.target.rebuild_wait(&change.values, now),
             // A rejected message has no effect.
             Err(_) => Duration::ZERO,
         }
-    }
-
-    fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
-        join(waiting, newer);
     }
 
     fn notices(&self) -> broadcast::Receiver<String> {
@@ -184,8 +164,10 @@ pub(crate) fn parameters_updated(parameters: Map<String, Value>) -> ParameterMes
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use dreamframe::transport::ChannelHandler as _;
+    use dreamframe::transport::{ChannelHandler as _, SessionChannel};
+    use dreamframe::{Engine, ParamsPatch, SessionOptions};
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -298,6 +280,48 @@ mod tests {
         }
         for text in ["", "[]", "{", "null", "{\"delta\": 1e999}"] {
             assert_eq!(say(&channel, text)["type"], "error");
+        }
+    }
+
+    /// Messages, each for the parameters that the ones before have left.
+    fn messages() -> Vec<Value> {
+        vec![
+            json!({ "prompts": [{ "text": "ink", "weight": 1.0 }, { "text": "snow", "weight": 0.5 }], "paused": true }),
+            json!({ "transition": { "target_prompts": [{ "text": "neon" }], "num_steps": 24,
+                                    "temporal_interpolation_method": "slerp" }, "prompts": [{ "text": "harbour" }] }),
+            json!({ "denoising_step_list": [800, 500], "delta": 0.5 }),
+            json!({ "noise_scale": 0.5 }),
+            json!({ "noise_scale": 1, "input_mode": "video", "paused": false }),
+            json!({ "input_mode": "text" }),
+            json!({ "params": { "prompt": "snow", "guidance_scale": 1.5 }, "base_seed": 5, "vace_enabled": true }),
+            json!({ "seed": null, "width": null, "delta": null, "prompt_interpolation_method": "linear" }),
+            json!({ "transition": { "target_prompts": [{ "text": "dawn", "weight": 2 }] }, "seed": 7 }),
+            json!({ "delta": 0.1, "noise_scale": 2 }),
+            json!({ "delta": 0.1, "guidance_scale": -1 }),
+            json!({ "delta": 0.1, "prompts": [{ "weight": 1 }] }),
+            json!({ "delta": 0.1, "transition": { "num_steps": -1 } }),
+            json!({ "delta": 0.1, "transition": { "target_prompts": [{ "text": "a", "weight": 0 }] } }),
+            json!({ "paused": true, "denoising_step_list": [100, 200] }),
+        ]
+    }
+
+    #[test]
+    fn a_server_in_a_hosts_process_understands_the_same_messages() {
+        let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+        let engine = Engine::builder().params(params.clone()).build().unwrap();
+        let session = engine.start(SessionOptions::default()).unwrap();
+        let inside = SessionChannel::new(session.handle());
+        let (fake, channel) = channel();
+        *fake.params.lock().unwrap() = params;
+        for message in messages() {
+            let answer = say(&channel, &message);
+            let mut other: Value = serde_json::from_str(&inside.message(&message.to_string())[0]).unwrap();
+            // Only a server in a host's process knows these.
+            for key in ["version", "cost", "notices"] {
+                other.as_object_mut().unwrap().remove(key);
+            }
+            assert_eq!(other, answer, "{message}");
+            assert_eq!(session.handle().params(), fake.params(), "{message}");
         }
     }
 

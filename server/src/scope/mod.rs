@@ -7,13 +7,8 @@
 pub(crate) mod catalogue;
 pub(crate) mod channel;
 pub(crate) mod detail;
-mod join;
-mod params;
-#[cfg(test)]
-mod proptests;
 pub(crate) mod sessions;
 mod source;
-mod steps;
 pub(crate) mod watcher;
 
 pub(crate) use sessions::Scope;

@@ -4,16 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use dreamframe::transport::parameters::hide_style_image;
+use dreamframe::transport::parameters::{ParameterChange, Steps, hide_style_image};
 use dreamframe::transport::peer::{Media, Peer};
 use serde_json::{Map, Value, json};
 
 use super::catalogue::{self, PIPELINES, Pipeline};
 use super::channel::{Applied, ControlledStream as _, Parameters, parameters_updated};
 use super::detail::Detail;
-use super::params;
 use super::source::Source;
-use super::steps::Steps;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
@@ -179,8 +177,8 @@ impl State {
         load_params: Map<String, Value>,
     ) -> Result<(), Detail> {
         let base = app.config.default_params();
-        let change = params::read(&load_params, &base, &Steps::default())
-            .map_err(|faults| Detail::within("load_params", &ApiError::fields(faults)))?;
+        let change = ParameterChange::read(&load_params, &base, &Steps::default())
+            .map_err(|error| Detail::within("load_params", &ApiError::from(error)))?;
         let mut values = pipeline.values();
         values.extend(change.values);
         let stream = match self.loaded.take().filter(|loaded| app.streams.by_id(&loaded.stream.id).is_some()) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dreamframe::frame::{FrameView, Stamp};
+use dreamframe::transport::parameters::InputMode;
 use dreamframe::transport::{FrameSink, now};
 use dreamframe::{PixelFormat, StreamDiffusionParams, Transition};
 use serde_json::{Map, Value};
@@ -13,7 +14,6 @@ use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::channel::ControlledStream;
-use super::params::InputMode;
 use crate::error::ApiResult;
 use crate::streams::Stream;
 

@@ -10,7 +10,7 @@ const BODY: &str = "params";
 const PIPELINE: &str = "pipeline";
 
 /// Returns true for the name of a parameter.
-pub fn is_parameter(name: &str) -> bool {
+pub(in crate::transport) fn is_parameter(name: &str) -> bool {
     FIELDS.iter().any(|field| field.path.split(['.', '[']).next() == Some(name))
 }
 
@@ -18,7 +18,7 @@ pub fn is_parameter(name: &str) -> bool {
 ///
 /// Parameters are keys of the message or of its object `params`; the former take precedence. `null` means the default, as
 /// in a [`ParamsPatch`](crate::ParamsPatch). Names inside of `params` are not checked.
-pub fn named_parameters(message: &Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
+pub(super) fn named_parameters(message: &Map<String, Value>) -> (Map<String, Value>, Vec<String>) {
     let body = message.get(BODY).and_then(Value::as_object);
     let bare = message.iter().filter(|(name, _)| is_parameter(name));
     let all = body.into_iter().flatten().chain(bare);
@@ -28,7 +28,7 @@ pub fn named_parameters(message: &Map<String, Value>) -> (Map<String, Value>, Ve
 }
 
 /// Moves the parameters of the object `params` up to the keys of the message, without a change of its meaning.
-pub fn flatten(message: &mut Map<String, Value>) {
+pub(super) fn flatten(message: &mut Map<String, Value>) {
     if let Some(Value::Object(body)) = message.shift_remove(BODY) {
         for (name, value) in body {
             if is_parameter(&name) && !message.contains_key(&name) {

@@ -1,10 +1,16 @@
 //! The protocol of the data channel `parameters`, which changes the parameters of a stream of pictures.
 //!
 //! Clients send JSON objects with parameters; every one is answered, and changes all or nothing. A host implements
-//! [`ParameterTarget`], which makes it a [`ChannelHandler`]; [`serve`](fn@super::serve) and the server of this repository
-//! both do. `docs/parameter-channel.md` describes the messages for writers of clients.
+//! [`ParameterTarget`], which makes it a [`ChannelHandler`], and reads messages by [`ParameterChange`];
+//! [`serve`](fn@super::serve) and the server of this repository both do. `docs/parameter-channel.md` describes the
+//! messages for writers of clients.
 
+mod change;
+#[cfg(test)]
+mod change_tests;
+mod join;
 mod message;
+mod steps;
 mod style_image;
 
 use std::fmt;
@@ -14,11 +20,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-pub use self::message::{flatten, is_parameter, named_parameters};
+pub use self::change::{InputMode, ParameterChange};
+use self::join::join;
+pub(super) use self::message::is_parameter;
+pub use self::steps::Steps;
 pub use self::style_image::{drop_known_digest, hide_style_image};
 use super::{ChannelHandler, Pacing};
 use crate::error::{Error, Violation};
-use crate::params::{Cost, Notice, join_values};
+use crate::params::{Cost, Notice};
 
 /// The target of a data channel's messages, such as a session.
 pub trait ParameterTarget: Send + Sync + fmt::Debug {
@@ -33,12 +42,10 @@ pub trait ParameterTarget: Send + Sync + fmt::Debug {
     /// message that must not wait counts as applied.
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration;
 
-    /// Merges `newer` into the message that waits, so that it has the effect of both in order. The default takes
-    /// parameters alone into account.
-    fn join(&self, waiting: &mut Map<String, Value>, mut newer: Map<String, Value>) {
-        flatten(waiting);
-        flatten(&mut newer);
-        join_values(waiting, newer);
+    /// Merges `newer` into the message that waits, so that it has the effect of both in order. The default does so for the
+    /// keys of [`ParameterChange`].
+    fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
+        join(waiting, newer);
     }
 
     /// Returns the notices for a client that connects now: [`ParameterMessage`]s as JSON.

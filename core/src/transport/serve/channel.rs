@@ -1,18 +1,20 @@
 //! The data channel `parameters` of a session.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
+use crate::frame::FrameView;
 use crate::params::{Cost, ParamsPatch, total_cost};
 use crate::session::{Event, SessionHandle};
-use crate::transport::TokenBucket;
 use crate::transport::parameters::{
-    AppliedParameters, ParameterError, ParameterMessage, ParameterTarget, drop_known_digest, hide_style_image,
-    is_parameter, named_parameters,
+    AppliedParameters, ParameterChange, ParameterError, ParameterMessage, ParameterTarget, Steps, drop_known_digest,
+    hide_style_image, is_parameter,
 };
+use crate::transport::{FrameSink, TokenBucket};
 use crate::{Error, ErrorKind, Result};
 
 /// The maximum number of notices that wait for a slow peer; it loses the oldest of more.
@@ -30,9 +32,15 @@ const REBUILDS_AT_ONCE: u32 = 4;
 /// alike. A connection may send 60 messages per second. All channels of a session together may load or rebuild networks
 /// twice per second, in bursts of four. Messages beyond that are merged with those that wait: the newest values
 /// count, and one answer is sent for all.
+///
+/// It is also the sink for the frames of publishers: it passes them to the session, except while a client has paused them
+/// (`{"paused": true}`).
 #[derive(Debug)]
 pub struct SessionChannel {
     session: SessionHandle,
+    /// What the clients have said about steps.
+    steps: Mutex<Steps>,
+    paused: AtomicBool,
     notices: broadcast::Sender<String>,
     rebuilds: Mutex<TokenBucket>,
 }
@@ -41,7 +49,8 @@ impl SessionChannel {
     /// Creates the channel of a session; for connections that [`serve`](super::serve) has not made.
     pub fn new(session: SessionHandle) -> Self {
         let rebuilds = Mutex::new(TokenBucket::new(REBUILDS_PER_SECOND, REBUILDS_AT_ONCE));
-        Self { session, notices: broadcast::Sender::new(NOTICES), rebuilds }
+        let (steps, paused) = (Mutex::default(), AtomicBool::new(false));
+        Self { session, steps, paused, notices: broadcast::Sender::new(NOTICES), rebuilds }
     }
 
     /// Sends a message to all clients that are connected.
@@ -102,22 +111,48 @@ impl SessionChannel {
         params
     }
 
-    /// The patch that a message asks for, and its keys without a meaning.
-    fn patch(&self, message: &Map<String, Value>) -> Result<(ParamsPatch, Vec<String>)> {
-        let (mut values, mut ignored) = named_parameters(message);
+    /// The change that a message asks for, and the patch of its parameters.
+    fn read(&self, message: &Map<String, Value>, steps: &Steps) -> Result<(ParameterChange, ParamsPatch)> {
+        let params = self.session.params();
+        let mut change = ParameterChange::read(message, &params, steps)?;
+        let (values, ignored) = (&mut change.values, &mut change.ignored);
         ignored.extend(values.keys().filter(|name| !is_parameter(name)).map(|name| format!("params.{name}")));
         values.retain(|name, _| is_parameter(name));
-        drop_known_digest(&mut values, &self.session.params().ip_adapter_style_image_url);
-        Ok((ParamsPatch::from_value(Value::Object(values))?, ignored))
+        drop_known_digest(values, &params.ip_adapter_style_image_url);
+        let patch = ParamsPatch::from_value(Value::Object(values.clone()))?;
+        change.check_transition(&params)?;
+        Ok((change, patch))
     }
 
     fn update(&self, message: &Map<String, Value>) -> Result<AppliedParameters> {
-        let (patch, ignored) = self.patch(message)?;
-        let ticket = self.session.update(&patch)?;
-        let mut parameters = self.params();
-        parameters.retain(|name, _| patch.names().any(|named| named == name));
+        // Held throughout, so that concurrent messages are applied one after the other.
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let (change, patch) = self.read(message, &steps)?;
+        let mut ticket = self.session.update(&patch)?;
+        steps.clone_from(&change.steps);
+        if let Some(transition) = &change.transition {
+            let further = self.session.transition(transition)?;
+            ticket.notices.extend(further.notices);
+            (ticket.version, ticket.cost) = (further.version, ticket.cost.max(further.cost));
+        }
+        if let Some(paused) = change.paused {
+            self.paused.store(paused, Ordering::Relaxed);
+        }
+        let parameters = change.current_values(&self.session.params());
         let (version, cost, notices) = (Some(ticket.version), ticket.cost, ticket.notices);
-        Ok(AppliedParameters { parameters, ignored, version, cost, notices })
+        Ok(AppliedParameters { parameters, ignored: change.ignored, version, cost, notices })
+    }
+}
+
+impl FrameSink for SessionChannel {
+    fn frame(&self, frame: &FrameView<'_>) {
+        if !self.paused.load(Ordering::Relaxed) {
+            self.session.frame(frame);
+        }
+    }
+
+    fn refused(&self, error: &Error) {
+        self.session.refused(error);
     }
 }
 
@@ -128,7 +163,8 @@ impl ParameterTarget for SessionChannel {
 
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration {
         // A message that is refused changes nothing.
-        let Ok((patch, _)) = self.patch(message) else { return Duration::ZERO };
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Ok((_, patch)) = self.read(message, &steps) else { return Duration::ZERO };
         let old = self.session.params();
         let Ok((new, _)) = patch.merge(&old) else { return Duration::ZERO };
         if total_cost(&self.session.diff(&old, &new)) < Some(Cost::Load) {

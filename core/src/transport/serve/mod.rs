@@ -171,10 +171,10 @@ fn serve_shown<S>(session: SessionHandle, egress: Egress, options: &ServeOptions
         let grey = vec![GREY; format.packed_len(params.width, params.height)];
         egress.show(&FrameView::packed(format, params.width, params.height, &grey)?);
     }
-    let channel = Arc::new(SessionChannel::new(session.clone()));
+    let channel = Arc::new(SessionChannel::new(session));
     let audio = AudioHub::default();
     let publisher = Media {
-        video_in: Some(Arc::new(session)),
+        video_in: Some(channel.clone()),
         audio_in: Some(audio.clone()),
         channel: Some(channel.clone()),
         ..Media::default()

@@ -11,7 +11,8 @@ use super::super::{SessionChannel, serve};
 use super::pattern::SIDE;
 use super::*;
 use crate::exec::null::NullExecutor;
-use crate::transport::{ChannelHandler, Pacing as _};
+use crate::frame::{FrameView, PixelFormat};
+use crate::transport::{ChannelHandler, FrameSink as _, Pacing as _};
 use crate::{Engine, EngineOptions, SessionOptions, StreamDiffusionParams};
 
 /// Sends the messages of a test, and forwards received ones.
@@ -117,6 +118,38 @@ fn messages_that_come_faster_than_they_may_are_joined_and_the_newest_counts() {
     assert!(f64::from(answers) <= 61.0 + 60.0 * elapsed.as_secs_f64(), "{answers} answers in {elapsed:?}");
     let params = server.session().params();
     assert_eq!((params.delta, params.guidance_scale), (0.75, 1.5));
+}
+
+#[test]
+fn paused_frames_do_not_reach_the_session() {
+    let engine =
+        Engine::builder().params(StreamDiffusionParams::demo()).executor(Arc::new(NullExecutor)).build().unwrap();
+    let session = engine.start(SessionOptions::default()).unwrap();
+    let channel = SessionChannel::new(session.handle());
+    let pixels = vec![0; 64 * 64 * 3];
+    let frame = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels).unwrap();
+    let submitted = || session.handle().stats().submitted.total;
+    channel.frame(&frame);
+    for (message, frames) in [(r#"{"paused": true}"#, 1), (r#"{"delta": 0.5}"#, 1), (r#"{"paused": false}"#, 2)] {
+        let answer: Value = serde_json::from_str(&channel.message(message)[0]).unwrap();
+        assert_eq!(answer["type"], "parameters_applied", "{answer}");
+        channel.frame(&frame);
+        assert_eq!(submitted(), frames, "{message}");
+    }
+}
+
+#[test]
+fn a_transition_is_answered_with_its_target_and_the_version_that_has_it() {
+    let engine =
+        Engine::builder().params(StreamDiffusionParams::demo()).executor(Arc::new(NullExecutor)).build().unwrap();
+    let session = engine.start(SessionOptions::default()).unwrap();
+    let channel = SessionChannel::new(session.handle());
+    let message = json!({"transition": {"target_prompts": [{"text": "neon"}], "num_steps": 24}, "delta": 0.5});
+    let answer: Value = serde_json::from_str(&channel.message(&message.to_string())[0]).unwrap();
+    assert_eq!((&answer["type"], &answer["parameters"]["delta"]), (&json!("parameters_applied"), &json!(0.5)));
+    assert_eq!(answer["parameters"]["prompt"], json!([["neon", 1.0]]));
+    assert_eq!(answer["parameters"]["transition"]["num_steps"], 24);
+    assert_eq!(answer["version"], session.handle().stats().desired_version);
 }
 
 #[test]

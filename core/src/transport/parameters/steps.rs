@@ -1,13 +1,14 @@
 //! Converts `denoising_step_list` and `noise_scale` to indices into the grid of timesteps.
 
-use dreamframe::StreamDiffusionParams;
+use crate::params::StreamDiffusionParams;
 
 /// The number of training timesteps of every model.
 const TRAIN_TIMESTEPS: f64 = 1000.0;
 
-/// The values that a client has sent about steps. Scope's two parameters combine, and may be sent separately.
+/// What messages have said about steps: `denoising_step_list` and `noise_scale` combine, and may be sent separately.
+/// [`ParameterChange::read`](super::ParameterChange::read) takes it, and leaves it for the next message.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Steps {
+pub struct Steps {
     list: Option<Vec<u32>>,
     noise: Option<f64>,
     /// The resulting indices: if the current list differs, another client changed it, and this state is discarded.

@@ -1,11 +1,10 @@
 //! Properties of all messages.
 
-use dreamframe::{ParamsPatch, StreamDiffusionParams};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::params::{Change, InputMode, read};
-use super::steps::Steps;
+use super::{InputMode, ParameterChange, Steps};
+use crate::params::{ParamsPatch, StreamDiffusionParams};
 
 /// Keys that have or had a meaning in one of the dialects.
 const KEYS: [&str; 20] = [
@@ -60,15 +59,15 @@ fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-fn understood(message: Value) -> Change {
-    read(&object(message), &StreamDiffusionParams::demo(), &Steps::default()).unwrap()
+fn understood(message: Value) -> ParameterChange {
+    ParameterChange::read(&object(message), &StreamDiffusionParams::demo(), &Steps::default()).unwrap()
 }
 
 proptest! {
     #[test]
     fn garbage_is_refused_or_understood_and_refusals_name_keys_of_the_message(message in any_message()) {
-        if let Err(faults) = read(&message, &StreamDiffusionParams::default(), &Steps::default()) {
-            for fault in faults {
+        if let Err(error) = ParameterChange::read(&message, &StreamDiffusionParams::default(), &Steps::default()) {
+            for fault in error.violations() {
                 let key = fault.path.split(['.', '[']).next().unwrap();
                 prop_assert!(message.contains_key(key), "{} of {message:?}", fault.path);
             }
@@ -80,7 +79,7 @@ proptest! {
         let mut message = object(json!({ "prompts": [{ "text": "snow" }], "noise_scale": 0.4 }));
         let without = understood(message.clone().into());
         message.insert(key.clone(), value);
-        prop_assert_eq!(understood(message.into()), Change { ignored: vec![key], ..without });
+        prop_assert_eq!(understood(message.into()), ParameterChange { ignored: vec![key], ..without });
     }
 
     #[test]
@@ -110,7 +109,7 @@ fn null_is_the_same_as_absent_for_keys_of_scope_and_the_default_for_other_parame
         "noise_scale": null, "transition": null, "paused": null, "prompts": null, "seed": null, "width": null,
         "prompt_interpolation_method": null, "pipeline": null
     }));
-    assert_eq!(change, Change::default());
+    assert_eq!(change, ParameterChange::default());
     let values = understood(json!({ "delta": null, "params": { "controlnets": null, "seed": null } })).values;
     assert_eq!(Value::from(values), json!({ "controlnets": null, "delta": null }));
 }

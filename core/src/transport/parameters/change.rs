@@ -1,40 +1,56 @@
-//! Scope's messages as changes of a stream: from the data channel, `initialParameters` and the headless routes, all by the
-//! same rules. Pure: independent of streams and sessions.
+//! Messages as changes of a stream: parameters, and the additional keys of Daydream Scope's messages. Pure: independent of
+//! streams and sessions.
 //!
 //! Scope's engine starts at a timestep that follows from `noise_scale`, and continues with `denoising_step_list`. Here
 //! both become one `t_index_list` ([`Steps`]): each timestep is rounded to the nearest index of the grid, and
 //! `noise_scale` moves the first one to the timestep `1000 * noise_scale`; the others keep their distances in
 //! proportion to the rest of the grid. A higher value means more change, and setting it back restores the list.
 //!
-//! Daydream's own keys have the same meaning as over HTTP. Others are ignored, as Scope's clients expect.
+//! Names of parameters have the same meaning as over HTTP. Other keys are ignored, as Scope's clients expect.
 
-use dreamframe::params::{Interpolation, Weighted};
-use dreamframe::transport::parameters::{is_parameter, named_parameters};
-use dreamframe::{StreamDiffusionParams, Transition, Violation};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::message::{is_parameter, named_parameters};
 use super::steps::Steps;
+use crate::conditioning::transition::Transition;
+use crate::error::{Error, Result, Violation};
+use crate::params::{Interpolation, ParamsPatch, StreamDiffusionParams, Weighted};
 
-/// The content of a message.
+/// The meaning of a message: a change of a stream. `docs/parameter-channel.md` and `docs/scope.md` have the keys.
+///
+/// ```
+/// use dreamframe::StreamDiffusionParams;
+/// use dreamframe::transport::parameters::{ParameterChange, Steps};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let message = serde_json::json!({"prompts": [{"text": "a garden", "weight": 1.0}], "paused": true, "odd": 1});
+/// let params = StreamDiffusionParams::demo();
+/// let change = ParameterChange::read(message.as_object().unwrap(), &params, &Steps::default())?;
+/// assert_eq!(change.values["prompt"], serde_json::json!([["a garden", 1.0]]));
+/// assert_eq!((change.paused, change.ignored), (Some(true), vec!["odd".to_owned()]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Change {
-    /// Daydream's parameters to change.
-    pub(crate) values: Map<String, Value>,
+#[non_exhaustive]
+pub struct ParameterChange {
+    /// The parameters to change, as in a [`ParamsPatch`].
+    pub values: Map<String, Value>,
     /// A transition to another prompt; takes precedence over a prompt.
-    pub(crate) transition: Option<Transition>,
-    /// Whether pictures are paused from now on.
-    pub(crate) paused: Option<bool>,
+    pub transition: Option<Transition>,
+    /// Whether frames are held back from now on.
+    pub paused: Option<bool>,
     /// The source of frames.
-    pub(crate) input_mode: Option<InputMode>,
+    pub input_mode: Option<InputMode>,
     /// The state of the steps, for the next message.
-    pub(crate) steps: Steps,
-    /// Unknown keys.
-    pub(crate) ignored: Vec<String>,
+    pub steps: Steps,
+    /// Keys without a meaning.
+    pub ignored: Vec<String>,
 }
 
 /// The source of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InputMode {
+pub enum InputMode {
     /// No frames of a client: pictures are made from the prompt alone.
     Text,
     /// A publisher's video.
@@ -42,8 +58,8 @@ pub(crate) enum InputMode {
 }
 
 impl InputMode {
-    /// The name on the wire.
-    pub(crate) fn name(self) -> &'static str {
+    /// Returns the name in messages: `text` or `video`.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Video => "video",
@@ -51,25 +67,48 @@ impl InputMode {
     }
 }
 
-/// Reads a message for a stream that has `params` and the state `steps`.
-///
-/// # Errors
-///
-/// Every known key with an invalid value; the message is then not applied. Values that are valid here may still be
-/// refused by the parameters' own rules.
-pub(crate) fn read(
-    message: &Map<String, Value>,
-    params: &StreamDiffusionParams,
-    steps: &Steps,
-) -> Result<Change, Vec<Violation>> {
-    let mut reader = Reader { message, faults: Vec::new() };
-    let mut change = Change { steps: steps.clone(), ..Change::default() };
-    (change.values, change.ignored) = named_parameters(message);
-    drop_absent(&mut change.values);
-    change.ignored.retain(|key| !SCOPE.contains(&key.as_str()));
-    reader.scope(&mut change);
-    reader.steps(&mut change, params);
-    if reader.faults.is_empty() { Ok(change) } else { Err(reader.faults) }
+impl ParameterChange {
+    /// Reads a message for a stream that has `params`; `steps` is the state that the message before left.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every known key that has an invalid value; the message is then not applied. Values that are
+    /// valid here may still be refused by the parameters' own rules.
+    pub fn read(message: &Map<String, Value>, params: &StreamDiffusionParams, steps: &Steps) -> Result<Self> {
+        let mut reader = Reader { message, faults: Vec::new() };
+        let mut change = Self { steps: steps.clone(), ..Self::default() };
+        (change.values, change.ignored) = named_parameters(message);
+        drop_absent(&mut change.values);
+        change.ignored.retain(|key| !SCOPE.contains(&key.as_str()));
+        reader.scope(&mut change);
+        reader.steps(&mut change, params);
+        if reader.faults.is_empty() { Ok(change) } else { Err(Error::invalid_params(reader.faults)) }
+    }
+
+    /// Checks the target of the transition by the rules of the parameters, so that an invalid one is refused before the
+    /// rest of its message is applied.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every violation.
+    pub fn check_transition(&self, params: &StreamDiffusionParams) -> Result<()> {
+        let Some(transition) = &self.transition else { return Ok(()) };
+        ParamsPatch::from_value(json!({ "prompt": transition.target_prompts }))?.merge(params)?;
+        Ok(())
+    }
+
+    /// Returns what the message named, with its values in `params`, those after the change: the `parameters` of
+    /// [`AppliedParameters`](super::AppliedParameters).
+    pub fn current_values(&self, params: &StreamDiffusionParams) -> Map<String, Value> {
+        let now = params.to_value();
+        let prompt = self.transition.is_some().then_some("prompt");
+        let names = self.values.keys().map(String::as_str).chain(prompt);
+        let mut values: Map<_, _> = names.filter_map(|name| Some((name.to_owned(), now.get(name)?.clone()))).collect();
+        values.extend(self.transition.as_ref().map(|transition| ("transition".into(), json!(transition))));
+        values.extend(self.input_mode.map(|mode| ("input_mode".into(), mode.name().into())));
+        values.extend(self.paused.map(|paused| ("paused".into(), paused.into())));
+        values
+    }
 }
 
 /// The supported keys of Scope.
@@ -119,7 +158,7 @@ impl<'a> Reader<'a> {
         parsed
     }
 
-    fn scope(&mut self, change: &mut Change) {
+    fn scope(&mut self, change: &mut ParameterChange) {
         if let Some(prompts) = self.value("prompts", PROMPTS, Value::as_array)
             && let Some(prompts) = self.prompts("prompts", prompts)
         {
@@ -140,7 +179,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn steps(&mut self, change: &mut Change, params: &StreamDiffusionParams) {
+    fn steps(&mut self, change: &mut ParameterChange, params: &StreamDiffusionParams) {
         const LIST: &str = "a list of 1 to 4 timesteps from 1 to 1000, each less than the one before";
         let list = self.value("denoising_step_list", LIST, timesteps);
         let list = list.or_else(|| self.value("denoising_steps", LIST, timesteps));

@@ -1,10 +1,10 @@
 //! Merges two messages of a data channel that arrive faster than they may.
 
-use dreamframe::params::join_values;
-use dreamframe::transport::parameters::flatten;
 use serde_json::{Map, Value};
 
-use super::params::drop_absent;
+use super::change::drop_absent;
+use super::message::flatten;
+use crate::params::join_values;
 
 /// Keys with the same meaning: a value of one of the first in the newer message replaces all of the second.
 const SAME: [(&[&str], &[&str]); 4] = [
