@@ -1429,6 +1429,16 @@ typedef struct {
    */
   uint32_t connect_timeout_ms;
   /**
+   * Timeout for gathering candidates, in milliseconds, after which an offer or an answer has those that were found; a
+   * publisher or player sends later ones to its server. 0 for 2 s.
+   */
+  uint32_t gather_timeout_ms;
+  /**
+   * 1 to use candidates relayed by a TURN server only, so that peers do not learn the addresses of this machine; 0 for
+   * all. A publisher or player without a TURN server in `ice_servers_json` uses those that its server names.
+   */
+  uint32_t relayed_only;
+  /**
    * Always 0.
    */
   uint32_t reserved;
@@ -1437,7 +1447,7 @@ typedef struct {
 /**
  * What a `dreamframe_network_options_t` begins with.
  */
-#define DREAMFRAME_NETWORK_OPTIONS_INIT {sizeof(dreamframe_network_options_t), 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_NETWORK_OPTIONS_INIT {sizeof(dreamframe_network_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Options of a player. Initialize with `DREAMFRAME_PLAYER_OPTIONS_INIT`: zeros and NULLs are the defaults.

@@ -766,6 +766,10 @@ struct NetworkOptions {
   std::uint32_t first_port = 0;
   std::uint32_t last_port = 0;
   std::chrono::milliseconds connect_timeout{};
+  /** The longest time for gathering candidates before an offer or an answer is sent. */
+  std::chrono::milliseconds gather_timeout{};
+  /** Whether candidates relayed by a TURN server are used only. */
+  bool relayed_only = false;
 };
 
 /** Options of a server: an empty or zero value is the library's default. */
@@ -823,6 +827,8 @@ inline dreamframe_network_options_t described(const NetworkOptions &options) noe
   raw.first_port = options.first_port;
   raw.last_port = options.last_port;
   raw.connect_timeout_ms = milliseconds_option(options.connect_timeout);
+  raw.gather_timeout_ms = milliseconds_option(options.gather_timeout);
+  raw.relayed_only = options.relayed_only ? 1 : 0;
   return raw;
 }
 

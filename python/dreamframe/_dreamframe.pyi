@@ -565,12 +565,14 @@ def publish(
     bitrate: int | None = None,
     attempts: int | None = None,
     ice_servers: Iterable[str | IceServer] | None = None,
+    relayed_only: bool = False,
 ) -> Publisher:
     """Starts to publish to the WHIP server at `url`. Returns immediately: the connection is made in the background.
 
     `token` is sent to that server only. `bitrate` is the encoder's target, in bits per second. The publisher gives up
     after `attempts` consecutive failed attempts; None means never. `ice_servers` are STUN and TURN servers for
-    connections through a NAT.
+    connections through a NAT. With `relayed_only`, only TURN servers are used, those given or named by the server, so that
+    the server does not learn the addresses of this machine.
 
     Raises:
         InvalidArgumentError: the address is not http or https, or an option is out of range.
@@ -638,14 +640,16 @@ def play(
     token: str | None = None,
     attempts: int | None = None,
     ice_servers: Iterable[str | IceServer] | None = None,
+    relayed_only: bool = False,
     into: Session | None = None,
     output: typing.Literal["rgba", "bgra", "rgb"] = "rgba",
 ) -> Player:
     """Starts to play from the WHEP server at `url`. Returns immediately: the connection is made in the background.
 
     `token` is sent to that server only. The player gives up after `attempts` consecutive failed attempts; None means
-    never. `ice_servers` are STUN and TURN servers for connections through a NAT. `into` receives the frames directly,
-    without Python; without it, `output` is the channel order of frames.
+    never. `ice_servers` are STUN and TURN servers for connections through a NAT. With `relayed_only`, only TURN servers
+    are used, those given or named by the server, so that the server does not learn the addresses of this machine. `into`
+    receives the frames directly, without Python; without it, `output` is the channel order of frames.
 
     Raises:
         InvalidArgumentError: the address is not http or https, or an option is out of range.

@@ -202,6 +202,9 @@ fn invalid_network_options_leave_the_engine_usable() {
         dreamframe_network_options_t { ice_servers_json: c"[{}]".as_ptr(), ..init() },
         "ice_servers_json: expected a list",
     );
+    with(dreamframe_network_options_t { relayed_only: 2, ..init() }, "relayed_only: got 2");
+    let relayed = dreamframe_network_options_t { relayed_only: 1, ..init() };
+    refused(dreamframe_server_options_t { network: &raw const relayed, ..somewhere }, "TURN server: missing");
     with(dreamframe_network_options_t { first_port: 5, ..init() }, "last_port: got 0");
     with(dreamframe_network_options_t { first_port: 5, last_port: 4, ..init() }, "last_port: got 4");
     with(dreamframe_network_options_t { first_port: 5, last_port: 65536, ..init() }, "last_port: got 65536");

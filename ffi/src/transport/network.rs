@@ -30,6 +30,12 @@ pub struct dreamframe_network_options_t {
     pub last_port: u32,
     /// Timeout for establishing a connection, in milliseconds; 0 for 15 s.
     pub connect_timeout_ms: u32,
+    /// Timeout for gathering candidates, in milliseconds, after which an offer or an answer has those that were found; a
+    /// publisher or player sends later ones to its server. 0 for 2 s.
+    pub gather_timeout_ms: u32,
+    /// 1 to use candidates relayed by a TURN server only, so that peers do not learn the addresses of this machine; 0 for
+    /// all. A publisher or player without a TURN server in `ice_servers_json` uses those that its server names.
+    pub relayed_only: u32,
     /// Always 0.
     pub reserved: u32,
 }
@@ -37,5 +43,5 @@ pub struct dreamframe_network_options_t {
 // SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: NULL, integers.
 unsafe impl Versioned for dreamframe_network_options_t {
     const NAME: &'static str = "network_options";
-    const LEAST: usize = offset_of!(Self, reserved) + size_of::<u32>();
+    const LEAST: usize = offset_of!(Self, gather_timeout_ms) + size_of::<u32>();
 }

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dreamframe::transport::peer::PeerState;
+use dreamframe::transport::peer::{IceTransportPolicy, PeerState};
 use dreamframe::transport::{Client, ClientOptions};
 use dreamframe::{Error, ErrorKind};
 use pyo3::exceptions::PyTypeError;
@@ -21,9 +21,11 @@ pub(crate) fn options(
     token: Option<String>,
     attempts: Option<&Bound<'_, PyAny>>,
     ice_servers: Option<&Bound<'_, PyAny>>,
+    relayed_only: bool,
 ) -> PyResult<ClientOptions> {
     let attempts = attempts.map(|attempts| positive("attempts", attempts)).transpose()?;
-    let peer = peer::options(ice_servers, None, None)?;
+    let policy = if relayed_only { IceTransportPolicy::Relay } else { IceTransportPolicy::All };
+    let peer = peer::options(ice_servers, None, None)?.with_ice_transport_policy(policy);
     Ok(ClientOptions::default().with_token(token).with_attempts(attempts).with_peer(peer))
 }
 

@@ -44,8 +44,9 @@ enum FrameTarget {
 /// Starts to play from the WHEP server at `url`. Returns immediately: the connection is made in the background.
 ///
 /// `token` is sent to that server only. The player gives up after `attempts` consecutive failed attempts; None means
-/// never. `ice_servers` are STUN and TURN servers for connections through a NAT. `into` receives the frames directly,
-/// without Python; without it, `output` is the channel order of frames.
+/// never. `ice_servers` are STUN and TURN servers for connections through a NAT. With `relayed_only`, only TURN servers
+/// are used, those given or named by the server, so that the server does not learn the addresses of this machine. `into`
+/// receives the frames directly, without Python; without it, `output` is the channel order of frames.
 ///
 /// Raises:
 ///     InvalidArgumentError: the address is not http or https, or an option is out of range.
@@ -56,22 +57,25 @@ enum FrameTarget {
     token: "str | None" = None,
     attempts: "int | None" = None,
     ice_servers: "Iterable[str | IceServer] | None" = None,
+    relayed_only: "bool" = false,
     into: "Session | None" = None,
     output: "typing.Literal['rgba', 'bgra', 'rgb']" = "rgba",
 ) -> "Player")]
+#[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
 pub(crate) fn play(
     py: Python<'_>,
     url: &str,
     token: Option<String>,
     attempts: Option<&Bound<'_, PyAny>>,
     ice_servers: Option<&Bound<'_, PyAny>>,
+    relayed_only: bool,
     into: Option<&Bound<'_, PyAny>>,
     output: &str,
 ) -> PyResult<Player> {
     log::refresh(py);
     interpreter::check_not_forked().or_raise(py)?;
     let output = picture::output(py, output)?;
-    let options = client::options(token, attempts, ice_servers)?;
+    let options = client::options(token, attempts, ice_servers, relayed_only)?;
     let (goal, sink): (_, Arc<dyn FrameSink>) = match into {
         Some(session) => {
             let session = session_of(session)?;

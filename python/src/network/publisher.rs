@@ -29,7 +29,8 @@ pub(crate) struct Publisher {
 ///
 /// `token` is sent to that server only. `bitrate` is the encoder's target, in bits per second. The publisher gives up
 /// after `attempts` consecutive failed attempts; None means never. `ice_servers` are STUN and TURN servers for
-/// connections through a NAT.
+/// connections through a NAT. With `relayed_only`, only TURN servers are used, those given or named by the server, so that
+/// the server does not learn the addresses of this machine.
 ///
 /// Raises:
 ///     InvalidArgumentError: the address is not http or https, or an option is out of range.
@@ -41,6 +42,7 @@ pub(crate) struct Publisher {
     bitrate: "int | None" = None,
     attempts: "int | None" = None,
     ice_servers: "Iterable[str | IceServer] | None" = None,
+    relayed_only: "bool" = false,
 ) -> "Publisher")]
 pub(crate) fn publish(
     py: Python<'_>,
@@ -49,11 +51,12 @@ pub(crate) fn publish(
     bitrate: Option<&Bound<'_, PyAny>>,
     attempts: Option<&Bound<'_, PyAny>>,
     ice_servers: Option<&Bound<'_, PyAny>>,
+    relayed_only: bool,
 ) -> PyResult<Publisher> {
     log::refresh(py);
     interpreter::check_not_forked().or_raise(py)?;
     let egress = Egress::new(egress_options(bitrate)?);
-    let options = client::options(token, attempts, ice_servers)?;
+    let options = client::options(token, attempts, ice_servers, relayed_only)?;
     let client = py.detach(|| dreamframe::transport::publish(url, options, egress.clone())).or_raise(py)?;
     Ok(Publisher { connection: Connection::new("publisher", client), egress })
 }

@@ -1,13 +1,14 @@
 //! The client roles: publishing to a WHIP server and playing from a WHEP server.
 //!
-//! A [`Client`] runs on a thread of its own. Its offer has all candidates, so it does not trickle; it follows 307 and
-//! 308; and it reconnects when a session is lost, until it is stopped.
+//! A [`Client`] runs on a thread of its own. Its offer has the candidates found in time, and later ones are sent to the
+//! session (trickle ICE); it follows 307 and 308; and it reconnects when a session is lost, until it is stopped.
 
 mod reach;
 mod run;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trickle;
 mod wire;
 
 use std::fmt;
@@ -49,7 +50,8 @@ use crate::{Error, ErrorKind, Result};
 pub struct ClientOptions {
     /// The bearer token, which is sent to the given server only. Default: none.
     pub token: Option<String>,
-    /// How connections reach the network, and the longest time for establishing one.
+    /// How connections reach the network, and the longest times for gathering candidates and for establishing one. The
+    /// ICE servers that the server names are used in addition to those given here, from the next offer on.
     pub peer: PeerOptions,
     /// The audio: what is published, or the receiver of what is played. Default: none.
     pub audio: Option<AudioHub>,
@@ -161,6 +163,9 @@ pub fn play(url: &str, options: ClientOptions, sink: Arc<dyn FrameSink>) -> Resu
 /// one is; [`Disconnected`](PeerState::Disconnected) while one is lost and the next is being made;
 /// [`Failed`](PeerState::Failed) once it has given up, as after an answer that another attempt would not change; and
 /// [`Closed`](PeerState::Closed) once it was stopped. Dropping it stops it.
+///
+/// With [`IceTransportPolicy::Relay`](super::peer::IceTransportPolicy::Relay) and no TURN server in its options, it asks
+/// the server for one (`OPTIONS`), and gives up with `InvalidArgument` if the server names none.
 #[derive(Debug)]
 pub struct Client {
     shared: Arc<Shared>,

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::ClientOptions;
 use super::state::Shared;
+use super::trickle::trickle;
 use super::wire::{Created, Failure, Wire};
 use crate::transport::peer::{IceServer, Media, Peer, PeerState};
 use crate::{Error, ErrorKind};
@@ -101,6 +102,9 @@ impl Worker {
 
     /// Establishes one session and waits until it has ended.
     async fn session(&mut self) -> Ended {
+        if let Err(ended) = self.find_relay().await {
+            return ended;
+        }
         let (media, options) = (self.media.clone(), self.options.peer.clone());
         let offered = tokio::select! {
             () = stop(&mut self.stopped) => return Ended::Stopped,
@@ -123,6 +127,21 @@ impl Worker {
         self.delete(resource).await;
         let _ = timeout(FAREWELL, peer.close()).await;
         ended
+    }
+
+    /// Asks the server for its ICE servers if nothing but relayed candidates may be used, and no TURN server is known.
+    async fn find_relay(&mut self) -> Result<(), Ended> {
+        if self.options.peer.check_relay().is_ok() {
+            return Ok(());
+        }
+        let (wire, url) = (self.wire.clone(), self.url.clone());
+        let asked = tokio::select! {
+            () = stop(&mut self.stopped) => return Err(Ended::Stopped),
+            asked = spawn_blocking(move || wire.ice_servers(&url)) => asked,
+        };
+        let servers = asked.unwrap_or_else(|error| Err(Failure::Final(panicked(error)))).map_err(Ended::Failed)?;
+        self.learn(servers);
+        self.options.peer.check_relay().map_err(|error| Ended::Failed(Failure::Final(error)))
     }
 
     /// Posts an offer. A session that is made although the client was stopped meanwhile is ended.
@@ -149,24 +168,36 @@ impl Worker {
         if let Err(error) = peer.set_answer(&created.answer).await {
             return Ended::Failed(Failure::Passing(error.within("answer of the server"), None));
         }
+        let trickling = trickle(peer.clone(), self.wire.clone(), created.resource, created.tag);
+        tokio::pin!(trickling);
+        let mut trickled = false;
         let mut states = peer.states();
         let mut connected = false;
+        let mut patience = learned.then(|| Instant::now() + WITHOUT_ICE_SERVERS);
         loop {
             let state = *states.borrow_and_update();
             match state {
                 PeerState::Connecting => {}
                 PeerState::Connected => {
                     connected = true;
+                    patience = None;
                     self.shared.set_state(state);
                 }
                 PeerState::Disconnected => self.shared.set_state(state),
                 PeerState::Failed | PeerState::Closed => return self.over(connected, state),
             }
-            let patience = if learned && !connected { WITHOUT_ICE_SERVERS } else { Duration::MAX };
+            let too_late = async move {
+                match patience {
+                    Some(patience) => sleep_until(patience).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = stop(&mut self.stopped) => return Ended::Stopped,
-                changed = timeout(patience, states.changed()) => {
-                    if !matches!(changed, Ok(Ok(()))) {
+                () = too_late => return self.over(connected, PeerState::Failed),
+                () = &mut trickling, if !trickled => trickled = true,
+                changed = states.changed() => {
+                    if changed.is_err() {
                         return self.over(connected, PeerState::Failed);
                     }
                 }

@@ -1,15 +1,16 @@
 //! The requests of a client: redirects, the servers that get the token, retries.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
 use super::reach::Reach;
-use crate::transport::http::{BODY_LIMIT, PLAYBACK_URL, SDP, read_ice_links};
+use crate::transport::http::{BODY_LIMIT, FRAGMENT, PLAYBACK_URL, SDP, read_ice_links};
 use crate::transport::peer::IceServer;
 use crate::web::{Origin, is_this_machine, resolve};
 use crate::{Error, ErrorKind, Result};
@@ -26,14 +27,27 @@ pub(super) struct Wire {
     /// Whether the server's own address is of https.
     encrypted: bool,
     token: Option<HeaderValue>,
+    /// Whether the server has refused a `PATCH` in general, by its method.
+    refuses_candidates: AtomicBool,
+}
+
+/// The content of a request.
+#[derive(Debug, Clone, Copy)]
+struct Content<'a> {
+    media_type: &'static str,
+    text: &'a str,
+    /// The ICE session that it is meant for, if the server has named it.
+    tag: Option<&'a HeaderValue>,
 }
 
 /// A session on the server.
 #[derive(Debug)]
 pub(super) struct Created {
     pub(super) answer: String,
-    /// Where the session can be ended.
+    /// Where candidates are sent, and where the session can be ended.
     pub(super) resource: Option<String>,
+    /// The entity tag of the ICE session.
+    pub(super) tag: Option<HeaderValue>,
     pub(super) playback_url: Option<String>,
     pub(super) ice_servers: Vec<IceServer>,
 }
@@ -77,12 +91,24 @@ impl Wire {
             host: host.to_ascii_lowercase(),
             encrypted: Origin::of(uri).is_some_and(|origin| origin.https),
             token,
+            refuses_candidates: AtomicBool::new(false),
         })
+    }
+
+    /// Asks an endpoint for its ICE servers; none if it does not know the method.
+    pub(super) fn ice_servers(&self, url: &str) -> Result<Vec<IceServer>, Failure> {
+        let (mut response, url) = self.follow(&Method::OPTIONS, url, None)?;
+        match response.status() {
+            status if status.is_success() => Ok(read_ice_links(response.headers())),
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(Vec::new()),
+            _ => Err(refused(&mut response, &url)),
+        }
     }
 
     /// Posts an offer.
     pub(super) fn post(&self, url: &str, offer: &str) -> Result<Created, Failure> {
-        let (mut response, url) = self.follow(&Method::POST, url, offer)?;
+        let content = Content { media_type: SDP, text: offer, tag: None };
+        let (mut response, url) = self.follow(&Method::POST, url, Some(content))?;
         let status = response.status();
         if !status.is_success() {
             return Err(refused(&mut response, &url));
@@ -98,23 +124,49 @@ impl Wire {
         Ok(Created {
             answer,
             resource: address(LOCATION.as_str()),
+            tag: headers.get(ETAG).cloned(),
             playback_url: address(PLAYBACK_URL),
             ice_servers: read_ice_links(headers),
         })
     }
 
+    /// Sends candidates to a session; `tag` is its entity tag, if it has one.
+    pub(super) fn patch(&self, url: &str, fragment: &str, tag: Option<&HeaderValue>) -> Result<(), Failure> {
+        let content = Content { media_type: FRAGMENT, text: fragment, tag };
+        let (mut response, url) = self.follow(&Method::PATCH, url, Some(content))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let unknown = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+        if unknown.contains(&status) {
+            self.refuses_candidates.store(true, Ordering::Relaxed);
+        }
+        Err(refused(&mut response, &url))
+    }
+
+    /// Returns whether a `PATCH` may be answered: false once the server has refused one with 404, 405 or 501.
+    pub(super) fn takes_candidates(&self) -> bool {
+        !self.refuses_candidates.load(Ordering::Relaxed)
+    }
+
     /// Ends a session; not an error if it has already ended.
     pub(super) fn delete(&self, url: &str) -> Result<(), Failure> {
-        let (mut response, url) = self.follow(&Method::DELETE, url, "")?;
+        let (mut response, url) = self.follow(&Method::DELETE, url, None)?;
         let status = response.status();
         if status.is_success() || status == StatusCode::NOT_FOUND { Ok(()) } else { Err(refused(&mut response, &url)) }
     }
 
-    /// Sends a request and follows 307 and 308, with the same method and body.
-    fn follow(&self, method: &Method, url: &str, body: &str) -> Result<(Response<Body>, String), Failure> {
+    /// Sends a request and follows 307 and 308, with the same method and content.
+    fn follow(
+        &self,
+        method: &Method,
+        url: &str,
+        content: Option<Content<'_>>,
+    ) -> Result<(Response<Body>, String), Failure> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.once(method, &url, body)?;
+            let response = self.once(method, &url, content)?;
             let status = response.status();
             if !status.is_redirection() {
                 return Ok((response, url));
@@ -137,7 +189,7 @@ impl Wire {
         Err(Failure::Final(Error::new(ErrorKind::Io, what)))
     }
 
-    fn once(&self, method: &Method, url: &str, body: &str) -> Result<Response<Body>, Failure> {
+    fn once(&self, method: &Method, url: &str, content: Option<Content<'_>>) -> Result<Response<Body>, Failure> {
         let wrong = |error: http::Error| Failure::Final(Error::new(ErrorKind::InvalidArgument, error.to_string()));
         let mut request = Request::builder().method(method).uri(url).body(()).map_err(wrong)?;
         // A server behind a proxy that adds the encryption may name its sessions by http.
@@ -146,11 +198,15 @@ impl Wire {
         if let (true, Some(token)) = (ours, &self.token) {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
-        let response = if *method == Method::POST {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(SDP));
-            self.agent.run(request.map(|()| body))
-        } else {
-            self.agent.run(request)
+        let response = match content {
+            Some(content) => {
+                request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content.media_type));
+                if let Some(tag) = content.tag {
+                    request.headers_mut().insert(IF_MATCH, tag.clone());
+                }
+                self.agent.run(request.map(|()| content.text))
+            }
+            None => self.agent.run(request),
         };
         response.map_err(|error| Failure::Passing(failed(url, error), None))
     }

@@ -12,7 +12,7 @@ use rtc::interceptor::{
 };
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
-use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCIceServer};
+use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy};
 use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
@@ -21,11 +21,12 @@ use tokio::sync::{Mutex, mpsc};
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionState,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState,
 };
 
 use super::key_requests::KeyRequests;
-use super::options::{IceServer, PeerOptions};
+use super::options::{IceServer, IceTransportPolicy, PeerOptions};
 use super::sdp_normalize::{PLAYOUT_DELAY, TRANSPORT_CC};
 use super::{bind, failed};
 use crate::Result;
@@ -34,7 +35,9 @@ use crate::transport::sdp::{Codec, Setup};
 /// The time without packets after which the peer counts as disconnected.
 const DISCONNECTED: Duration = Duration::from_secs(4);
 /// The further time after which the connection has failed.
-const FAILED: Duration = Duration::from_secs(6);
+pub(super) const FAILED: Duration = Duration::from_secs(6);
+/// A limit of [`failed_timeout`], since the crate adds to it.
+const LONGEST_FAILED: Duration = Duration::from_secs(24 * 3600);
 /// The interval of keep-alive checks.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// The interval of requests for missing packets: short enough for a picture that is waiting for them.
@@ -48,6 +51,8 @@ const LAST_SLOT: usize = 14_000;
 pub(super) enum Event {
     /// The state has changed.
     State(RTCPeerConnectionState),
+    /// A candidate of this side is found.
+    Candidate,
     /// All candidates are gathered.
     Gathered,
     /// The first packet of a track arrived.
@@ -85,6 +90,15 @@ impl EventForwarder {
 }
 
 impl PeerConnectionEventHandler for EventForwarder {
+    fn on_ice_candidate<'s, 'a>(&'s self, _: RTCPeerConnectionIceEvent) -> Done<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        // It is in the local description now.
+        self.forward(Event::Candidate)
+    }
+
     fn on_ice_gathering_state_change<'s, 'a>(&'s self, state: RTCIceGatheringState) -> Done<'a>
     where
         's: 'a,
@@ -129,6 +143,7 @@ pub(super) async fn build(
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<Arc<dyn PeerConnection>> {
     static PORTS: Mutex<()> = Mutex::const_new(());
+    options.check_relay()?;
     let (engine, registry) = engine(abilities)?;
     let servers = options.ice_servers.iter().map(IceServer::for_publisher).map(|server| RTCIceServer {
         urls: server.urls,
@@ -137,14 +152,20 @@ pub(super) async fn build(
     });
     let mut settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .with_ice_timeouts(Some(DISCONNECTED), Some(FAILED), Some(KEEP_ALIVE));
+        .with_ice_timeouts(Some(DISCONNECTED), Some(failed_timeout(options.connect_timeout)), Some(KEEP_ALIVE));
     settings = match abilities.setup {
         Some(Setup::Active) => settings.with_answering_dtls_role(RTCDtlsRole::Client),
         Some(Setup::Passive | Setup::ActPass) => settings.with_answering_dtls_role(RTCDtlsRole::Server),
         None => settings,
     };
+    let policy = match options.ice_transport_policy {
+        IceTransportPolicy::All => RTCIceTransportPolicy::All,
+        IceTransportPolicy::Relay => RTCIceTransportPolicy::Relay,
+    };
+    let configuration =
+        RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).with_ice_transport_policy(policy);
     let builder = PeerConnectionBuilder::<SocketAddr>::new()
-        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
+        .with_configuration(configuration.build())
         .with_media_engine(engine)
         .with_interceptor_registry(registry)
         .with_setting_engine(settings.build())
@@ -153,6 +174,13 @@ pub(super) async fn build(
     let _one = PORTS.lock().await;
     let connection = builder.with_udp_addrs(bind::addresses(options)?).build().await;
     Ok(Arc::new(connection.map_err(|e| failed("create a connection", e))?))
+}
+
+/// The time after which the crate gives up on a connection, in addition to [`DISCONNECTED`]. It applies both while a
+/// connection is established, which may take `connect_timeout`, and when it is lost; the supervisor then waits for
+/// [`FAILED`] only.
+fn failed_timeout(connect_timeout: Duration) -> Duration {
+    connect_timeout.saturating_sub(DISCONNECTED).saturating_add(Duration::from_secs(1)).clamp(FAILED, LONGEST_FAILED)
 }
 
 fn engine(abilities: &Abilities) -> Result<(MediaEngine, Registry)> {
@@ -204,5 +232,20 @@ pub(super) fn rtp_codec(codec: &Codec, kind: RtpCodecKind, receives: bool) -> RT
         channels: codec.channels,
         sdp_fmtp_line: codec.parameters.clone(),
         rtcp_feedback: feedback.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crate_does_not_give_up_before_the_timeout_of_the_options() {
+        for seconds in [0, 1, 10, 15, 45, 3600] {
+            let timeout = Duration::from_secs(seconds);
+            assert!(DISCONNECTED + failed_timeout(timeout) > timeout, "{timeout:?}");
+        }
+        assert_eq!(failed_timeout(Duration::ZERO), FAILED);
+        assert_eq!(failed_timeout(Duration::MAX), LONGEST_FAILED);
     }
 }

@@ -11,6 +11,7 @@ mod connection;
 mod counters;
 mod data;
 mod delayed;
+mod gathered;
 mod key_requests;
 mod negotiate;
 mod options;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::watch;
 
-pub use options::{IceServer, PeerOptions};
+pub use options::{IceServer, IceTransportPolicy, PeerOptions};
 pub use state::{AudioStats, Media, PeerState, PeerStats, Refusal};
 
 use super::sdp::{Description, Fragment};
@@ -71,7 +72,8 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
-    /// Answers an offer, and returns the answer with all candidates: no trickling is needed.
+    /// Answers an offer, and returns the answer with the candidates found within [`PeerOptions::gather_timeout`]: further
+    /// ones are not sent.
     ///
     /// Every section of the offer is answered in its place. The media of the connection is the intersection of the
     /// offer and `media`; a section that is not used stays in the bundle, inactive. Dropping the future ends the
@@ -80,14 +82,17 @@ impl Peer {
         negotiate::answer(offer, media, options).await
     }
 
-    /// Creates an offer, with all candidates. [`set_answer`](Self::set_answer) takes the answer.
+    /// Creates an offer, with the candidates found within [`PeerOptions::gather_timeout`].
+    /// [`set_answer`](Self::set_answer) takes the answer; [`next_candidates`](Self::next_candidates) returns later
+    /// candidates.
     ///
     /// Video and audio are offered in the directions of `media`. With a `channel`, the data channel
     /// [`CHANNEL_LABEL`](super::CHANNEL_LABEL) is opened.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if `media` or [`PeerOptions::bind`] is empty, `Io` if no address or port is available.
+    /// `InvalidArgument` if `media` or [`PeerOptions::bind`] is empty, or if nothing but relayed candidates may be used
+    /// without a TURN server; `Io` if no address or port is available, or if no TURN server has allocated one.
     pub async fn offer(media: Media, options: &PeerOptions) -> Result<(Self, String)> {
         negotiate::offer(media, options).await
     }
@@ -100,6 +105,13 @@ impl Peer {
     /// it, `Closed` once the connection is over.
     pub async fn set_answer(&self, answer: &str) -> Result<()> {
         negotiate::set_answer(&self.link.shared, answer).await
+    }
+
+    /// Waits for candidates that this side found after its offer, and returns them as a fragment for the peer; the last
+    /// one announces their end. `None` once all were returned, once the connection is over, and on the side that
+    /// answered. Dropping the future loses none.
+    pub async fn next_candidates(&self) -> Option<Fragment> {
+        gathered::next(&self.link.shared).await
     }
 
     /// Takes candidates that the peer found after its description; those that cannot be used are dropped.

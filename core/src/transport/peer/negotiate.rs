@@ -1,7 +1,6 @@
 //! The exchange of descriptions.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::sdp::RTCSessionDescription;
@@ -16,18 +15,19 @@ use super::codecs::{self, Choice};
 use super::connection::{Abilities, Event, build, rtp_codec};
 use super::counters::Counters;
 use super::plan::{Plan, setup};
+use super::sdp_answer::CandidateRules;
 use super::sdp_normalize::entries;
 use super::send::Outgoing;
-use super::shared::{Descriptions, Flows, Shared, lock};
+use super::shared::{Descriptions, Flows, Offered, Shared, lock};
 use super::state::Media;
 use super::supervisor::Supervisor;
-use super::{Link, Peer, PeerOptions, PeerState, Refusal, failed, parse, sdp_answer, sdp_normalize};
+use super::{
+    IceTransportPolicy, Link, Peer, PeerOptions, PeerState, Refusal, failed, parse, sdp_answer, sdp_normalize,
+};
 use crate::transport::CHANNEL_LABEL;
 use crate::transport::sdp::{Codec, Description, Direction, Kind};
 use crate::{Error, ErrorKind, Result};
 
-/// The longest time for gathering candidates; those gathered by then are used.
-const GATHER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The name of the stream that all tracks of this side belong to.
 const STREAM: &str = "dreamframe";
 
@@ -43,7 +43,9 @@ async fn start(abilities: Abilities, media: Media, options: &PeerOptions) -> Res
             events,
             states: watch::Sender::new(PeerState::Connecting),
             stop: watch::Sender::new(false),
-            gathered: watch::Sender::new(0),
+            gathering: Default::default(),
+            gather_timeout: options.gather_timeout,
+            candidate_rules: CandidateRules::of(&options),
             counters: Arc::new(Counters::default()),
             descriptions: Default::default(),
             video: Default::default(),
@@ -82,7 +84,7 @@ pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> R
         }
     }
     let written = exchange(shared, &offer, &plan).await.map_err(Refusal::Failed)?;
-    let answer = sdp_answer::answer(&offer, &plan, &written, options.public_ip);
+    let answer = sdp_answer::answer(&offer, &plan, &written, shared.candidate_rules);
     if answer.len() > sdp_answer::MAX_ANSWER {
         let reason =
             format!("length of its answer: got {} bytes, expected at most {}", answer.len(), sdp_answer::MAX_ANSWER);
@@ -90,7 +92,7 @@ pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> R
     }
     let local_ufrag = local_ufrag(&answer).map_err(Refusal::Failed)?;
     *lock(&shared.descriptions) =
-        Descriptions { local_ufrag, remote: Some(offer.clone()), answered: Some((offer, plan)), flows };
+        Descriptions { local_ufrag, remote: Some(offer.clone()), answered: Some((offer, plan)), offered: None, flows };
     // The supervisor outlives the peer.
     let _ = shared.events.send(Event::Negotiated);
     Ok((peer, answer))
@@ -100,19 +102,19 @@ pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> R
 pub(super) async fn exchange(shared: &Shared, offer: &Description, plan: &Plan) -> Result<String> {
     let mut negotiation = shared.negotiation.lock().await;
     negotiation.taken += 1;
-    let mut gathered = shared.gathered.subscribe();
-    let before = *gathered.borrow_and_update();
+    let mut gathering = shared.gathering.subscribe();
+    let before = gathering.borrow_and_update().completed;
     let connection = &shared.connection;
     let offer = RTCSessionDescription::offer(sdp_normalize::write(offer, plan, negotiation.taken, shared.public_only))
         .map_err(|e| failed("read an offer", e))?;
     connection.set_remote_description(offer).await.map_err(|e| failed("apply an offer", e))?;
     let answer = connection.create_answer(None).await.map_err(|e| failed("create an answer", e))?;
     connection.set_local_description(answer).await.map_err(|e| failed("apply an answer", e))?;
-    let _ = timeout(GATHER_TIMEOUT, gathered.wait_for(|times| *times > before)).await;
+    let _ = timeout(shared.gather_timeout, gathering.wait_for(|gathering| gathering.completed > before)).await;
     local_description(shared).await
 }
 
-async fn local_description(shared: &Shared) -> Result<String> {
+pub(super) async fn local_description(shared: &Shared) -> Result<String> {
     let description = shared.connection.local_description().await;
     description.map(|d| d.sdp).ok_or_else(|| Error::new(ErrorKind::Closed, "the connection is closed"))
 }
@@ -210,19 +212,30 @@ pub(super) async fn offer(media: Media, options: &PeerOptions) -> Result<(Peer, 
         let channel = channel.map_err(|e| failed("open a data channel", e))?;
         let _ = shared.events.send(Event::Channel(channel));
     }
-    let written = propose(shared).await?;
-    let offer = sdp_answer::offer(&written, options.public_ip);
-    lock(&shared.descriptions).local_ufrag = local_ufrag(&offer)?;
+    let (written, complete) = propose(shared).await?;
+    let candidates = shared.candidate_rules.apply(&written);
+    if complete && candidates.is_empty() && options.ice_transport_policy == IceTransportPolicy::Relay {
+        let what = "failed to allocate an address at a TURN server; check its address, user name and password";
+        return Err(Error::new(ErrorKind::Io, what));
+    }
+    let offer = sdp_answer::offer(&written, &candidates, complete);
+    let mut descriptions = lock(&shared.descriptions);
+    descriptions.local_ufrag = local_ufrag(&offer)?;
+    descriptions.offered = Some(Offered { candidates, complete });
+    drop(descriptions);
     Ok((peer, offer))
 }
 
-async fn propose(shared: &Shared) -> Result<String> {
-    let mut gathered = shared.gathered.subscribe();
+/// Creates the offer with the candidates found in time; returns whether these are all.
+async fn propose(shared: &Shared) -> Result<(String, bool)> {
+    let mut gathering = shared.gathering.subscribe();
     let connection = &shared.connection;
     let offer = connection.create_offer(None).await.map_err(|e| failed("create an offer", e))?;
     connection.set_local_description(offer).await.map_err(|e| failed("apply an offer", e))?;
-    let _ = timeout(GATHER_TIMEOUT, gathered.wait_for(|times| *times > 0)).await;
-    local_description(shared).await
+    let _ = timeout(shared.gather_timeout, gathering.wait_for(|gathering| gathering.completed > 0)).await;
+    // Before the description is read, so that it has all candidates if it claims to.
+    let complete = gathering.borrow().completed > 0;
+    Ok((local_description(shared).await?, complete))
 }
 
 pub(super) fn local_ufrag(text: &str) -> Result<String> {

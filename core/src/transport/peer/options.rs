@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::setters::setters;
 use crate::transport::IngestOptions;
+use crate::{Error, ErrorKind, Result};
 
 /// Options of network connections.
 ///
@@ -37,7 +38,14 @@ pub struct PeerOptions {
     pub public_ip: Option<IpAddr>,
     /// STUN and TURN servers, for further addresses. A server that peers can reach needs none.
     pub ice_servers: Vec<IceServer>,
-    /// The longest time for establishing a connection, before it has failed. Default: 15 s.
+    /// The candidates that may be used. Default: all.
+    pub ice_transport_policy: IceTransportPolicy,
+    /// The longest time for gathering candidates, which STUN and TURN servers may delay: after it, a description is sent
+    /// with those that were found. A client sends later ones to the server ([`Client`](crate::transport::Client)); the
+    /// answer of a server goes without them. Default: 2 s.
+    pub gather_timeout: Duration,
+    /// The longest time for establishing a connection once both descriptions are known, before it has failed. A client
+    /// then makes another offer. Default: 15 s.
     pub connect_timeout: Duration,
     /// How a peer's video is decoded.
     pub ingest: IngestOptions,
@@ -49,6 +57,8 @@ setters! {
     with_ports, ports: Option<RangeInclusive<u16>>;
     with_public_ip, public_ip: Option<IpAddr>;
     with_ice_servers, ice_servers: Vec<IceServer>;
+    with_ice_transport_policy, ice_transport_policy: IceTransportPolicy;
+    with_gather_timeout, gather_timeout: Duration;
     with_connect_timeout, connect_timeout: Duration;
     with_ingest, ingest: IngestOptions;
 }
@@ -60,10 +70,36 @@ impl Default for PeerOptions {
             ports: None,
             public_ip: None,
             ice_servers: Vec::new(),
+            ice_transport_policy: IceTransportPolicy::All,
+            gather_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(15),
             ingest: IngestOptions::default(),
         }
     }
+}
+
+impl PeerOptions {
+    /// Checks that there is a TURN server if nothing but relayed candidates may be used.
+    pub(in crate::transport) fn check_relay(&self) -> Result<()> {
+        if self.ice_transport_policy == IceTransportPolicy::All || self.ice_servers.iter().any(IceServer::relays) {
+            return Ok(());
+        }
+        let what = "TURN server: missing, expected one that UDP reaches, such as turn:host:3478, since the ICE transport \
+            policy is relay";
+        Err(Error::new(ErrorKind::InvalidArgument, what))
+    }
+}
+
+/// The candidates that a connection may use: `iceTransportPolicy` of WebRTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IceTransportPolicy {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that TURN servers relay, so that the peer does not learn the addresses of this machine. It needs a TURN
+    /// server that UDP reaches, in [`PeerOptions::ice_servers`] or, for a client, named by the server.
+    Relay,
 }
 
 /// A STUN or TURN server.
@@ -87,6 +123,19 @@ setters! {
     with_username, username: Option<String>;
     with_credential, credential: Option<String>;
     with_secret, secret: Option<String>;
+}
+
+impl IceServer {
+    /// Returns whether it is a TURN server that this library can use.
+    fn relays(&self) -> bool {
+        let by_udp =
+            |query: &str| query.split('&').all(|part| !part.starts_with("transport=") || part == "transport=udp");
+        let relays = |url: &String| {
+            let (address, query) = url.split_once('?').unwrap_or((url, ""));
+            address.starts_with("turn:") && by_udp(query)
+        };
+        self.urls.iter().any(relays)
+    }
 }
 
 impl std::fmt::Debug for IceServer {

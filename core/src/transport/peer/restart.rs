@@ -1,7 +1,7 @@
 //! ICE restarts: new credentials and paths for a connection that stays.
 
 use super::negotiate::{exchange, local_ufrag};
-use super::sdp_answer::best_first;
+use super::sdp_answer::CandidateRules;
 use super::shared::{Shared, lock};
 use crate::transport::sdp::{Candidate, Description, Fragment};
 use crate::{Error, ErrorKind, Result};
@@ -23,7 +23,7 @@ pub(super) async fn restart(shared: &Shared, fragment: &Fragment) -> Result<Opti
         first.candidates = fragment.candidates.clone();
     }
     let written = exchange(shared, &offer, &plan).await?;
-    let answer = fragment_of(&written)?;
+    let answer = fragment_of(&written, shared.candidate_rules)?;
     let mut descriptions = lock(&shared.descriptions);
     descriptions.local_ufrag = local_ufrag(&written)?;
     descriptions.remote = Some(offer.clone());
@@ -32,11 +32,11 @@ pub(super) async fn restart(shared: &Shared, fragment: &Fragment) -> Result<Opti
 }
 
 /// Creates the fragment of a description: credentials and the one best candidate, since some clients join several incorrectly.
-fn fragment_of(written: &str) -> Result<Fragment> {
+fn fragment_of(written: &str, rules: CandidateRules) -> Result<Fragment> {
     let lost = || Error::new(ErrorKind::Internal, "failed to read the local description");
     let description = Description::parse(written).map_err(|_| lost())?;
     let section = description.live().next().ok_or_else(lost)?;
-    let best = best_first(written).into_iter().next();
+    let best = rules.apply(written).into_iter().next();
     Ok(Fragment {
         ufrag: section.ufrag.clone(),
         pwd: section.pwd.clone(),

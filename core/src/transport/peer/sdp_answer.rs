@@ -2,14 +2,52 @@
 
 use std::net::IpAddr;
 
+use super::options::{IceTransportPolicy, PeerOptions};
 use super::plan::{Plan, Use};
 use super::sdp_normalize::write_codec;
 use crate::transport::sdp::{Candidate, Codec, Description, Section};
 
 /// The longest answer, in bytes: some clients read no more.
 pub(super) const MAX_ANSWER: usize = 8192;
-/// The most candidates of an answer.
+/// The most candidates of a description.
 const MAX_CANDIDATES: usize = 16;
+
+/// How peers see this side's candidates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CandidateRules {
+    /// Precedes the host candidates, if there is one.
+    public_ip: Option<IpAddr>,
+    /// Leaves out the addresses of this machine from which relayed candidates were allocated.
+    hides_bases: bool,
+}
+
+impl CandidateRules {
+    pub(super) fn of(options: &PeerOptions) -> Self {
+        let hides_bases = options.ice_transport_policy == IceTransportPolicy::Relay;
+        Self { public_ip: options.public_ip, hides_bases }
+    }
+
+    /// Returns the candidates of a description that the crate wrote, the best first, since some peers try only that.
+    pub(super) fn apply(self, written: &str) -> Vec<String> {
+        let mut found = best_first(written);
+        if let Some(public) = self.public_ip {
+            let mapped: Vec<String> = found.iter().filter_map(|c| mapped(c, public)).collect();
+            found.splice(0..0, mapped);
+        }
+        if self.hides_bases {
+            found.iter_mut().for_each(hide_base);
+        }
+        found
+    }
+}
+
+/// Replaces the related address of a candidate by the unspecified one.
+fn hide_base(candidate: &mut String) {
+    if let Some(at) = candidate.find(" raddr ") {
+        candidate.truncate(at);
+        candidate.push_str(" raddr 0.0.0.0 rport 0");
+    }
+}
 
 /// The parts of a description.
 struct Blocks<'a> {
@@ -40,7 +78,7 @@ fn attribute<'a>(block: &[&'a str], name: &str) -> Option<&'a str> {
 }
 
 /// Composes the answer to `offer` of the text that the crate wrote for the sections that are used.
-pub(super) fn answer(offer: &Description, plan: &Plan, written: &str, public_ip: Option<IpAddr>) -> String {
+pub(super) fn answer(offer: &Description, plan: &Plan, written: &str, rules: CandidateRules) -> String {
     let blocks = Blocks::new(written);
     let kept = || offer.sections.iter().zip(&plan.uses).filter(|(_, u)| **u != Use::Rejected);
     let mut lines: Vec<String> = Vec::new();
@@ -52,7 +90,8 @@ pub(super) fn answer(offer: &Description, plan: &Plan, written: &str, public_ip:
             lines.push(format!("a=group:BUNDLE {mids}"));
         }
     }
-    let mut candidates = Some(candidates(written, public_ip));
+    // A server does not send further candidates.
+    let mut candidates = Some(candidate_lines(&rules.apply(written), true));
     for (section, used) in offer.sections.iter().zip(&plan.uses) {
         match (used, blocks.of_mid(&section.mid)) {
             (Use::Flows(..) | Use::Data, Some(block)) => lines.extend(written_section(section, block)),
@@ -68,11 +107,15 @@ pub(super) fn answer(offer: &Description, plan: &Plan, written: &str, public_ip:
     join(lines)
 }
 
-/// Puts an offer's candidates in order.
-pub(super) fn offer(written: &str, public_ip: Option<IpAddr>) -> String {
+/// Puts `candidates` in the place of those that the crate wrote into an offer. Unless they are `complete`, the offer
+/// announces further ones.
+pub(super) fn offer(written: &str, candidates: &[String], complete: bool) -> String {
     let blocks = Blocks::new(written);
     let mut lines: Vec<String> = blocks.session.iter().map(|l| (*l).to_owned()).collect();
-    let mut candidates = Some(candidates(written, public_ip));
+    if !complete && !written.contains("a=ice-options:") {
+        lines.push("a=ice-options:trickle".to_owned());
+    }
+    let mut candidates = Some(candidate_lines(candidates, complete));
     for block in &blocks.media {
         lines.extend(without_candidates(block));
         lines.extend(candidates.take().into_iter().flatten());
@@ -134,21 +177,13 @@ fn rejected_section(section: &Section) -> Vec<String> {
     ]
 }
 
-/// The candidates of a description that the crate wrote, the best first, since some peers try only that.
-///
-/// `public_ip` precedes the host candidates, if there is one.
-fn candidates(written: &str, public_ip: Option<IpAddr>) -> Vec<String> {
-    let mut found = best_first(written);
-    if let Some(public) = public_ip {
-        let mapped: Vec<String> = found.iter().filter_map(|c| mapped(c, public)).collect();
-        found.splice(0..0, mapped);
-    }
-    found.truncate(MAX_CANDIDATES);
-    found.into_iter().map(|c| format!("a={c}")).chain(["a=end-of-candidates".to_owned()]).collect()
+fn candidate_lines(candidates: &[String], complete: bool) -> Vec<String> {
+    let lines = candidates.iter().take(MAX_CANDIDATES).map(|c| format!("a={c}"));
+    lines.chain(complete.then(|| "a=end-of-candidates".to_owned())).collect()
 }
 
 /// The candidates in a description's text, each once: IPv4 host, IPv6 host, then others; loopback last of its kind.
-pub(super) fn best_first(written: &str) -> Vec<String> {
+fn best_first(written: &str) -> Vec<String> {
     let mut found: Vec<(_, String)> = Vec::new();
     for text in written.lines().filter_map(|l| l.strip_prefix("a=candidate:")) {
         // Component 2 would be RTCP on its own, which is multiplexed.

@@ -1,6 +1,7 @@
 //! The state that a connection's handles and its task share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use webrtc::peer_connection::PeerConnection;
@@ -9,6 +10,7 @@ use super::codecs::Choice;
 use super::connection::Event;
 use super::counters::Counters;
 use super::plan::Plan;
+use super::sdp_answer::CandidateRules;
 use super::send::Outgoing;
 use super::state::{PeerState, PeerStats};
 use crate::transport::sdp::Description;
@@ -46,7 +48,26 @@ pub(super) struct Descriptions {
     pub(super) remote: Option<Description>,
     /// The offer that this side answered, and its plan.
     pub(super) answered: Option<(Description, Plan)>,
+    /// What was sent of this side's candidates, if it made the offer.
+    pub(super) offered: Option<Offered>,
     pub(super) flows: Flows,
+}
+
+/// The candidates that the offer had, and those that were sent after it.
+#[derive(Debug)]
+pub(super) struct Offered {
+    pub(super) candidates: Vec<String>,
+    /// Whether their end was sent.
+    pub(super) complete: bool,
+}
+
+/// The progress of gathering candidates.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Gathering {
+    /// The number of candidates found.
+    pub(super) found: u64,
+    /// How often every candidate was found: once for the start and for each ICE restart.
+    pub(super) completed: u64,
 }
 
 /// The state that a connection's handles and its task share.
@@ -56,8 +77,10 @@ pub(super) struct Shared {
     pub(super) states: watch::Sender<PeerState>,
     /// Set to have the task close the connection.
     pub(super) stop: watch::Sender<bool>,
-    /// Counts how often every candidate was found: once for the start and for each ICE restart.
-    pub(super) gathered: watch::Sender<u64>,
+    pub(super) gathering: watch::Sender<Gathering>,
+    /// The longest time for gathering candidates; those gathered by then are used.
+    pub(super) gather_timeout: Duration,
+    pub(super) candidate_rules: CandidateRules,
     pub(super) counters: Arc<Counters>,
     pub(super) descriptions: Mutex<Descriptions>,
     pub(super) video: Mutex<Video>,

@@ -15,7 +15,7 @@ use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
-use super::connection::Event;
+use super::connection::{Event, FAILED};
 use super::options::PeerOptions;
 use super::pace::Allowance;
 use super::send::Packets;
@@ -66,7 +66,7 @@ pub(super) struct Supervisor {
     tasks: JoinSet<()>,
     channels: usize,
     allowance: Allowance,
-    /// The time at which it has failed unless it was connected before.
+    /// The time at which it has failed unless it is connected before.
     deadline: Option<tokio::time::Instant>,
     sending: bool,
 }
@@ -140,10 +140,11 @@ impl Supervisor {
     /// Takes an event; returns the connection's last state if it is over.
     async fn event(&mut self, event: Event) -> Option<PeerState> {
         match event {
-            Event::Gathered => self.shared.gathered.send_modify(|times| *times += 1),
+            Event::Candidate => self.shared.gathering.send_modify(|gathering| gathering.found += 1),
+            Event::Gathered => self.shared.gathering.send_modify(|gathering| gathering.completed += 1),
             Event::Negotiated => {
-                let deadline = tokio::time::Instant::now() + self.connect_timeout;
-                self.deadline = Some(deadline).filter(|_| !self.sending);
+                let deadline = tokio::time::Instant::now().checked_add(self.connect_timeout);
+                self.deadline = deadline.filter(|_| !self.sending);
             }
             Event::Track(track) => self.track(track).await,
             Event::Channel(channel) => self.channel(channel).await,
@@ -161,13 +162,17 @@ impl Supervisor {
             }
             PeerState::Connected
         } else if state == RTCPeerConnectionState::Disconnected {
+            self.deadline = Some(tokio::time::Instant::now() + FAILED);
             PeerState::Disconnected
         } else if state == RTCPeerConnectionState::Failed {
             return Some(PeerState::Failed);
         } else if state == RTCPeerConnectionState::Closed {
             return Some(PeerState::Closed);
         } else {
-            // Transitional states, at the start or in an ICE restart.
+            // Transitional states, at the start or in an ICE restart, which may take as long as the start.
+            if self.sending && self.deadline.is_some() {
+                self.deadline = tokio::time::Instant::now().checked_add(self.connect_timeout);
+            }
             return None;
         };
         self.shared.states.send_if_modified(|state| std::mem::replace(state, next) != next);

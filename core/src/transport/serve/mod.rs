@@ -192,13 +192,14 @@ fn serve_shown<S>(session: SessionHandle, egress: Egress, options: &ServeOptions
 /// # Errors
 ///
 /// `InvalidArgument` for an address that other machines reach without a token, an empty token, an invalid public URL or
-/// allowed origin; `Io` if the address cannot be bound; `Device` if no thread can be started.
+/// allowed origin, or the ICE transport policy relay without a TURN server; `Io` if the address cannot be bound; `Device` if no thread can be started.
 pub fn serve_media(publisher: Media, viewer: Media, options: &ServeOptions) -> Result<Server<()>> {
     Server::start(publisher, viewer, options, ())
 }
 
 impl<S> Server<S> {
     fn start(publisher: Media, viewer: Media, options: &ServeOptions, served: S) -> Result<Self> {
+        options.peer.check_relay()?;
         if options.token.is_none() && !options.addr.ip().is_loopback() {
             let what = format!(
                 "token: missing, expected one for the address {}, which other machines can reach",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use dreamframe::transport::peer::{IceServer, PeerOptions};
+use dreamframe::transport::peer::{IceServer, IceTransportPolicy, PeerOptions};
 use dreamframe::transport::{ClientOptions, EgressOptions, ServeOptions};
 use dreamframe::{Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -117,6 +117,12 @@ unsafe fn peer_options(network: *const dreamframe_network_options_t) -> Result<P
         return Err(invalid_argument(format!("last_port: got {last}, expected at least first_port ({first})")));
     }
     time(network.connect_timeout_ms, &mut options.connect_timeout);
+    time(network.gather_timeout_ms, &mut options.gather_timeout);
+    options.ice_transport_policy = match network.relayed_only {
+        0 => IceTransportPolicy::All,
+        1 => IceTransportPolicy::Relay,
+        other => return Err(invalid_argument(format!("relayed_only: got {other}, expected 0 or 1"))),
+    };
     Ok(options)
 }
 

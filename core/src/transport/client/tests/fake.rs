@@ -15,6 +15,7 @@ pub(in super::super) struct Asked {
     pub(in super::super) line: String,
     pub(in super::super) token: Option<String>,
     pub(in super::super) content_type: Option<String>,
+    pub(in super::super) if_match: Option<String>,
     pub(in super::super) body: String,
 }
 
@@ -66,10 +67,10 @@ impl Fake {
 async fn read(request: Request) -> Asked {
     let (parts, body) = request.into_parts();
     let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-    let (token, content_type) = (header("authorization"), header("content-type"));
+    let (token, content_type, if_match) = (header("authorization"), header("content-type"), header("if-match"));
     let line = format!("{} {}", parts.method, parts.uri);
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    Asked { line, token, content_type, body: String::from_utf8(body.to_vec()).unwrap() }
+    Asked { line, token, content_type, if_match, body: String::from_utf8(body.to_vec()).unwrap() }
 }
 
 /// An answer with headers.

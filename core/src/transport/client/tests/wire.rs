@@ -144,6 +144,25 @@ fn a_session_that_has_ended_need_not_be() {
 }
 
 #[test]
+fn candidates_are_sent_with_the_tag_of_their_session_if_it_has_one() {
+    let server = Fake::start(|_, _| answer(204, &[], ""));
+    let url = server.url("/session");
+    let wire = wire(&url, Some("secret"));
+    let tag = http::HeaderValue::from_static("\"tag\"");
+    for tag in [Some(&tag), None] {
+        wire.patch(&url, "a=end-of-candidates\r\n", tag).unwrap();
+    }
+    let tags: Vec<_> = server.asked().into_iter().map(|asked| asked.if_match).collect();
+    assert_eq!(tags, [Some("\"tag\"".to_owned()), None]);
+    for asked in server.asked() {
+        assert_eq!((asked.line.as_str(), asked.token.as_deref()), ("PATCH /session", Some("Bearer secret")));
+        assert_eq!(asked.content_type.as_deref(), Some("application/trickle-ice-sdpfrag"));
+        assert_eq!(asked.body, "a=end-of-candidates\r\n");
+    }
+    assert!(wire.takes_candidates());
+}
+
+#[test]
 fn invalid_urls_and_tokens_are_rejected_immediately() {
     for url in ["", "nowhere", "ftp://host/x", "/whip", "http://", "file:///etc/passwd"] {
         let refused = Wire::new(url, None, TIMEOUT).unwrap_err();

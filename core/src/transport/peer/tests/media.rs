@@ -189,11 +189,12 @@ fn one_section_carries_pictures_both_ways() {
 /// Restarts ICE on the side that made the offer, as a browser does; returns the fragment for the other side.
 async fn begin_restart(peer: &Peer) -> Fragment {
     let shared = &peer.link.shared;
-    let mut gathered = shared.gathered.subscribe();
-    let before = *gathered.borrow_and_update();
+    let mut gathering = shared.gathering.subscribe();
+    let before = gathering.borrow_and_update().completed;
     let offer = shared.connection.create_offer(Some(RTCOfferOptions { ice_restart: true })).await.expect("an offer");
     shared.connection.set_local_description(offer).await.expect("it is used");
-    timeout(LONG, gathered.wait_for(|times| *times > before)).await.expect("in time").expect("candidates");
+    let gathered = gathering.wait_for(|gathering| gathering.completed > before);
+    timeout(LONG, gathered).await.expect("in time").expect("candidates");
     let written = shared.connection.local_description().await.expect("a description").sdp;
     let own = Description::parse(&written).expect("our own");
     let section = own.live().next().expect("a section");

@@ -248,3 +248,36 @@ fn of_very_many_candidates_some_are_tried() {
     let tried = |public_only| sdp_normalize::write(&offer, &plan, 1, public_only).matches("a=candidate:").count();
     assert_eq!((tried(false), tried(true)), (64, 0));
 }
+
+#[test]
+fn further_candidates_end_with_the_connection_and_the_side_that_answers_has_none() {
+    run(async {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let stun = IceServer::default().with_urls(vec![format!("stun:{}", silent.local_addr().expect("an address"))]);
+        let options = PeerOptions { ice_servers: vec![stun], gather_timeout: Duration::from_millis(200), ..loopback() };
+        let (client, offer) = Peer::offer(sending(), &options).await.expect("an offer");
+        assert!(offer.contains("a=ice-options:trickle") && !offer.contains("a=end-of-candidates"), "{offer}");
+        let (server, _) = Peer::answer(&offer, receiving(), &loopback()).await.expect("an answer");
+        assert_eq!(server.next_candidates().await, None);
+        let (further, ()) = tokio::join!(client.next_candidates(), client.close());
+        assert_eq!(further, None);
+    });
+}
+
+#[test]
+fn relayed_candidates_of_an_unusable_turn_server_are_no_offer() {
+    run(async {
+        let relayed = |url: &str| {
+            let urls = vec![url.to_owned()];
+            let turn = IceServer { urls, username: Some("a".into()), credential: Some("b".into()), secret: None };
+            PeerOptions { ice_servers: vec![turn], ice_transport_policy: IceTransportPolicy::Relay, ..loopback() }
+        };
+        // A name that no server has.
+        let error = Peer::offer(sending(), &relayed("turn:host.invalid:3478")).await.expect_err("no address");
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        let error = Peer::offer(sending(), &relayed("turn:127.0.0.1:9?transport=tcp")).await.expect_err("no server");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        let refused = Peer::answer(&browser("sendonly"), receiving(), &relayed("stun:127.0.0.1:9")).await;
+        assert!(matches!(refused, Err(Refusal::Failed(_))), "{refused:?}");
+    });
+}
