@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "binds operands where they are, for which the crate has no safe function")]
 
+mod at_exit;
 mod available;
 mod binding;
 mod compile;
@@ -21,6 +22,7 @@ use ort::session::Session as OrtSession;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
+use self::at_exit::{Call, Owned};
 use self::operand::Place;
 pub(super) use self::operand::{Operand, OperandMut};
 pub(super) use self::session::Session;
@@ -55,8 +57,10 @@ impl Runtime {
     /// # Errors
     ///
     /// `NotFound` if there is no such file, `Unsupported` if it is not ONNX Runtime 1.24 or newer for this processor and
-    /// system, `InvalidArgument` if another library is loaded.
+    /// system, `InvalidArgument` if another library is loaded, `Cancelled` if the process is ending, as in all functions
+    /// that call the library.
     pub(super) fn load(path: &Path) -> Result<Arc<Self>> {
+        let _call = Call::first()?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             if runtime.path != path {
@@ -95,6 +99,7 @@ impl Runtime {
     ///
     /// `Unsupported` if the library cannot load the plug-in, or there is no device of that index.
     pub(super) fn target(&self, row: &'static Row, index: u32, plug_in: Option<&Path>) -> Result<Target> {
+        let _call = Call::first()?;
         if let (Packaging::PlugIn { .. }, Some(path)) = (row.packaging, plug_in) {
             let mut registered = self.plug_ins.lock().unwrap_or_else(PoisonError::into_inner);
             if !registered.contains(&row.provider) {
@@ -145,6 +150,7 @@ impl Runtime {
         target: &Target,
         captures: bool,
     ) -> Result<Session> {
+        let _call = Call::first()?;
         let mut builder = self.builder(target, threads, captures, &[]).map_err(failed)?;
         for (weight, value) in model.weights.iter().zip(weights) {
             let with_weight = builder.with_external_initializer(&weight.name, Arc::clone(&value.0));
@@ -173,11 +179,12 @@ impl Runtime {
     ///
     /// `Unsupported` if the library does not allocate there.
     pub(super) fn memory(&self, target: &Target, session: &Session) -> Result<Arc<DeviceMemory>> {
+        let _call = Call::first()?;
         let allocator = if target.row.memory == DeviceKind::Host {
             None
         } else {
             let info = self.memory_info(target).map_err(failed)?;
-            Some(Mutex::new(session.allocator(info).map_err(failed)?))
+            Some(Owned::new(Mutex::new(session.allocator(info).map_err(failed)?)))
         };
         // The CPU's provider reads memory of the host where it is.
         let is_copied = allocator.is_none() && target.row.packaging != Packaging::BuiltIn;
@@ -248,6 +255,7 @@ fn version_in(path: &Path) -> Option<String> {
 /// Loads libraries that those of a provider depend on. The system's loader then takes these, wherever they are: it knows the
 /// names of loaded libraries. One that cannot be loaded is missing for the provider, whose error names it.
 pub fn preload(libraries: &[PathBuf]) {
+    let Ok(_call) = Call::first() else { return };
     for path in libraries {
         if let Err(error) = libraries::load(path) {
             tracing::debug!(path = %path.display(), %error, "library cannot be loaded");
@@ -306,7 +314,7 @@ fn plain(error: ort::Error<SessionBuilder>) -> ort::Error<()> {
 }
 
 /// A weight in the memory of the library.
-pub(super) struct Weight(Arc<DynValue>);
+pub(super) struct Weight(Owned<Arc<DynValue>>);
 
 impl Weight {
     /// Copies `elements` with dimensions `dims`, as type `element`.
@@ -315,6 +323,7 @@ impl Weight {
     ///
     /// `Internal` if the dimensions are not those of the elements.
     pub(super) fn new(elements: Vec<f32>, dims: &[i64], element: ElementType) -> Result<Self> {
+        let _call = Call::first()?;
         let value = match element {
             ElementType::F16 => {
                 let elements: Vec<f16> = elements.into_iter().map(f16::from_f32).collect();
@@ -324,7 +333,7 @@ impl Weight {
                 Tensor::from_array((dims.to_vec(), elements)).map(Tensor::into_dyn)
             }
         };
-        value.map(|value| Self(Arc::new(value))).map_err(|error| internal("a weight", error))
+        value.map(|value| Self(Owned::new(Arc::new(value)))).map_err(|error| internal("a weight", error))
     }
 }
 
@@ -337,7 +346,7 @@ impl fmt::Debug for Weight {
 /// The memory of a target's device.
 pub(super) struct DeviceMemory {
     /// `None` for memory of the host.
-    allocator: Option<Mutex<Allocator>>,
+    allocator: Option<Owned<Mutex<Allocator>>>,
     /// Whether the provider copies inputs from there to its device when they are bound.
     is_copied: bool,
     /// The memory of frames that graphs can read and write where they are.
@@ -353,7 +362,7 @@ impl fmt::Debug for DeviceMemory {
 /// Elements in the memory of a device, which are not initialized.
 pub(super) struct Memory {
     /// Keeps the elements.
-    _tensor: DynTensor,
+    _tensor: Owned<DynTensor>,
     address: usize,
     /// Number of elements.
     pub(super) len: usize,
@@ -374,6 +383,7 @@ impl DeviceMemory {
     ///
     /// `OutOfMemory` with the bytes that are needed.
     pub(super) fn allocate(self: &Arc<Self>, len: usize, element: ElementType) -> Result<Memory> {
+        let _call = Call::first()?;
         let made = match &self.allocator {
             Some(allocator) => {
                 let allocator = allocator.lock().unwrap_or_else(PoisonError::into_inner);
@@ -385,7 +395,13 @@ impl DeviceMemory {
             let text = format!("failed to allocate {} bytes on the device", len * element.size());
             Error::new(ErrorKind::OutOfMemory, text).with_source(error)
         })?;
-        Ok(Memory { address: tensor.data_ptr() as usize, _tensor: tensor, len, element, device: Arc::clone(self) })
+        Ok(Memory {
+            address: tensor.data_ptr() as usize,
+            _tensor: Owned::new(tensor),
+            len,
+            element,
+            device: Arc::clone(self),
+        })
     }
 }
 

@@ -114,7 +114,7 @@ fn engines_share_networks_of_one_program_and_the_same_weights_while_they_are_in_
 }
 
 /// Returns a program with the output that `write` computes from one input.
-fn program(shape: Shape, write: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> ProgramBuilder {
+pub(super) fn program(shape: Shape, write: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> ProgramBuilder {
     let mut builder = ProgramBuilder::new("one");
     let x = builder.input("x", shape, Rate::Frame);
     let y = write(&mut builder, x);

@@ -2,7 +2,7 @@
 
 use ort::compiler::ModelCompiler;
 
-use super::{Arc, Model, Result, Runtime, Session, Target, Weight, failed, plain};
+use super::{Arc, Call, Model, Result, Runtime, Session, Target, Weight, failed, plain};
 
 impl Runtime {
     /// Returns `model` compiled by a provider: a model of one node for each part that the provider runs, with its engine.
@@ -19,6 +19,7 @@ impl Runtime {
         options: &[(String, String)],
         settings: &[(&str, &str)],
     ) -> Result<Vec<u8>> {
+        let _call = Call::first()?;
         let compiled = (|| {
             let mut builder = self.builder(target, 1, false, options)?;
             for (name, value) in settings {
@@ -47,6 +48,7 @@ impl Runtime {
         target: &Target,
         captures: bool,
     ) -> Result<Session> {
+        let _call = Call::first()?;
         let builder = self.builder(target, threads, captures, &[]).map_err(failed)?;
         self.commit(builder, compiled, model, target, captures)
     }

@@ -1,7 +1,7 @@
 //! A session of the library: a graph that is ready to run, with the operands that it ran on.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,12 +9,14 @@ use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{RunOptions, Session as OrtSession};
 
 use super::binding::{Binding, NamedPort, Ports, takes};
-use super::{Counts, Model, Operand, OperandMut, Place, Port};
+use super::{Call, Counts, Model, Operand, OperandMut, Owned, Place, Port};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A graph that is ready to run.
 pub(in super::super) struct Session {
-    inner: Mutex<Inner>,
+    inner: Owned<Mutex<Inner>>,
+    /// Whether it ran before.
+    has_run: AtomicBool,
     ports: Ports,
     counts: Arc<Counts>,
 }
@@ -72,7 +74,8 @@ impl Session {
         captures: bool,
     ) -> Self {
         Self {
-            inner: Mutex::new(Inner { session, bindings: Vec::new(), captured: captures.then_some(0) }),
+            inner: Owned::new(Mutex::new(Inner { session, bindings: Vec::new(), captured: captures.then_some(0) })),
+            has_run: AtomicBool::new(false),
             ports: Ports { inputs: NamedPort::all(&model.inputs), outputs: NamedPort::all(&model.outputs), info },
             counts: Arc::clone(counts),
         }
@@ -112,6 +115,7 @@ impl Session {
 
     /// The callers hold the references that places were made of.
     fn run_at(&self, inputs: &[Place], outputs: &[Place]) -> Result<()> {
+        let _call = if self.has_run.load(Ordering::Relaxed) { Call::again() } else { Call::first() }?;
         Self::check(inputs, &self.ports.inputs)?;
         Self::check(outputs, &self.ports.outputs)?;
         let of_host = |places: &[Place]| places.iter().filter(|place| place.is_host).count() as u64;
@@ -151,6 +155,7 @@ impl Session {
         .map_err(failed)?;
         self.counts.nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         inner.bindings.push(bound);
+        self.has_run.store(true, Ordering::Relaxed);
         Ok(())
     }
 
