@@ -169,7 +169,7 @@ pub const FIELDS: &[Field] = &[
     ),
     row(at!(use_lcm_lora), FLAG, Cost::Load),
     row(at!(lcm_lora_id), Constraint::Text { min: 0, max: 512 }, Cost::Load),
-    row(at!(acceleration), Constraint::Choice(Acceleration::NAMES), Cost::Rebuild),
+    row(at!(acceleration), Constraint::Choice(Acceleration::NAMES), Cost::Hot),
     row(at!(use_denoising_batch), FLAG, Cost::Rebuild),
     row(at!(do_add_noise), FLAG, Cost::Recompute),
     row(at!(seed), Constraint::Weighted(&SEED), Cost::Recompute),

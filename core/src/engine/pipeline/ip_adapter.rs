@@ -203,8 +203,9 @@ impl Adapter {
     }
 }
 
-const FILE: &str = "ip_adapter.ip_adapter_model_path";
-const ENCODER: &str = "ip_adapter.image_encoder_path";
+/// The paths of the parameters that name the files.
+pub(super) const FILE: &str = "ip_adapter.ip_adapter_model_path";
+pub(super) const ENCODER: &str = "ip_adapter.image_encoder_path";
 
 /// Returns the ids of `choice` for the adapter and its image encoder that name other files than the published ones.
 ///

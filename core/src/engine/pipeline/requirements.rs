@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::ip_adapter::{ENCODER, FILE};
 use super::lora::lcm_lora;
 use super::models::{Schedule, is_distilled};
 use super::vae::tiny_id;
@@ -141,15 +142,13 @@ impl Downloads<'_> {
 
     /// Downloads the IP-Adapter and its image encoder: those that the parameters name, or the published ones.
     fn adapter(&mut self, adapter: &IPAdapterConfig, family: ModelFamily) -> Result<()> {
-        const ENCODER: &str = "ip_adapter.image_encoder_path";
-
         let is_face = adapter.kind == IPAdapterType::Faceid;
         let file = adapter.ip_adapter_model_path.as_deref();
         let file = file.filter(|file| !file.is_empty() && AdapterWanted::of_file(file).is_none());
         let Some(file) = file else {
             return self.one("ip_adapter", &AdapterWanted { family, face: is_face }.id(), false);
         };
-        self.one("ip_adapter.ip_adapter_model_path", file, false)?;
+        self.one(FILE, file, false)?;
         let in_same_folder = || Some(format!("{}/image_encoder", file.rsplit_once('/')?.0));
         match adapter.image_encoder_path.as_deref().filter(|encoder| !encoder.is_empty()) {
             _ if is_face => Ok(()),
