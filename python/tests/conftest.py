@@ -16,6 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker of tests that `cargo xtask test` leaves out, and `cargo xtask test --full` runs."""
+    config.addinivalue_line("markers", "only_full: takes long; run by `cargo xtask test --full` alone")
+
+
 def small_stream(side: int = SIDE, *, threads: int = 2, output: Any = "rgba", **changes: Any) -> StreamDiffusion:
     """A stream of the demo model for small pictures."""
     params = StreamDiffusionParams.demo().model_copy(update={"width": side, "height": side, **changes})

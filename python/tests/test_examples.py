@@ -63,6 +63,7 @@ def test_hello_makes_the_same_picture_as_the_rust_example(source: Path, tmp_path
     same(ours, theirs)
 
 
+@pytest.mark.only_full
 def test_hot_swap_makes_the_same_pictures_as_the_rust_example(source: Path, tmp_path: Path) -> None:
     ours, theirs = tmp_path / "python", tmp_path / "rust"
     told = example("hot_swap.py", source, ours)

@@ -26,6 +26,7 @@ def pictures(notebook: Any) -> list[str]:
     return [output["data"][kind] for output in outputs for kind in kinds if kind in output.get("data", {})]
 
 
+@pytest.mark.only_full
 def test_notebook_shows_as_many_pictures_as_it_contains(notebook: Any) -> None:
     fresh = copy.deepcopy(notebook)
     for cell in fresh.cells:

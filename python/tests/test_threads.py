@@ -20,13 +20,13 @@ LIMIT = 60.0
 
 
 def test_gil_is_released_while_a_frame_is_processed() -> None:
-    with small_stream(512, threads=1) as stream:
-        stream(gradient(512))
+    with small_stream(256, threads=1) as stream:
+        stream(gradient(256))
         done = threading.Event()
         counted = 0
 
         def work() -> None:
-            stream(gradient(512))
+            stream(gradient(256))
             done.set()
 
         worker = threading.Thread(target=work)
@@ -263,7 +263,7 @@ def test_frame_is_copied_before_other_python_threads_run() -> None:
     with small_stream(skip_diffusion=True) as stream, stream.start() as session:
         writer.start()
         try:
-            for _ in range(20):
+            for _ in range(8):
                 session.submit(frame)
                 picture = session.wait(LIMIT)
                 assert picture is not None

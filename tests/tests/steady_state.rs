@@ -45,7 +45,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// Without a harness: the counter belongs to the whole process, and a harness allocates when a test takes a minute.
 fn main() {
-    frames_allocate_nothing_and_memory_stays_flat(if is_full() { 10_000 } else { 500 });
+    frames_allocate_nothing_and_memory_stays_flat(if is_full() { 10_000 } else { 250 });
 }
 
 fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {

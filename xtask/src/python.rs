@@ -15,6 +15,8 @@ use crate::wheel;
 const REQUIREMENTS: &str = "python/requirements/test.txt";
 /// The folder of the Rust examples with whose pictures the tests compare theirs.
 const RUST_EXAMPLES: &str = "DREAMFRAME_RUST_EXAMPLES";
+/// The marker of the tests that the short run leaves out.
+const ONLY_FULL: &str = "only_full";
 /// The newest minor version of Python 3 that is searched for.
 const NEWEST: u32 = 20;
 
@@ -29,7 +31,11 @@ pub(crate) fn test_development(context: &mut Context) -> Outcome {
 ///
 /// If they cannot run.
 pub(crate) fn tests() -> Result<Command, String> {
-    development().map(|python| pytest(&python))
+    development().map(|python| {
+        let mut tests = pytest(&python);
+        tests.args(["-m", &format!("not {ONLY_FULL}")]);
+        tests
+    })
 }
 
 /// Checks types, the stub of the native module, and style.

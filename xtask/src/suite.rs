@@ -82,7 +82,6 @@ pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "generated files: C header", |_| header::check()),
     quick(Group::Check, "generated files: Python", |_| stubs::check()),
     quick(Group::Check, "build and lints: workspace", |_| check::lint_workspace()),
-    quick(Group::Check, "lints: libraries with default features", |_| check::lint_default_features()),
     quick(Group::Check, "lints: core without features", |_| check::lint_without_features()),
     optional(Group::Check, "docs", |_| check::docs()),
     optional(Group::Check, "public API", |_| public_api::check()),
@@ -96,6 +95,7 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::Check, "licences, bans, sources: cargo-deny", |_| check::deny()),
     full(Group::Check, "advisories", |_| crate::advisories::check()),
     full(Group::Check, "docs: all packages", |_| check::all_docs()),
+    full(Group::Check, "lints: libraries with default features", |_| check::lint_default_features()),
     full(Group::Check, "lints: core, default features", |_| check::lint_core(&[])),
     full(Group::Check, "lints: core, no features", |_| check::lint_core(&["--no-default-features"])),
     full(Group::Check, "lints: core, all features that need no system library", |_| {
@@ -152,6 +152,7 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::Long, "program: release build and demo", |_| long::demo()),
     full(Group::Long, "engines on a simulated device", |_| test::all_on_device()),
     full(Group::Long, "engines on ONNX Runtime", |_| test::on_onnx_runtime()),
+    full(Group::Long, "tests that only this run has", |_| test::only_full()),
     full(Group::Long, "properties with random seeds", |_| test::properties()),
     full(Group::Long, "20,000 random patches, 10,000 frames", |_| test::patches_and_frames()),
     full(Group::Long, "soak, 10 minutes", |_| long::soak()),

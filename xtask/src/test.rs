@@ -25,15 +25,17 @@ const ONNX_RUNTIME: &str = "DREAMFRAME_ONNXRUNTIME";
 /// The tests that mostly compute.
 const COMPUTING: [&str; 3] = ["integration", "random_patches", "steady_state"];
 
-/// The test modules of engines, updates and sessions that also run on a simulated device: those that take little time.
-const QUICK_ON_DEVICE: [&str; 4] = ["session::", "live_changes::", "transitions::", "controlnets::"];
+/// The test modules of sessions that also run on a simulated device.
+const QUICK_ON_DEVICE: [&str; 2] = ["session::", "transitions::"];
 
-/// Those of them that take long and hardly depend on the executor.
-const SLOW_ON_DEVICE: [&str; 2] =
-    ["live_changes::every_number_changes_live_and_counts", "live_changes::the_kind_of_guidance_changes_live"];
+/// The test modules of engines, updates and sessions that also run on ONNX Runtime.
+const ON_ONNX_RUNTIME: [&str; 5] = ["session::", "live_changes::", "transitions::", "controlnets::", "looking_back::"];
+
+/// The tests of the integration tests that the short run leaves out.
+const ONLY_FULL: &str = "hosts::the_touchdesigner_top_with_cuda_serves_its_host";
 
 /// The test modules that compare every executor with reference data.
-const WITH_REFERENCE_DATA: [&str; 9] = [
+const WITH_REFERENCE_DATA: [&str; 10] = [
     "annotators::",
     "cached::",
     "control::",
@@ -43,6 +45,7 @@ const WITH_REFERENCE_DATA: [&str; 9] = [
     "parity::",
     "safety::",
     "segmentation::",
+    "stream_parity::",
 ];
 
 /// The test modules without engines, which nothing runs on a simulated device, and those of other programs' clients.
@@ -101,16 +104,18 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
         tests.envs(onnx_library.iter().map(|library| (ONNX_RUNTIME, library)));
         tests
     };
-    let skipped = SLOW_ON_DEVICE.iter().flat_map(|&test| ["--skip", test]);
-    let on_device_args: Vec<&str> = QUICK_ON_DEVICE.into_iter().chain(skipped).collect();
     // If they cannot run, their own step prints the reason.
     let python = python::tests().ok();
     let background =
         Background::start([tests(&timed, &others)].into_iter().chain(python).collect(), "waiting-tests.log");
     let computing = [
         tests(&timed, &units),
-        tests(&timed, &COMPUTING.map(|name| format!("--test={name}"))),
-        on_device(tests(&timed, &[]), &on_device_args),
+        {
+            let mut tests = tests(&timed, &COMPUTING.map(|name| format!("--test={name}")));
+            tests.args(["--", "--skip", ONLY_FULL]);
+            tests
+        },
+        on_device(tests(&timed, &[]), &QUICK_ON_DEVICE),
         // Examples in documentation are not timed.
         tests(&[], &["--doc".into()]),
     ];
@@ -129,6 +134,19 @@ pub(crate) fn all_on_device() -> Outcome {
     run(&mut on_device(tests, &skipped))
 }
 
+/// Runs the tests that the short run leaves out, and those that have more cases here, apart from those of other steps.
+pub(crate) fn only_full() -> Outcome {
+    let tests = |target: &str, filter: &str| {
+        let mut tests = workspace("test");
+        tests.args(["--quiet", "--no-fail-fast", target, "--", filter]).env(SEED.0, SEED.1).env(FULL.0, FULL.1);
+        tests
+    };
+    run_each(&mut [
+        tests("--test=integration", ONLY_FULL),
+        tests("--test=clients", "external::the_server_keeps_to_its_own_openapi_document"),
+    ])
+}
+
 /// Runs tests of engines, updates and sessions with ONNX Runtime in place of the CPU executor, and those with reference
 /// data with its half precision, too.
 pub(crate) fn on_onnx_runtime() -> Outcome {
@@ -141,8 +159,7 @@ pub(crate) fn on_onnx_runtime() -> Outcome {
         tests.env(SEED.0, SEED.1).env(ONNX_RUNTIME, &library);
         tests
     };
-    let engines: Vec<&str> = QUICK_ON_DEVICE.into_iter().chain(["looking_back::"]).collect();
-    let (mut engines, mut references) = (tests(&engines), tests(&WITH_REFERENCE_DATA));
+    let (mut engines, mut references) = (tests(&ON_ONNX_RUNTIME), tests(&WITH_REFERENCE_DATA));
     engines.env("DREAMFRAME_TEST_DEVICE", "onnx");
     references.env(FULL.0, FULL.1);
     run_each(&mut [engines, references])

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use dreamframe_tests::native::{packages, root, tool_path};
+use dreamframe_tests::native::{is_full, packages, root, tool_path};
 use tempfile::TempDir;
 
 /// What the server wants as a bearer where a test is about keys.
@@ -90,7 +90,8 @@ fn the_python_sdk_reads_every_reply() {
 #[test]
 fn the_server_keeps_to_its_own_openapi_document() {
     let server = Server::start(None);
-    python("openapi.py", &[&server.url]);
+    // The boundary values are 4,300 requests.
+    python("openapi.py", &[&server.url, if is_full() { "coverage,fuzzing" } else { "fuzzing" }]);
 }
 
 #[test]

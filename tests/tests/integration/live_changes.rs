@@ -4,7 +4,7 @@ use dreamframe::{CfgType, Cost, ErrorKind, ParamsPatch, PictureKind};
 use dreamframe::{FrameView, PixelFormat};
 use dreamframe_tests::frames::{demo_engine, largest_difference, moving_disc, picture, pictures};
 
-const SIDE: u32 = 128;
+const SIDE: u32 = 64;
 
 fn patch(text: &str) -> ParamsPatch {
     ParamsPatch::from_json(text).unwrap()
@@ -202,9 +202,9 @@ fn the_size_changes_live() {
 #[test]
 fn a_size_that_the_model_cannot_do_names_the_nearest() {
     let mut engine = demo_engine(SIDE, |_, _| ());
-    let refused = engine.update(&patch(r#"{"width": 136}"#)).unwrap_err();
+    let refused = engine.update(&patch(r#"{"width": 72}"#)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidParams);
-    assert!(refused.to_string().contains("128x128") && refused.to_string().contains("144x128"), "{refused}");
+    assert!(refused.to_string().contains("64x64") && refused.to_string().contains("80x64"), "{refused}");
 }
 
 #[test]

@@ -81,12 +81,11 @@ fn a_file_cut_anywhere_is_refused() {
 fn a_changed_byte_is_refused_or_changes_numbers_only() {
     for file in ["zip.pt", "legacy_views.pth", "legacy_protocol_4.pt"] {
         let bytes = std::fs::read(folder("golden/pickle").join(file)).unwrap();
-        for at in 0..bytes.len() {
-            for change in [1, 0x80, 0xff] {
-                let mut bytes = bytes.clone();
-                bytes[at] ^= change;
-                let _ = WeightFiles::from_bytes(file, bytes).and_then(|weights| read_all(&weights));
-            }
+        // Other changes are made by the fuzz target.
+        for (at, change) in (0..bytes.len()).zip([1, 0x80, 0xff].into_iter().cycle()) {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= change;
+            let _ = WeightFiles::from_bytes(file, bytes).and_then(|weights| read_all(&weights));
         }
     }
 }
