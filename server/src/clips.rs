@@ -1,7 +1,8 @@
 //! Clips: the last seconds of streams, stored so that they can be shown to others by a link.
 //!
-//! Without `--clips` they are in memory. Their videos and descriptions together never exceed the space of `--clip-space`:
-//! the oldest clips are removed before a new one is stored.
+//! Without `--clips` they are in memory. Their videos and descriptions together have the space of `--clip-space`: once a new
+//! clip is written, the oldest ones that exceed the space are removed, so that a clip that cannot be written costs no other
+//! one. Until then, the space is exceeded by at most the new clip.
 
 mod folder;
 mod pace;
@@ -83,7 +84,7 @@ pub(crate) struct Clips {
     folder: Option<PathBuf>,
     space: u64,
     list: Mutex<List>,
-    /// Locked while a clip is stored, so that the space is not exceeded by two of them.
+    /// Locked while a clip is stored, so that the space is not exceeded by more than one of them.
     storing: Mutex<()>,
     pace: Arc<Pace>,
 }
@@ -157,7 +158,8 @@ impl Clips {
         self.pace.begin(stream)
     }
 
-    /// Stores a clip with the video `movie`, and removes the oldest ones if there is no space for it. Slow for a folder.
+    /// Stores a clip with the video `movie`, and then removes the oldest ones if they exceed the space with it. If it cannot
+    /// be written, all others stay. Slow for a folder.
     ///
     /// # Errors
     ///
@@ -171,14 +173,16 @@ impl Clips {
             return Err(Error::new(ErrorKind::OutOfMemory, text));
         }
         let _storing = self.storing.lock().unwrap_or_else(PoisonError::into_inner);
-        let removed = self.list().make_room(size, self.space);
-        removed.iter().for_each(|clip| clip.erase());
         let video = match &self.folder {
             Some(folder) => Video::File(folder::write(folder, &info.id, &movie, &description)?),
             None => Video::Memory(movie.into()),
         };
         let clip = Arc::new(Clip { info, video, size });
-        self.list().push(clip.clone());
+        let mut list = self.list();
+        let removed = list.make_room(size, self.space);
+        list.push(clip.clone());
+        drop(list);
+        removed.iter().for_each(|clip| clip.erase());
         Ok(clip)
     }
 
@@ -269,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_clips_are_removed_before_the_space_is_exceeded() {
+    fn the_oldest_clips_make_room_for_new_ones() {
         let folder = tempfile::tempdir().unwrap();
         for place in [None, Some(folder.path())] {
             let clips = Clips::open(place, 10_000).unwrap();
@@ -290,6 +294,27 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::OutOfMemory);
         assert!(error.to_string().starts_with("clip: got 10"), "{error}");
         assert!(clips.get(&small.info.id).is_some());
+    }
+
+    #[test]
+    fn a_clip_that_cannot_be_written_removes_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let clips = Clips::open(Some(folder.path()), 10_000).unwrap();
+        let old: Vec<_> = (0..3).map(|_| add(&clips, 3000).unwrap().info.id.clone()).collect();
+        let size = clips.list().size;
+        let away = folder.path().with_extension("away");
+        std::fs::rename(folder.path(), &away).unwrap();
+        assert_eq!(add(&clips, 3000).unwrap_err().kind(), ErrorKind::NotFound);
+        std::fs::rename(&away, folder.path()).unwrap();
+        for id in &old {
+            assert_eq!(video(&clips.get(id).unwrap(), 0..3000), vec![7; 3000]);
+        }
+        assert_eq!((clips.list().size, on_disk(folder.path())), (size, size));
+        // The next one is written, and takes the place of the oldest.
+        add(&clips, 3000).unwrap();
+        let are_there: Vec<_> = old.iter().map(|id| clips.get(id).is_some()).collect();
+        assert_eq!(are_there, [false, true, true]);
+        assert!(clips.list().size <= 10_000 && on_disk(folder.path()) == clips.list().size);
     }
 
     #[test]

@@ -146,7 +146,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clips: Option<PathBuf>,
-    /// The space of all clips together, in MiB; the oldest are removed first [default: 1024 with --clips, otherwise 128]
+    /// The space of all clips together, in MiB; the oldest are removed once a new one is written, whose size comes on top until
+    /// then [default: 1024 with --clips, otherwise 128]
     #[arg(long, value_name = "MIB")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clip_space: Option<u64>,
