@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::{dreamframe, lines, words};
+use crate::{dreamframe, lines, text, words};
 
 const SIDE: u32 = 64;
 
@@ -240,11 +240,37 @@ fn bench_prints_every_stage_and_a_summary() {
     assert_eq!(stages, ["preprocess", "encode", "control", "unet", "decode", "postprocess", "frame"]);
     assert!(lines.iter().take(7).all(|line| line["n"] == 3 && line["median_ms"].is_f64() && line["p95_ms"].is_f64()));
     let summary = lines.last().unwrap();
+    assert!(lines.iter().all(|line| line["size"] == "64x64"), "{lines:?}");
     assert_eq!(summary["summary"], true);
     assert_eq!(summary["evaluations_per_frame"], 2);
     for key in ["fps", "peak_rss_mb", "networks_mb", "first_picture_ms", "executor", "dtype", "threads"] {
         assert!(!summary[key].is_null(), "{key} is missing in {summary}");
     }
+}
+
+#[test]
+fn bench_compares_sizes_in_one_table() {
+    let bench = |more: &[&str]| run(dreamframe().args(["bench", "--frames", "2"]).args(more));
+    let output = bench(&["--size", "64,128x64"]);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let out = text(&output);
+    let firsts: Vec<&str> = out.lines().map(|line| line.split_whitespace().next().unwrap_or_default()).collect();
+    let expected = ["size", "64x64", "128x64", "", "model", "evaluations", "executor", "provider", "dtype", "threads"];
+    assert_eq!(firsts, expected, "{out}");
+
+    let output = bench(&["--size", "128x64", "--size", "64", "--json"]);
+    let lines = lines(&output);
+    let summaries: Vec<_> = lines.iter().filter(|line| line["summary"] == true).collect();
+    let sizes: Vec<_> = summaries.iter().map(|summary| summary["size"].as_str().unwrap()).collect();
+    assert_eq!(sizes, ["128x64", "64x64"]);
+    assert!(summaries.iter().all(|summary| summary["fps"].is_f64() && summary["peak_rss_mb"].is_null()), "{lines:?}");
+    let stages = |size: &str| lines.iter().filter(|line| line["size"] == size && line["n"] == 2).count();
+    assert_eq!((stages("128x64"), stages("64x64")), (7, 7));
+
+    // None is measured if one is out of bounds.
+    let output = bench(&["--size", "64,8", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output).lines().all(|line| line.contains("\"event\":\"error\"")), "{}", text(&output));
 }
 
 #[test]
