@@ -32,7 +32,8 @@ const QUICK_ON_DEVICE: [&str; 2] = ["session::", "transitions::"];
 const ON_ONNX_RUNTIME: [&str; 5] = ["session::", "live_changes::", "transitions::", "controlnets::", "looking_back::"];
 
 /// The tests of the integration tests that the short run leaves out.
-const ONLY_FULL: &str = "hosts::the_touchdesigner_top_with_cuda_serves_its_host";
+const ONLY_FULL: [&str; 2] =
+    ["every_field::every_field_changes_the_pictures", "hosts::the_touchdesigner_top_with_cuda_serves_its_host"];
 
 /// The test modules that compare every executor with reference data.
 const WITH_REFERENCE_DATA: [&str; 10] = [
@@ -112,7 +113,7 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
         tests(&timed, &units),
         {
             let mut tests = tests(&timed, &COMPUTING.map(|name| format!("--test={name}")));
-            tests.args(["--", "--skip", ONLY_FULL]);
+            tests.arg("--").args(ONLY_FULL.iter().flat_map(|test| ["--skip", test]));
             tests
         },
         on_device(tests(&timed, &[]), &QUICK_ON_DEVICE),
@@ -136,14 +137,14 @@ pub(crate) fn all_on_device() -> Outcome {
 
 /// Runs the tests that the short run leaves out, and those that have more cases here, apart from those of other steps.
 pub(crate) fn only_full() -> Outcome {
-    let tests = |target: &str, filter: &str| {
+    let tests = |target: &str, filters: &[&str]| {
         let mut tests = workspace("test");
-        tests.args(["--quiet", "--no-fail-fast", target, "--", filter]).env(SEED.0, SEED.1).env(FULL.0, FULL.1);
+        tests.args(["--quiet", "--no-fail-fast", target, "--"]).args(filters).env(SEED.0, SEED.1).env(FULL.0, FULL.1);
         tests
     };
     run_each(&mut [
-        tests("--test=integration", ONLY_FULL),
-        tests("--test=clients", "external::the_server_keeps_to_its_own_openapi_document"),
+        tests("--test=integration", &ONLY_FULL),
+        tests("--test=clients", &["external::the_server_keeps_to_its_own_openapi_document"]),
     ])
 }
 

@@ -53,10 +53,10 @@ pub(super) fn run(args: &Args) -> Result {
     let options = args.engine.options()?;
     // Of all sizes, so that one out of bounds is reported before others are measured.
     let params = args.sizes.iter().map(|&size| params(args.rows, size)).collect::<Result<Vec<_>>>()?;
-    let (mut out, mut measured, mut told) = (Output::new(), Vec::new(), Vec::new());
+    let (mut out, mut measured, mut reported) = (Output::new(), Vec::new(), Vec::new());
     for (&size, params) in args.sizes.iter().zip(params) {
         let builder = Engine::builder().models(source(&args.model)).params(params).options(options.clone());
-        let mut result = measure(builder, size, args.frames, &interrupt, &mut told)?;
+        let mut result = measure(builder, size, args.frames, &interrupt, &mut reported)?;
         if args.sizes.len() > 1 {
             result.peak_rss_mb = None;
         }
@@ -86,21 +86,21 @@ fn params(rows: u32, size: Size) -> Result<StreamDiffusionParams> {
     Ok(ParamsPatch::default().merge(&params)?.0)
 }
 
-/// Builds an engine and measures it. Notices of the engine that are not among those `told` are written and added.
+/// Builds an engine and measures it. Notices of the engine that are not among those `reported` are written and added.
 fn measure(
     builder: EngineBuilder,
     size: Size,
     count: u32,
     interrupt: &Interrupt,
-    told: &mut Vec<Notice>,
+    reported: &mut Vec<Notice>,
 ) -> Result<Measured> {
     interrupt.check()?;
     let started = Instant::now();
     let mut engine = builder.build()?;
     for notice in engine.notices() {
-        if !told.contains(notice) {
+        if !reported.contains(notice) {
             eprintln!("dreamframe: note: {notice}");
-            told.push(notice.clone());
+            reported.push(notice.clone());
         }
     }
     let mut frames = TestFrames::new(size);

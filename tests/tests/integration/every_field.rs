@@ -4,13 +4,17 @@
 use std::time::{Duration, Instant};
 
 use dreamframe::params::{Constraint, Cost, FIELDS, Field, ParamsPatch};
-use dreamframe::{ErrorKind, FrameView, Outcome, Picture, PixelFormat, SessionHandle, SessionOptions};
+use dreamframe::{Engine, ErrorKind, FrameView, Outcome, Picture, PixelFormat, SessionHandle, SessionOptions};
 use dreamframe_tests::frames::moving_disc;
 use dreamframe_tests::kit::{Kit, SIDE};
 use serde_json::{Value, json};
 
 /// How long anything may take before the test fails.
 const LIMIT: Duration = Duration::from_secs(180);
+
+/// The number of frames of a stream whose parameters change, and of those before the change.
+const FRAMES: usize = 9;
+const CHANGE: usize = 4;
 
 /// The picture that comes out with a new frame.
 fn picture(handle: &SessionHandle, index: usize) -> Picture {
@@ -156,4 +160,60 @@ fn every_field_changes_while_frames_are_processed() {
     let stats = handle.stats();
     assert_eq!((stats.failed.total, stats.dropped.total), (0, 0));
     assert_eq!(stats.submitted.total, stats.computed.total + stats.passed.total + stats.skipped.total);
+}
+
+/// Fields whose change has no effect on these pictures, and why.
+const WITHOUT_EFFECT: [(&str, &str); 15] = [
+    ("negative_prompt", "the type of guidance does not use it"),
+    ("use_safety_checker", "the host's checker finds every picture harmless"),
+    ("safety_checker_threshold", "as above"),
+    ("use_lcm_lora", "the model is distilled for few steps"),
+    ("lcm_lora_id", "as above"),
+    ("acceleration", "a hint, with a notice"),
+    ("enable_similar_image_filter", "no two frames are similar"),
+    ("similar_image_filter_threshold", "the filter is off"),
+    ("similar_image_filter_max_skip_frame", "the filter is off"),
+    ("show_reloading_frame", "for the server, while it loads"),
+    ("controlnets[].preprocessor_params", "the frames have no edge between both thresholds"),
+    ("controlnets[].control_guidance_end", "every timestep lies before both ends"),
+    ("controlnets[].conditioning_channels", "the number that the ControlNet has anyway"),
+    ("ip_adapter.image_encoder_path", "an encoder with the same weights"),
+    ("ip_adapter.insightface_model_name", "faces are embedded by the host"),
+];
+
+/// Two engines get the same frames: one whose field changes after some of them, and one that keeps its parameters.
+#[test]
+fn every_field_changes_the_pictures() {
+    let kit = Kit::new(env!("CARGO_TARGET_TMPDIR"), "every-picture");
+    let base = Kit::params();
+    let process = |engine: &mut Engine, index: usize| {
+        let pixels = moving_disc(index, SIDE, SIDE);
+        let picture = engine.process(&FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap()).unwrap();
+        picture.frame.pixels().to_vec()
+    };
+    let kept: Vec<Vec<u8>> = {
+        let mut engine = kit.engine(base.clone(), |_| ()).unwrap();
+        (0..FRAMES).map(|index| process(&mut engine, index)).collect()
+    };
+    let mut wrong = Vec::new();
+    for field in FIELDS {
+        let mut wanted = base.to_value();
+        let place = at(&mut wanted, field.path);
+        let old = place.clone();
+        *place = another(field, &old);
+        if *place == old {
+            continue;
+        }
+        let mut engine = kit.engine(base.clone(), |_| ()).unwrap();
+        for (index, kept) in kept.iter().enumerate().take(CHANGE) {
+            assert!(process(&mut engine, index) == *kept, "{}: before the change", field.path);
+        }
+        engine.update(&ParamsPatch::from_json(&patch(&wanted, field.path).to_string()).unwrap()).unwrap();
+        let has_effect = (CHANGE..FRAMES).any(|index| process(&mut engine, index) != kept[index]);
+        let excepted = WITHOUT_EFFECT.iter().any(|(path, _)| *path == field.path);
+        if has_effect == excepted {
+            wrong.push((field.path, has_effect));
+        }
+    }
+    assert!(wrong.is_empty(), "fields, and whether they have an effect: {wrong:#?}");
 }
