@@ -128,10 +128,6 @@ pub(crate) fn lint_default_features() -> Outcome {
     run(cargo().args(["clippy", "--package", "dreamframe", "--package", "dreamframe-ffi", "--lib"]).args(DENY_WARNINGS))
 }
 
-pub(crate) fn lint_without_features() -> Outcome {
-    run(cargo().args(["clippy", "--package", "dreamframe", "--lib", "--no-default-features"]).args(DENY_WARNINGS))
-}
-
 /// Lints the core with its tests and benches, with the features in `flags`.
 pub(crate) fn lint_core(flags: &[&str]) -> Outcome {
     run(cargo().args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(DENY_WARNINGS))

@@ -7,6 +7,7 @@
 mod advisories;
 mod architecture;
 mod check;
+mod feature_lints;
 mod fuzz;
 mod generate;
 mod golden;

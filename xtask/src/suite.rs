@@ -9,7 +9,7 @@ use crate::package::{Archive, FULL, SMALL};
 use crate::prepare::Preparation;
 use crate::report::{Need, Outcome, Report};
 use crate::times::{self, Cost};
-use crate::{architecture, check, header, long, package, public_api, python, rules, stubs, test, wheel};
+use crate::{architecture, check, feature_lints, header, long, package, public_api, python, rules, stubs, test, wheel};
 
 /// Which runs include a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "generated files: C header", |_| header::check()),
     quick(Group::Check, "generated files: Python", |_| stubs::check()),
     quick(Group::Check, "build and lints: workspace", |_| check::lint_workspace()),
-    quick(Group::Check, "lints: core without features", |_| check::lint_without_features()),
+    quick(Group::Check, "lints: core library, default and no features", |_| feature_lints::lint_core()),
     optional(Group::Check, "docs", |_| check::docs()),
     optional(Group::Check, "public API", |_| public_api::check()),
     quick(Group::Test, "tests: build", |_| test::build()),

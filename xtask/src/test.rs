@@ -32,8 +32,14 @@ const QUICK_ON_DEVICE: [&str; 2] = ["session::", "transitions::"];
 const ON_ONNX_RUNTIME: [&str; 5] = ["session::", "live_changes::", "transitions::", "controlnets::", "looking_back::"];
 
 /// The tests of the integration tests that the short run leaves out.
-const ONLY_FULL: [&str; 2] =
-    ["every_field::every_field_changes_the_pictures", "hosts::the_touchdesigner_top_with_cuda_serves_its_host"];
+const ONLY_FULL: [&str; 3] = [
+    "c_abi::address_sanitizer_finds_no_error_and_no_leak",
+    "every_field::every_field_changes_the_pictures",
+    "hosts::the_touchdesigner_top_with_cuda_serves_its_host",
+];
+
+/// The test of the Rust examples that the short run leaves out.
+const ONLY_FULL_EXAMPLE: &str = "hot_swap_writes_a_picture_for_each_change";
 
 /// The test modules that compare every executor with reference data.
 const WITH_REFERENCE_DATA: [&str; 10] = [
@@ -107,15 +113,11 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
     };
     // If they cannot run, their own step prints the reason.
     let python = python::tests().ok();
-    let background =
-        Background::start([tests(&timed, &others)].into_iter().chain(python).collect(), "waiting-tests.log");
+    let waiting = without(tests(&timed, &others), &[ONLY_FULL_EXAMPLE]);
+    let background = Background::start([waiting].into_iter().chain(python).collect(), "waiting-tests.log");
     let computing = [
         tests(&timed, &units),
-        {
-            let mut tests = tests(&timed, &COMPUTING.map(|name| format!("--test={name}")));
-            tests.arg("--").args(ONLY_FULL.iter().flat_map(|test| ["--skip", test]));
-            tests
-        },
+        without(tests(&timed, &COMPUTING.map(|name| format!("--test={name}"))), &ONLY_FULL),
         on_device(tests(&timed, &[]), &QUICK_ON_DEVICE),
         // Examples in documentation are not timed.
         tests(&[], &["--doc".into()]),
@@ -125,6 +127,12 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
     outcomes.extend(background.next());
     context.python_tests = background.next();
     first_failure(outcomes)
+}
+
+/// Leaves out the tests of these names.
+fn without(mut tests: Command, names: &[&str]) -> Command {
+    tests.arg("--").args(names.iter().flat_map(|name| ["--skip", name]));
+    tests
 }
 
 /// Runs all tests of engines on a simulated device.
@@ -144,6 +152,7 @@ pub(crate) fn only_full() -> Outcome {
     };
     run_each(&mut [
         tests("--test=integration", &ONLY_FULL),
+        tests("--test=run", &[ONLY_FULL_EXAMPLE]),
         tests("--test=clients", &["external::the_server_keeps_to_its_own_openapi_document"]),
     ])
 }

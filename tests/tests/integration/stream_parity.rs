@@ -9,6 +9,7 @@ use dreamframe::{
     StreamDiffusionParams,
 };
 use dreamframe_tests::frames::{largest_difference, psnr};
+use dreamframe_tests::native::is_full;
 use dreamframe_tests::{onnx_device, onnx_dtypes, onnx_library};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -43,9 +44,10 @@ fn bytes(file: &str, name: &str) -> Vec<u8> {
     SafeTensors::deserialize(&file).unwrap().tensor(name).unwrap().data().to_vec()
 }
 
-/// Returns the reference executor and that of the CPU in `f32`, and with `--full` ONNX Runtime's.
+/// Returns the executor of the CPU in `f32`, and with `--full` the reference executor and ONNX Runtime's.
 fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::reference().unwrap(), Device::cpu(Dtype::F32, Some(2)).unwrap()];
+    let mut devices = vec![Device::cpu(Dtype::F32, Some(2)).unwrap()];
+    devices.extend(is_full().then(|| Device::reference().unwrap()));
     for &dtype in onnx_dtypes() {
         devices.extend(onnx_library().map(|library| onnx_device(&library, dtype)));
     }

@@ -192,7 +192,8 @@ fn serve_shown<S>(session: SessionHandle, egress: Egress, options: &ServeOptions
 /// # Errors
 ///
 /// `InvalidArgument` for an address that other machines reach without a token, an empty token, an invalid public URL or
-/// allowed origin, or the ICE transport policy relay without a TURN server; `Io` if the address cannot be bound; `Device` if no thread can be started.
+/// allowed origin, or the ICE transport policy relay without a TURN server; `Io` if the address cannot be bound; `Device`
+/// if no thread can be started.
 pub fn serve_media(publisher: Media, viewer: Media, options: &ServeOptions) -> Result<Server<()>> {
     Server::start(publisher, viewer, options, ())
 }
