@@ -1,8 +1,6 @@
 //! The program `dreamframe`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() {
     one_arena();
     no_telemetry();
     dreamframe_server::cli::main()

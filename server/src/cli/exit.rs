@@ -1,6 +1,6 @@
 //! Failure of a command: the message for people, the line for programs, and the exit code.
 
-use std::process::ExitCode;
+use std::io::Write as _;
 
 use dreamframe::{Error, ErrorKind};
 
@@ -31,7 +31,7 @@ impl From<Error> for Failure {
 impl Failure {
     /// Reports the failure, on standard error as text and with `json` on standard output as an event. Returns the exit
     /// code.
-    pub(super) fn report(&self, json: bool) -> ExitCode {
+    pub(super) fn report(&self, json: bool) -> u8 {
         if json && let Some(event) = self.event() {
             // Standard output may be what failed.
             let _ = Output::new().line(&event);
@@ -39,7 +39,7 @@ impl Failure {
         for line in self.lines() {
             eprintln!("dreamframe: {line}");
         }
-        ExitCode::from(self.code())
+        self.code()
     }
 
     fn code(&self) -> u8 {
@@ -72,6 +72,14 @@ impl Failure {
         let message = self.lines().join("; ");
         Some(serde_json::json!({"event": "error", "kind": kind, "message": message, "violations": violations}))
     }
+}
+
+/// Ends the process without `exit`, which would destroy the static objects of libraries while threads that were let go
+/// still use them: one that loads a network may be in ONNX Runtime.
+pub(super) fn end(code: u8) -> ! {
+    // Nobody is left to report an error to; standard error has no buffer.
+    let _ = std::io::stdout().flush();
+    signal_hook::low_level::exit(code.into())
 }
 
 #[cfg(test)]

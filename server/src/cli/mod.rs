@@ -27,8 +27,6 @@ mod table;
 mod timeline;
 mod video;
 
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -55,8 +53,8 @@ enum Command {
     Gpu(gpu::Args),
 }
 
-/// Runs the command that the process was started with; its exit code.
-pub fn main() -> ExitCode {
+/// Runs the command that the process was started with, and ends the process with its exit code.
+pub fn main() -> ! {
     // clap answers `--help` and wrong usage itself, with the exit codes 0 and 2.
     let cli = Cli::parse();
     // A server logs what it does; other commands only what went wrong.
@@ -75,10 +73,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => (doctor::run(&args), args.json),
         Command::Gpu(args) => (gpu::run(&args), args.json()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(json),
-    }
+    exit::end(result.map_or_else(|failure| failure.report(json), |()| 0))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::exit::Result;
+use super::exit::{Result, end};
 use super::options::EngineArgs;
 use super::output::Output;
 use crate::config::{Config, Settings, layered};
@@ -90,10 +90,10 @@ pub(super) fn signals(drain: Duration) -> Result<impl Future<Output = ()>> {
                     std::thread::spawn(move || {
                         std::thread::sleep(drain.saturating_add(LONGEST_END));
                         tracing::warn!("shutdown timed out");
-                        std::process::exit(0);
+                        end(0);
                     });
                 }
-                None => std::process::exit(1),
+                None => end(1),
             }
         }
     });
