@@ -3,7 +3,7 @@
 //! `cargo bench -p dreamframe-server --bench api -- [ROUNDS]`
 //!
 //! A round creates a stream of the demo model, reads its status, changes a parameter, reads the health and the metrics of
-//! the server, and deletes the stream. Nobody publishes to the stream, so that it has no session and no pictures are made:
+//! the server, and deletes the stream. The stream has no publisher, and so no session and no pictures:
 //! these are the times of the requests alone. A time is from the first byte that is sent to the last one that is received.
 //! The time from a change to the first picture with it is measured by the part `changes` of `network`, a bench of the tests.
 

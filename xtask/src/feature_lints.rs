@@ -1,7 +1,7 @@
 //! Lints the core with other features than those of the workspace, against the dependencies that are compiled for its tests.
 //!
-//! Cargo resolves features anew for each selection of packages, and would check almost all dependencies again: ten times
-//! the work of the lints. A dependency compiled with more features serves as well.
+//! Cargo resolves features for each selection of packages, and would check almost all dependencies again, which takes
+//! most of the time. A dependency compiled with more features serves as well.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

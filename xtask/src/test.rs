@@ -257,6 +257,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tests_that_only_the_full_run_has_exist() {
+        let integration = ONLY_FULL.map(|path| {
+            let (module, name) = path.split_once("::").unwrap();
+            (format!("tests/tests/integration/{module}.rs"), name)
+        });
+        let example = ("examples/rust/tests/run.rs".to_owned(), ONLY_FULL_EXAMPLE);
+        for (file, name) in integration.into_iter().chain([example]) {
+            let text = std::fs::read_to_string(crate::tools::root().join(&file)).unwrap();
+            assert!(text.contains(&format!("fn {name}(")), "{file} has no {name}");
+        }
+    }
+
+    #[test]
     fn all_targets_with_tests_are_in_one_of_the_groups() {
         let (units, others) = test_targets().unwrap();
         for wanted in ["--lib", "--bin=xtask", "--bin=dreamframe"] {

@@ -77,7 +77,7 @@ impl Failure {
 /// Ends the process without `exit`, which would destroy the static objects of libraries while threads that were let go
 /// still use them: one that loads a network may be in ONNX Runtime.
 pub(super) fn end(code: u8) -> ! {
-    // Nobody is left to report an error to; standard error has no buffer.
+    // An error can no longer be reported. Standard error has no buffer.
     let _ = std::io::stdout().flush();
     signal_hook::low_level::exit(code.into())
 }

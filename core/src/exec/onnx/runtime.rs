@@ -323,7 +323,7 @@ impl Weight {
     ///
     /// `Internal` if the dimensions are not those of the elements.
     pub(super) fn new(elements: Vec<f32>, dims: &[i64], element: ElementType) -> Result<Self> {
-        let _call = Call::first()?;
+        let _call = Call::again()?;
         let value = match element {
             ElementType::F16 => {
                 let elements: Vec<f16> = elements.into_iter().map(f16::from_f32).collect();
@@ -383,7 +383,7 @@ impl DeviceMemory {
     ///
     /// `OutOfMemory` with the bytes that are needed.
     pub(super) fn allocate(self: &Arc<Self>, len: usize, element: ElementType) -> Result<Memory> {
-        let _call = Call::first()?;
+        let _call = Call::again()?;
         let made = match &self.allocator {
             Some(allocator) => {
                 let allocator = allocator.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,7 +14,6 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +34,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Begins a call that runs a network which ran before. It ends when the returned value is dropped.
+    /// Begins a call that runs a network which ran before, or that allocates. It ends when the returned value is dropped.
     ///
     /// # Errors
     ///
@@ -44,7 +43,8 @@ impl Call {
         Self::begin(false)
     }
 
-    /// Begins any other call: one that loads the library or a network, or that runs a network for the first time.
+    /// Begins any other call: one that loads the library or a network, or that runs a network for the first time. Each
+    /// registers the function once more, which takes some bytes until the process ends.
     ///
     /// # Errors
     ///
@@ -101,9 +101,11 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// Refuses calls, and returns whether those that had begun ended in time.
+/// Refuses calls, and returns whether those that had begun ended in time. Only the first of the registered functions waits.
 fn end_calls() -> bool {
-    ENDING.store(true, Ordering::SeqCst);
+    if ENDING.swap(true, Ordering::SeqCst) {
+        return true;
+    }
     let start = Instant::now();
     while CALLS.load(Ordering::SeqCst) > 0 {
         if start.elapsed() > LONGEST_WAIT {
