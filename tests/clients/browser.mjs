@@ -20,7 +20,7 @@ async function session({ whipUrl, side }) {
   await player.connect();
   const video = element();
   player.attachTo(video);
-  const seen = await read(video, side, 40);
+  const seen = await read(video, side, 20);
   pictures.stop();
   await broadcast.stop();
   await player.stop();

@@ -15,7 +15,7 @@ export const ARGS = [
   "--disable-features=LocalNetworkAccessChecks",
 ];
 export const PATIENCE = 60_000;
-export const SIDE = 384;
+export const SIDE = 256;
 
 /** For the page: draws numbers as stripes, each bit above its opposite, and reads them. */
 const numbers = `

@@ -10,7 +10,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 BITS = 16
-SIDE = 384
+SIDE = 256
 
 
 class Numbered(MediaStreamTrack):

@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -18,9 +19,14 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev
   "--use-fake-ui-for-media-stream", "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
   "--disable-backgrounding-occluded-windows", "--disable-features=WebRtcHideLocalIpsWithMdns"];
 
+/** The parameters of new streams: a quarter of the pixels, as a test build takes a second for a picture of the default size. */
+const folder = mkdtempSync(join(tmpdir(), "dreamframe-page-"));
+const initial = join(folder, "params.json");
+writeFileSync(initial, JSON.stringify({ width: 256, height: 256 }));
+
 /** Starts the server, and gives its address once it listens. */
 async function serve(bind) {
-  const child = spawn(program, ["serve", "--bind", bind, "--rtmp", "off", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(program, ["serve", "--bind", bind, "--rtmp", "off", "--json", "--params", initial], { stdio: ["ignore", "pipe", "inherit"] });
   const exit = once(child, "exit");
   const over = exit.then(([code]) => assert.fail(`the server ended with ${code}`));
   const [line] = await Promise.race([once(createInterface(child.stdout), "line"), over]);
@@ -367,4 +373,5 @@ try {
 } finally {
   await browser.close();
   await server?.stop();
+  rmSync(folder, { recursive: true });
 }

@@ -35,7 +35,7 @@ pub(crate) const SMALL: Archive =
 pub(crate) const FULL: Archive = Archive {
     name: "dreamframe-full",
     features: "hub,pose,safety,segmentation,transport",
-    max_shared: 40_000_000,
+    max_shared: 34_000_000,
     // A codec is C++.
     may_need: &["libstdc++.so.6"],
     folder: "target/package-full",

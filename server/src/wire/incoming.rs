@@ -3,6 +3,8 @@
 //! Changes are visible: an unknown key is kept for `pipeline_params`, and a value that is interpreted differently is
 //! logged.
 
+use std::mem;
+
 use dreamframe::Violation;
 use dreamframe::params::{Constraint, FIELDS, Field, ParamsPatch, StreamDiffusionParams, canonical_values};
 use dreamframe::transport::parameters::drop_known_digest;
@@ -47,28 +49,26 @@ impl Incoming {
 
     /// Removes keys that are not in the field table.
     fn strip(&mut self, rule: &str, path: &str, object: &mut Object) {
-        let names: Vec<String> = object.keys().cloned().collect();
-        for name in names {
+        // Removing keys one by one would take time proportional to the square of their number.
+        for (name, mut value) in mem::take(object) {
             let (rule, path) = (join(rule, &name), join(path, &name));
             let row = field(&rule);
             let inside = row.is_none() && FIELDS.iter().any(|field| is_below(field.path, &rule));
-            match object.get_mut(&name) {
-                Some(Value::Object(nested)) if inside => self.strip(&rule, &path, nested),
-                Some(Value::Array(items))
-                    if row.is_some_and(|row| matches!(row.constraint, Constraint::Items { .. })) =>
-                {
-                    for (index, item) in items.iter_mut().enumerate() {
-                        if let Value::Object(item) = item {
-                            self.strip(&format!("{rule}[]"), &format!("{path}[{index}]"), item);
-                        }
+            if row.is_none() && !inside {
+                self.unknown.insert(path, value);
+                continue;
+            }
+            let is_list = row.is_some_and(|row| matches!(row.constraint, Constraint::Items { .. }));
+            if inside && let Value::Object(nested) = &mut value {
+                self.strip(&rule, &path, nested);
+            } else if is_list && let Value::Array(items) = &mut value {
+                for (index, item) in items.iter_mut().enumerate() {
+                    if let Value::Object(item) = item {
+                        self.strip(&format!("{rule}[]"), &format!("{path}[{index}]"), item);
                     }
                 }
-                Some(value) if row.is_none() && !inside => {
-                    self.unknown.insert(path, value.take());
-                    object.shift_remove(&name);
-                }
-                _ => {}
             }
+            object.insert(name, value);
         }
     }
 

@@ -11,7 +11,7 @@ using namespace stub;
 
 std::string plugin_path, folder;
 
-constexpr uint32_t side = 128;  // of the stream: small, to be quick
+constexpr uint32_t side = 64;  // of the stream: small, to be quick
 
 // Passes the frame again and again until what comes satisfies `wanted`; returns how often.
 template <class Wanted>

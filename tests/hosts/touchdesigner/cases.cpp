@@ -295,8 +295,8 @@ void the_prompt_changes_over_pictures() {
 void json_counts_over_the_parameters_at_the_start() {
   Plugin plugin(plugin_path.c_str());
   Node node(plugin);
-  node.set("Width", 64);
-  node.set_dat("{\"width\": 128, \"height\": 128}");
+  node.set("Width", 96);
+  node.set_dat("{\"width\": 64, \"height\": 64}");
   const Texture input = texture(scene(160, 120), bgra8);
   cook_to_picture(node, &input);
 }

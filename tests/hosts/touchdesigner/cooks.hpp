@@ -12,7 +12,7 @@ namespace stub {
 inline std::string plugin_path, folder;
 
 inline constexpr OP_PixelFormat bgra8 = OP_PixelFormat::BGRA8Fixed;
-inline constexpr uint32_t side = 128;  // of pictures: small, to be quick
+inline constexpr uint32_t side = 64;  // of pictures: small, to be quick
 
 // A cook, after other threads had the processor.
 inline Cooked cook(Node &node, const Texture *input, const Texture *second = nullptr) {

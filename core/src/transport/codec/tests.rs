@@ -125,12 +125,12 @@ fn sizes(codec: VideoCodec, first: u32, second: u32, change: u32, count: u32) ->
 fn bit_rate_can_be_lowered_and_raised_up_to_its_maximum() {
     let rate = |sizes: &[usize]| sizes.iter().sum::<usize>() as f64 * 8.0 * 30.0 / sizes.len() as f64;
     for &codec in CODECS {
-        let lowered = sizes(codec, 2_000_000, 300_000, 40, 100);
-        let (before, after) = (rate(&lowered[20..40]), rate(&lowered[70..]));
+        let lowered = sizes(codec, 2_000_000, 300_000, 24, 60);
+        let (before, after) = (rate(&lowered[12..24]), rate(&lowered[42..]));
         assert!((1_200_000.0..2_600_000.0).contains(&before), "{codec:?} {before}");
         assert!((150_000.0..450_000.0).contains(&after), "{codec:?} {after}");
-        let raised = sizes(codec, 300_000, 100_000_000, 40, 100);
-        let (before, after) = (rate(&raised[20..40]), rate(&raised[70..]));
+        let raised = sizes(codec, 300_000, 100_000_000, 24, 60);
+        let (before, after) = (rate(&raised[12..24]), rate(&raised[42..]));
         assert!((150_000.0..450_000.0).contains(&before), "{codec:?} {before}");
         assert!((1_800_000.0..3_900_000.0).contains(&after), "{codec:?} {after}");
     }
