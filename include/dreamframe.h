@@ -2149,6 +2149,21 @@ dreamframe_status_t dreamframe_params_defaults(char **out_json);
 dreamframe_status_t dreamframe_params_demo(char **out_json);
 
 /**
+ * Returns parameters that suit a model, as JSON with every field. The model must be downloaded, as by
+ * `dreamframe models fetch NAME`.
+ *
+ * - Threads: any thread.
+ * - Ownership: the name is not kept; free the text with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_INVALID_PARAMS` for an unknown name, with all
+ *   names.
+ *
+ * @param[in]  name      a short name, such as `sdxs`, a repository that has one, or `demo`
+ * @param[out] out_json  the parameters
+ */
+dreamframe_status_t dreamframe_params_for_model(const char *name,
+                                                char **out_json);
+
+/**
  * Returns the JSON Schema of the parameters: names, types, ranges, defaults, and the cost of changing each.
  *
  * - Threads: any thread.

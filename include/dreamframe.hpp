@@ -1223,6 +1223,11 @@ inline std::string default_params() { return detail::text(dreamframe_params_defa
 /** Returns the parameters of the demo model, as JSON with every field. */
 inline std::string demo_params() { return detail::text(dreamframe_params_demo); }
 
+/** Returns parameters that suit a model: a short name such as `sdxs`, a repository that has one, or `demo`; as JSON. */
+inline std::string params_for_model(const std::string &name) {
+  return detail::text([&](char **json) { return dreamframe_params_for_model(name.c_str(), json); });
+}
+
 /** Returns the JSON Schema of the parameters. */
 inline std::string params_schema() { return detail::text(dreamframe_params_schema); }
 

@@ -36,6 +36,19 @@ pub(crate) const DEMO: FamilyInfo = FamilyInfo {
     max_controlnets: None,
 };
 
+/// The properties of SDXS-512-0.9, which has the text encoder of Stable Diffusion 2.1; ControlNets and IP-Adapters of that
+/// family do not fit its smaller UNet.
+pub(crate) const SDXS: FamilyInfo = FamilyInfo {
+    name: "SDXS-512-0.9",
+    text_encoders: 1,
+    image_adapters: false,
+    face_adapters: false,
+    max_controlnets: None,
+};
+
+/// The properties of SDXS-512-DreamShaper, which has the text encoder of Stable Diffusion 1.5, and its own ControlNets.
+pub(crate) const SDXS_DREAMSHAPER: FamilyInfo = FamilyInfo { name: "SDXS-512-DreamShaper", ..SDXS };
+
 impl ModelFamily {
     /// Returns the row of the family.
     pub const fn info(self) -> &'static FamilyInfo {

@@ -73,6 +73,27 @@ pub unsafe extern "C" fn dreamframe_params_demo(out_json: *mut *mut c_char) -> d
     unsafe { give(out_json, || text::json_of(&StreamDiffusionParams::demo().to_value())) }
 }
 
+/// Returns parameters that suit a model, as JSON with every field. The model must be downloaded, as by
+/// `dreamframe models fetch NAME`.
+///
+/// - Threads: any thread.
+/// - Ownership: the name is not kept; free the text with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_INVALID_PARAMS` for an unknown name, with all
+///   names.
+///
+/// @param[in]  name      a short name, such as `sdxs`, a repository that has one, or `demo`
+/// @param[out] out_json  the parameters
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_params_for_model(
+    name: *const c_char,
+    out_json: *mut *mut c_char,
+) -> dreamframe_status_t {
+    // SAFETY: guaranteed by the host, as documented in the header.
+    unsafe {
+        give(out_json, || text::json_of(&StreamDiffusionParams::for_model(text::required(name, "name")?)?.to_value()))
+    }
+}
+
 /// Returns the JSON Schema of the parameters: names, types, ranges, defaults, and the cost of changing each.
 ///
 /// - Threads: any thread.

@@ -44,6 +44,7 @@ __all__ = [
     "_fetch",
     "_fetch_for",
     "_fields",
+    "_for_model",
     "_preset",
     "_schema",
     "play",
@@ -725,6 +726,9 @@ def _fields(part: str, /) -> dict[str, dict[str, typing.Any]]:
 
 def _schema(part: str, /) -> dict[str, typing.Any]:
     """Returns the JSON Schema of a part."""
+
+def _for_model(name: str, /) -> dict[str, typing.Any]:
+    """Returns the parameters that suit a model."""
 
 def _preset(name: str, /) -> dict[str, typing.Any]:
     """Returns a preset: a complete set of parameters to start from."""

@@ -296,6 +296,16 @@ class StreamDiffusionParams(Model):
         preset: dict[str, Any] = {**_dreamframe._preset("daydream"), **values}
         return cls(**preset)
 
+    @classmethod
+    def for_model(cls, name: str, /, **values: "Unpack[ParamsPatch]") -> "StreamDiffusionParams":
+        """Returns parameters that suit the model `name`, with other `values`.
+
+        `name` is a short name, such as "sdxs", a repository that has one, or "demo"; `dreamframe models fetch NAME`
+        downloads the model. Raises InvalidParamsError for another name, with all names.
+        """
+        preset: dict[str, Any] = {**_dreamframe._for_model(name), **values}
+        return cls(**preset)
+
 
 class ParamsPatch(TypedDict, total=False):
     """A wanted change: some of the parameters. None means the default."""

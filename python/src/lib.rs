@@ -49,7 +49,7 @@ mod _dreamframe {
     #[pymodule_export]
     use crate::interpreter::_at_exit;
     #[pymodule_export]
-    use crate::params::{_check, _check_field, _check_json, _fields, _preset, _schema};
+    use crate::params::{_check, _check_field, _check_json, _fields, _for_model, _preset, _schema};
 
     /// The version of the package and the library.
     #[pymodule_export]

@@ -233,6 +233,13 @@ pub(crate) fn _schema<'py>(py: Python<'py>, part: &str) -> PyResult<Bound<'py, P
     plain::to_python(py, Part::at(part)?.schema().unwrap_or(&Value::Null))
 }
 
+/// Returns the parameters that suit a model.
+#[pyfunction]
+#[pyo3(signature = (name: "str", /) -> "dict[str, typing.Any]")]
+pub(crate) fn _for_model<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    plain::to_python(py, &StreamDiffusionParams::for_model(name).or_raise(py)?.to_value())
+}
+
 /// Returns a preset: a complete set of parameters to start from.
 #[pyfunction]
 #[pyo3(signature = (name: "str", /) -> "dict[str, typing.Any]")]

@@ -36,6 +36,16 @@ EDITED = StreamDiffusionParams(
 )
 
 
+def test_parameters_suit_a_model_by_its_short_name() -> None:
+    params = StreamDiffusionParams.for_model("sdxs", prompt="a garden")
+    assert params.model_id == "IDKiro/sdxs-512-0.9"
+    assert len(params.t_index_list) == 1
+    assert params.prompt == "a garden"
+    assert StreamDiffusionParams.for_model("demo") == StreamDiffusionParams.demo()
+    with pytest.raises(InvalidParamsError, match="sdxs-dreamshaper"):
+        StreamDiffusionParams.for_model("unknown")
+
+
 def test_construction_requires_keywords() -> None:
     with pytest.raises(TypeError):
         StreamDiffusionParams("a garden")

@@ -119,6 +119,9 @@ static void null(dreamframe_engine_t *engine, dreamframe_session_t *session) {
   REFUSED(INVALID_ARGUMENT, dreamframe_frame_packed(DREAMFRAME_PIXEL_FORMAT_RGBA8, SIDE, SIDE, IN, sizeof IN, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_params_defaults(NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_params_demo(NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_params_for_model(NULL, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_params_for_model("sdxs", NULL));
+  REFUSED(INVALID_PARAMS, dreamframe_params_for_model("unknown", &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_params_schema(NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_params_check(NULL, &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_params_merge(NULL, NULL, &TEXT));

@@ -267,6 +267,7 @@ void texts_are_given() {
   expect(dreamframe::version() == DREAMFRAME_VERSION, "the version");
   expect(!dreamframe::build_info().empty() && !dreamframe::params_schema().empty(), "what it is");
   expect(dreamframe::default_params() != dreamframe::demo_params(), "two sets of parameters");
+  expect(dreamframe::params_for_model("sdxs").find("IDKiro/sdxs-512-0.9") != std::string::npos, "those of a model");
 }
 
 } // namespace

@@ -213,6 +213,16 @@ const METHODS: &str = r#"
         """Returns the documented defaults of Daydream's service, 704x384 with five ControlNets, with other `values`."""
         preset: dict[str, Any] = {**_dreamframe._preset("daydream"), **values}
         return cls(**preset)
+
+    @classmethod
+    def for_model(cls, name: str, /, **values: "Unpack[ParamsPatch]") -> "StreamDiffusionParams":
+        """Returns parameters that suit the model `name`, with other `values`.
+
+        `name` is a short name, such as "sdxs", a repository that has one, or "demo"; `dreamframe models fetch NAME`
+        downloads the model. Raises InvalidParamsError for another name, with all names.
+        """
+        preset: dict[str, Any] = {**_dreamframe._for_model(name), **values}
+        return cls(**preset)
 "#;
 
 /// Writes the keywords of the constructor and of `update`: every parameter, optional, with less strict types.

@@ -109,8 +109,8 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// The Hugging Face cache; nothing is downloaded.
     Cache(HubCache),
-    /// Networks of full size with random weights, for benchmarks: `sd-turbo-random`, `sdxl-turbo-random`,
-    /// `bk-sdm-tiny-random` and others. Pictures are noise.
+    /// Networks of full size with random weights, for benchmarks: `sd-turbo-random`, `sdxl-turbo-random`, `sdxs-random`
+    /// and others. Pictures are noise.
     Random(String),
 }
 

@@ -181,6 +181,7 @@ mod tests {
             let side = unet.latent_multiple();
             let program = controlnet_program(&config, &ControlNetShape::new(1, side, side)).unwrap();
             assert_eq!(program.outputs().len(), residual_shapes(&unet, side, side).len(), "{}", model.name);
+            assert_eq!(program.outputs().len(), unet.residual_count(), "{}", model.name);
         }
     }
 

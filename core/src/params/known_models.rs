@@ -2,7 +2,7 @@
 //!
 //! Other ids are accepted; their family is determined when their files are read.
 
-use crate::families::{DEMO, FamilyInfo, ModelFamily};
+use crate::families::{DEMO, FamilyInfo, ModelFamily, SDXS, SDXS_DREAMSHAPER};
 
 /// The id of the embedded demo model.
 pub const DEMO_MODEL: &str = "demo";
@@ -14,7 +14,11 @@ const SDXL: &FamilyInfo = ModelFamily::Sdxl.info();
 const MODELS: &[(&str, &FamilyInfo)] = &[
     (DEMO_MODEL, &DEMO),
     ("stabilityai/sd-turbo", SD21),
+    ("IDKiro/sdxs-512-0.9", &SDXS),
+    ("IDKiro/sdxs-512-dreamshaper", &SDXS_DREAMSHAPER),
     ("stabilityai/sdxl-turbo", SDXL),
+    ("segmind/SSD-1B", SDXL),
+    ("segmind/Segmind-Vega", SDXL),
     ("Lykon/dreamshaper-8", SD15),
     ("prompthero/openjourney-v4", SD15),
     ("KBlueLeaf/kohaku-v2.1", SD15),
@@ -32,6 +36,7 @@ const CONTROLNETS: &[(&str, &FamilyInfo)] = &[
     ("lllyasviel/control_v11f1e_sd15_tile", SD15),
     ("lllyasviel/control_v11p_sd15_canny", SD15),
     ("daydreamlive/TemporalNet2-stable-diffusion-v1-5", SD15),
+    ("IDKiro/sdxs-512-dreamshaper-sketch", &SDXS_DREAMSHAPER),
     ("xinsir/controlnet-depth-sdxl-1.0", SDXL),
     ("xinsir/controlnet-canny-sdxl-1.0", SDXL),
     ("xinsir/controlnet-tile-sdxl-1.0", SDXL),

@@ -15,6 +15,7 @@ mod fields;
 mod ip_adapter;
 mod json;
 mod known_models;
+mod named_models;
 mod names;
 mod patch;
 mod presets;
@@ -54,6 +55,7 @@ pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, Weig
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
 pub use json::read_json_object;
 pub use known_models::{DEMO_MODEL, known_models};
+pub use named_models::{NAMED_MODELS, NamedModel, named_model};
 pub use patch::ParamsPatch;
 pub use patch::join_values;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};

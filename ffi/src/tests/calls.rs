@@ -49,6 +49,7 @@ pub(super) const NULLS: &[Call] = &[
     ("dreamframe_frame_packed", || unsafe { dreamframe_frame_packed(1, 1, 1, null_mut(), 4, null_mut()) }),
     ("dreamframe_params_defaults", || unsafe { dreamframe_params_defaults(null_mut()) }),
     ("dreamframe_params_demo", || unsafe { dreamframe_params_demo(null_mut()) }),
+    ("dreamframe_params_for_model", || unsafe { dreamframe_params_for_model(null(), null_mut()) }),
     ("dreamframe_params_schema", || unsafe { dreamframe_params_schema(null_mut()) }),
     ("dreamframe_params_check", || unsafe { dreamframe_params_check(null(), null_mut()) }),
     ("dreamframe_params_merge", || unsafe { dreamframe_params_merge(null(), null(), null_mut()) }),

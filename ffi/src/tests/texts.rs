@@ -84,6 +84,8 @@ fn parameter_functions_return_those_of_the_library() {
     unsafe {
         assert_eq!(json(|out| dreamframe_params_defaults(out)), StreamDiffusionParams::default().to_value());
         assert_eq!(json(|out| dreamframe_params_demo(out)), StreamDiffusionParams::demo().to_value());
+        let sdxs = StreamDiffusionParams::for_model("sdxs").unwrap().to_value();
+        assert_eq!(json(|out| dreamframe_params_for_model(c"sdxs".as_ptr(), out)), sdxs);
         assert_eq!(json(|out| dreamframe_params_schema(out)), *schema());
         let checked = json(|out| dreamframe_params_check(c"{\"delta\": 0.25}".as_ptr(), out));
         assert_eq!((&checked["params"]["delta"], &checked["params"]["width"]), (&0.25.into(), &512.into()));

@@ -28,7 +28,7 @@ const WARM_UP: u32 = 2;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// demo, a diffusers folder, a checkpoint in a .safetensors file, or random weights: sd-turbo-random,
-    /// sdxl-turbo-random, bk-sdm-tiny-random
+    /// sdxl-turbo-random, sdxs-random, sdxs-dreamshaper-random, ssd-1b-random, segmind-vega-random, bk-sdm-tiny-random
     #[arg(long, value_name = "MODEL", default_value = "demo")]
     model: String,
     /// The size of the pictures: one side, or WIDTHxHEIGHT; any that the model can make. Several, separated by commas or

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use dreamframe::load::ModelId;
 use dreamframe::load::hub::{Hub, HubOptions, Progress};
-use dreamframe::{FetchedModel, StreamDiffusionParams};
+use dreamframe::params::{NAMED_MODELS, named_model};
+use dreamframe::{Error, ErrorKind, FetchedModel, StreamDiffusionParams};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -20,7 +21,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A repository: organisation/name. Of several models in one, name a file or folder: organisation/name/path
+    /// A repository: organisation/name. Of several models in one, name a file or folder: organisation/name/path. Or a
+    /// short name, which stands for a model and all that suits it: sdxs, sd-turbo and others (docs/models.md)
     #[arg(required_unless_present_any = ["preset", "params"])]
     id: Vec<String>,
     /// Download all models of a preset: the base model, its tiny autoencoder, ControlNets and networks of processors
@@ -49,6 +51,43 @@ impl Preset {
     }
 }
 
+/// What a user named.
+enum Wanted {
+    /// A short name, which stands for all that its parameters need.
+    Named(Box<StreamDiffusionParams>),
+    Repository(ModelId),
+}
+
+impl Wanted {
+    fn read(id: &str) -> Result<Self> {
+        if named_model(id).is_some_and(|model| model.name == id) {
+            return Ok(Self::Named(Box::new(StreamDiffusionParams::for_model(id)?)));
+        }
+        let repository: ModelId = id.parse()?;
+        if !id.contains('/') {
+            let names: Vec<&str> = NAMED_MODELS.iter().map(|model| model.name).collect();
+            let text = format!("model: got {id:?}, expected organisation/name or one of {}", names.join(", "));
+            return Err(Error::new(ErrorKind::InvalidArgument, text).into());
+        }
+        Ok(Self::Repository(repository))
+    }
+
+    fn fetch(&self, hub: &Hub, report: &mut Report) -> Result {
+        match self {
+            Self::Named(params) => {
+                let models = hub.fetch_for(params, &mut |progress| report.progress(&progress));
+                report.check_read()?;
+                report.models(models?)
+            }
+            Self::Repository(id) => {
+                let path = hub.fetch(id, &mut |progress| report.progress(&progress));
+                report.check_read()?;
+                report.done(id, &path?)
+            }
+        }
+    }
+}
+
 /// Downloads the missing files, and prints the path of each model.
 pub(super) fn run(args: &Args) -> Result {
     let params = match (args.preset, &args.params) {
@@ -56,16 +95,14 @@ pub(super) fn run(args: &Args) -> Result {
         (None, Some(file)) => Some(read_params(file, &StreamDiffusionParams::default())?.0),
         (None, None) => None,
     };
-    let ids: Vec<ModelId> = args.id.iter().map(|id| id.parse()).collect::<std::result::Result<_, _>>()?;
+    let wanted = args.id.iter().map(|id| Wanted::read(id)).collect::<Result<Vec<_>>>()?;
     let hub = Hub::new(HubOptions::from_env()?)?;
     let mut report = Report::new(args.json);
     let fetched = match params {
         Some(params) => hub.fetch_for(&params, &mut |progress| report.progress(&progress)),
         None => {
-            for id in ids {
-                let path = hub.fetch(&id, &mut |progress| report.progress(&progress));
-                report.check_read()?;
-                report.done(&id, &path?)?;
+            for wanted in wanted {
+                wanted.fetch(&hub, &mut report)?;
             }
             return Ok(());
         }

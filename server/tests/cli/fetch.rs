@@ -114,6 +114,29 @@ fn each_model_of_a_preset_that_is_not_available_is_reported() {
 }
 
 #[test]
+fn a_short_name_means_the_model_that_its_parameters_name() {
+    let cache = tempfile::tempdir().unwrap();
+    let offline = |name: &str| {
+        let mut command = crate::dreamframe();
+        command.args(["models", "fetch", name, "--json"]).env("HF_HUB_CACHE", cache.path()).env("HF_HUB_OFFLINE", "1");
+        command.output().unwrap()
+    };
+    for (name, repository) in [("sdxs", "IDKiro/sdxs-512-0.9"), ("vega-rt", "segmind/Segmind-Vega")] {
+        let output = offline(name);
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let failed: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!((&failed["event"], &failed["model"]), (&"failed".into(), &repository.into()), "{text}");
+    }
+    let output = offline("sdxs-2048");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("sdxs-2048") && text.contains("expected organisation/name or one of sd-turbo, sdxs"),
+        "{text}"
+    );
+}
+
+#[test]
 fn invalid_and_unavailable_ids_are_rejected() {
     let cache = tempfile::tempdir().unwrap();
     let bad = fetch("http://127.0.0.1:9", cache.path(), &["../escape"]);

@@ -16,7 +16,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from networks import ROOT, SEED, last, randomise
 from safetensors.torch import load_file, save_file
 
-FAMILIES = ("sd15", "sd21", "sdxl")
+FAMILIES = ("sd15", "sd21", "sdxl", "sdxs-dreamshaper")
 SCALE = 4
 
 
@@ -24,16 +24,31 @@ def channels_first(x):
     return x.permute(0, 3, 1, 2).contiguous()
 
 
+def copy_of_half(unet, **options):
+    """A ControlNet with the weights of the UNet's first half."""
+    if unet.mid_block is not None:
+        return ControlNetModel.from_unet(unet, **options)
+    # A ControlNet always has a middle, as SDXS's does whose UNet has none.
+    names = ("block_out_channels", "down_block_types", "layers_per_block", "cross_attention_dim", "attention_head_dim",
+             "norm_num_groups", "use_linear_projection")
+    made = ControlNetModel(**{name: unet.config[name] for name in names}, **options)
+    shared = {name: value for name, value in unet.state_dict().items() if name in made.state_dict()}
+    made.load_state_dict(shared, strict=False)
+    randomise(made.mid_block)
+    return made
+
+
 def controlnet(unet, folder, channels):
     # Fewer layers before the latent than published ones have, to keep the images small.
-    made = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 6, 8), conditioning_channels=channels)
+    made = copy_of_half(unet, conditioning_embedding_out_channels=(4, 6, 8), conditioning_channels=channels)
     made.register_to_config(conditioning_channels=channels)
     own = [child for name, child in made.named_children() if name.startswith("controlnet_")]
     # The layers that start at zero are as random as the rest.
     for child in own:
         randomise(child)
     made.save_config(folder)
-    state = {key: value.half() for key, value in made.state_dict().items() if key.startswith("controlnet_")}
+    known = unet.state_dict()
+    state = {key: value.half() for key, value in made.state_dict().items() if key not in known}
     save_file(state, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
     return made.eval()
 

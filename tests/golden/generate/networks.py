@@ -95,6 +95,34 @@ UNETS = {
     "lcm": dict(UNET, block_out_channels=(16, 16), time_cond_proj_dim=16, downsample_padding=0),
     "bk-sdm": dict(UNET, mid_block_type=None, block_out_channels=(8, 16, 16), attention_head_dim=4, norm_num_groups=4,
                    down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3),
+    # SDXS-512-0.9: no self-attention on the highest level.
+    "sdxs": dict(UNET, mid_block_type=None, block_out_channels=(8, 16, 16), attention_head_dim=(2, 4, 4), norm_num_groups=4,
+                 down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3,
+                 only_cross_attention=(True, False, False), use_linear_projection=True),
+    # SDXS-512-DreamShaper: no attention on the highest level.
+    "sdxs-dreamshaper": dict(
+        UNET, mid_block_type=None, block_out_channels=(8, 16, 16), attention_head_dim=4, norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    ),
+    # SSD-1B: no attention in the middle, and other numbers of transformer layers on the way up.
+    "ssd-1b": dict(
+        UNET,
+        mid_block_type="UNetMidBlock2D",
+        block_out_channels=(8, 16, 16),
+        norm_num_groups=4,
+        layers_per_block=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=[1, 2, 2],
+        reverse_transformer_layers_per_block=[[2, 2, 3], [2, 1, 1], 1],
+        attention_head_dim=(2, 4, 4),
+        use_linear_projection=True,
+        cross_attention_dim=32,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=40 + 6 * 8,
+    ),
     "uneven": dict(
         UNET,
         block_out_channels=(8, 24),
@@ -240,6 +268,8 @@ def family(name):
     elif name == "sd21":
         config = text_config(hidden_act="gelu", pad_token_id=0)
         states = text_encoder(folder / "text_encoder", golden, "text_encoder", config).last_hidden_state
+    elif name == "ssd-1b":
+        pooled = torch.randn(2, 40)
     unet(folder, golden, UNETS[name], states, pooled)
     if name in AUTOENCODERS:
         autoencoder(folder, golden, AUTOENCODERS[name]())

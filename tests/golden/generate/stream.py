@@ -1,13 +1,13 @@
-"""Writes tests/golden/stream: a tiny random Stable Diffusion folder, eight frames, and the pictures of each mode.
+"""Writes tests/golden/stream and stream-sdxs: tiny random models, eight frames, and the pictures of each mode.
 
 The stream is written here in plain torch after the specification (sections 3, 4, 15.4 and the rulings of 21), with the
 stock noise kept as the reference keeps it, before the shift; timesteps and coefficients are those of diffusers' own
 LCMScheduler. The networks run in f32 on weights that were rounded to f16, which is how the folder has them.
 
-    stream/model               a diffusers folder
-    stream/frames.safetensors  frames: [8, 64, 64, 3] u8
-    stream/golden.safetensors  pictures.MODE: [8, 64, 64, 3] u8; latents.MODE: [8, 4, 8, 8] f32, before decoding
-    stream/meta.json           the parameters of each mode, and the versions of the tools
+    model               a diffusers folder, in stream-sdxs with a UNet laid out like that of SDXS-512-0.9
+    frames.safetensors  frames: [8, 64, 64, 3] u8
+    golden.safetensors  pictures.MODE: [8, 64, 64, 3] u8; latents.MODE: [8, 4, 8, 8] f32, before decoding
+    meta.json           the parameters of each mode, changes of the scheduler's config, and the versions of the tools
 
 Run by hand, with torch, diffusers and transformers: python tests/golden/generate/stream.py
 """
@@ -26,7 +26,7 @@ import transformers
 from diffusers import AutoencoderTiny, LCMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-OUT = pathlib.Path(__file__).resolve().parent.parent / "stream"
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent
 SIDE, FRAMES, TEXT_WIDTH = 64, 8, 32
 
 COMMON = {
@@ -49,7 +49,15 @@ MODES = {
     "initialize": ("initialize", {}),
     "sequential": ("none", {"guidance_scale": 1.0, "use_denoising_batch": False}),
     "one-stage-self": ("self", {"t_index_list": [38], "delta": 1.0}),
+    "velocity": ("self", {"t_index_list": [20, 34, 46]}),
 }
+# One step, from the noisiest timestep on, which SDXS was distilled at, and from one that keeps some of the frame.
+SDXS_MODES = {
+    "noisiest": ("none", {"guidance_scale": 1.0, "t_index_list": [0]}),
+    "half": ("none", {"guidance_scale": 1.0, "t_index_list": [25]}),
+}
+# Changes of the scheduler's config, of Stable Diffusion 2.1's kind.
+SCHEDULERS = {"velocity": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}}
 
 
 def fill(network: torch.nn.Module, seed: int) -> torch.nn.Module:
@@ -129,6 +137,23 @@ def build_unet() -> UNet2DConditionModel:
     return fill(unet, 2)
 
 
+def build_sdxs_unet() -> UNet2DConditionModel:
+    unet = UNet2DConditionModel(
+        sample_size=SIDE // 8,
+        block_out_channels=(16, 16, 32),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        mid_block_type=None,
+        only_cross_attention=(True, False, False),
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=(2, 4, 8),
+        use_linear_projection=True,
+        norm_num_groups=8,
+    )
+    return fill(unet, 4)
+
+
 def build_vae() -> AutoencoderTiny:
     vae = AutoencoderTiny(
         encoder_block_out_channels=(16, 16, 16, 16),
@@ -158,10 +183,12 @@ class Stream:
         self.g, self.d = params["guidance_scale"], params["delta"]
         self.active = cfg != "none" and self.g > 1.0
         self.batched, self.add_noise = params["use_denoising_batch"], params["do_add_noise"]
+        self.velocity = scheduler.config.prediction_type == "v_prediction"
         scheduler.set_timesteps(params["num_inference_steps"], original_inference_steps=100)
         self.t = scheduler.timesteps[params["t_index_list"]]
         self.n = len(self.t)
-        alphas = scheduler.alphas_cumprod[self.t].view(-1, 1, 1, 1)
+        self.alphas = scheduler.alphas_cumprod
+        alphas = self.alphas[self.t].view(-1, 1, 1, 1)
         self.a, self.b = alphas.sqrt(), (1 - alphas).sqrt()
         scalings = [scheduler.get_scalings_for_boundary_condition_discrete(t) for t in self.t]
         self.c_skip = torch.tensor([float(skip) for skip, _ in scalings]).view(-1, 1, 1, 1)
@@ -171,7 +198,11 @@ class Stream:
         self.buffer, self.stock = None, self.noise.clone()
 
     def predict(self, x, t, text):
-        return self.unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
+        predicted = self.unet(x, t, encoder_hidden_states=text, return_dict=False)[0]
+        if not self.velocity:
+            return predicted
+        alphas = self.alphas[t].view(-1, 1, 1, 1)
+        return alphas.sqrt() * predicted + (1 - alphas).sqrt() * x
 
     def consistency(self, eps, x, i):
         clean = (x - self.b[i] * eps) / self.a[i]
@@ -243,16 +274,18 @@ def encode_text(text: str, tokenizer, encoder) -> torch.Tensor:
     return encoder(ids)[0]
 
 
+def build_scheduler(**changes) -> LCMScheduler:
+    return LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **changes)
+
+
 @torch.no_grad()
-def main() -> None:
-    torch.set_num_threads(1)
+def write(out: pathlib.Path, build, modes: dict) -> None:
     # For the biases, which keep a part of what the tools give them.
     torch.manual_seed(0)
-    shutil.rmtree(OUT, ignore_errors=True)
-    model = OUT / "model"
+    shutil.rmtree(out, ignore_errors=True)
+    model = out / "model"
     tokenizer = build_tokenizer(model / "tokenizer")
-    encoder, unet, vae = build_text_encoder(tokenizer), build_unet(), build_vae()
-    scheduler = LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    encoder, unet, vae = build_text_encoder(tokenizer), build(), build_vae()
 
     frames = moving_frames()
     images = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -263,8 +296,9 @@ def main() -> None:
     # The decoder gives 2 y - 1 of its last layer's y.
     settle(vae.decoder.layers[-1], lambda: vae.decode(latents_in).sample * 0.5 + 0.5, 0.5, 0.2)
     golden = {}
-    for mode, (cfg, changes) in MODES.items():
+    for mode, (cfg, changes) in modes.items():
         params = COMMON | changes
+        scheduler = build_scheduler(**SCHEDULERS.get(mode, {}))
         texts = [encode_text(params[key], tokenizer, encoder) for key in ("prompt", "negative_prompt")]
         stream = Stream(cfg, params, unet, scheduler, *texts)
         latents = torch.cat([stream.step(z[None]) for z in latents_in])
@@ -276,12 +310,12 @@ def main() -> None:
     encoder.half().save_pretrained(model / "text_encoder")
     unet.half().save_pretrained(model / "unet")
     vae.half().save_pretrained(model / "vae")
-    scheduler.save_pretrained(model / "scheduler")
+    build_scheduler().save_pretrained(model / "scheduler")
     write_index(model)
-    safetensors.torch.save_file({"frames": frames}, OUT / "frames.safetensors")
-    safetensors.torch.save_file(golden, OUT / "golden.safetensors")
-    write_meta()
-    report(latents_in, golden)
+    safetensors.torch.save_file({"frames": frames}, out / "frames.safetensors")
+    safetensors.torch.save_file(golden, out / "golden.safetensors")
+    write_meta(out, modes)
+    report(latents_in, golden, modes)
 
 
 def write_index(model: pathlib.Path) -> None:
@@ -297,9 +331,12 @@ def write_index(model: pathlib.Path) -> None:
     (model / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def write_meta() -> None:
+def write_meta(out: pathlib.Path, modes: dict) -> None:
     versions = {tool.__name__: tool.__version__ for tool in (torch, diffusers, transformers, safetensors)}
-    modes = {mode: {"cfg_type": cfg, "params": COMMON | changes} for mode, (cfg, changes) in MODES.items()}
+    modes = {
+        mode: {"cfg_type": cfg, "params": COMMON | changes, "scheduler": SCHEDULERS.get(mode, {})}
+        for mode, (cfg, changes) in modes.items()
+    }
     meta = {
         "versions": {"python": platform.python_version()} | versions,
         "noise": "torch-cpu",
@@ -307,23 +344,26 @@ def write_meta() -> None:
         "pictures": "picture k is made from frame max(0, k - delay): the first frame fills all rows",
         "modes": modes,
     }
-    (OUT / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+    (out / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
 
 
-def report(latents_in: torch.Tensor, golden: dict[str, torch.Tensor]) -> None:
+def report(latents_in: torch.Tensor, golden: dict[str, torch.Tensor], modes: dict) -> None:
     """Prints whether the pictures distinguish the modes."""
     print(f"latents in: mean {latents_in.mean():.3f}, deviation {latents_in.std():.3f}")
-    base = golden["pictures.none"].float()
-    for mode in MODES:
+    first = next(iter(modes))
+    base = golden[f"pictures.{first}"].float()
+    for mode in modes:
         latents, pictures = golden[f"latents.{mode}"], golden[f"pictures.{mode}"].float()
         clipped = ((pictures == 0) | (pictures == 255)).float().mean()
         moves = (pictures[1:] - pictures[:-1]).abs().mean()
         print(
             f"{mode}: latents {latents.mean():.3f} +- {latents.std():.3f}; pictures {pictures.mean():.1f} "
             f"+- {pictures.std():.1f}, clipped {clipped:.3f}, change a frame {moves:.2f}, "
-            f"from none {(pictures - base).abs().mean():.2f}"
+            f"from {first} {(pictures - base).abs().mean():.2f}"
         )
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    write(GOLDEN / "stream", build_unet, MODES)
+    write(GOLDEN / "stream-sdxs", build_sdxs_unet, SDXS_MODES)

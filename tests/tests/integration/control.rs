@@ -133,7 +133,7 @@ impl Case {
 
 /// Calls `body` with every executor and every family.
 fn everywhere(body: impl Fn(&Case, &dyn Executor, &str)) {
-    for family in ["sd15", "sd21", "sdxl"] {
+    for family in ["sd15", "sd21", "sdxl", "sdxs-dreamshaper"] {
         let case = Case::new(family);
         for (name, executor) in executors() {
             body(&case, &*executor, &format!("{family} on {name}"));

@@ -6,7 +6,7 @@ use dreamframe::models::{
 };
 use dreamframe_tests::{Golden, assert_close, executors, relative_error, run, run_unet};
 
-const FAMILIES: [&str; 6] = ["sd15", "sd21", "sdxl", "lcm", "bk-sdm", "uneven"];
+const FAMILIES: [&str; 9] = ["sd15", "sd21", "sdxl", "lcm", "bk-sdm", "sdxs", "sdxs-dreamshaper", "ssd-1b", "uneven"];
 
 /// Calls `body` with every executor and every family that has `component`, and with the demo model.
 fn everywhere(component: &str, body: impl Fn(&Golden, &dyn Executor, &str)) {

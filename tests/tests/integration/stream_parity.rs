@@ -1,5 +1,5 @@
 //! Eight frames through the whole engine against the same stream written in plain torch: every guidance mode, batched
-//! and sequential, on every executor.
+//! and sequential, velocity prediction, and one step of a network laid out like SDXS's, on every executor.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,15 +33,46 @@ struct Tolerance {
 struct Mode {
     cfg_type: CfgType,
     params: serde_json::Value,
+    /// Values of `scheduler_config.json` in place of the model's.
+    scheduler: serde_json::Map<String, serde_json::Value>,
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/stream")
+fn golden(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(folder)
 }
 
-fn bytes(file: &str, name: &str) -> Vec<u8> {
-    let file = std::fs::read(folder().join(file)).unwrap();
+fn bytes(folder: &str, file: &str, name: &str) -> Vec<u8> {
+    let file = std::fs::read(golden(folder).join(file)).unwrap();
     SafeTensors::deserialize(&file).unwrap().tensor(name).unwrap().data().to_vec()
+}
+
+/// The model of `folder` with the scheduler of a mode, as a copy if it differs.
+fn model(folder: &str, name: &str, mode: &Mode) -> PathBuf {
+    const SCHEDULER: &str = "scheduler/scheduler_config.json";
+
+    let original = golden(folder).join("model");
+    if mode.scheduler.is_empty() {
+        return original;
+    }
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{folder}-{name}"));
+    copy_folder(&original, &copy);
+    let text = std::fs::read_to_string(original.join(SCHEDULER)).unwrap();
+    let mut config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+    config.extend(mode.scheduler.clone());
+    std::fs::write(copy.join(SCHEDULER), serde_json::to_string(&config).unwrap()).unwrap();
+    copy
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 /// Returns the executor of the CPU in `f32`, and with `--full` the reference executor and ONNX Runtime's.
@@ -54,14 +85,14 @@ fn devices() -> Vec<Device> {
     devices
 }
 
-/// The pictures that the engine makes of `frames` in one mode.
-fn run(mode: &Mode, device: &Device, frames: &[u8]) -> Vec<u8> {
+/// The pictures that the engine makes of `frames` in one mode, with the model in `folder`.
+fn run(folder: &Path, mode: &Mode, device: &Device, frames: &[u8]) -> Vec<u8> {
     let (params, _) = StreamDiffusionParams::from_json(&mode.params.to_string()).unwrap();
     let mut options = EngineOptions::default();
     options.noise = Generator::TorchCpu;
     options.output = PixelFormat::Rgb8;
     let params = StreamDiffusionParams { cfg_type: mode.cfg_type, use_lcm_lora: false, ..params };
-    let models = ModelSource::folder(folder().join("model"));
+    let models = ModelSource::folder(folder);
     let mut engine =
         Engine::builder().models(models).params(params).options(options).device(device.clone()).build().unwrap();
     let mut pictures = Vec::with_capacity(frames.len());
@@ -76,15 +107,26 @@ fn run(mode: &Mode, device: &Device, frames: &[u8]) -> Vec<u8> {
 
 #[test]
 fn eight_frames_agree_with_torch_in_every_mode_on_every_executor() {
-    let meta: Meta = serde_json::from_slice(&std::fs::read(folder().join("meta.json")).unwrap()).unwrap();
-    let frames = bytes("frames.safetensors", "frames");
-    assert_eq!((frames.len() / FRAME, meta.modes.len()), (8, 6));
+    compare_modes("stream", 7);
+}
+
+#[test]
+fn eight_frames_of_one_step_agree_with_torch_for_the_layout_of_sdxs() {
+    compare_modes("stream-sdxs", 2);
+}
+
+/// Compares the pictures of all modes of `folder`, of which there are `modes`.
+fn compare_modes(folder: &str, modes: usize) {
+    let meta: Meta = serde_json::from_slice(&std::fs::read(golden(folder).join("meta.json")).unwrap()).unwrap();
+    let frames = bytes(folder, "frames.safetensors", "frames");
+    assert_eq!((frames.len() / FRAME, meta.modes.len()), (8, modes));
     for (name, mode) in &meta.modes {
-        let expected = bytes("golden.safetensors", &format!("pictures.{name}"));
+        let expected = bytes(folder, "golden.safetensors", &format!("pictures.{name}"));
+        let model = model(folder, name, mode);
         for device in devices() {
-            let pictures = run(mode, &device, &frames);
+            let pictures = run(&model, mode, &device, &frames);
             assert_eq!(pictures.len(), expected.len());
-            let what = format!("{name} on {}", device.description());
+            let what = format!("{folder}, {name} on {}", device.description());
             if device.dtype() == Dtype::F32 {
                 let difference = largest_difference(&pictures, &expected);
                 assert!(difference <= meta.tolerance.pictures, "{what}: {difference} levels apart");
@@ -98,8 +140,10 @@ fn eight_frames_agree_with_torch_in_every_mode_on_every_executor() {
 
 #[test]
 fn the_modes_differ_from_each_other_by_more_than_the_tolerance() {
-    let of = |mode: &str| bytes("golden.safetensors", &format!("pictures.{mode}"));
-    for (a, b) in [("none", "self"), ("self", "full"), ("full", "initialize"), ("self", "initialize")] {
+    let of = |mode: &str| bytes("stream", "golden.safetensors", &format!("pictures.{mode}"));
+    for (a, b) in
+        [("none", "self"), ("self", "full"), ("full", "initialize"), ("self", "initialize"), ("self", "velocity")]
+    {
         assert!(largest_difference(&of(a), &of(b)) > 3, "{a} and {b} must be told apart");
     }
 }

@@ -209,7 +209,9 @@ fn bad_schedule(error: crate::schedule::BetasError) -> Error {
 /// Returns true if the model at `location` was distilled to few steps.
 pub(super) fn is_distilled(schedule: &Schedule, config: &UnetConfig, location: &str) -> bool {
     let lower = location.to_lowercase();
-    schedule.lcm || config.time.cond_dim.is_some() || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark))
+    schedule.lcm
+        || config.time.cond_dim.is_some()
+        || ["turbo", "lcm", "sdxs", "demo"].iter().any(|mark| lower.contains(mark))
 }
 
 #[cfg(test)]

@@ -132,8 +132,11 @@ impl ControlNetModelConfig {
             config.down.iter().map(|&BlockConfig { channels, resnets, .. }| (channels, resnets)).collect()
         };
         if blocks(half) != blocks(unet) {
-            let described = |config: &UnetConfig| format!("{:?}", blocks(config));
-            return differs("channels and layers of each down block", described(half), described(unet));
+            let described = |config: &UnetConfig| {
+                let blocks = blocks(config);
+                format!("{} of blocks with these channels and layers: {blocks:?}", config.residual_count())
+            };
+            return differs("residuals", described(half), described(unet));
         }
         Ok(())
     }
@@ -202,7 +205,11 @@ mod tests {
             assert!(refused.to_string().contains(part), "{refused}");
         };
         refused(SD15, "(cross_attention_dim) of the ControlNet: got 768, expected 1024");
-        refused(r#"{"cross_attention_dim": 1024, "layers_per_block": 1}"#, "[(320, 1), (640, 1)");
+        refused(
+            r#"{"cross_attention_dim": 1024, "layers_per_block": 1}"#,
+            "residuals of the ControlNet: got 9 of blocks with these channels and layers: [(320, 1), (640, 1), (1280, 1), \
+             (1280, 1)], expected 13 of blocks with these channels and layers: [(320, 2), (640, 2)",
+        );
         refused(
             r#"{"cross_attention_dim": 1024, "block_out_channels": [64, 640, 1280, 1280]}"#,
             "got 64, expected 320",

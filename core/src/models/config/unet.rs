@@ -150,6 +150,14 @@ impl UnetConfig {
         1 << (self.down.len() - 1)
     }
 
+    /// Returns the number of residuals that a ControlNet has for this network: one for each output of the way down and
+    /// one for the middle, whether or not there are layers in the middle.
+    pub fn residual_count(&self) -> usize {
+        let layers: usize = self.down.iter().map(|block| block.resnets).sum();
+        let halvings = self.down.len() - 1;
+        1 + layers + halvings + 1
+    }
+
     /// Checks that pictures of `width` x `height` go through the network, where the autoencoder shrinks `vae_scale`
     /// times.
     ///
