@@ -23,6 +23,8 @@ const MODELS: &[(&str, &FamilyInfo)] = &[
     ("prompthero/openjourney-v4", SD15),
     ("KBlueLeaf/kohaku-v2.1", SD15),
     ("SimianLuo/LCM_Dreamshaper_v7", SD15),
+    ("stable-diffusion-v1-5/stable-diffusion-v1-5", SD15),
+    ("stabilityai/stable-diffusion-xl-base-1.0", SDXL),
 ];
 
 const CONTROLNETS: &[(&str, &FamilyInfo)] = &[

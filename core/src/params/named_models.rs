@@ -12,9 +12,10 @@ pub struct NamedModel {
     pub name: &'static str,
     /// The id of its repository: the parameter `model_id`.
     pub model_id: &'static str,
-    /// The LoRA that makes few steps enough, if the model itself was not distilled: the parameter `lcm_lora_id`.
+    /// The LoRA that makes few steps enough, if the model itself was not distilled: the parameter `lcm_lora_id`, which
+    /// has this name whether the LoRA was distilled by latent consistency or otherwise.
     pub lcm_lora_id: Option<&'static str>,
-    /// The licence of the model, as its page names it.
+    /// The licence of the model, as its page names it; the LoRA may have another one.
     pub licence: &'static str,
     /// What it is.
     pub summary: &'static str,
@@ -28,7 +29,7 @@ const OPENRAIL_PP: &str = "openrail++";
 const STABILITY: &str = "Stability AI Community License";
 
 /// All models that have a short name, except for the embedded one (`demo`).
-pub const NAMED_MODELS: [NamedModel; 8] = [
+pub const NAMED_MODELS: [NamedModel; 10] = [
     NamedModel {
         name: "sd-turbo",
         model_id: "stabilityai/sd-turbo",
@@ -75,6 +76,15 @@ pub const NAMED_MODELS: [NamedModel; 8] = [
         t_index_list: &[20, 32],
     },
     NamedModel {
+        name: "hyper-sd15-1step",
+        model_id: "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        lcm_lora_id: Some("ByteDance/Hyper-SD/Hyper-SD15-1step-lora.safetensors"),
+        licence: "creativeml-openrail-m",
+        summary: "Stable Diffusion 1.5 with the LoRA of Hyper-SD for one step",
+        side: 512,
+        t_index_list: &[25],
+    },
+    NamedModel {
         name: "sdxl-turbo",
         model_id: "stabilityai/sdxl-turbo",
         lcm_lora_id: None,
@@ -82,6 +92,15 @@ pub const NAMED_MODELS: [NamedModel; 8] = [
         summary: "SDXL, distilled to one to four steps",
         side: 512,
         t_index_list: &[20, 32],
+    },
+    NamedModel {
+        name: "hyper-sdxl-1step",
+        model_id: "stabilityai/stable-diffusion-xl-base-1.0",
+        lcm_lora_id: Some("ByteDance/Hyper-SD/Hyper-SDXL-1step-lora.safetensors"),
+        licence: OPENRAIL_PP,
+        summary: "SDXL with the LoRA of Hyper-SD for one step",
+        side: 1024,
+        t_index_list: &[25],
     },
     NamedModel {
         name: "ssd-1b",
