@@ -1,6 +1,5 @@
 //! The wheel of the Python package: build and checks.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,7 +56,10 @@ pub(crate) fn build(interpreter: Option<&Path>) -> Result<PathBuf, String> {
     let mut maturin = Command::new(&python);
     maturin.args(["-m", "maturin", "build", "--locked", "--quiet"]);
     maturin.args(["--manifest-path", "python/Cargo.toml", "--out", FOLDER]);
-    maturin.args(interpreter.iter().flat_map(|path| [OsStr::new("--interpreter"), path.as_os_str()]));
+    match interpreter {
+        Some(path) => maturin.arg("--interpreter").arg(path),
+        None => maturin.args(["--features", "abi3,extension-module"]),
+    };
     match run(&mut maturin) {
         Outcome::Passed => {}
         Outcome::Failed(why) | Outcome::NotRun(why) => return Err(why),
