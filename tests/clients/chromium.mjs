@@ -14,12 +14,12 @@ export const ARGS = [
   // Chromium would ask whether a page from elsewhere may reach this machine.
   "--disable-features=LocalNetworkAccessChecks",
 ];
-export const PATIENCE = 60_000;
+export const PATIENCE = 120_000;
 export const SIDE = 256;
 
 /** For the page: draws numbers as stripes, each bit above its opposite, and reads them. */
 const numbers = `
-const BITS = 16;
+const BITS = 11;
 export function draw(pen, number, side) {
   for (let bit = 0; bit < BITS; bit += 1) {
     for (const [row, one] of [[0, (number >> bit) & 1], [1, ((number >> bit) & 1) ^ 1]]) {
@@ -93,7 +93,7 @@ export async function inPage(executablePath, packages, session, arg) {
       await route.fulfill({ body: script ?? "<!doctype html><title>page</title>", contentType: script ? "text/javascript" : "text/html" });
     });
     await page.goto(ORIGIN);
-    const late = new Promise((_, reject) => setTimeout(() => reject(new Error("not done within a minute")), PATIENCE).unref());
+    const late = new Promise((_, reject) => setTimeout(() => reject(new Error("not done within two minutes")), PATIENCE).unref());
     return await Promise.race([page.evaluate(session, arg), late]);
   } finally {
     await browser.close();

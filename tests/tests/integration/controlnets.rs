@@ -158,7 +158,11 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
             ErrorKind::BadModel,
             "(cross_attention_dim) of the ControlNet: got 768, expected 128",
         ),
-        (json!({"model_id": "other"}), ErrorKind::BadModel, "got [(64, 1), (64, 1)], expected [(64, 1), (96, 1)]"),
+        (
+            json!({"model_id": "other"}),
+            ErrorKind::BadModel,
+            "residuals of the ControlNet: got 5 of blocks with these channels and layers: [(64, 1), (64, 1)], expected 5",
+        ),
         (json!({"model_id": "coarse"}), ErrorKind::BadModel, "got 2, expected 8"),
         (
             json!({"model_id": "six"}),
