@@ -44,7 +44,7 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         model_id: "IDKiro/sdxs-512-0.9",
         lcm_lora_id: None,
         licence: OPENRAIL_PP,
-        summary: "Stable Diffusion 2.1 with a third of the UNet, distilled to one step; the fastest on CPUs",
+        summary: "Stable Diffusion 2.1 with a third of the UNet, distilled to one step",
         side: 512,
         t_index_list: &[25],
     },
