@@ -100,7 +100,7 @@ class StreamDiffusionWrapper:
         skip_diffusion: bool = False,
         normalize_prompt_weights: bool = True,
         normalize_seed_weights: bool = True,
-        scheduler: str = "lcm",
+        scheduler: Literal["lcm", "ddim", "tcd"] = "lcm",
         sampler: str = "normal",
         controlnet_config: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         ipadapter_config: Mapping[str, Any] | None = None,
@@ -121,7 +121,7 @@ class StreamDiffusionWrapper:
             raise TypeError(f"StreamDiffusionWrapper() takes no argument {unknown[0]!r}")
         for name, value in hints.items():
             _log.info("%s=%r means nothing here", name, value)
-        _check_mode(mode, cfg_type, frame_buffer_size, scheduler, sampler)
+        _check_mode(mode, cfg_type, frame_buffer_size, sampler)
 
         self.mode = mode
         self.output_type: OutputType = output_type
@@ -148,6 +148,7 @@ class StreamDiffusionWrapper:
             "use_lcm_lora": use_lcm_lora is None or use_lcm_lora,
             "acceleration": acceleration,
             "do_add_noise": do_add_noise,
+            "scheduler": scheduler,
             # Text to image has no stream of frames: each picture runs all its steps in one call.
             "use_denoising_batch": use_denoising_batch and mode == "img2img",
             "enable_similar_image_filter": enable_similar_image_filter,
@@ -312,17 +313,15 @@ class StreamDiffusionWrapper:
         return self.postprocess_image(self._engine(grey), self.output_type)
 
 
-def _check_mode(mode: str, cfg_type: str, frame_buffer_size: int, scheduler: str, sampler: str) -> None:
+def _check_mode(mode: str, cfg_type: str, frame_buffer_size: int, sampler: str) -> None:
     if mode not in ("img2img", "txt2img"):
         raise InvalidArgumentError(f"mode: got {mode!r}, expected one of img2img, txt2img")
     if mode == "txt2img" and cfg_type != "none":
         raise InvalidArgumentError(f"cfg_type: got {cfg_type!r}, expected 'none' where mode is 'txt2img'")
     if frame_buffer_size < 1 or (mode == "img2img" and frame_buffer_size != 1):
         raise UnsupportedError(f"frame_buffer_size: got {frame_buffer_size}, expected 1: a call processes one frame")
-    if scheduler != "lcm" or sampler != "normal":
-        raise UnsupportedError(
-            f"scheduler and sampler: got {scheduler!r} and {sampler!r}, expected 'lcm' and 'normal'"
-        )
+    if sampler != "normal":
+        raise UnsupportedError(f"sampler: got {sampler!r}, expected 'normal'")
 
 
 def _locate(model: str, models: str | os.PathLike[str]) -> tuple[str, str]:

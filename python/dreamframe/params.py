@@ -23,6 +23,7 @@ __all__ = [
     "ParamsPatch",
     "ProcessingConfig",
     "ProcessorName",
+    "Scheduler",
     "SingleProcessorConfig",
     "StreamDiffusionParams",
     "WeightType",
@@ -59,6 +60,9 @@ class Cost(StrEnum):
 
 CfgType: TypeAlias = Literal["none", "self", "full", "initialize"]
 """What `cfg_type` may be."""
+
+Scheduler: TypeAlias = Literal["lcm", "ddim", "tcd"]
+"""What `scheduler` may be."""
 
 Interpolation: TypeAlias = Literal["linear", "slerp"]
 """What `prompt_interpolation_method` may be."""
@@ -247,7 +251,11 @@ class StreamDiffusionParams(Model):
     """Whether successive frames share one UNet pass, each at another step; otherwise a frame takes all its steps in
     turn."""
     do_add_noise: bool = True
-    """Whether noise is added again between two steps."""
+    """Whether noise is added again between two steps; with the `scheduler` `ddim` none is added in any case."""
+    scheduler: Scheduler = "lcm"
+    """The rule by which a frame moves from one step to the next."""
+    eta: float = 0.3
+    """The share of new noise between two steps with the `scheduler` `tcd`: 0 is like `ddim`, 1 nearly like `lcm`."""
     seed: int | list[tuple[int, float]] = 789
     """The seed of the noise: one, or several with weights."""
     seed_interpolation_method: Interpolation = "linear"
@@ -355,7 +363,11 @@ class ParamsPatch(TypedDict, total=False):
     """Whether successive frames share one UNet pass, each at another step; otherwise a frame takes all its steps in
     turn."""
     do_add_noise: bool | None
-    """Whether noise is added again between two steps."""
+    """Whether noise is added again between two steps; with the `scheduler` `ddim` none is added in any case."""
+    scheduler: Scheduler | None
+    """The rule by which a frame moves from one step to the next."""
+    eta: float | None
+    """The share of new noise between two steps with the `scheduler` `tcd`: 0 is like `ddim`, 1 nearly like `lcm`."""
     seed: int | Sequence[tuple[int, float]] | None
     """The seed of the noise: one, or several with weights."""
     seed_interpolation_method: Interpolation | None

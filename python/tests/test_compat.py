@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     "mode": (InvalidArgumentError, "img2img, txt2img", lambda: wrapper(mode="vid2vid")),
     "guidance of text": (InvalidArgumentError, "'none'", lambda: wrapper(mode="txt2img", cfg_type="self")),
     "frame buffer": (UnsupportedError, "frame_buffer_size: got 2", lambda: wrapper(frame_buffer_size=2)),
-    "scheduler": (UnsupportedError, "'tcd'", lambda: wrapper(scheduler="tcd")),
+    "sampler": (UnsupportedError, "'karras'", lambda: wrapper(sampler="karras")),
     "no image": (ValueError, "image: missing", lambda: wrapper()()),
     "index": (InvalidParamsError, r"t_index_list\[0\]: got 51", lambda: wrapper(t_index_list=[51])),
     "missing model": (FileNotFoundError, "no/such", lambda: StreamDiffusionWrapper("no/such", [1])),

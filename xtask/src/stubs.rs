@@ -41,8 +41,9 @@ const CLASSES: [(&str, &str); 6] = [
 ];
 
 /// The path of each list of names.
-const NAMES: [(&str, &str); 6] = [
+const NAMES: [(&str, &str); 7] = [
     ("CfgType", "cfg_type"),
+    ("Scheduler", "scheduler"),
     ("Interpolation", "prompt_interpolation_method"),
     ("Acceleration", "acceleration"),
     ("ProcessorName", "image_preprocessing.processors[].type"),
@@ -129,6 +130,7 @@ __all__ = [
     "ParamsPatch",
     "ProcessingConfig",
     "ProcessorName",
+    "Scheduler",
     "SingleProcessorConfig",
     "StreamDiffusionParams",
     "WeightType",

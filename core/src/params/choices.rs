@@ -39,6 +39,19 @@ named_enum! {
     }
 }
 
+named_enum! {
+    /// The rule by which a frame moves from one step to the next: the one that the model, or its LoRA for few steps, was
+    /// distilled for. With one step there is no difference.
+    pub enum Scheduler {
+        /// Latent consistency: new noise at every step. For SD-Turbo, SDXL-Turbo, LCM and most LoRAs.
+        Lcm = "lcm",
+        /// The predicted noise again, nothing random; equal to Euler's method. For SDXL-Lightning and Hyper-SD.
+        Ddim = "ddim",
+        /// Trajectory consistency: new noise as far as `eta` says. For TCD and Hyper-SD's LoRAs for one step.
+        Tcd = "tcd",
+    }
+}
+
 impl CfgType {
     /// Returns whether guidance is active at `guidance_scale`: above 1, and not with [`CfgType::None`].
     pub fn active(self, guidance_scale: f32) -> bool {

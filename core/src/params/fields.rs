@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::StreamDiffusionParams;
-use super::choices::{Acceleration, CfgType, Interpolation};
+use super::choices::{Acceleration, CfgType, Interpolation, Scheduler};
 use super::constraint::Constraint;
 use super::controlnet::ControlNetConfig;
 use super::ip_adapter::{IPAdapterType, WeightType};
@@ -172,6 +172,8 @@ pub const FIELDS: &[Field] = &[
     row(at!(acceleration), Constraint::Choice(Acceleration::NAMES), Cost::Hot),
     row(at!(use_denoising_batch), FLAG, Cost::Rebuild),
     row(at!(do_add_noise), FLAG, Cost::Recompute),
+    row(at!(scheduler), Constraint::Choice(Scheduler::NAMES), Cost::Recompute),
+    row(at!(eta), UNIT, Cost::Recompute),
     row(at!(seed), Constraint::Weighted(&SEED), Cost::Recompute),
     row(at!(seed_interpolation_method), INTERPOLATION, Cost::Recompute),
     row(at!(enable_similar_image_filter), FLAG, Cost::Hot),

@@ -41,10 +41,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::schedule;
+use crate::schedule::{self, UpdateRule};
 
 pub use canonical::canonical_values;
-pub use choices::{Acceleration, CfgType, Interpolation};
+pub use choices::{Acceleration, CfgType, Interpolation, Scheduler};
 pub use compat::{Notice, notices};
 pub use constraint::Constraint;
 pub use controlnet::ControlNetConfig;
@@ -131,8 +131,12 @@ pub struct StreamDiffusionParams {
     /// Whether successive frames share one UNet pass, each at another step; otherwise a frame takes all its steps in
     /// turn.
     pub use_denoising_batch: bool,
-    /// Whether noise is added again between two steps.
+    /// Whether noise is added again between two steps; with the `scheduler` `ddim` none is added in any case.
     pub do_add_noise: bool,
+    /// The rule by which a frame moves from one step to the next.
+    pub scheduler: Scheduler,
+    /// The share of new noise between two steps with the `scheduler` `tcd`: 0 is like `ddim`, 1 nearly like `lcm`.
+    pub eta: f64,
     /// The seed of the noise: one, or several with weights.
     pub seed: Weighted<u64>,
     /// How the noise of several seeds is interpolated.
@@ -190,6 +194,8 @@ impl Default for StreamDiffusionParams {
             acceleration: Acceleration::Tensorrt,
             use_denoising_batch: true,
             do_add_noise: true,
+            scheduler: Scheduler::Lcm,
+            eta: 0.3,
             seed: Weighted::One(789),
             seed_interpolation_method: Interpolation::Linear,
             enable_similar_image_filter: false,
@@ -214,6 +220,15 @@ impl StreamDiffusionParams {
     /// is above 1.
     pub fn uses_negative_prompt(&self) -> bool {
         self.cfg_type.uses_negative_prompt(self.guidance_scale as f32)
+    }
+
+    /// Returns the update rule of `scheduler` and `eta`.
+    pub(crate) fn update_rule(&self) -> UpdateRule {
+        match self.scheduler {
+            Scheduler::Lcm => UpdateRule::Lcm,
+            Scheduler::Ddim => UpdateRule::Ddim,
+            Scheduler::Tcd => UpdateRule::Tcd { eta: self.eta },
+        }
     }
 
     /// Reads parameters from JSON; missing ones have their defaults, as if a patch were merged onto the defaults.

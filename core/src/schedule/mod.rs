@@ -12,4 +12,4 @@ mod table;
 pub use betas::{BetaSchedule, Betas, BetasError};
 pub use grid::{GridError, MAX_INFERENCE_STEPS, lcm_grid};
 pub use rescale::rescale;
-pub use table::{Step, StepTable, TableError};
+pub use table::{Step, StepTable, TableError, UpdateRule};

@@ -1,9 +1,9 @@
 //! The step table: the coefficients of each row of the stream batch.
 //!
 //! `t_index_list` selects timesteps from the scheduler's grid.
-//! Each selected step becomes one row of the stream batch, and each row needs five coefficients of the LCM update rule.
-//! They depend only on the parameters, so they are computed once per parameter change, in `f64`, and the frame loop
-//! only reads them.
+//! Each selected step becomes one row of the stream batch. The coefficients with which a row is denoised, and moves to the
+//! next step by the [`UpdateRule`], depend only on the parameters. So they are computed once per parameter change, in
+//! `f64`, and the frame loop only reads them.
 //!
 //! This module is independent of tensors, devices and frames.
 
@@ -14,6 +14,21 @@ use crate::{Error, ErrorKind, Violation};
 pub struct StepTable {
     // Invariant: never empty; timesteps never increase; both square roots are strictly between 0 and 1.
     steps: Vec<Step>,
+}
+
+/// How a row moves from one step to the next: what takes the place of the noise that it was denoised from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum UpdateRule {
+    /// New noise, as consistency distillation does, with LCM's boundary scalings.
+    Lcm,
+    /// The predicted noise; nothing is random after the start. Equal to Euler's method without churn.
+    Ddim,
+    /// The predicted noise down to a lower noise level, then new noise (trajectory consistency distillation).
+    Tcd {
+        /// The share of the timestep that new noise covers: 0 is [`Ddim`](Self::Ddim), 1 new noise from the first
+        /// training timestep on. In 0..=1.
+        eta: f64,
+    },
 }
 
 /// The constants of one denoising step, for one row of the stream batch.
@@ -29,6 +44,11 @@ pub struct Step {
     pub c_skip: f64,
     /// The weight of the predicted clean sample in the boundary condition.
     pub c_out: f64,
+    /// The weight of new noise in a row that comes from the step before.
+    pub new_noise: f64,
+    /// The weight, in a row that comes from the step before, of the noise predicted there. The sum of the squares of both
+    /// weights is that of `sqrt_beta`.
+    pub predicted_noise: f64,
 }
 
 impl StepTable {
@@ -42,14 +62,29 @@ impl StepTable {
     /// [`TableError::Empty`] without indices, [`TableError::OutOfGrid`] for an index past the end of `grid`,
     /// [`TableError::NotAscending`] if an index is less than the previous one, [`TableError::NoAlpha`] for a timestep
     /// at which `alphas_cumprod` has no number in (0, 1).
-    pub fn new(grid: &[u32], alphas_cumprod: &[f64], t_indices: &[usize]) -> Result<Self, TableError> {
+    pub fn new(
+        grid: &[u32],
+        alphas_cumprod: &[f64],
+        t_indices: &[usize],
+        rule: UpdateRule,
+    ) -> Result<Self, TableError> {
         if t_indices.is_empty() {
             return Err(TableError::Empty);
         }
         let pick = |(position, &index): (usize, &usize)| {
             let &timestep = grid.get(index).ok_or(TableError::OutOfGrid { position, index, len: grid.len() })?;
-            let alpha = alphas_cumprod.get(timestep as usize).copied().filter(|alpha| 0.0 < *alpha && *alpha < 1.0);
-            Ok(Step::lcm(timestep, alpha.ok_or(TableError::NoAlpha { timestep })?))
+            let alpha = |timestep: u32| {
+                let alpha = alphas_cumprod.get(timestep as usize).copied();
+                alpha.filter(|alpha| 0.0 < *alpha && *alpha < 1.0).ok_or(TableError::NoAlpha { timestep })
+            };
+            Ok(match rule {
+                UpdateRule::Lcm => Step::lcm(timestep, alpha(timestep)?),
+                UpdateRule::Ddim => Step::through(timestep, alpha(timestep)?, alpha(timestep)?),
+                UpdateRule::Tcd { eta } => {
+                    let lower = ((1.0 - eta) * f64::from(timestep)).floor() as u32;
+                    Step::through(timestep, alpha(timestep)?, alpha(lower.min(timestep))?)
+                }
+            })
         };
         let steps = t_indices.iter().enumerate().map(pick).collect::<Result<_, _>>()?;
         if let Some(fall) = t_indices.windows(2).position(|pair| pair[1] < pair[0]) {
@@ -83,6 +118,23 @@ impl Step {
             sqrt_beta: (1.0 - alpha).sqrt(),
             c_skip: SIGMA_DATA * SIGMA_DATA / norm,
             c_out: scaled / norm.sqrt(),
+            new_noise: (1.0 - alpha).sqrt(),
+            predicted_noise: 0.0,
+        }
+    }
+
+    /// Computes a step that is entered with the predicted noise at the level of `lower_alpha`, and new noise from there to
+    /// `alpha`, which is not above it.
+    fn through(timestep: u32, alpha: f64, lower_alpha: f64) -> Self {
+        let kept = alpha / lower_alpha;
+        Self {
+            timestep,
+            sqrt_alpha: alpha.sqrt(),
+            sqrt_beta: (1.0 - alpha).sqrt(),
+            c_skip: 0.0,
+            c_out: 1.0,
+            new_noise: (1.0 - kept).max(0.0).sqrt(),
+            predicted_noise: (kept * (1.0 - lower_alpha)).sqrt(),
         }
     }
 }
@@ -146,7 +198,26 @@ mod tests {
 
     fn table(t_indices: &[usize]) -> StepTable {
         let alphas = Betas::default().alphas_cumprod().unwrap();
-        StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, t_indices).unwrap()
+        StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, t_indices, UpdateRule::Lcm).unwrap()
+    }
+
+    #[test]
+    fn noise_of_a_row_keeps_its_level_under_every_rule() {
+        let alphas = Betas::default().alphas_cumprod().unwrap();
+        let steps = |rule| StepTable::new(&lcm_grid(4, 1000).unwrap(), &alphas, &[1, 2, 3], rule).unwrap().steps;
+        let rules = [0.0, 0.3, 0.99, 1.0].map(|eta| UpdateRule::Tcd { eta });
+        for rule in [UpdateRule::Lcm, UpdateRule::Ddim].into_iter().chain(rules) {
+            for step in steps(rule) {
+                let squares = step.new_noise.powi(2) + step.predicted_noise.powi(2);
+                assert!((squares - step.sqrt_beta.powi(2)).abs() < 1e-12, "{rule:?}: {step:?}");
+            }
+        }
+        assert_eq!(steps(UpdateRule::Tcd { eta: 0.0 }), steps(UpdateRule::Ddim));
+        assert!(steps(UpdateRule::Ddim).iter().all(|step| step.new_noise == 0.0 && step.c_skip == 0.0));
+        assert!(steps(UpdateRule::Lcm).iter().all(|step| step.predicted_noise == 0.0));
+        // Even with all the noise new, the first training timestep has some of its own.
+        let [most, ..] = *steps(UpdateRule::Tcd { eta: 1.0 }) else { panic!("three steps") };
+        assert!(0.0 < most.predicted_noise && most.predicted_noise < 0.03, "{most:?}");
     }
 
     #[test]
@@ -186,7 +257,8 @@ mod tests {
 
     #[test]
     fn invalid_indices_and_schedules_are_rejected() {
-        let new = |alphas: &[f64], list: &[usize]| StepTable::new(&[999, 499], alphas, list).unwrap_err();
+        let new =
+            |alphas: &[f64], list: &[usize]| StepTable::new(&[999, 499], alphas, list, UpdateRule::Lcm).unwrap_err();
         let good = vec![0.5; 1000];
         assert_eq!(new(&good, &[]), TableError::Empty);
         assert_eq!(new(&good, &[0, 2]), TableError::OutOfGrid { position: 1, index: 2, len: 2 });

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::guidance;
-use super::rows::{Stage, guide};
+use super::rows::{Entering, Stage, guide};
 use super::{Call, Predict, StreamConfig};
 use crate::exec::{Buffer, Queue, View, ViewMut};
 use crate::{Error, ErrorKind, Result};
@@ -119,9 +119,19 @@ impl StreamRows {
         let same = 0..self.x.len().min(old.x.len());
         queue.copy(old.x.range(same.clone()), self.x.range_mut(same.clone()))?;
         queue.copy(old.stock.range(same.clone()), self.stock.range_mut(same))?;
+        // Stages that are added are entered with what was predicted for the newest frame.
+        let first = self.row(0);
+        let predicted = if self.layout.guided { &mut self.guided } else { &mut self.eps };
+        queue.copy(old.predicted(0), predicted.range_mut(first))?;
         self.sources.fill(newest);
         self.sources.iter_mut().zip(&old.sources).for_each(|(to, from)| *to = *from);
         Ok(())
+    }
+
+    /// Returns the guided prediction of `row`.
+    fn predicted(&self, row: usize) -> View<'_> {
+        // Without guidance there are no negative rows before those of `x`.
+        if self.layout.guided { &self.guided } else { &self.eps }.range(self.row(row))
     }
 
     /// Returns the range of the elements of `row`.
@@ -204,7 +214,7 @@ impl StreamBatch {
                 self.queue.clear(self.residue.view_mut())?;
             }
             for stage in had_stages..layout.stages {
-                self.enter_stage(stage, stage)?;
+                self.enter_stage(stage, stage, 0)?;
             }
         }
         Ok(())
@@ -291,7 +301,7 @@ impl StreamBatch {
     fn run_all_stages(&mut self, predictor: &mut (impl Predict + ?Sized)) -> Result<()> {
         for stage in 0..self.rows.layout.stages {
             if stage > 0 {
-                self.enter_stage(stage, 0)?;
+                self.enter_stage(stage, 0, 0)?;
             }
             self.predict(Call::Stage(stage), predictor)?;
             self.finish(stage, 0)?;
@@ -336,31 +346,26 @@ impl StreamBatch {
     fn finish(&mut self, stage: usize, row: usize) -> Result<()> {
         let keeps_stock = self.keeps_stock();
         let Self { queue, rows, clean, residue, .. } = self;
-        let StreamRows { x, stock, eps, guided, layout, .. } = &*rows;
-        let here = rows.row(row);
-        // Without guidance there are no negative rows before those of `x`.
-        let eps = if layout.guided { guided } else { eps }.range(here.clone());
-        rows.stages[stage].denoise(&**queue, x.range(here.clone()), eps, clean.view_mut())?;
+        let (here, eps) = (rows.row(row), rows.predicted(row));
+        rows.stages[stage].denoise(&**queue, rows.x.range(here.clone()), eps, clean.view_mut())?;
         if keeps_stock {
-            rows.stages[stage].residue(&**queue, stock.range(here), eps, residue.view_mut())?;
+            rows.stages[stage].residue(&**queue, rows.stock.range(here), eps, residue.view_mut())?;
         }
         Ok(())
     }
 
-    /// Writes the row that was just finished to `row`, at `stage`.
-    fn enter_stage(&mut self, stage: usize, row: usize) -> Result<()> {
+    /// Writes the row that was just finished, whose prediction is in row `from`, to `row`, at `stage`.
+    fn enter_stage(&mut self, stage: usize, row: usize, from: usize) -> Result<()> {
         let keeps_stock = self.keeps_stock();
         let Self { queue, config, rows, clean, residue, .. } = self;
         let (here, noise) = (rows.row(row), config.noise.range(rows.row(stage)));
-        let x = rows.x.range_mut(here.clone());
-        let coefficients = &rows.stages[stage];
-        if config.do_add_noise {
-            coefficients.noise(&**queue, clean.view(), noise, x)?;
-        } else {
-            coefficients.scale(&**queue, clean.view(), x)?;
-        }
+        let predicted = rows.row(from);
+        let StreamRows { layout, stages, x, stock, eps, guided, .. } = rows;
+        let predicted = if layout.guided { guided } else { eps }.range(predicted);
+        let (coefficients, entering) = (&stages[stage], Entering { clean: clean.view(), predicted, noise });
+        coefficients.enter(&**queue, &entering, config.do_add_noise, x.range_mut(here.clone()))?;
         if keeps_stock {
-            coefficients.stock_noise(&**queue, residue.view(), noise, rows.stock.range_mut(here))?;
+            coefficients.stock_noise(&**queue, &entering, residue.view(), stock.range_mut(here))?;
         }
         Ok(())
     }
@@ -369,7 +374,7 @@ impl StreamBatch {
     fn shift(&mut self) -> Result<()> {
         for row in (0..self.delay()).rev() {
             self.finish(row, row)?;
-            self.enter_stage(row + 1, row + 1)?;
+            self.enter_stage(row + 1, row + 1, row)?;
             self.rows.sources[row + 1] = self.rows.sources[row];
         }
         Ok(())

@@ -32,7 +32,7 @@ pub struct StreamConfig {
     pub guidance_scale: f32,
     /// The weight of the stock noise. Finite.
     pub delta: f32,
-    /// Whether a row gets new noise between two stages.
+    /// Whether a row gets new noise between two stages, if the table's rule has any.
     pub do_add_noise: bool,
     /// Whether successive frames share one UNet call, each at another stage; otherwise a frame runs through all stages
     /// before the next one enters.

@@ -9,12 +9,28 @@ use crate::schedule::Step;
 pub(super) struct Stage {
     sqrt_alpha: f32,
     sqrt_beta: f32,
+    /// The weight of new noise in a row that comes from the stage before.
+    new_noise: f32,
+    /// The weight of the noise predicted at the stage before.
+    predicted_noise: f32,
     /// `sqrt_alpha / sqrt_beta`.
     signal_to_noise: f32,
+    /// The shares of both noises in the noise of the row: their weights over `sqrt_beta`.
+    noise_shares: [f32; 2],
     /// The weight of `x_t` in `x_0`: `c_out / sqrt_alpha + c_skip`.
     clean_from_x: f32,
     /// The weight of the predicted noise in `x_0`: `c_out * sqrt_beta / sqrt_alpha`.
     clean_from_eps: f32,
+}
+
+/// A row that enters a stage from the one before.
+pub(super) struct Entering<'a> {
+    /// Its clean latent.
+    pub(super) clean: View<'a>,
+    /// The noise predicted at the stage before.
+    pub(super) predicted: View<'a>,
+    /// The fixed noise of the stage that it enters.
+    pub(super) noise: View<'a>,
 }
 
 impl From<&Step> for Stage {
@@ -22,7 +38,10 @@ impl From<&Step> for Stage {
         Self {
             sqrt_alpha: step.sqrt_alpha as f32,
             sqrt_beta: step.sqrt_beta as f32,
+            new_noise: step.new_noise as f32,
+            predicted_noise: step.predicted_noise as f32,
             signal_to_noise: (step.sqrt_alpha / step.sqrt_beta) as f32,
+            noise_shares: [step.new_noise, step.predicted_noise].map(|noise| (noise / step.sqrt_beta) as f32),
             clean_from_x: (step.c_out / step.sqrt_alpha + step.c_skip) as f32,
             clean_from_eps: (step.c_out * step.sqrt_beta / step.sqrt_alpha) as f32,
         }
@@ -35,9 +54,12 @@ impl Stage {
         queue.combine(x, 0.0, &[(self.sqrt_alpha, latent), (self.sqrt_beta, noise)])
     }
 
-    /// Scales the clean `latent` to the level of this stage, without noise.
-    pub(super) fn scale(&self, queue: &dyn Queue, latent: View<'_>, x: ViewMut<'_>) -> Result<()> {
-        queue.combine(x, 0.0, &[(self.sqrt_alpha, latent)])
+    /// Brings a row from the stage before to the level of this one: its clean latent, and the noise that it gets, without
+    /// new noise unless `add_noise`.
+    pub(super) fn enter(&self, queue: &dyn Queue, row: &Entering<'_>, add_noise: bool, x: ViewMut<'_>) -> Result<()> {
+        let new_noise = if add_noise { self.new_noise } else { 0.0 };
+        let terms = [(self.sqrt_alpha, row.clean), (new_noise, row.noise), (self.predicted_noise, row.predicted)];
+        combine_nonzero(queue, x, terms)
     }
 
     /// Computes the clean latent of `x` at this stage from the predicted noise `eps`.
@@ -57,15 +79,28 @@ impl Stage {
         queue.combine(residue, self.clean_from_x, &[(-self.clean_from_eps, eps)])
     }
 
-    /// Computes the stock noise of a row that enters this stage, from the stage's fixed noise and the row's `residue`.
+    /// Computes the stock noise of a row that enters this stage, from the noise that it gets and its `residue`.
     pub(super) fn stock_noise(
         &self,
         queue: &dyn Queue,
+        row: &Entering<'_>,
         residue: View<'_>,
-        noise: View<'_>,
         stock: ViewMut<'_>,
     ) -> Result<()> {
-        queue.combine(stock, 0.0, &[(1.0, noise), (self.signal_to_noise, residue)])
+        let [new_noise, predicted_noise] = self.noise_shares;
+        let terms = [(new_noise, row.noise), (predicted_noise, row.predicted), (self.signal_to_noise, residue)];
+        combine_nonzero(queue, stock, terms)
+    }
+}
+
+/// Writes the sum of those of three terms that have a weight: a device is slower with one that has none.
+fn combine_nonzero(queue: &dyn Queue, to: ViewMut<'_>, terms: [(f32, View<'_>); 3]) -> Result<()> {
+    let [first, second, third] = terms;
+    match (second.0 == 0.0, third.0 == 0.0) {
+        (true, true) => queue.combine(to, 0.0, &[first]),
+        (false, true) => queue.combine(to, 0.0, &[first, second]),
+        (true, false) => queue.combine(to, 0.0, &[first, third]),
+        (false, false) => queue.combine(to, 0.0, &[first, second, third]),
     }
 }
 

@@ -26,8 +26,8 @@ const IDLE = /^acceleration$/;
 /** Groups of parameters that change between two frames, in order; the last has all others. */
 export const GROUPS = [
   { title: "Guidance", paths: /^(cfg_type|guidance_scale|delta)$/ },
-  { title: "Seed and noise", paths: /^(seed|seed_interpolation_method|normalize_seed_weights|do_add_noise)$/ },
-  { title: "Timesteps", paths: /^(t_index_list|num_inference_steps)$/ },
+  { title: "Seed and noise", paths: /^(seed|seed_interpolation_method|normalize_seed_weights)$/ },
+  { title: "Timesteps", paths: /^(t_index_list|num_inference_steps|scheduler|eta|do_add_noise)$/ },
   { title: "Style image", paths: /^ip_adapter/ },
   { title: "Earlier frames", paths: /^cached_attention/ },
   { title: "Skipping frames", paths: /^(skip_diffusion|.*similar_image_filter.*)$/ },
@@ -195,6 +195,12 @@ export function counts(path, params, catalogue) {
       return params.guidance_scale > 1 && params.cfg_type !== "none" && params.cfg_type !== "full";
     case "guidance_scale":
       return params.cfg_type !== "none";
+    case "eta":
+      return params.scheduler === "tcd" && params.t_index_list.length > 1;
+    case "scheduler":
+      return params.t_index_list.length > 1;
+    case "do_add_noise":
+      return params.scheduler !== "ddim" && params.t_index_list.length > 1;
     case "negative_prompt":
       return idleNegative(params) === "";
     case "seed_interpolation_method":

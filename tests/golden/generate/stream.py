@@ -12,6 +12,7 @@ LCMScheduler. The networks run in f32 on weights that were rounded to f16, which
 Run by hand, with torch, diffusers and transformers: python tests/golden/generate/stream.py
 """
 
+import functools
 import json
 import math
 import pathlib
@@ -23,7 +24,15 @@ import safetensors
 import safetensors.torch
 import torch
 import transformers
-from diffusers import AutoencoderTiny, LCMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderTiny,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    TCDScheduler,
+    UNet2DConditionModel,
+)
+from diffusers.schedulers import scheduling_tcd
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent
@@ -50,6 +59,11 @@ MODES = {
     "sequential": ("none", {"guidance_scale": 1.0, "use_denoising_batch": False}),
     "one-stage-self": ("self", {"t_index_list": [38], "delta": 1.0}),
     "velocity": ("self", {"t_index_list": [20, 34, 46]}),
+    # Each frame alone through diffusers' own schedulers: two steps as SDXL-Lightning's, and trajectory consistency.
+    "euler": ("none", {"guidance_scale": 1.0, "scheduler": "ddim", "num_inference_steps": 2, "t_index_list": [0, 1]}),
+    "ddim": ("none", {"guidance_scale": 1.0, "scheduler": "ddim", "num_inference_steps": 4, "t_index_list": [1, 2, 3]}),
+    "tcd": ("none", {"guidance_scale": 1.0, "scheduler": "tcd", "eta": 0.3, "num_inference_steps": 4,
+                     "t_index_list": [1, 2, 3]}),
 }
 # One step, from the noisiest timestep on, which SDXS was distilled at, and from one that keeps some of the frame.
 SDXS_MODES = {
@@ -58,6 +72,13 @@ SDXS_MODES = {
 }
 # Changes of the scheduler's config, of Stable Diffusion 2.1's kind.
 SCHEDULERS = {"velocity": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}}
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SAMPLERS = {
+    "euler": functools.partial(EulerDiscreteScheduler, timestep_spacing="trailing"),
+    "ddim": functools.partial(DDIMScheduler, timestep_spacing="trailing", clip_sample=False),
+    "tcd": functools.partial(TCDScheduler, original_inference_steps=100),
+}
 
 
 def fill(network: torch.nn.Module, seed: int) -> torch.nn.Module:
@@ -269,13 +290,53 @@ class Stream:
         return self.batch(z)
 
 
+class Sampled:
+    """Frames one after the other through the steps of a scheduler of diffusers; the first fills all rows of a batch."""
+
+    def __init__(self, mode: str, params: dict, unet, prompt) -> None:
+        self.params, self.unet, self.prompt = params, unet, prompt
+        self.scheduler = SAMPLERS[mode](**BETAS)
+        self.scheduler.set_timesteps(params["num_inference_steps"])
+        torch.manual_seed(params["seed"])
+        self.noise = torch.randn(len(params["t_index_list"]), 4, SIDE // 8, SIDE // 8)
+        self.earlier: list[torch.Tensor] = []
+
+    def picture(self, z):
+        scheduler, indices = self.scheduler, self.params["t_index_list"]
+        timesteps = [scheduler.timesteps[index] for index in indices]
+        if not isinstance(scheduler, DDIMScheduler):
+            scheduler.set_begin_index(indices[0])
+            scheduler._step_index = None
+        x = scheduler.add_noise(z, self.noise[:1], timesteps[0][None])
+        for row, t in enumerate(timesteps):
+            eps = self.unet(scheduler.scale_model_input(x, t), t, encoder_hidden_states=self.prompt, return_dict=False)[0]
+            if isinstance(scheduler, TCDScheduler):
+                # It draws its noise itself.
+                new = self.noise[row + 1 : row + 2] if row + 1 < len(timesteps) else None
+                scheduling_tcd.randn_tensor = lambda *_, new=new, **__: new
+                x = scheduler.step(eps, t, x, eta=self.params["eta"]).prev_sample
+            else:
+                step = scheduler.step(eps, t, x)
+                x, clean = step.prev_sample, step.pred_original_sample
+        if isinstance(scheduler, TCDScheduler):
+            # The last step leaves the noise of the first training timestep.
+            start = scheduler.alphas_cumprod[0]
+            return (x - (1 - start).sqrt() * eps) / start.sqrt()
+        return clean
+
+    def step(self, z):
+        delay = len(self.params["t_index_list"]) - 1
+        self.earlier = [*(self.earlier or [z] * delay), z][-delay - 1 :]
+        return self.picture(self.earlier[0])
+
+
 def encode_text(text: str, tokenizer, encoder) -> torch.Tensor:
     ids = tokenizer(text, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
     return encoder(ids)[0]
 
 
 def build_scheduler(**changes) -> LCMScheduler:
-    return LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **changes)
+    return LCMScheduler(**BETAS, **changes)
 
 
 @torch.no_grad()
@@ -300,7 +361,8 @@ def write(out: pathlib.Path, build, modes: dict) -> None:
         params = COMMON | changes
         scheduler = build_scheduler(**SCHEDULERS.get(mode, {}))
         texts = [encode_text(params[key], tokenizer, encoder) for key in ("prompt", "negative_prompt")]
-        stream = Stream(cfg, params, unet, scheduler, *texts)
+        sampled = mode in SAMPLERS
+        stream = Sampled(mode, params, unet, texts[0]) if sampled else Stream(cfg, params, unet, scheduler, *texts)
         latents = torch.cat([stream.step(z[None]) for z in latents_in])
         pictures = vae.decode(latents).sample
         levels = ((pictures * 0.5 + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)

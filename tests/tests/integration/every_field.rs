@@ -163,13 +163,14 @@ fn every_field_changes_while_frames_are_processed() {
 }
 
 /// Fields whose change has no effect on these pictures, and why.
-const WITHOUT_EFFECT: [(&str, &str); 15] = [
+const WITHOUT_EFFECT: [(&str, &str); 16] = [
     ("negative_prompt", "the type of guidance does not use it"),
     ("use_safety_checker", "the host's checker finds every picture harmless"),
     ("safety_checker_threshold", "as above"),
     ("use_lcm_lora", "the model is distilled for few steps"),
     ("lcm_lora_id", "as above"),
     ("acceleration", "a hint, with a notice"),
+    ("eta", "the scheduler is not tcd"),
     ("enable_similar_image_filter", "no two frames are similar"),
     ("similar_image_filter_threshold", "the filter is off"),
     ("similar_image_filter_max_skip_frame", "the filter is off"),

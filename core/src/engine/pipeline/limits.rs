@@ -14,7 +14,7 @@ pub(super) fn step_table(params: &StreamDiffusionParams, models: &Models) -> Res
     let train_timesteps = models.alphas_cumprod.len() as u32;
     let grid = lcm_grid(params.num_inference_steps as usize, train_timesteps)?;
     let indices: Vec<usize> = params.t_index_list.iter().map(|&index| index as usize).collect();
-    Ok(StepTable::new(&grid, &models.alphas_cumprod, &indices)?)
+    Ok(StepTable::new(&grid, &models.alphas_cumprod, &indices, params.update_rule())?)
 }
 
 /// Checks the size against those that the model supports.

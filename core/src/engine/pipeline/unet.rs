@@ -226,7 +226,7 @@ mod tests {
     use crate::exec::{Dtype, RunArgs, Scratch};
     use crate::load::RandomWeights;
     use crate::net::Weights;
-    use crate::schedule::{Betas, lcm_grid};
+    use crate::schedule::{Betas, UpdateRule, lcm_grid};
 
     /// Runs the UNet of `config` on `sample`, with constants besides texts and timesteps.
     fn predict(config: &UnetConfig, prediction: Prediction, further: &[Vec<f32>], sample: &[f32]) -> Vec<f32> {
@@ -253,7 +253,7 @@ mod tests {
         )
         .unwrap();
         let alphas = Betas::default().alphas_cumprod().unwrap();
-        let table = StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, &[10, 40]).unwrap();
+        let table = StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, &[10, 40], UpdateRule::Lcm).unwrap();
         let call = stage_rows(CfgType::None, false, 0).into_iter().chain(stage_rows(CfgType::None, false, 1));
         let weights = velocity_weights(&call.collect::<Vec<_>>(), &table, config.out_channels);
         let sample: Vec<f32> = (0..2 * 4 * 4 * config.in_channels).map(|i| (i as f32 * 0.37).sin()).collect();

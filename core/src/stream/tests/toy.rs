@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::exec::{HostQueue, View, ViewMut};
 use crate::params::CfgType;
-use crate::schedule::{Betas, StepTable, lcm_grid};
+use crate::schedule::{Betas, StepTable, UpdateRule, lcm_grid};
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 use crate::stream::noise::Generator;
 use crate::stream::{Call, Predict, StreamBatch, StreamConfig};
@@ -53,10 +53,16 @@ impl Predict for Toy {
     }
 }
 
-/// Returns the table of `t_index_list` on the grid of 50.
+/// Returns the table of `t_index_list` on the grid of 50, with LCM's rule.
 pub(super) fn table(t_index_list: &[usize]) -> Arc<StepTable> {
+    table_with(t_index_list, UpdateRule::Lcm)
+}
+
+/// Returns the table of `t_index_list` on the grid of 50.
+pub(super) fn table_with(t_index_list: &[usize], rule: UpdateRule) -> Arc<StepTable> {
     let alphas = Betas::default().alphas_cumprod().unwrap();
-    Arc::new(StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, t_index_list).unwrap())
+    let grid = lcm_grid(50, 1000).unwrap();
+    Arc::new(StepTable::new(&grid, &alphas, t_index_list, rule).unwrap())
 }
 
 /// Returns a batched configuration with the noise `noise`, and self guidance 1.4 with delta 0.5.
