@@ -186,7 +186,7 @@ pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, St
 #[doc(inline)]
 pub use load::{ModelSource, PackedCache};
 #[doc(inline)]
-pub use params::{CfgType, Cost, Notice, ParamsPatch, Scheduler, StreamDiffusionParams};
+pub use params::{CfgType, Cost, Notice, ParamsPatch, Scheduler, StreamDiffusionParams, TimestepSpacing};
 pub use session::{
     Event, Events, FailedFrame, Outcome, PictureCallback, Session, SessionHandle, SessionOptions, Stage, Stats, Ticket,
 };

@@ -84,6 +84,7 @@ from .params import (
     Scheduler,
     SingleProcessorConfig,
     StreamDiffusionParams,
+    TimestepSpacing,
     WeightType,
 )
 
@@ -147,6 +148,7 @@ __all__ = [
     "Summary",
     "Ticket",
     "TimeoutError",
+    "TimestepSpacing",
     "Timings",
     "UnsupportedError",
     "Violation",

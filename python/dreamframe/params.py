@@ -24,6 +24,7 @@ __all__ = [
     "ProcessingConfig",
     "ProcessorName",
     "Scheduler",
+    "TimestepSpacing",
     "SingleProcessorConfig",
     "StreamDiffusionParams",
     "WeightType",
@@ -63,6 +64,9 @@ CfgType: TypeAlias = Literal["none", "self", "full", "initialize"]
 
 Scheduler: TypeAlias = Literal["lcm", "ddim", "tcd"]
 """What `scheduler` may be."""
+
+TimestepSpacing: TypeAlias = Literal["lcm", "trailing", "leading", "linspace"]
+"""What `timestep_spacing` may be."""
 
 Interpolation: TypeAlias = Literal["linear", "slerp"]
 """What `prompt_interpolation_method` may be."""
@@ -256,6 +260,8 @@ class StreamDiffusionParams(Model):
     """The rule by which a frame moves from one step to the next."""
     eta: float = 0.3
     """The share of new noise between two steps with the `scheduler` `tcd`: 0 is like `ddim`, 1 nearly like `lcm`."""
+    timestep_spacing: TimestepSpacing = "lcm"
+    """Which of the training timesteps the schedule has."""
     seed: int | list[tuple[int, float]] = 789
     """The seed of the noise: one, or several with weights."""
     seed_interpolation_method: Interpolation = "linear"
@@ -368,6 +374,8 @@ class ParamsPatch(TypedDict, total=False):
     """The rule by which a frame moves from one step to the next."""
     eta: float | None
     """The share of new noise between two steps with the `scheduler` `tcd`: 0 is like `ddim`, 1 nearly like `lcm`."""
+    timestep_spacing: TimestepSpacing | None
+    """Which of the training timesteps the schedule has."""
     seed: int | Sequence[tuple[int, float]] | None
     """The seed of the noise: one, or several with weights."""
     seed_interpolation_method: Interpolation | None

@@ -68,9 +68,10 @@ fn change(draw: &mut Draw) -> (&'static str, Value) {
         15 => ("width", json!(draw.of(&[64, 96, 65, 128]))),
         16 => ("model_id", json!(draw.of(&["first-demo", "second-demo", "third"]))),
         17 => ("use_denoising_batch", json!(draw.below(2) == 0)),
-        18 => match draw.below(3) {
+        18 => match draw.below(4) {
             0 => ("do_add_noise", json!(draw.below(2) == 0)),
-            1 => ("scheduler", json!(draw.of(&["lcm", "ddim", "tcd", "karras"]))),
+            1 => ("timestep_spacing", json!(draw.of(&["lcm", "trailing", "leading", "linspace", "karras"]))),
+            2 => ("scheduler", json!(draw.of(&["lcm", "ddim", "tcd", "karras"]))),
             _ => ("eta", json!(draw.of(&[0.0, 0.3, 1.0, 1.5]))),
         },
         19 => ("skip_diffusion", json!(draw.below(4) == 0)),

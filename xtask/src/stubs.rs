@@ -41,9 +41,10 @@ const CLASSES: [(&str, &str); 6] = [
 ];
 
 /// The path of each list of names.
-const NAMES: [(&str, &str); 7] = [
+const NAMES: [(&str, &str); 8] = [
     ("CfgType", "cfg_type"),
     ("Scheduler", "scheduler"),
+    ("TimestepSpacing", "timestep_spacing"),
     ("Interpolation", "prompt_interpolation_method"),
     ("Acceleration", "acceleration"),
     ("ProcessorName", "image_preprocessing.processors[].type"),
@@ -131,6 +132,7 @@ __all__ = [
     "ProcessingConfig",
     "ProcessorName",
     "Scheduler",
+    "TimestepSpacing",
     "SingleProcessorConfig",
     "StreamDiffusionParams",
     "WeightType",

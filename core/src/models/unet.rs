@@ -34,15 +34,16 @@ pub struct UnetShape {
     pub prediction: Prediction,
 }
 
-/// What a UNet was trained to predict, as a scheduler's `prediction_type` names it.
+/// What a UNet was trained to predict, as a scheduler's `prediction_type` names it. Its program returns the noise in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Prediction {
     /// The noise: `epsilon`.
     #[default]
     Noise,
-    /// `a * noise - s * clean`, for the sample `a * clean + s * noise`: `v_prediction`. The program returns the noise all the
-    /// same.
+    /// `a * noise - s * clean`, for the sample `a * clean + s * noise`: `v_prediction`.
     Velocity,
+    /// The clean sample: `sample`.
+    Clean,
 }
 
 impl UnetShape {
@@ -100,8 +101,8 @@ const MAX_SIDE: usize = 1024;
 /// | `guidance_embedding` | `[rows, 1, 1, time.cond_dim]` | constant | `shape.guidance_embedding` |
 /// | `pooled` | `[rows, 1, 1, added.pooled_dim]` | constant | `added` |
 /// | `time_ids` | `[rows, 1, 1, 6 * added.time_dim]` | constant | `added` |
-/// | `velocity_weight`, `sample_weight` | `[rows, 1, 1, out_channels]` each: `a` and `s` of the row's noise level, in every
-/// channel | constant | [`Prediction::Velocity`] |
+/// | `prediction_weight`, `sample_weight` | `[rows, 1, 1, out_channels]` each: the weights of both in the noise, in every
+/// channel | constant | another [`Prediction`] than the noise |
 /// | `image_keys.PATH`, `image_values.PATH` | `[rows, image_tokens, 1, channels]` each | constant |
 /// `shape.image_tokens` |
 /// | `sample` | `[rows, height, width, in_channels]` | frame | |
@@ -125,9 +126,9 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let text =
         Text { states, of_row: &shape.text_of_row, past: shape.cached_attention, image_tokens: shape.image_tokens };
     let time = time_embedding(b, config, shape);
-    let weights = (shape.prediction == Prediction::Velocity).then(|| {
+    let weights = (shape.prediction != Prediction::Noise).then(|| {
         let weight = Shape::vector(shape.rows, config.out_channels);
-        ["velocity_weight", "sample_weight"].map(|name| b.input(name, weight, Rate::Constant))
+        ["prediction_weight", "sample_weight"].map(|name| b.input(name, weight, Rate::Constant))
     });
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);
@@ -157,9 +158,9 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
         x = b.silu(x);
         conv(b, "conv_out", x, config.out_channels, config.conv_out_kernel)
     };
-    if let Some([velocity_weight, sample_weight]) = weights {
-        let (velocity, sample) = (b.mul(eps, velocity_weight), b.mul(sample, sample_weight));
-        eps = b.add(velocity, sample);
+    if let Some([prediction_weight, sample_weight]) = weights {
+        let (prediction, sample) = (b.mul(eps, prediction_weight), b.mul(sample, sample_weight));
+        eps = b.add(prediction, sample);
     }
     b.output("eps", eps);
     builder.finish()
@@ -242,11 +243,9 @@ pub(super) fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> 
     if shape.image_tokens > MAX_TOKENS {
         return refuse(format!("image tokens of the UNet: got {}, expected at most {MAX_TOKENS}", shape.image_tokens));
     }
-    if shape.prediction == Prediction::Velocity && config.in_channels != config.out_channels {
+    if shape.prediction != Prediction::Noise && config.in_channels != config.out_channels {
         let (got, expected) = (config.out_channels, config.in_channels);
-        return refuse(format!(
-            "channels of the predicted velocity: got {got}, expected {expected}, those of the sample"
-        ));
+        return refuse(format!("channels of the prediction: got {got}, expected {expected}, those of the sample"));
     }
     if shape.guidance_embedding && config.time.cond_dim.is_none() {
         return refuse("guidance embedding: got one, expected none for a UNet without time_cond_proj_dim".into());

@@ -52,6 +52,20 @@ named_enum! {
     }
 }
 
+named_enum! {
+    /// Which of the training timesteps the schedule has: those at which the model, or its LoRA for few steps, was distilled.
+    pub enum TimestepSpacing {
+        /// Those of latent consistency, the noisiest included; equal to `trailing` if `num_inference_steps` divides 100.
+        Lcm = "lcm",
+        /// Evenly spaced, the noisiest included. For SDXL-Lightning and Hyper-SD.
+        Trailing = "trailing",
+        /// Evenly spaced from the second cleanest on.
+        Leading = "leading",
+        /// Evenly spaced, the noisiest and the cleanest included.
+        Linspace = "linspace",
+    }
+}
+
 impl CfgType {
     /// Returns whether guidance is active at `guidance_scale`: above 1, and not with [`CfgType::None`].
     pub fn active(self, guidance_scale: f32) -> bool {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::StreamDiffusionParams;
-use super::choices::{Acceleration, CfgType, Interpolation, Scheduler};
+use super::choices::{Acceleration, CfgType, Interpolation, Scheduler, TimestepSpacing};
 use super::constraint::Constraint;
 use super::controlnet::ControlNetConfig;
 use super::ip_adapter::{IPAdapterType, WeightType};
@@ -174,6 +174,7 @@ pub const FIELDS: &[Field] = &[
     row(at!(do_add_noise), FLAG, Cost::Recompute),
     row(at!(scheduler), Constraint::Choice(Scheduler::NAMES), Cost::Recompute),
     row(at!(eta), UNIT, Cost::Recompute),
+    row(at!(timestep_spacing), Constraint::Choice(TimestepSpacing::NAMES), Cost::Recompute),
     row(at!(seed), Constraint::Weighted(&SEED), Cost::Recompute),
     row(at!(seed_interpolation_method), INTERPOLATION, Cost::Recompute),
     row(at!(enable_similar_image_filter), FLAG, Cost::Hot),

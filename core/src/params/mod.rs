@@ -41,10 +41,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::schedule::{self, UpdateRule};
+use crate::schedule::{self, Spacing, UpdateRule};
 
 pub use canonical::canonical_values;
-pub use choices::{Acceleration, CfgType, Interpolation, Scheduler};
+pub use choices::{Acceleration, CfgType, Interpolation, Scheduler, TimestepSpacing};
 pub use compat::{Notice, notices};
 pub use constraint::Constraint;
 pub use controlnet::ControlNetConfig;
@@ -137,6 +137,8 @@ pub struct StreamDiffusionParams {
     pub scheduler: Scheduler,
     /// The share of new noise between two steps with the `scheduler` `tcd`: 0 is like `ddim`, 1 nearly like `lcm`.
     pub eta: f64,
+    /// Which of the training timesteps the schedule has.
+    pub timestep_spacing: TimestepSpacing,
     /// The seed of the noise: one, or several with weights.
     pub seed: Weighted<u64>,
     /// How the noise of several seeds is interpolated.
@@ -196,6 +198,7 @@ impl Default for StreamDiffusionParams {
             do_add_noise: true,
             scheduler: Scheduler::Lcm,
             eta: 0.3,
+            timestep_spacing: TimestepSpacing::Lcm,
             seed: Weighted::One(789),
             seed_interpolation_method: Interpolation::Linear,
             enable_similar_image_filter: false,
@@ -262,8 +265,8 @@ impl StreamDiffusionParams {
         ParamsPatch::read_and_merge(text, self)
     }
 
-    /// Returns the timesteps that `num_inference_steps` selects of a training of 1000, noisiest first; `t_index_list` has
-    /// indices into them.
+    /// Returns the timesteps that `num_inference_steps` and `timestep_spacing` select of a training of 1000, noisiest first;
+    /// `t_index_list` has indices into them.
     ///
     /// # Errors
     ///
@@ -272,12 +275,23 @@ impl StreamDiffusionParams {
     /// ```
     /// use dreamframe::StreamDiffusionParams;
     ///
-    /// assert_eq!(StreamDiffusionParams::timesteps(4)?, [999, 749, 499, 249]);
+    /// let params = StreamDiffusionParams { num_inference_steps: 4, ..Default::default() };
+    /// assert_eq!(params.timesteps()?, [999, 749, 499, 249]);
     /// # Ok::<(), dreamframe::Error>(())
     /// ```
-    pub fn timesteps(num_inference_steps: u32) -> crate::Result<Vec<u32>> {
+    pub fn timesteps(&self) -> crate::Result<Vec<u32>> {
         const TRAIN_TIMESTEPS: u32 = 1000;
-        Ok(schedule::lcm_grid(num_inference_steps as usize, TRAIN_TIMESTEPS)?)
+        Ok(schedule::grid(self.spacing(), self.num_inference_steps as usize, TRAIN_TIMESTEPS)?)
+    }
+
+    /// Returns the spacing of `timestep_spacing`.
+    pub(crate) fn spacing(&self) -> Spacing {
+        match self.timestep_spacing {
+            TimestepSpacing::Lcm => Spacing::Lcm,
+            TimestepSpacing::Trailing => Spacing::Trailing,
+            TimestepSpacing::Leading => Spacing::Leading,
+            TimestepSpacing::Linspace => Spacing::Linspace,
+        }
     }
 
     /// Writes the parameters as indented JSON, every field in Daydream's order.

@@ -1,6 +1,7 @@
 //! Base models with a short name: where each is published, and the parameters that suit it.
 
 use super::StreamDiffusionParams;
+use super::choices::Scheduler;
 use super::known_models::DEMO_MODEL;
 use crate::error::{Error, Result, Violation};
 
@@ -21,7 +22,11 @@ pub struct NamedModel {
     pub summary: &'static str,
     /// The side of the pictures that it was trained with, in pixels.
     pub side: u32,
-    /// Timesteps that suit it, as indices into a schedule of 50.
+    /// The parameter `scheduler` that it was distilled for.
+    pub scheduler: Scheduler,
+    /// The number of timesteps of the schedule that it was distilled for, or 50 if any number suits it.
+    pub num_inference_steps: u32,
+    /// Timesteps that suit it, as indices into this schedule.
     pub t_index_list: &'static [u32],
 }
 
@@ -29,7 +34,7 @@ const OPENRAIL_PP: &str = "openrail++";
 const STABILITY: &str = "Stability AI Community License";
 
 /// All models that have a short name, except for the embedded one (`demo`).
-pub const NAMED_MODELS: [NamedModel; 10] = [
+pub const NAMED_MODELS: [NamedModel; 14] = [
     NamedModel {
         name: "sd-turbo",
         model_id: "stabilityai/sd-turbo",
@@ -37,6 +42,8 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: STABILITY,
         summary: "Stable Diffusion 2.1, distilled to one to four steps",
         side: 512,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[12, 20, 32],
     },
     NamedModel {
@@ -46,6 +53,8 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: OPENRAIL_PP,
         summary: "Stable Diffusion 2.1 with a third of the UNet, distilled to one step",
         side: 512,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[25],
     },
     NamedModel {
@@ -55,6 +64,8 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: OPENRAIL_PP,
         summary: "DreamShaper with a third of the UNet, distilled to one step; has a ControlNet for sketches",
         side: 512,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[25],
     },
     NamedModel {
@@ -64,6 +75,8 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: "mit",
         summary: "DreamShaper 7 (Stable Diffusion 1.5), distilled to a few steps by latent consistency",
         side: 512,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[20, 32],
     },
     NamedModel {
@@ -73,6 +86,8 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: "creativeml-openrail-m",
         summary: "DreamShaper 8 (Stable Diffusion 1.5) with the LCM-LoRA",
         side: 512,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[20, 32],
     },
     NamedModel {
@@ -82,7 +97,20 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: "creativeml-openrail-m",
         summary: "Stable Diffusion 1.5 with the LoRA of Hyper-SD for one step",
         side: 512,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[25],
+    },
+    NamedModel {
+        name: "hyper-sd15-4steps",
+        model_id: "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        lcm_lora_id: Some("ByteDance/Hyper-SD/Hyper-SD15-4steps-lora.safetensors"),
+        licence: "creativeml-openrail-m",
+        summary: "Stable Diffusion 1.5 with the LoRA of Hyper-SD for four steps",
+        side: 512,
+        scheduler: Scheduler::Ddim,
+        num_inference_steps: 4,
+        t_index_list: &[2, 3],
     },
     NamedModel {
         name: "sdxl-turbo",
@@ -91,6 +119,8 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: STABILITY,
         summary: "SDXL, distilled to one to four steps",
         side: 512,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[20, 32],
     },
     NamedModel {
@@ -100,7 +130,42 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: OPENRAIL_PP,
         summary: "SDXL with the LoRA of Hyper-SD for one step",
         side: 1024,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[25],
+    },
+    NamedModel {
+        name: "hyper-sdxl-4steps",
+        model_id: "stabilityai/stable-diffusion-xl-base-1.0",
+        lcm_lora_id: Some("ByteDance/Hyper-SD/Hyper-SDXL-4steps-lora.safetensors"),
+        licence: OPENRAIL_PP,
+        summary: "SDXL with the LoRA of Hyper-SD for four steps",
+        side: 1024,
+        scheduler: Scheduler::Ddim,
+        num_inference_steps: 4,
+        t_index_list: &[2, 3],
+    },
+    NamedModel {
+        name: "sdxl-lightning-2step",
+        model_id: "stabilityai/stable-diffusion-xl-base-1.0",
+        lcm_lora_id: Some("ByteDance/SDXL-Lightning/sdxl_lightning_2step_lora.safetensors"),
+        licence: OPENRAIL_PP,
+        summary: "SDXL with the LoRA of SDXL-Lightning for two steps",
+        side: 1024,
+        scheduler: Scheduler::Ddim,
+        num_inference_steps: 2,
+        t_index_list: &[1],
+    },
+    NamedModel {
+        name: "sdxl-lightning-4step",
+        model_id: "stabilityai/stable-diffusion-xl-base-1.0",
+        lcm_lora_id: Some("ByteDance/SDXL-Lightning/sdxl_lightning_4step_lora.safetensors"),
+        licence: OPENRAIL_PP,
+        summary: "SDXL with the LoRA of SDXL-Lightning for four steps",
+        side: 1024,
+        scheduler: Scheduler::Ddim,
+        num_inference_steps: 4,
+        t_index_list: &[2, 3],
     },
     NamedModel {
         name: "ssd-1b",
@@ -109,6 +174,8 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: "apache-2.0",
         summary: "SDXL with half of the UNet, with its LCM-LoRA",
         side: 1024,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[20, 32],
     },
     NamedModel {
@@ -118,11 +185,13 @@ pub const NAMED_MODELS: [NamedModel; 10] = [
         licence: "apache-2.0",
         summary: "SDXL with three tenths of the UNet, with the LCM-LoRA Segmind-VegaRT",
         side: 1024,
+        scheduler: Scheduler::Lcm,
+        num_inference_steps: 50,
         t_index_list: &[20, 32],
     },
 ];
 
-/// Returns the model with the short name or the repository `name`.
+/// Returns the model with the short name or the repository `name`; of several with this repository, the first.
 pub fn named_model(name: &str) -> Option<&'static NamedModel> {
     NAMED_MODELS.iter().find(|model| model.name == name || model.model_id == name)
 }
@@ -163,7 +232,8 @@ impl StreamDiffusionParams {
             lcm_lora_id: model.lcm_lora_id.map_or(usual.lcm_lora_id, Into::into),
             width: model.side,
             height: model.side,
-            num_inference_steps: 50,
+            scheduler: model.scheduler,
+            num_inference_steps: model.num_inference_steps,
             t_index_list: model.t_index_list.to_vec(),
             guidance_scale: 1.0,
             ..Self::default()
@@ -184,8 +254,10 @@ mod tests {
             let params = StreamDiffusionParams::for_model(model.name).unwrap();
             assert_eq!(params.violations(), [], "{}", model.name);
             assert_eq!(params.model_id, model.model_id);
-            assert_eq!(StreamDiffusionParams::for_model(model.model_id).unwrap(), params);
+            let first = NAMED_MODELS.iter().find(|other| other.model_id == model.model_id).unwrap();
+            assert_eq!(named_model(model.model_id), Some(first));
             assert_eq!(params.use_lcm_lora, model.lcm_lora_id.is_some());
+            assert_eq!(params.timesteps().unwrap().len(), model.num_inference_steps as usize);
             assert!(known.contains(&model.model_id), "{}", model.model_id);
         }
         assert_eq!(StreamDiffusionParams::for_model("demo").unwrap(), StreamDiffusionParams::demo());
@@ -205,10 +277,15 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<&str> = NAMED_MODELS.iter().flat_map(|model| [model.name, model.model_id]).collect();
+        let mut names: Vec<&str> = NAMED_MODELS.iter().map(|model| model.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 2 * NAMED_MODELS.len());
+        assert_eq!(names.len(), NAMED_MODELS.len());
+        let weights = |model: &NamedModel| (model.model_id, model.lcm_lora_id);
+        let mut pairs: Vec<_> = NAMED_MODELS.iter().map(weights).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        assert_eq!(pairs.len(), NAMED_MODELS.len());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::StreamDiffusionParams;
-use super::choices::{Acceleration, CfgType, Interpolation, Scheduler};
+use super::choices::{Acceleration, CfgType, Interpolation, Scheduler, TimestepSpacing};
 use super::constraint::{Constraint, MAX_BLEND, MAX_SETTINGS, WEIGHT};
 use super::controlnet::ControlNetConfig;
 use super::ip_adapter::{IPAdapterType, WeightType};
@@ -233,7 +233,7 @@ macro_rules! choices {
     )+};
 }
 
-choices!(Acceleration, CfgType, Interpolation, IPAdapterType, ProcessorName, Scheduler, WeightType);
+choices!(Acceleration, CfgType, Interpolation, IPAdapterType, ProcessorName, Scheduler, TimestepSpacing, WeightType);
 
 impl<T: FieldValue> FieldValue for Option<T> {
     fn is_within(&self, constraint: &Constraint) -> bool {

@@ -194,17 +194,18 @@ mod tests {
     use half::f16;
 
     use super::*;
-    use crate::schedule::{Betas, lcm_grid};
+    use crate::schedule::{Betas, Spacing, grid};
 
     fn table(t_indices: &[usize]) -> StepTable {
         let alphas = Betas::default().alphas_cumprod().unwrap();
-        StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, t_indices, UpdateRule::Lcm).unwrap()
+        StepTable::new(&grid(Spacing::Lcm, 50, 1000).unwrap(), &alphas, t_indices, UpdateRule::Lcm).unwrap()
     }
 
     #[test]
     fn noise_of_a_row_keeps_its_level_under_every_rule() {
         let alphas = Betas::default().alphas_cumprod().unwrap();
-        let steps = |rule| StepTable::new(&lcm_grid(4, 1000).unwrap(), &alphas, &[1, 2, 3], rule).unwrap().steps;
+        let steps =
+            |rule| StepTable::new(&grid(Spacing::Lcm, 4, 1000).unwrap(), &alphas, &[1, 2, 3], rule).unwrap().steps;
         let rules = [0.0, 0.3, 0.99, 1.0].map(|eta| UpdateRule::Tcd { eta });
         for rule in [UpdateRule::Lcm, UpdateRule::Ddim].into_iter().chain(rules) {
             for step in steps(rule) {

@@ -27,7 +27,7 @@ const IDLE = /^acceleration$/;
 export const GROUPS = [
   { title: "Guidance", paths: /^(cfg_type|guidance_scale|delta)$/ },
   { title: "Seed and noise", paths: /^(seed|seed_interpolation_method|normalize_seed_weights)$/ },
-  { title: "Timesteps", paths: /^(t_index_list|num_inference_steps|scheduler|eta|do_add_noise)$/ },
+  { title: "Timesteps", paths: /^(t_index_list|num_inference_steps|timestep_spacing|scheduler|eta|do_add_noise)$/ },
   { title: "Style image", paths: /^ip_adapter/ },
   { title: "Earlier frames", paths: /^cached_attention/ },
   { title: "Skipping frames", paths: /^(skip_diffusion|.*similar_image_filter.*)$/ },

@@ -64,6 +64,12 @@ MODES = {
     "ddim": ("none", {"guidance_scale": 1.0, "scheduler": "ddim", "num_inference_steps": 4, "t_index_list": [1, 2, 3]}),
     "tcd": ("none", {"guidance_scale": 1.0, "scheduler": "tcd", "eta": 0.3, "num_inference_steps": 4,
                      "t_index_list": [1, 2, 3]}),
+    # The last two of eight steps, timesteps spaced otherwise, and a UNet that predicts the clean sample.
+    "trailing": ("none", {"guidance_scale": 1.0, "scheduler": "ddim", "num_inference_steps": 8, "t_index_list": [6, 7],
+                          "timestep_spacing": "trailing"}),
+    "leading": ("none", {"guidance_scale": 1.0, "scheduler": "ddim", "num_inference_steps": 4, "t_index_list": [1, 2, 3],
+                         "timestep_spacing": "leading"}),
+    "sample": ("none", {"guidance_scale": 1.0, "scheduler": "ddim", "num_inference_steps": 2, "t_index_list": [0, 1]}),
 }
 # One step, from the noisiest timestep on, which SDXS was distilled at, and from one that keeps some of the frame.
 SDXS_MODES = {
@@ -71,11 +77,18 @@ SDXS_MODES = {
     "half": ("none", {"guidance_scale": 1.0, "t_index_list": [25]}),
 }
 # Changes of the scheduler's config, of Stable Diffusion 2.1's kind.
-SCHEDULERS = {"velocity": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}}
+SCHEDULERS = {
+    "velocity": {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+    "sample": {"prediction_type": "sample"},
+}
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SAMPLERS = {
     "euler": functools.partial(EulerDiscreteScheduler, timestep_spacing="trailing"),
+    "trailing": functools.partial(EulerDiscreteScheduler, timestep_spacing="trailing"),
+    "leading": functools.partial(DDIMScheduler, timestep_spacing="leading", steps_offset=1, clip_sample=False,
+                                 set_alpha_to_one=True),
+    "sample": functools.partial(EulerDiscreteScheduler, timestep_spacing="trailing"),
     "ddim": functools.partial(DDIMScheduler, timestep_spacing="trailing", clip_sample=False),
     "tcd": functools.partial(TCDScheduler, original_inference_steps=100),
 }
@@ -295,7 +308,7 @@ class Sampled:
 
     def __init__(self, mode: str, params: dict, unet, prompt) -> None:
         self.params, self.unet, self.prompt = params, unet, prompt
-        self.scheduler = SAMPLERS[mode](**BETAS)
+        self.scheduler = SAMPLERS[mode](**BETAS, **SCHEDULERS.get(mode, {}))
         self.scheduler.set_timesteps(params["num_inference_steps"])
         torch.manual_seed(params["seed"])
         self.noise = torch.randn(len(params["t_index_list"]), 4, SIDE // 8, SIDE // 8)

@@ -3,7 +3,7 @@
 use super::models::Models;
 use crate::error::{Error, Result, Violation};
 use crate::params::StreamDiffusionParams;
-use crate::schedule::{StepTable, lcm_grid};
+use crate::schedule::{StepTable, grid};
 
 /// Returns the denoising steps that `params` describe.
 ///
@@ -12,7 +12,7 @@ use crate::schedule::{StepTable, lcm_grid};
 /// `InvalidParams` naming the field; `BadModel` if the model's noise schedule has no such steps.
 pub(super) fn step_table(params: &StreamDiffusionParams, models: &Models) -> Result<StepTable> {
     let train_timesteps = models.alphas_cumprod.len() as u32;
-    let grid = lcm_grid(params.num_inference_steps as usize, train_timesteps)?;
+    let grid = grid(params.spacing(), params.num_inference_steps as usize, train_timesteps)?;
     let indices: Vec<usize> = params.t_index_list.iter().map(|&index| index as usize).collect();
     Ok(StepTable::new(&grid, &models.alphas_cumprod, &indices, params.update_rule())?)
 }

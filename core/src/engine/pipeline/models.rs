@@ -184,8 +184,10 @@ impl Schedule {
         let prediction = match config.prediction_type.as_deref() {
             None | Some("epsilon") => Prediction::Noise,
             Some("v_prediction") => Prediction::Velocity,
+            Some("sample") => Prediction::Clean,
             Some(other) => {
-                let text = format!("prediction_type: got {other:?}, expected \"epsilon\" or \"v_prediction\"");
+                let text =
+                    format!("prediction_type: got {other:?}, expected \"epsilon\", \"v_prediction\" or \"sample\"");
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         };
@@ -222,7 +224,7 @@ mod tests {
     fn a_schedule_that_is_not_built_is_refused_by_name() {
         for (text, part) in [
             (r#"{"beta_schedule": "squaredcos_cap_v2"}"#, "squaredcos_cap_v2"),
-            (r#"{"prediction_type": "sample"}"#, "sample"),
+            (r#"{"prediction_type": "flow_prediction"}"#, "flow_prediction"),
             (r#"{"num_train_timesteps": 7}"#, "7"),
             ("[]", "scheduler config"),
         ] {
@@ -230,7 +232,9 @@ mod tests {
             assert!(refused.to_string().contains(part), "{text}: {refused}");
         }
         assert!(Schedule::from_json(r#"{"_class_name": "LCMScheduler"}"#).unwrap().lcm);
-        let velocity = Schedule::from_json(r#"{"prediction_type": "v_prediction"}"#).unwrap();
-        assert_eq!(velocity.prediction, Prediction::Velocity);
+        for (name, prediction) in [("v_prediction", Prediction::Velocity), ("sample", Prediction::Clean)] {
+            let schedule = Schedule::from_json(&format!(r#"{{"prediction_type": "{name}"}}"#)).unwrap();
+            assert_eq!(schedule.prediction, prediction);
+        }
     }
 }

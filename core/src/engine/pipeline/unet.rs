@@ -91,10 +91,7 @@ impl UnetNetworks {
         further: impl Fn(&[UnetRow]) -> Vec<Vec<f32>>,
     ) -> Result<Vec<Constants>> {
         let of_rows = |call: &[UnetRow]| {
-            let mut inputs = match models.prediction {
-                Prediction::Noise => Vec::new(),
-                Prediction::Velocity => velocity_weights(call, table, models.unet.out_channels).into(),
-            };
+            let mut inputs = prediction_weights(models.prediction, call, table, models.unet.out_channels);
             inputs.extend(further(call));
             inputs
         };
@@ -193,12 +190,17 @@ pub(super) fn call_constants(
     call_rows.iter().zip(networks).map(one).collect()
 }
 
-/// The weights of velocity and sample in the noise of each row, in every channel.
-fn velocity_weights(call: &[UnetRow], table: &StepTable, channels: usize) -> [Vec<f32>; 2] {
-    let steps = || call.iter().filter_map(|row| table.steps().get(row.stage));
+/// The weights of prediction and sample in the noise of each row, in every channel; none if the noise is predicted.
+fn prediction_weights(prediction: Prediction, call: &[UnetRow], table: &StepTable, channels: usize) -> Vec<Vec<f32>> {
+    let weights: fn(f64, f64) -> (f64, f64) = match prediction {
+        Prediction::Noise => return Vec::new(),
+        Prediction::Velocity => |alpha, beta| (alpha, beta),
+        Prediction::Clean => |alpha, beta| (-alpha / beta, 1.0 / beta),
+    };
+    let steps = call.iter().filter_map(|row| table.steps().get(row.stage));
+    let (predicted, sample) = steps.map(|step| weights(step.sqrt_alpha, step.sqrt_beta)).unzip();
     let of_rows = |weights: Vec<f64>| weights.iter().flat_map(|&weight| vec![weight as f32; channels]).collect();
-    let (velocity, sample) = steps().map(|step| (step.sqrt_alpha, step.sqrt_beta)).unzip();
-    [velocity, sample].map(of_rows)
+    [predicted, sample].map(of_rows).into()
 }
 
 /// The pooled text of each row of a call.
@@ -226,7 +228,7 @@ mod tests {
     use crate::exec::{Dtype, RunArgs, Scratch};
     use crate::load::RandomWeights;
     use crate::net::Weights;
-    use crate::schedule::{Betas, UpdateRule, lcm_grid};
+    use crate::schedule::{Betas, Spacing, UpdateRule, grid};
 
     /// Runs the UNet of `config` on `sample`, with constants besides texts and timesteps.
     fn predict(config: &UnetConfig, prediction: Prediction, further: &[Vec<f32>], sample: &[f32]) -> Vec<f32> {
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_predicted_velocity_becomes_the_noise_at_the_level_of_each_row() {
+    fn every_prediction_becomes_the_noise_at_the_level_of_each_row() {
         let config = UnetConfig::from_json(
             r#"{"block_out_channels": [8, 16], "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
                 "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"], "layers_per_block": 1, "norm_num_groups": 4,
@@ -253,18 +255,29 @@ mod tests {
         )
         .unwrap();
         let alphas = Betas::default().alphas_cumprod().unwrap();
-        let table = StepTable::new(&lcm_grid(50, 1000).unwrap(), &alphas, &[10, 40], UpdateRule::Lcm).unwrap();
+        let table =
+            StepTable::new(&grid(Spacing::Lcm, 50, 1000).unwrap(), &alphas, &[10, 40], UpdateRule::Lcm).unwrap();
         let call = stage_rows(CfgType::None, false, 0).into_iter().chain(stage_rows(CfgType::None, false, 1));
-        let weights = velocity_weights(&call.collect::<Vec<_>>(), &table, config.out_channels);
+        let call: Vec<UnetRow> = call.collect();
         let sample: Vec<f32> = (0..2 * 4 * 4 * config.in_channels).map(|i| (i as f32 * 0.37).sin()).collect();
-        let velocity = predict(&config, Prediction::Noise, &[], &sample);
-        let noise = predict(&config, Prediction::Velocity, &weights, &sample);
+        let predicted = predict(&config, Prediction::Noise, &[], &sample);
+        assert!(prediction_weights(Prediction::Noise, &call, &table, config.out_channels).is_empty());
         let row = sample.len() / 2;
-        for (i, noise) in noise.iter().enumerate() {
-            let step = &table.steps()[i / row];
-            // With the clean sample `c` and the noise `n`: `x = a c + s n` and `v = a n - s c`, so `a v + s x = n`.
-            let expected = step.sqrt_alpha * f64::from(velocity[i]) + step.sqrt_beta * f64::from(sample[i]);
-            assert!((f64::from(*noise) - expected).abs() < 1e-4, "element {i}: {noise} of {expected}");
+        for prediction in [Prediction::Velocity, Prediction::Clean] {
+            let weights = prediction_weights(prediction, &call, &table, config.out_channels);
+            let noise = predict(&config, prediction, &weights, &sample);
+            for (i, noise) in noise.iter().enumerate() {
+                let step = &table.steps()[i / row];
+                let (a, s) = (step.sqrt_alpha, step.sqrt_beta);
+                let (predicted, sample) = (f64::from(predicted[i]), f64::from(sample[i]));
+                // With the clean sample `c` and the noise `n`: `x = a c + s n` and `v = a n - s c`, so `a v + s x = n`.
+                let expected = match prediction {
+                    Prediction::Noise => predicted,
+                    Prediction::Velocity => a * predicted + s * sample,
+                    Prediction::Clean => (sample - a * predicted) / s,
+                };
+                assert!((f64::from(*noise) - expected).abs() < 1e-4, "{prediction:?} {i}: {noise} of {expected}");
+            }
         }
     }
 }

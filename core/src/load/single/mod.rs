@@ -94,6 +94,9 @@ impl SingleFile {
     }
 
     /// Returns the text of a scheduler's config: the noise that the family was trained with.
+    ///
+    /// Nothing in the file says what the UNet predicts. `_x0` at the end of its name means the clean sample, as in
+    /// `sdxl_lightning_1step_x0.safetensors`.
     pub(super) fn scheduler_config(&self) -> String {
         let config = json!({
             "_class_name": self.layout.scheduler,
@@ -101,7 +104,7 @@ impl SingleFile {
             "beta_schedule": "scaled_linear",
             "beta_start": 0.00085,
             "num_train_timesteps": 1000,
-            "prediction_type": "epsilon",
+            "prediction_type": if self.stem().ends_with("_x0") { "sample" } else { "epsilon" },
             "set_alpha_to_one": false,
             "skip_prk_steps": true,
             "steps_offset": 1,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::exec::{HostQueue, View, ViewMut};
 use crate::params::CfgType;
-use crate::schedule::{Betas, StepTable, UpdateRule, lcm_grid};
+use crate::schedule::{Betas, Spacing, StepTable, UpdateRule, grid};
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 use crate::stream::noise::Generator;
 use crate::stream::{Call, Predict, StreamBatch, StreamConfig};
@@ -61,7 +61,7 @@ pub(super) fn table(t_index_list: &[usize]) -> Arc<StepTable> {
 /// Returns the table of `t_index_list` on the grid of 50.
 pub(super) fn table_with(t_index_list: &[usize], rule: UpdateRule) -> Arc<StepTable> {
     let alphas = Betas::default().alphas_cumprod().unwrap();
-    let grid = lcm_grid(50, 1000).unwrap();
+    let grid = grid(Spacing::Lcm, 50, 1000).unwrap();
     Arc::new(StepTable::new(&grid, &alphas, t_index_list, rule).unwrap())
 }
 

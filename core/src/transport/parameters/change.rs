@@ -14,7 +14,7 @@ use super::message::{is_parameter, named_parameters};
 use super::steps::Steps;
 use crate::conditioning::transition::Transition;
 use crate::error::{Error, Result, Violation};
-use crate::params::{Interpolation, ParamsPatch, StreamDiffusionParams, Weighted};
+use crate::params::{Interpolation, ParamsPatch, StreamDiffusionParams, TimestepSpacing, Weighted};
 
 /// The meaning of a message: a change of a stream. `docs/parameter-channel.md` and `docs/scope.md` have the keys.
 ///
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
             value.as_f64().filter(|noise| (0.0..=1.0).contains(noise))
         });
         let own = |name: &str| change.values.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
-        let grid = own("num_inference_steps").unwrap_or(params.num_inference_steps);
+        let num_inference_steps = own("num_inference_steps").unwrap_or(params.num_inference_steps);
         // Without frames of a client: all noise, unless the client has set it.
         let alone = change.input_mode == Some(InputMode::Text) && list.is_none() && change.steps == Steps::default();
         let noise = noise.or(alone.then_some(1.0));
@@ -195,7 +195,17 @@ impl<'a> Reader<'a> {
         if change.values.contains_key("t_index_list") || (list.is_none() && noise.is_none()) {
             return;
         }
-        if let Some(list) = change.steps.apply(list, noise, &params.t_index_list, grid) {
+        let spacing = change
+            .values
+            .get("timestep_spacing")
+            .and_then(Value::as_str)
+            .and_then(|name| TimestepSpacing::ALL.iter().copied().find(|spacing| spacing.name() == name));
+        let timestep_spacing = spacing.unwrap_or(params.timestep_spacing);
+        let changed =
+            StreamDiffusionParams { num_inference_steps, timestep_spacing, ..StreamDiffusionParams::default() };
+        // Without such a grid, the change is refused later.
+        if let Ok(grid) = changed.timesteps() {
+            let list = change.steps.apply(list, noise, &params.t_index_list, &grid);
             change.values.insert("t_index_list".into(), list.into());
         }
     }
