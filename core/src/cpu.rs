@@ -38,7 +38,7 @@ pub fn available_memory() -> Option<u64> {
 }
 
 /// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`, `avx2`,
-/// `avx512`, `bf16` or `int8`. Each set includes those before it.
+/// `avx512`, `bf16`, `int8`, `amx-bf16` or `amx-int8`. Each set includes those before it.
 pub fn instruction_set() -> &'static str {
     Isa::ALL.into_iter().rev().find(|isa| isa.available()).unwrap_or(Isa::Portable).name()
 }

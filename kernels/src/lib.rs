@@ -13,6 +13,8 @@
     reason = "fields of arguments are described where their names and the text above do not suffice"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod args;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -80,6 +82,11 @@ pub struct Kernels {
     /// Products with very few output channels: entry `i` is for `i + 1`. Weights lie a vector of input channels at a
     /// time, in it output channel after output channel; channels come in whole vectors.
     pub narrow: &'static [TileKernel],
+    /// Called on a thread before its first products, and with [`leave`](Self::leave) after the last ones. Products of some
+    /// sets have state in between, which other code on the thread may change.
+    pub enter: unsafe fn(),
+    /// See [`enter`](Self::enter).
+    pub leave: unsafe fn(),
     pub finish: unsafe fn(&Finish<'_>),
     pub geglu: unsafe fn(&Geglu),
     pub softmax: unsafe fn(&Softmax),
@@ -117,6 +124,9 @@ impl fmt::Debug for Kernels {
         f.debug_struct("Kernels").field("isa", &self.isa).finish_non_exhaustive()
     }
 }
+
+/// For [`Kernels::enter`] and [`Kernels::leave`] where products have no state.
+unsafe fn without_state() {}
 
 /// Creates the table of an instruction set; `features` is the attribute of its entry points.
 macro_rules! kernels {
@@ -214,6 +224,8 @@ macro_rules! kernels {
                 tiles: &[$(TileKernel { rows: $rows, run: tile::<$rows, $vectors> }),*],
                 attend: &[$(TileKernel { rows: $arows, run: tile::<$arows, $avectors> }),*],
                 narrow: &[$(TileKernel { rows: $nrows * tile::GROUPS, run: narrow::<$nrows, $outs> }),*],
+                enter: without_state,
+                leave: without_state,
                 finish,
                 geglu,
                 softmax,

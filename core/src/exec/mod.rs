@@ -67,8 +67,8 @@ impl Dtype {
     pub fn of(isa: Isa) -> Self {
         match isa {
             Isa::Portable | Isa::Avx2 | Isa::Avx512 => Self::F32,
-            Isa::Bf16 => Self::Bf16,
-            Isa::Int8 => Self::Int8,
+            Isa::Bf16 | Isa::AmxBf16 => Self::Bf16,
+            Isa::Int8 | Isa::AmxInt8 => Self::Int8,
         }
     }
 }

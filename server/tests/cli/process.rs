@@ -284,7 +284,7 @@ fn the_environment_names_the_instructions() {
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     assert_eq!(lines(&output).last().unwrap()["dtype"], "f32");
     for (name, more, part) in [
-        ("sse9", &[][..], "\"sse9\", expected one of portable, avx2, avx512, bf16, int8"),
+        ("sse9", &[][..], "\"sse9\", expected one of portable, avx2, avx512, bf16, int8, amx-bf16, amx-int8"),
         ("portable", &["--dtype", "bf16"], "dtype: got bf16, expected f32 for the instructions portable"),
     ] {
         let output = bench(name, more);

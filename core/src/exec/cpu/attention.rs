@@ -13,7 +13,7 @@ use super::span::{LINE, Span};
 /// Queries per piece of work, a multiple of the rows of every tile.
 const QUERIES: usize = 96;
 /// Maximum number of rows of a tile.
-const MAX_ROWS: usize = 8;
+const MAX_ROWS: usize = 32;
 
 /// A compiled attention step.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Attention {
             let heads = whole.map(|keys| layout.head(keys, self.kv_row[row], head).cast_const());
             // SAFETY: pieces have disjoint rows, heads and queries; `scratch` has the size that `thread_scratch`
             // returns; no thread writes keys and values during this step.
-            unsafe { piece.run([q, out], row * tokens, [head, first, count], heads, self.causal) }
+            run.products(|| unsafe { piece.run([q, out], row * tokens, [head, first, count], heads, self.causal) });
         });
         if let Some(to) = past.keep() {
             let to = Span::new(to, layout.size, packed.ld, packed.shape);

@@ -111,7 +111,8 @@ impl Product {
                 (piece % groups, piece / groups % panels, piece / (groups * panels))
             };
             let rows = group * self.rows..((group + 1) * self.rows).min(pixels);
-            Piece::new(self, run, [x, out], posts, phase, thread).run(rows, self.packed[phase].panels[panel]);
+            let piece = Piece::new(self, run, [x, out], posts, phase, thread);
+            run.products(|| piece.run(rows, self.packed[phase].panels[panel]));
         });
     }
 }

@@ -32,4 +32,13 @@ impl Run<'_> {
             None => (0..count).for_each(|i| piece(i, 0)),
         }
     }
+
+    /// Calls `work`, which computes products, with the state that these need on this thread.
+    pub(super) fn products(&self, work: impl FnOnce()) {
+        // SAFETY: a table of kernels exists only if the CPU supports its instructions.
+        unsafe { (self.kernels.enter)() };
+        work();
+        // SAFETY: as above.
+        unsafe { (self.kernels.leave)() };
+    }
 }

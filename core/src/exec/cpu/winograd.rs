@@ -26,7 +26,7 @@ const TILES: usize = 16;
 /// Channels per piece of work of the input transform.
 const CHANNELS: usize = 256;
 /// Maximum number of rows of a micro-kernel.
-const MAX_ROWS: usize = 24;
+const MAX_ROWS: usize = 32;
 
 /// The memory layout of a block: its tiles at each point, and its sums of some panels.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +138,10 @@ impl Winograd {
             }
         };
         if !self.form.shared {
-            run.pieces(blocks, &|i, thread| block(i, run.scratch.of(thread)).run_on_one_thread());
+            run.pieces(blocks, &|i, thread| {
+                let block = block(i, run.scratch.of(thread));
+                run.products(|| block.run_on_one_thread());
+            });
             return;
         }
         for i in 0..blocks {
@@ -153,8 +156,10 @@ impl Winograd {
                 block.transform_input(chunk(piece / parts), first..(first + CHANNELS).min(x.shape.c));
             });
             // SAFETY: as above.
-            run.pieces(self.memory.points * panels.len(), &|piece, _| unsafe {
-                block.multiply(piece / panels.len(), panels[piece % panels.len()], piece % panels.len());
+            run.pieces(self.memory.points * panels.len(), &|piece, _| {
+                let (point, panel) = (piece / panels.len(), piece % panels.len());
+                // SAFETY: as above.
+                run.products(|| unsafe { block.multiply(point, panels[panel], panel) });
             });
             // SAFETY: as above.
             run.pieces(chunks * panels.len(), &|piece, _| unsafe {

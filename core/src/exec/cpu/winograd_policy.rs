@@ -1,6 +1,6 @@
 //! Selection of the convolution algorithm: which convolutions use Winograd's, and with which block size.
 
-use dreamframe_kernels::Kernels;
+use dreamframe_kernels::{Isa, Kernels};
 
 use crate::exec::Dtype;
 use crate::net::steps::Product as Geometry;
@@ -70,6 +70,10 @@ const ROWS: usize = 12;
 /// Returns the parameters if Winograd's algorithm was measured to be faster than direct convolution (by
 /// `benches/winograd.rs`).
 fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
+    // Products are cheap by comparison with the transforms.
+    if matches!(kernels.isa, Isa::AmxBf16 | Isa::AmxInt8) {
+        return None;
+    }
     let tiles = |side| out.n * out.h.div_ceil(side) * out.w.div_ceil(side);
     let (fewest, large) = match Dtype::of(kernels.isa) {
         Dtype::F32 => (MIN_CHANNELS_F32, tiles(4) >= MIN_LARGE_TILES),
@@ -96,7 +100,6 @@ fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dreamframe_kernels::Isa;
 
     #[test]
     fn bf16_never_uses_large_tiles_and_blocks_are_not_empty() {
