@@ -346,6 +346,11 @@ typedef enum {
    * The frame itself, because the parameter `skip_diffusion` is on.
    */
   DREAMFRAME_PICTURE_KIND_PASSED = 4,
+  /**
+   * Interpolated between the picture before and the picture of the frame, because the parameter `interpolation` is
+   * on; the picture with the same ids comes after it.
+   */
+  DREAMFRAME_PICTURE_KIND_INTERPOLATED = 5,
 } dreamframe_picture_kind_t;
 
 /**
@@ -1339,6 +1344,10 @@ typedef struct {
    */
   uint64_t unseen;
   /**
+   * Pictures interpolated between two others.
+   */
+  uint64_t interpolated;
+  /**
    * Events dropped because they were not taken in time.
    */
   uint64_t lost_events;
@@ -1387,7 +1396,7 @@ typedef struct {
 /**
  * What a `dreamframe_stats_t` begins with.
  */
-#define DREAMFRAME_STATS_INIT {sizeof(dreamframe_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_STATS_INIT {sizeof(dreamframe_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Options of network connections. Initialize with `DREAMFRAME_NETWORK_OPTIONS_INIT`: zeros and NULLs are the defaults.

@@ -158,6 +158,7 @@ pub mod stream;
 mod stream;
 
 mod engine;
+mod interpolation;
 mod session;
 mod setters;
 mod simd;

@@ -189,6 +189,7 @@ class Live {
         {"repeated", count(stats.repeated)},
         {"failed", count(stats.failed)},
         {"unseen", count(stats.unseen)},
+        {"interpolated", count(stats.interpolated)},
         {"submitted_per_second", stats.submitted_per_second},
         {"computed_per_second", stats.computed_per_second},
         {"frame_median_us", stats.frame_median_us},

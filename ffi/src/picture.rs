@@ -18,6 +18,9 @@ pub enum dreamframe_picture_kind_t {
     DREAMFRAME_PICTURE_KIND_FLAGGED = 3,
     /// The frame itself, because the parameter `skip_diffusion` is on.
     DREAMFRAME_PICTURE_KIND_PASSED = 4,
+    /// Interpolated between the picture before and the picture of the frame, because the parameter `interpolation` is
+    /// on; the picture with the same ids comes after it.
+    DREAMFRAME_PICTURE_KIND_INTERPOLATED = 5,
 }
 
 /// Metadata of a picture. Initialize with `DREAMFRAME_PICTURE_INFO_INIT`.
@@ -75,6 +78,7 @@ impl dreamframe_picture_info_t {
             PictureKind::Repeated => Kind::DREAMFRAME_PICTURE_KIND_REPEATED as u32,
             PictureKind::Flagged => Kind::DREAMFRAME_PICTURE_KIND_FLAGGED as u32,
             PictureKind::Passed => Kind::DREAMFRAME_PICTURE_KIND_PASSED as u32,
+            PictureKind::Interpolated => Kind::DREAMFRAME_PICTURE_KIND_INTERPOLATED as u32,
             // A kind without a number in this header.
             _ => 0,
         };

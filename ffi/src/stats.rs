@@ -34,6 +34,8 @@ pub struct dreamframe_stats_t {
     pub failed: u64,
     /// Pictures replaced by a newer one before they were taken.
     pub unseen: u64,
+    /// Pictures interpolated between two others.
+    pub interpolated: u64,
     /// Events dropped because they were not taken in time.
     pub lost_events: u64,
     /// The version of the last accepted parameters.
@@ -78,6 +80,7 @@ impl From<&Stats> for dreamframe_stats_t {
             repeated: stats.repeated.total,
             failed: stats.failed.total,
             unseen: stats.unseen.total,
+            interpolated: stats.interpolated.total,
             lost_events: stats.lost_events,
             desired_version: stats.desired_version,
             active_version: stats.active_version,

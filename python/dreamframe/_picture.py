@@ -108,8 +108,9 @@ class Picture(Frame):
     """The number of the frame whose processing output this picture."""
     source_id: int
     """The number of the frame that this picture was made from."""
-    kind: Literal["new", "repeated", "flagged", "passed"]
-    """How it was made: restyled, a repeat of the last picture, a replacement of a flagged one, or the frame itself."""
+    kind: Literal["new", "repeated", "flagged", "passed", "interpolated"]
+    """How it was made: restyled, a repeat of the last picture, a replacement of a flagged one, the frame itself, or interpolated
+    between the picture before and that of the frame."""
     version: int
     """The version of the parameters in effect: that of the newest applied update, 0 before the first."""
     timings: "Timings"

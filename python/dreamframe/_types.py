@@ -179,6 +179,7 @@ class Stats(TypedDict):
     repeated: Rate
     failed: Rate
     unseen: Rate
+    interpolated: Rate
     stages: list[Stage]
     waiting_frames: int
     waiting_updates: int

@@ -20,6 +20,7 @@ __all__ = [
     "IPAdapterConfig",
     "IPAdapterType",
     "Interpolation",
+    "InterpolationConfig",
     "ParamsPatch",
     "ProcessingConfig",
     "ProcessorName",
@@ -204,6 +205,18 @@ class CachedAttentionConfig(Model):
     """Every how many frames one is stored."""
 
 
+class InterpolationConfig(Model):
+    """The pictures that a session interpolates between two others."""
+
+    _part: ClassVar[str] = "interpolation"
+
+    factor: int = 1
+    """How many pictures a session shows for each one that is made: 1 for no interpolation. With more, each picture
+    is shown up to one interval later."""
+    scene_cut: float = 0.12
+    """The mean difference of two pictures, after motion, from which nothing is interpolated between them."""
+
+
 class StreamDiffusionParams(Model):
     """All parameters of a stream. The defaults are those of Daydream's service, except that `use_safety_checker` is
     off: the host decides."""
@@ -292,6 +305,8 @@ class StreamDiffusionParams(Model):
     """The style image: an http, https or data URL, or base64; empty for none."""
     cached_attention: CachedAttentionConfig = CachedAttentionConfig()
     """The attention to earlier frames."""
+    interpolation: InterpolationConfig = InterpolationConfig()
+    """The pictures that a session interpolates between two others."""
 
     if TYPE_CHECKING:
 
@@ -406,3 +421,5 @@ class ParamsPatch(TypedDict, total=False):
     """The style image: an http, https or data URL, or base64; empty for none."""
     cached_attention: CachedAttentionConfig | dict[str, Any] | None
     """The attention to earlier frames."""
+    interpolation: InterpolationConfig | dict[str, Any] | None
+    """The pictures that a session interpolates between two others."""

@@ -149,6 +149,7 @@ fn kind(kind: PictureKind) -> &'static str {
         PictureKind::New => "new",
         PictureKind::Repeated => "repeated",
         PictureKind::Flagged => "flagged",
+        PictureKind::Interpolated => "interpolated",
         PictureKind::Passed | _ => "passed",
     }
 }

@@ -2,11 +2,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dreamframe::exec::cpu::fastest_dtype;
 use dreamframe::params::{ControlNetConfig, ProcessorName, SingleProcessorConfig};
 use dreamframe::{
-    ControlImages, Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, StreamDiffusionParams,
+    ControlImages, Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, SessionOptions,
+    StreamDiffusionParams,
 };
 use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc};
@@ -80,6 +82,7 @@ fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
     folder.changed_controlnet("moved", 2, &json!({"conditioning_channels": 6}));
     folder.flow();
     Loop::over(with_flow(&folder)).count(22);
+    interpolated_pictures_allocate_nothing();
     let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = Process::this().resident_kib();
@@ -94,6 +97,8 @@ fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
 
 const SIDE: u32 = 64;
 const WARM_UP: usize = 12;
+/// How long a picture may take before the test fails.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Puts every processor without a network into its chains.
 fn with_every_processor(params: &mut StreamDiffusionParams) {
@@ -157,6 +162,34 @@ impl Loop {
         let allocations = ALLOCATIONS.load(Ordering::Relaxed);
         (WARM_UP..end).for_each(|index| self.turn(index));
         assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - allocations, 0, "allocations in the frame loop");
+    }
+}
+
+/// A session that interpolates. Its buffers grow with the number of pictures that are under way, which depends on the
+/// times of its threads; so one of several rounds must allocate nothing.
+fn interpolated_pictures_allocate_nothing() {
+    let engine = demo_engine(SIDE, |params, _| {
+        params.interpolation.factor = 2;
+        params.interpolation.scene_cut = 1.0;
+    });
+    let session = engine.start(SessionOptions::default()).unwrap();
+    let handle = session.handle();
+    let frames: Vec<Vec<u8>> = (0..4).map(|index| moving_disc(index, SIDE, SIDE)).collect();
+    let round = || {
+        let before = handle.stats().interpolated.total;
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed);
+        for pixels in &frames {
+            let id = handle.submit(&FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, pixels).unwrap()).unwrap();
+            while handle.wait(LIMIT).expect("a picture in time").id != id {}
+        }
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - allocations;
+        (allocations, handle.stats().interpolated.total - before)
+    };
+    let is_steady = |&(allocations, made): &(usize, u64)| allocations == 0 && made >= 2;
+    let mut rounds = Vec::new();
+    while !rounds.last().is_some_and(is_steady) {
+        assert!(rounds.len() < 40, "allocations and interpolated pictures of each round: {rounds:?}");
+        rounds.push(round());
     }
 }
 

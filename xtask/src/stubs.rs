@@ -31,12 +31,13 @@ const SOURCES: [&str; 8] = [
 ];
 
 /// The path of each class in the parameters; nested ones come first.
-const CLASSES: [(&str, &str); 6] = [
+const CLASSES: [(&str, &str); 7] = [
     ("SingleProcessorConfig", "image_preprocessing.processors[]"),
     ("ProcessingConfig", "image_preprocessing"),
     ("ControlNetConfig", "controlnets[]"),
     ("IPAdapterConfig", "ip_adapter"),
     ("CachedAttentionConfig", "cached_attention"),
+    ("InterpolationConfig", "interpolation"),
     ("StreamDiffusionParams", ""),
 ];
 
@@ -128,6 +129,7 @@ __all__ = [
     "IPAdapterConfig",
     "IPAdapterType",
     "Interpolation",
+    "InterpolationConfig",
     "ParamsPatch",
     "ProcessingConfig",
     "ProcessorName",

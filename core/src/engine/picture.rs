@@ -67,4 +67,8 @@ pub enum PictureKind {
     Flagged,
     /// The frame itself, resized to the stream's size, because `skip_diffusion` is on.
     Passed,
+    /// Interpolated between the picture before and the picture of the frame, by a session whose parameter
+    /// `interpolation` is on. Its ids, version and tag are those of the frame, which comes after it, and its timestamp is
+    /// between those of both; its timings are 0.
+    Interpolated,
 }

@@ -236,6 +236,8 @@ pub const FIELDS: &[Field] = &[
     row(at!(cached_attention.enabled), FLAG, Cost::Load),
     row(at!(cached_attention.max_frames), Constraint::Integer { min: 1, max: 4, step: 1 }, Cost::Recompute),
     row(at!(cached_attention.interval), Constraint::Integer { min: 1, max: 1440, step: 1 }, Cost::Hot),
+    row(at!(interpolation.factor), Constraint::Integer { min: 1, max: 4, step: 1 }, Cost::Hot),
+    row(at!(interpolation.scene_cut), UNIT, Cost::Hot),
 ];
 
 /// Finds the row of a path such as `controlnets[].enabled`.

@@ -12,6 +12,7 @@ mod constraint;
 mod controlnet;
 mod diff;
 mod fields;
+mod interpolation;
 mod ip_adapter;
 mod json;
 mod known_models;
@@ -51,6 +52,7 @@ pub use controlnet::ControlNetConfig;
 pub(crate) use diff::diff_with_live_loras;
 pub use diff::{Change, diff, total_cost};
 pub use fields::{Cost, CostRule, FIELDS, Field, field};
+pub use interpolation::InterpolationConfig;
 pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
 pub use json::read_json_object;
@@ -170,6 +172,8 @@ pub struct StreamDiffusionParams {
     pub ip_adapter_style_image_url: StyleImageUrl,
     /// The attention to earlier frames.
     pub cached_attention: CachedAttentionConfig,
+    /// The pictures that a session interpolates between two others.
+    pub interpolation: InterpolationConfig,
 }
 
 impl Default for StreamDiffusionParams {
@@ -214,6 +218,7 @@ impl Default for StreamDiffusionParams {
             ip_adapter: IPAdapterConfig::default(),
             ip_adapter_style_image_url: StyleImageUrl::default(),
             cached_attention: CachedAttentionConfig::default(),
+            interpolation: InterpolationConfig::default(),
         }
     }
 }

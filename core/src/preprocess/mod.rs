@@ -38,6 +38,7 @@ use serde_json::{Map, Value};
 
 pub use self::chain::{Chain, ChainKind, ChainUpdate};
 pub(crate) use self::external::ExternalImages;
+pub(crate) use self::flow::{DenseFlow, FlowSource, sample};
 pub use self::image::Image;
 #[cfg(feature = "hub")]
 pub(crate) use self::networks::{NetworkFiles, network_files};

@@ -1,6 +1,7 @@
 //! The state that the host and the session's thread share: a frame in, a picture out, and the phase.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::event_log::EventLog;
@@ -37,6 +38,8 @@ pub(crate) struct Endpoint {
     pub(crate) event_log: Arc<EventLog>,
     /// Notifies the session's thread.
     pub(crate) wake: Arc<Notifier>,
+    /// The thread that shows pictures, once there has been one.
+    pub(crate) showing_thread: OnceLock<ThreadId>,
     pool: FramePool,
     next_id: AtomicU64,
     phase: AtomicU8,
@@ -54,6 +57,7 @@ impl Endpoint {
             counters: Counters::new(),
             event_log,
             wake,
+            showing_thread: OnceLock::new(),
             pool: FramePool::new(POOLED),
             next_id: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Running as u8),

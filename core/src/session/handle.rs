@@ -43,7 +43,8 @@ pub enum Outcome {
 impl SessionHandle {
     /// Submits a copy of a frame. Returns immediately; a frame that still waits is replaced, and counted as dropped.
     ///
-    /// The returned id is the [`source_id`](Picture::source_id) of the picture made from it. Frames from several
+    /// The returned id is the [`source_id`](Picture::source_id) of the picture made from it, and of those interpolated
+    /// before that one, whose [`kind`](Picture::kind) is [`Interpolated`](crate::PictureKind::Interpolated). Frames from several
     /// threads are numbered in the order of the calls.
     ///
     /// ```
@@ -340,6 +341,7 @@ impl SessionHandle {
             repeated: counters.repeated.rate(now),
             failed: counters.failed.rate(now),
             unseen: counters.unseen.rate(now),
+            interpolated: counters.interpolated.rate(now),
             stages: counters.stages(),
             waiting_frames: usize::from(!self.endpoint.inbox.is_empty()),
             waiting_updates,
@@ -351,8 +353,8 @@ impl SessionHandle {
         }
     }
 
-    /// Returns for how long the session's thread has processed the current frame, its callback included; `None` between
-    /// frames. A host that restarts sessions which hang finds them by it: dropping such a session waits for the frame, so
+    /// Returns for how long the session's thread has processed the current frame, its callback included unless pictures
+    /// are interpolated; `None` between frames. A host that restarts sessions which hang finds them by it: dropping such a session waits for the frame, so
     /// that another thread should do it.
     pub fn frame_time(&self) -> Option<Duration> {
         self.endpoint.frame_time()

@@ -4,6 +4,8 @@
 //! updates: one those that loaded networks can do, the other those that load networks, so that a slider never waits for
 //! a model. The path of a frame has no lock: frames and pictures pass through a [`latest_slot`] each, updates through
 //! queues, and threads wake each other with a [`notifier`].
+//!
+//! While pictures are interpolated, two more threads make and show them ([`output`]).
 
 mod endpoint;
 mod engine_traits;
@@ -13,6 +15,8 @@ mod handle;
 #[cfg(test)]
 mod model;
 mod options;
+mod output;
+mod spawn;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -27,8 +31,8 @@ pub use self::event_log::Events;
 pub use self::events::Event;
 pub use self::handle::{Outcome, SessionHandle};
 pub use self::options::{FailedFrame, PictureCallback, SessionOptions};
+use self::output::Callback;
 pub use self::stats::{Stage, Stats};
-use self::thread::Callback;
 use self::threads::Threads;
 pub use self::updates::Ticket;
 use crate::engine::{Engine, PictureInfo};
@@ -52,7 +56,7 @@ impl Session {
         self.handle.clone()
     }
 
-    /// Returns true on the session's own thread, as in its callback. Dropping the session there does not wait.
+    /// Returns true on the session's own threads, as in its callback. Dropping the session there does not wait.
     pub fn is_on_own_thread(&self) -> bool {
         self.threads.is_own_thread()
     }

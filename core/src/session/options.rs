@@ -6,7 +6,7 @@ use super::handle::SessionHandle;
 use crate::engine::PictureInfo;
 use crate::setters::setters;
 
-/// A callback on the session's thread, called when a picture is ready.
+/// A callback on a thread of the session, called when a picture is shown.
 pub type PictureCallback = Box<dyn FnMut(&SessionHandle, &PictureInfo) + Send>;
 
 /// Options of a session, fixed when it starts.
@@ -35,9 +35,11 @@ pub type PictureCallback = Box<dyn FnMut(&SessionHandle, &PictureInfo) + Send>;
 #[non_exhaustive]
 pub struct SessionOptions {
     /// Called on the session's thread when a picture is ready, for instance to wake an async task, or to take the
-    /// picture with [`SessionHandle::poll`].
+    /// picture with [`SessionHandle::poll`]. While pictures are interpolated
+    /// ([`interpolation`](crate::StreamDiffusionParams::interpolation)), it is called on another thread, at the time at
+    /// which the picture is to be shown; there are no two calls at a time.
     ///
-    /// It must not block: the next frame waits for it. If it panics, it is not called again, and
+    /// It must not block: the next frame or picture waits for it. If it panics, it is not called again, and
     /// [`Event::CallbackFailed`](super::Event::CallbackFailed) reports it.
     pub on_picture: Option<PictureCallback>,
     /// What to return for a frame that failed.

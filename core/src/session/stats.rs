@@ -31,6 +31,8 @@ pub struct Stats {
     pub failed: Rate,
     /// Pictures replaced by a newer one before they were taken.
     pub unseen: Rate,
+    /// Pictures interpolated between two others.
+    pub interpolated: Rate,
     /// Times of each stage of the newest pictures, in microseconds.
     pub stages: Vec<Stage>,
     /// Frames waiting to be processed: 0 or 1.
@@ -71,6 +73,7 @@ pub(crate) struct Counters {
     pub(crate) repeated: Meter,
     pub(crate) failed: Meter,
     pub(crate) unseen: Meter,
+    pub(crate) interpolated: Meter,
     /// From the session's thread to readers of statistics.
     timings: ArrayQueue<Timings>,
     /// Between those who read.
@@ -92,6 +95,7 @@ impl Counters {
             repeated: meter(),
             failed: meter(),
             unseen: meter(),
+            interpolated: meter(),
             timings: ArrayQueue::new(RECENT),
             summed: Mutex::new(stages.into_iter().map(|(name, _)| (name, Samples::new(RECENT))).collect()),
         }

@@ -8,25 +8,23 @@ use super::endpoint::{Endpoint, Phase};
 use super::engine_traits::FrameProcessor;
 use super::events::Event;
 use super::options::FailedFrame;
+use super::output::{Callback, Outlet};
 use super::updates::channel::{Command, Delivery, Failure};
 use super::updates::queue::UpdateQueue;
 use super::updates::worker::panic_error;
-use crate::engine::{Picture, PictureInfo, PictureKind};
+use crate::engine::{Picture, PictureKind};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, FrameId};
 
 /// The number of failed frames in a row after which the session is degraded.
 const DEGRADED_AFTER: u32 = 3;
 
-/// Called for each picture.
-pub(crate) type Callback = Box<dyn FnMut(&PictureInfo) + Send>;
-
 /// The state of the session's thread.
 pub(crate) struct Runner<M: FrameProcessor> {
     processor: M,
     endpoint: Arc<Endpoint>,
     queue: Arc<UpdateQueue<M::Preparer>>,
-    on_picture: Option<Callback>,
+    outlet: Outlet,
     failed_frame: FailedFrame,
     /// The sequence number of the update in use.
     applied: u64,
@@ -44,7 +42,8 @@ impl<M: FrameProcessor> Runner<M> {
         on_picture: Option<Callback>,
         failed_frame: FailedFrame,
     ) -> Self {
-        Self { processor, endpoint, queue, on_picture, failed_frame, applied: 0, released: false, failures: 0 }
+        let outlet = Outlet::new(endpoint.clone(), on_picture);
+        Self { processor, endpoint, queue, outlet, failed_frame, applied: 0, released: false, failures: 0 }
     }
 
     /// Runs until the session ends, and returns the engine.
@@ -61,10 +60,15 @@ impl<M: FrameProcessor> Runner<M> {
         let ended = match error {
             // A frame may have been processed in part: the engine's state, its destructor included, cannot be trusted.
             Some(error) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+                let Self { processor, outlet, .. } = self;
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(processor)));
+                outlet.end();
                 Err(error)
             }
-            None => Ok(self.processor),
+            None => {
+                self.outlet.end();
+                Ok(self.processor)
+            }
         };
         match &text {
             Some(error) => tracing::error!(%error, "session stopped"),
@@ -78,6 +82,7 @@ impl<M: FrameProcessor> Runner<M> {
     }
 
     fn serve(&mut self) {
+        self.outlet.prepare(&self.processor.params().interpolation);
         loop {
             while let Some(command) = self.queue.channel.command() {
                 self.obey(command);
@@ -123,6 +128,7 @@ impl<M: FrameProcessor> Runner<M> {
             Ok(notices) => {
                 self.applied = seq;
                 self.released = false;
+                self.outlet.prepare(&self.processor.params().interpolation);
                 channel.send_applied(seq, prepared);
                 if let Some(version) = version {
                     event_log.applied(version, notices);
@@ -180,18 +186,13 @@ impl<M: FrameProcessor> Runner<M> {
             PictureKind::Repeated if again => &counters.repeated,
             PictureKind::Repeated => &counters.skipped,
             PictureKind::Passed => &counters.passed,
+            // Counted where it is shown.
+            PictureKind::Interpolated => &counters.interpolated,
         };
         meter.mark(Instant::now());
         if matches!(info.kind, PictureKind::New | PictureKind::Flagged) {
             counters.time(info.timings);
         }
-        self.endpoint.show(picture);
-        let Some(on_picture) = &mut self.on_picture else { return };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| on_picture(&info))) {
-            let error = Arc::new(panic_error("the picture callback", &*panic));
-            tracing::warn!(%error, "the picture callback is not called again");
-            self.endpoint.event_log.record(Event::CallbackFailed { error });
-            self.on_picture = None;
-        }
+        self.outlet.show(picture, &self.processor.params().interpolation);
     }
 }

@@ -1,18 +1,17 @@
 //! Start and end of the threads of a session.
 
 use std::sync::Arc;
-use std::thread::{self, Builder, JoinHandle};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use tracing::dispatcher::{self, Dispatch};
-use tracing::subscriber::NoSubscriber;
 
 use super::endpoint::{Endpoint, Phase};
 use super::engine_traits::FrameProcessor;
 use super::event_log::EventLog;
 use super::notifier::Notifier;
 use super::options::FailedFrame;
-use super::thread::{Callback, Runner};
+use super::output::Callback;
+use super::spawn::spawn;
+use super::thread::Runner;
 use super::updates::channel::UpdateChannel;
 use super::updates::job::Lane;
 use super::updates::queue::UpdateQueue;
@@ -88,9 +87,11 @@ impl<M: FrameProcessor> Threads<M> {
         session.join().unwrap_or_else(|panic| Err(worker::panic_error("the session", &*panic)))
     }
 
-    /// Returns true on the session's thread.
+    /// Returns true on the session's thread, and on the one that shows its pictures: where its callback is called.
     pub(crate) fn is_own_thread(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.thread().id() == thread::current().id())
+        let current = thread::current().id();
+        let is_session = self.session.as_ref().is_some_and(|session| session.thread().id() == current);
+        is_session || self.endpoint.showing_thread.get() == Some(&current)
     }
 }
 
@@ -109,17 +110,6 @@ impl<M: FrameProcessor> Drop for Threads<M> {
             let _ = worker.join();
         }
     }
-}
-
-/// Starts a thread with the tracing subscriber of this thread.
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
-    let dispatch = dispatcher::get_default(Dispatch::clone);
-    // A global subscriber may be set later.
-    let nowhere = dispatch.is::<NoSubscriber>();
-    Builder::new()
-        .name(name.to_owned())
-        .spawn(move || if nowhere { work() } else { dispatcher::with_default(&dispatch, work) })
-        .map_err(|error| Error::new(ErrorKind::Device, format!("failed to start the thread {name}")).with_source(error))
 }
 
 /// Gives frames precedence over updates on the same core.

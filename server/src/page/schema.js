@@ -30,6 +30,7 @@ export const GROUPS = [
   { title: "Timesteps", paths: /^(t_index_list|num_inference_steps|timestep_spacing|scheduler|eta|do_add_noise)$/ },
   { title: "Style image", paths: /^ip_adapter/ },
   { title: "Earlier frames", paths: /^cached_attention/ },
+  { title: "Between pictures", paths: /^interpolation/ },
   { title: "Skipping frames", paths: /^(skip_diffusion|.*similar_image_filter.*)$/ },
   { title: "Processing", paths: /_(pre|post)processing$/ },
   { title: "More", paths: /./ },
@@ -224,6 +225,8 @@ export function counts(path, params, catalogue) {
     case "cached_attention.max_frames":
     case "cached_attention.interval":
       return Boolean(params.cached_attention?.enabled);
+    case "interpolation.scene_cut":
+      return (params.interpolation?.factor ?? 1) > 1;
     default:
       return !path.startsWith("ip_adapter") || Boolean(params.ip_adapter?.enabled);
   }

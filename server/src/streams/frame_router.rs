@@ -30,6 +30,8 @@ pub(crate) struct FrameRouter {
     pub(crate) repeated: RateMeter,
     /// Pictures that the safety checker replaced.
     pub(crate) flagged: RateMeter,
+    /// Pictures interpolated between two others.
+    pub(crate) interpolated: RateMeter,
     /// All of these.
     pub(crate) shown: RateMeter,
     /// Whether the newest picture was replaced by the safety checker.
@@ -131,10 +133,13 @@ impl FrameRouter {
 
     fn count(&self, kind: PictureKind) {
         self.shown.count();
-        self.is_flagged.store(kind == PictureKind::Flagged, Ordering::Relaxed);
+        if kind != PictureKind::Interpolated {
+            self.is_flagged.store(kind == PictureKind::Flagged, Ordering::Relaxed);
+        }
         match kind {
             PictureKind::Repeated => self.repeated.count(),
             PictureKind::Flagged => self.flagged.count(),
+            PictureKind::Interpolated => self.interpolated.count(),
             PictureKind::New | PictureKind::Passed | _ => self.output.count(),
         }
     }
@@ -187,6 +192,9 @@ mod tests {
         let totals = [&frames.output, &frames.repeated, &frames.flagged, &frames.shown].map(RateMeter::total);
         assert_eq!(totals, [2, 1, 1, 4]);
         assert!(frames.has_picture() && frames.was_censored());
+        frames.count(PictureKind::Interpolated);
+        assert_eq!((frames.interpolated.total(), frames.output.total(), frames.shown.total()), (1, 2, 5));
+        assert!(frames.was_censored(), "only pictures that were made say that");
         frames.count(PictureKind::Repeated);
         assert!(!frames.was_censored());
     }

@@ -109,6 +109,7 @@ impl Stream {
                 "pictures": frames.output.total(),
                 "repeated_pictures": frames.repeated.total(),
                 "flagged_pictures": frames.flagged.total(),
+                "interpolated_pictures": frames.interpolated.total(),
                 "was_censored": frames.was_censored(),
                 "latency_ms": latency,
                 "loading_progress": self.loading_progress(),

@@ -21,8 +21,15 @@ pub(crate) fn of_pipeline(id: &str) -> Option<(&'static str, bool)> {
 }
 
 /// The engine's own parameters, which are in no public schema, and in `pipeline_params` of responses.
-pub(crate) const OWN: [&str; 6] =
-    ["cfg_type", "scheduler", "eta", "timestep_spacing", "safety_checker_threshold", "show_reloading_frame"];
+pub(crate) const OWN: [&str; 7] = [
+    "cfg_type",
+    "scheduler",
+    "eta",
+    "timestep_spacing",
+    "interpolation",
+    "safety_checker_threshold",
+    "show_reloading_frame",
+];
 
 /// Returns true if the schema of `model` has the parameter `name`; unknown models have those of SDXL.
 pub(crate) fn has(model: &str, name: &str) -> bool {

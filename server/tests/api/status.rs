@@ -125,6 +125,7 @@ fn every_name_that_a_client_reads_is_there_and_the_hash_follows_the_parameters()
         "/inference_status/pictures",
         "/inference_status/repeated_pictures",
         "/inference_status/flagged_pictures",
+        "/inference_status/interpolated_pictures",
         "/inference_status/was_censored",
         "/inference_status/restart_count",
         "/inference_status/last_restart_time",

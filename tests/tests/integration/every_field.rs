@@ -59,6 +59,8 @@ fn another(field: &Field, old: &Value) -> Value {
             json!([old[0], another])
         }
         ("controlnets[].model_id", _) => "net-c".into(),
+        // With 50 steps, the first other one has the same timesteps.
+        ("timestep_spacing", _) => "leading".into(),
         ("controlnets[].preprocessor" | "image_preprocessing.processors[].type", _) => "soft_edge".into(),
         ("image_postprocessing.processors[].type", _) => "blur".into(),
         // The only processor of latents: what can change is whether there is another one.
@@ -163,7 +165,7 @@ fn every_field_changes_while_frames_are_processed() {
 }
 
 /// Fields whose change has no effect on these pictures, and why.
-const WITHOUT_EFFECT: [(&str, &str); 16] = [
+const WITHOUT_EFFECT: [(&str, &str); 18] = [
     ("negative_prompt", "the type of guidance does not use it"),
     ("use_safety_checker", "the host's checker finds every picture harmless"),
     ("safety_checker_threshold", "as above"),
@@ -180,6 +182,8 @@ const WITHOUT_EFFECT: [(&str, &str); 16] = [
     ("controlnets[].conditioning_channels", "the number that the ControlNet has anyway"),
     ("ip_adapter.image_encoder_path", "an encoder with the same weights"),
     ("ip_adapter.insightface_model_name", "faces are embedded by the host"),
+    ("interpolation.factor", "sessions interpolate between pictures, engines do not"),
+    ("interpolation.scene_cut", "as above"),
 ];
 
 /// Two engines get the same frames: one whose field changes after some of them, and one that keeps its parameters.

@@ -19,6 +19,9 @@ mod latest_slot;
 mod notifier;
 mod order;
 mod primitives;
+#[path = "../output/relay.rs"]
+mod relay;
+mod relayed;
 #[path = "../updates/mod.rs"]
 mod updates;
 mod wakes;

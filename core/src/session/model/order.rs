@@ -23,11 +23,11 @@ const SCHEDULES: usize = 400;
 /// Bytes of a thread's stack: shuttle's 60 KiB are too few for the parameter code where it is not optimised.
 const STACK: usize = 1 << 20;
 
-fn check_random(play: impl Fn() + Send + Sync + 'static, schedules: usize) {
+pub(super) fn check_random(play: impl Fn() + Send + Sync + 'static, schedules: usize) {
     check(RandomScheduler::new(schedules), play);
 }
 
-fn check_pct(play: impl Fn() + Send + Sync + 'static, schedules: usize, depth: usize) {
+pub(super) fn check_pct(play: impl Fn() + Send + Sync + 'static, schedules: usize, depth: usize) {
     check(PctScheduler::new(depth, schedules), play);
 }
 

@@ -1,6 +1,7 @@
 //! Sessions with a frame processor that has no networks.
 
 mod frames;
+mod interpolation;
 mod parts;
 mod stress;
 mod toy;

@@ -1,0 +1,133 @@
+//! Pictures between two pictures, by optical flow, without a network.
+//!
+//! The flow of both directions is computed once for two pictures, at a reduced size ([`motion`]). For each time between
+//! them, it is projected to that time, both pictures are warped there, and blended by where their contents are visible
+//! ([`warp`]). It is independent of threads and clocks.
+
+mod motion;
+#[cfg(test)]
+mod tests;
+mod warp;
+
+use self::motion::Motion;
+use self::warp::Warp;
+use crate::error::Result;
+use crate::frame::{Fit, Frame, FrameConverter, FramePool};
+use crate::preprocess::Image;
+
+/// The number of idle buffers for pictures.
+const POOLED: usize = 6;
+
+/// What there is between the last two pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Between {
+    /// Nothing: there is one picture, or they have different sizes or formats.
+    Nothing,
+    /// Nothing: the scene changes.
+    SceneCut,
+    /// The same picture: both are equal.
+    Same,
+    /// Motion.
+    Motion,
+}
+
+/// Makes pictures between the last two pictures that it was given. Allocates nothing after the first of a size.
+#[derive(Debug)]
+pub(crate) struct Interpolator {
+    converter: FrameConverter,
+    pool: FramePool,
+    /// The last two pictures, the newest second.
+    pictures: [Held; 2],
+    between: Between,
+    motion: Motion,
+    warp: Warp,
+    made: Image,
+}
+
+/// A picture, as floats and as it was given.
+#[derive(Debug, Default)]
+struct Held {
+    /// `[height, width, 3]` in 0..1.
+    image: Image,
+    frame: Option<Frame>,
+}
+
+impl Interpolator {
+    /// Returns one without pictures.
+    pub(crate) fn new() -> Self {
+        Self {
+            converter: FrameConverter::new(),
+            pool: FramePool::new(POOLED),
+            pictures: [Held::default(), Held::default()],
+            between: Between::Nothing,
+            motion: Motion::default(),
+            warp: Warp::default(),
+            made: Image::new(),
+        }
+    }
+
+    /// Copies the next picture, and returns what there is between it and the last one. The scene changes if the mean
+    /// difference of both after motion, of values in 0..1, is above `scene_cut`.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`; there is nothing between the two then.
+    pub(crate) fn advance(&mut self, frame: &Frame, scene_cut: f64) -> Result<Between> {
+        self.pictures.swap(0, 1);
+        self.between = Between::Nothing;
+        let [previous, current] = &mut self.pictures;
+        current.frame = None;
+        let copy = self.pool.copy(&frame.view())?;
+        let (width, height) = (frame.width() as usize, frame.height() as usize);
+        current.image.resize(width, height, 3);
+        let pixels = current.image.pixels_mut();
+        self.converter.to_unit(&frame.view(), Fit::Stretch, frame.width(), frame.height(), pixels)?;
+        let current_frame = current.frame.insert(copy);
+        let Some(last) = previous.frame.as_ref().filter(|last| is_alike(last, current_frame)) else {
+            return Ok(self.between);
+        };
+        self.between = if last.pixels() == current_frame.pixels() {
+            Between::Same
+        } else {
+            let residual = self.motion.estimate(&previous.image, &current.image)?;
+            if f64::from(residual) > scene_cut { Between::SceneCut } else { Between::Motion }
+        };
+        Ok(self.between)
+    }
+
+    /// Returns the picture at `time` between the last two: 0 is the older one, 1 the newer one. `None` if there is nothing
+    /// between them.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    pub(crate) fn picture(&mut self, time: f32) -> Result<Option<Frame>> {
+        let [previous, current] = &self.pictures;
+        let Some(frame) = &current.frame else { return Ok(None) };
+        match self.between {
+            Between::Nothing | Between::SceneCut => Ok(None),
+            Between::Same => self.pool.copy(&frame.view()).map(Some),
+            Between::Motion => {
+                let mut made = self.pool.frame(frame.format(), frame.width(), frame.height())?;
+                made.set_origin(frame.origin());
+                made.set_color(frame.color());
+                self.warp.run([&previous.image, &current.image], &self.motion, time, &mut self.made);
+                let (width, height) = (frame.width(), frame.height());
+                self.converter.from_unit(self.made.pixels(), width, height, &mut made.view_mut())?;
+                Ok(Some(made))
+            }
+        }
+    }
+
+    /// Forgets all pictures: there is nothing between the last one and the next.
+    pub(crate) fn forget(&mut self) {
+        self.pictures.iter_mut().for_each(|held| held.frame = None);
+        self.between = Between::Nothing;
+    }
+}
+
+/// Returns true if two pictures have the same size and layout.
+fn is_alike(one: &Frame, other: &Frame) -> bool {
+    let layout = |frame: &Frame| (frame.format(), frame.width(), frame.height(), frame.origin(), frame.color());
+    layout(one) == layout(other)
+}
