@@ -159,6 +159,11 @@ mod stream;
 
 mod engine;
 mod interpolation;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod recommend;
+#[cfg(not(feature = "internals"))]
+mod recommend;
 mod session;
 mod setters;
 mod simd;
@@ -188,6 +193,7 @@ pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, St
 pub use load::{ModelSource, PackedCache};
 #[doc(inline)]
 pub use params::{CfgType, Cost, Notice, ParamsPatch, Scheduler, StreamDiffusionParams, TimestepSpacing};
+pub use recommend::{MachineSpeed, Rates, Recommendation, recommend};
 pub use session::{
     Event, Events, FailedFrame, Outcome, PictureCallback, Session, SessionHandle, SessionOptions, Stage, Stats, Ticket,
 };

@@ -68,6 +68,7 @@ from .errors import (
     UnsupportedError,
     Violation,
 )
+from .models import recommend as recommend_models
 from .params import (
     Acceleration,
     CachedAttentionConfig,
@@ -160,6 +161,7 @@ __all__ = [
     "models",
     "play",
     "publish",
+    "recommend_models",
     "serve",
 ]
 

@@ -46,6 +46,7 @@ __all__ = [
     "_fields",
     "_for_model",
     "_preset",
+    "_recommend",
     "_schema",
     "play",
     "publish",
@@ -742,6 +743,9 @@ def _fetch_for(
     /,
 ) -> list[tuple[str, str, str | None, DreamframeError | None, bool]]:
     """Downloads the models of parameters."""
+
+def _recommend(threads: int | None, sizes: list[tuple[int, int]], /) -> list[dict[str, typing.Any]]:
+    """Measures the processor, and returns a dict for each model and size."""
 
 def _at_exit() -> None:
     """Closes the gate, and waits for the threads that are attached."""

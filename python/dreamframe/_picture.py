@@ -109,8 +109,8 @@ class Picture(Frame):
     source_id: int
     """The number of the frame that this picture was made from."""
     kind: Literal["new", "repeated", "flagged", "passed", "interpolated"]
-    """How it was made: restyled, a repeat of the last picture, a replacement of a flagged one, the frame itself, or interpolated
-    between the picture before and that of the frame."""
+    """How it was made: restyled, a repeat of the last picture, a replacement of a flagged one, the frame itself, or
+    interpolated between the picture before and that of the frame."""
     version: int
     """The version of the parameters in effect: that of the newest applied update, 0 before the first."""
     timings: "Timings"

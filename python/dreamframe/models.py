@@ -1,4 +1,4 @@
-"""Downloads models from the Hugging Face hub into its cache.
+"""Recommends models for this machine, and downloads models from the Hugging Face hub into its cache.
 
 >>> import dreamframe
 >>> dreamframe.models.fetch("stabilityai/sd-turbo")
@@ -9,7 +9,7 @@
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from . import _dreamframe
 from .errors import DreamframeError
 from .params import StreamDiffusionParams
 
-__all__ = ["FetchedModel", "Progress", "fetch", "fetch_for"]
+__all__ = ["FetchedModel", "Progress", "Recommendation", "fetch", "fetch_for", "recommend"]
 
 Progress: TypeAlias = Callable[[str, str, int, int], object]
 """Called with the model, the file, the bytes downloaded so far and the bytes of all files. An exception that it raises
@@ -39,6 +39,59 @@ class FetchedModel:
     """The reason for a failure."""
     optional: bool
     """Whether a stream can be created without it."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A model at one size, with what it needs on this machine."""
+
+    model: str
+    """The short name, which `StreamDiffusionParams.for_model` takes."""
+    model_id: str
+    """The id of its repository: the parameter `model_id`."""
+    width: int
+    """Width of the pictures in pixels."""
+    height: int
+    """Height of the pictures in pixels."""
+    steps: int
+    """Denoising steps of each frame."""
+    tiny_autoencoder: bool
+    """Whether the autoencoder is a tiny one; otherwise the model's own, which takes longer."""
+    pictures_per_second: float
+    """Estimated pictures per second."""
+    frame_ms: float
+    """Estimated milliseconds of a frame."""
+    encode_ms: float
+    """Milliseconds of the encoder in it."""
+    unet_ms: float
+    """Milliseconds of the UNet in it, for all steps."""
+    decode_ms: float
+    """Milliseconds of the decoder in it."""
+    memory_bytes: int
+    """Estimated bytes of memory while it runs. Loading takes more."""
+    fits: bool | None
+    """Whether this fits into the memory that was available; None if the system does not report that."""
+    download_mb: int | None
+    """About how many megabytes are downloaded; 0 for the embedded model, None if it is not known."""
+    licence: str
+    """The licence that its page names."""
+    command: str | None
+    """The command that downloads it; None for the embedded model."""
+
+
+def recommend(*, threads: int | None = None, sizes: Sequence[tuple[int, int]] = ()) -> list[Recommendation]:
+    """Lists the models that this machine can run, with estimated pictures per second.
+
+    Models that fit into the memory are first, then those with more pictures per second. The processor is measured for
+    about a second with `threads` threads (None for all); do not call this while a stream runs. `sizes` are pairs of
+    width and height in pixels; without them each model is listed at squares that suit it. No model is needed or
+    downloaded.
+
+    Raises:
+        InvalidArgumentError: no model supports any of the sizes, or `threads` is not in 1 to 1024.
+        OutOfMemoryError: less than some 200 MB of memory are available.
+    """
+    return [Recommendation(**model) for model in _dreamframe._recommend(threads, list(sizes))]
 
 
 def fetch(model_id: str, *, progress: Progress | bool | None = None) -> Path:

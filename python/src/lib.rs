@@ -18,6 +18,7 @@ mod options;
 mod params;
 mod picture;
 mod plain;
+mod recommend;
 mod results;
 mod running;
 mod session;
@@ -50,6 +51,8 @@ mod _dreamframe {
     use crate::interpreter::_at_exit;
     #[pymodule_export]
     use crate::params::{_check, _check_field, _check_json, _fields, _for_model, _preset, _schema};
+    #[pymodule_export]
+    use crate::recommend::_recommend;
 
     /// The version of the package and the library.
     #[pymodule_export]

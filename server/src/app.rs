@@ -18,6 +18,7 @@ use crate::error::ApiError;
 use crate::http::{self, Front};
 use crate::large_bodies::LargeBodies;
 use crate::routes;
+use crate::routes::recommend::Recommended;
 use crate::scope::Scope;
 use crate::streams::Store;
 
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub(crate) listeners: Arc<Semaphore>,
     /// Whether models are loaded that requests would have to wait for.
     pub(crate) is_loading: AtomicBool,
+    pub(crate) recommended: Recommended,
     /// Where gateways find this server, if it is one of many.
     pub(crate) presence: Option<Presence>,
     /// The base URL for requests that do not name a host.
@@ -97,6 +99,7 @@ impl App {
             clips: Arc::new(clips),
             large_bodies: LargeBodies::default(),
             listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
+            recommended: Recommended::default(),
             is_loading: AtomicBool::new(!config.preload.is_empty()),
             presence,
             config,

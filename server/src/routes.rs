@@ -9,6 +9,7 @@ pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod page;
 mod ranges;
+pub(crate) mod recommend;
 pub(crate) mod record;
 pub(crate) mod scope;
 mod scope_headless;
@@ -187,11 +188,15 @@ fn service_routes() -> Vec<Route> {
     let ready =
         about("Check whether the server accepts streams").content(200, "The server accepts streams", json, &object);
     let metrics = about("Read metrics, for Prometheus").content(200, "The metrics", "text/plain", &text);
+    let recommend = about("List the models that this machine can run, with estimated pictures per second")
+        .json(200, "Recommendations")
+        .errors(&[401, 403, 503]);
     let document = about("This document").content(200, "The document", json, &object);
     vec![
         route(Get, "/health", Open, health::health, about("Check whether the server runs").json(200, "Health")),
         route(Get, "/ready", Open, health::ready, ready.content(503, "The server is draining", json, &object)),
         route(Get, "/metrics", Key, metrics::metrics, metrics.errors(&[401, 403])),
+        route(Get, "/v1/recommendations", Key, recommend::models, recommend),
         route(Get, "/openapi.json", Open, openapi::document, document),
     ]
 }

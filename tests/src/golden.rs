@@ -104,7 +104,8 @@ pub fn assert_close(executor: &dyn Executor, what: &str, got: &[f32], expected: 
     } else if executor.dtype() == Dtype::F16 {
         (mean_error(got, expected), 5e-3)
     } else {
-        (mean_error(got, expected), 4e-2)
+        // That of torch in bf16 is 1.5e-2 to 7.5e-2, the most for `ssd-1b`.
+        (mean_error(got, expected), 7e-2)
     };
     assert!(error <= bound, "{what}: error {error:e}");
 }

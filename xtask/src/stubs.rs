@@ -19,7 +19,7 @@ const TABLE: &str = "docs/parameters.md";
 const PARAMS: &str = "python/dreamframe/params.py";
 const NATIVE: &str = "python/dreamframe/_dreamframe.pyi";
 /// The sources of the native module, in the order of its stub.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "python/src/stream.rs",
     "python/src/session.rs",
     "python/src/network/server.rs",
@@ -27,6 +27,7 @@ const SOURCES: [&str; 8] = [
     "python/src/network/player.rs",
     "python/src/params.rs",
     "python/src/fetch.rs",
+    "python/src/recommend.rs",
     "python/src/interpreter.rs",
 ];
 

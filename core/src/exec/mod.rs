@@ -5,6 +5,7 @@
 
 mod arena;
 mod buffer;
+pub mod cost;
 pub mod cpu;
 pub mod memory;
 #[cfg(any(test, feature = "internals"))]

@@ -28,6 +28,9 @@ pub struct NamedModel {
     pub num_inference_steps: u32,
     /// Timesteps that suit it, as indices into this schedule.
     pub t_index_list: &'static [u32],
+    /// About how many megabytes (10^6 bytes) `dreamframe models fetch` downloads, by the sizes that the pages of the
+    /// repositories list: the model, its LoRA and its tiny autoencoder. `None` if a size is not known.
+    pub download_mb: Option<u32>,
 }
 
 const OPENRAIL_PP: &str = "openrail++";
@@ -45,6 +48,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[12, 20, 32],
+        download_mb: Some(2590),
     },
     NamedModel {
         name: "sdxs",
@@ -56,6 +60,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[25],
+        download_mb: None,
     },
     NamedModel {
         name: "sdxs-dreamshaper",
@@ -67,6 +72,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[25],
+        download_mb: Some(1770),
     },
     NamedModel {
         name: "lcm-dreamshaper",
@@ -78,6 +84,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[20, 32],
+        download_mb: Some(4280),
     },
     NamedModel {
         name: "dreamshaper",
@@ -89,6 +96,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[20, 32],
+        download_mb: Some(2270),
     },
     NamedModel {
         name: "hyper-sd15-1step",
@@ -100,6 +108,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[25],
+        download_mb: Some(2400),
     },
     NamedModel {
         name: "hyper-sd15-4steps",
@@ -111,6 +120,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Ddim,
         num_inference_steps: 4,
         t_index_list: &[2, 3],
+        download_mb: Some(2400),
     },
     NamedModel {
         name: "sdxl-turbo",
@@ -122,6 +132,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[20, 32],
+        download_mb: Some(6950),
     },
     NamedModel {
         name: "hyper-sdxl-1step",
@@ -133,6 +144,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[25],
+        download_mb: Some(7730),
     },
     NamedModel {
         name: "hyper-sdxl-4steps",
@@ -144,6 +156,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Ddim,
         num_inference_steps: 4,
         t_index_list: &[2, 3],
+        download_mb: Some(7730),
     },
     NamedModel {
         name: "sdxl-lightning-2step",
@@ -155,6 +168,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Ddim,
         num_inference_steps: 2,
         t_index_list: &[1],
+        download_mb: Some(7340),
     },
     NamedModel {
         name: "sdxl-lightning-4step",
@@ -166,6 +180,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Ddim,
         num_inference_steps: 4,
         t_index_list: &[2, 3],
+        download_mb: Some(7340),
     },
     NamedModel {
         name: "ssd-1b",
@@ -177,6 +192,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[20, 32],
+        download_mb: Some(4670),
     },
     NamedModel {
         name: "vega-rt",
@@ -188,6 +204,7 @@ pub const NAMED_MODELS: [NamedModel; 14] = [
         scheduler: Scheduler::Lcm,
         num_inference_steps: 50,
         t_index_list: &[20, 32],
+        download_mb: None,
     },
 ];
 

@@ -22,6 +22,7 @@ mod params;
 mod process;
 mod progress;
 mod quantize;
+mod recommend;
 mod serve;
 mod table;
 mod timeline;

@@ -1,4 +1,4 @@
-//! `dreamframe models`: lists, checks, downloads, converts and quantizes models.
+//! `dreamframe models`: lists, checks, recommends, downloads, converts and quantizes models.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,10 @@ use super::exit::{Failure, Result};
 use super::fetch;
 use super::output::Output;
 use super::quantize;
+use super::recommend;
 use super::table::Table;
 
-/// Lists, checks, fetches and converts models, and quantizes them to int8
+/// Lists, checks, recommends, fetches and converts models, and quantizes them to int8
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -40,6 +41,9 @@ enum Action {
         after_help = "HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME and HF_HUB_CACHE count as they do elsewhere."
     )]
     Fetch(fetch::Args),
+    /// Lists the models that this machine can run, with estimated pictures per second, memory, download size, licence and
+    /// the command that downloads each; measures the machine for about a second, and needs no model
+    Recommend(recommend::Args),
     Convert(convert::Args),
     Quantize(quantize::Args),
     /// Checks a model without running it: layout, configs, missing, misshapen and unused weights, sizes
@@ -58,6 +62,7 @@ impl Args {
         match self.action {
             Action::List { json, .. } | Action::Verify { json, .. } => json,
             Action::Fetch(ref args) => args.json,
+            Action::Recommend(ref args) => args.json,
             Action::Convert(ref args) => args.json,
             Action::Quantize(ref args) => args.json,
         }
@@ -68,6 +73,7 @@ pub(super) fn run(args: &Args) -> Result {
     match &args.action {
         Action::List { models, json } => list(models.as_deref(), *json),
         Action::Fetch(args) => fetch::run(args),
+        Action::Recommend(args) => recommend::run(args),
         Action::Convert(args) => convert::run(args),
         Action::Quantize(args) => quantize::run(args),
         Action::Verify { model, json } => check(model, *json),

@@ -113,6 +113,9 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
         other @ (ModelSource::Cache(_) | ModelSource::Random(_) | _) => format!("{other:?}"),
     };
     eprintln!("dreamframe serves {model}");
+    if config.source == ModelSource::Demo {
+        eprintln!("  models   `dreamframe models recommend` lists those that this machine can run");
+    }
     eprintln!("  page     {url}/");
     eprintln!("  API      {url}/v1/streams");
     eprintln!("  WHIP     {url}/live/video-to-video/<stream_key>/whip, as the API hands it out");

@@ -56,6 +56,15 @@ export class Api {
   }
 
   /**
+   * Lists the models that the server's machine can run.
+   *
+   * @returns {Promise<{models: import("./models.js").Recommendation[]}>}
+   */
+  recommendations() {
+    return this.#call("GET", "v1/recommendations");
+  }
+
+  /**
    * @param {Params} params
    * @returns {Promise<Stream>}
    */

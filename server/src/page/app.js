@@ -7,6 +7,7 @@ import { byId, el } from "./dom.js";
 import { Live } from "./live.js";
 import { mapping } from "./mapping.js";
 import { ofError, refusal } from "./messages.js";
+import { machine } from "./models.js";
 import { panel } from "./panel.js";
 import { presets } from "./presets.js";
 import { prompts } from "./prompts.js";
@@ -100,7 +101,7 @@ async function main() {
   byId("prompt-place", HTMLElement).replaceWith(prompt.element);
   const elsewhere = addresses(api.base);
   const own = presets(known, { params: () => session.params, change, say: (text, advice, tone) => stage.toast(text, advice, tone) });
-  controls.element.append(own.element, mapping().element, elsewhere.element);
+  controls.element.append(own.element, machine(() => api.recommendations()).element, mapping().element, elsewhere.element);
   byId("controls-place", HTMLElement).replaceWith(controls.element);
   draw = () => {
     stage.shape(session.params);

@@ -117,6 +117,7 @@ fn schemas() -> Value {
         "ApiKey": object(json!({"apiKey": text}), true),
         "Health": object(json!({"status": text, "timestamp": text, "version": text, "streams": whole, "sessions": whole}), false),
         "Status": object(json!({"success": flag, "error": text_or_null, "data": {"type": ["object", "null"]}}), true),
+        "Recommendations": object(json!({"machine": free, "models": {"type": "array", "items": free}}), true),
         "Error": object(
             json!({
                 "success": {"const": false}, "error": text, "code": text, "status": whole, "details": {},

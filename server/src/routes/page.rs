@@ -85,6 +85,7 @@ files! {
     "looks.js" is SCRIPT,
     "mapping.js" is SCRIPT,
     "messages.js" is SCRIPT,
+    "models.js" is SCRIPT,
     "panel.js" is SCRIPT,
     "params.js" is SCRIPT,
     "player.js" is SCRIPT,

@@ -18,6 +18,7 @@ mod media;
 mod origins;
 mod osc;
 mod patch;
+mod recommend;
 mod recorded;
 mod redis;
 mod robust;

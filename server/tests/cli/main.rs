@@ -9,6 +9,7 @@ mod gpu;
 mod media;
 mod process;
 mod quantize;
+mod recommend;
 
 use std::process::{Command, Output, Stdio};
 

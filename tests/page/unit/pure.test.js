@@ -6,6 +6,7 @@ import { Figuring } from "../../../server/src/page/figuring.js";
 import { iceServers } from "../../../server/src/page/ice.js";
 import { places, PRESETS, START } from "../../../server/src/page/look.js";
 import { ofAnswer, ofError, ofSource, refusal, Trouble } from "../../../server/src/page/messages.js";
+import { inOneLine } from "../../../server/src/page/models.js";
 import { change, fit, fromPairs, read, same, toPairs } from "../../../server/src/page/params.js";
 import { available, middle, Painter } from "../../../server/src/page/sources.js";
 
@@ -207,4 +208,12 @@ test("the ICE servers of Link headers are read, and other links are skipped", ()
     { urls: "turns:c" },
   ]);
   for (const none of [null, "", "<", "<stun:a>", '<stun:a>; rel="next"', "stun:a; rel=ice-server"]) assert.deepEqual(iceServers(none), []);
+});
+
+test("a model is described with what is known of it", () => {
+  const model = { model: "sdxs", width: 512, height: 384, pictures_per_second: 12.34, memory_bytes: 1.26e9, fits: true, download_mb: 1770, licence: "mit", command: "x" };
+  assert.equal(inOneLine(model), "512×384, about 12.3 pictures a second, memory 1.3 GB, download 1.8 GB, mit");
+  const unknown = inOneLine({ ...model, pictures_per_second: 0.0412, fits: false, download_mb: null });
+  assert.equal(unknown, "512×384, about 0.041 pictures a second, memory 1.3 GB, more than is free, download size unknown, mit");
+  assert.match(inOneLine({ ...model, download_mb: 0 }), /built in/);
 });

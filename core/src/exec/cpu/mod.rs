@@ -2,6 +2,7 @@
 
 mod attention;
 mod conv_window;
+mod cost;
 mod elementwise;
 mod image;
 mod keys;
