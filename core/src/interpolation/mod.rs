@@ -18,16 +18,16 @@ use crate::preprocess::Image;
 /// The number of idle buffers for pictures.
 const POOLED: usize = 6;
 
-/// What there is between the last two pictures.
+/// How the last two pictures differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Between {
-    /// Nothing: there is one picture, or they have different sizes or formats.
+    /// Not comparable: there is one picture, or they have different sizes or formats.
     Nothing,
-    /// Nothing: the scene changes.
+    /// By their scene.
     SceneCut,
-    /// The same picture: both are equal.
+    /// Not at all.
     Same,
-    /// Motion.
+    /// By motion.
     Motion,
 }
 
@@ -66,12 +66,12 @@ impl Interpolator {
         }
     }
 
-    /// Copies the next picture, and returns what there is between it and the last one. The scene changes if the mean
+    /// Copies the next picture, and returns how it differs from the last one. The scene changes if the mean
     /// difference of both after motion, of values in 0..1, is above `scene_cut`.
     ///
     /// # Errors
     ///
-    /// `OutOfMemory`; there is nothing between the two then.
+    /// `OutOfMemory`; the pictures are then not comparable.
     pub(crate) fn advance(&mut self, frame: &Frame, scene_cut: f64) -> Result<Between> {
         self.pictures.swap(0, 1);
         self.between = Between::Nothing;
@@ -95,8 +95,8 @@ impl Interpolator {
         Ok(self.between)
     }
 
-    /// Returns the picture at `time` between the last two: 0 is the older one, 1 the newer one. `None` if there is nothing
-    /// between them.
+    /// Returns the picture at `time` between the last two: 0 is the older one, 1 the newer one. `None` if nothing
+    /// is interpolated between them.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Interpolator {
         }
     }
 
-    /// Forgets all pictures: there is nothing between the last one and the next.
+    /// Forgets all pictures: nothing is interpolated before the next one.
     pub(crate) fn forget(&mut self) {
         self.pictures.iter_mut().for_each(|held| held.frame = None);
         self.between = Between::Nothing;

@@ -2,8 +2,9 @@
 //!
 //! Each picture is shown less than one interval after it has arrived: early enough for those interpolated before it at
 //! even steps, and a quarter of a step for pictures that are late. It must be less than the interval that is measured: a
-//! host that submits a frame only when it has the last picture would else wait longer with each one. The time of each picture follows that of the one before, and is corrected by a share of the
-//! difference to its own, so that uneven arrivals become even pictures.
+//! host that submits a frame only when it has the last picture would else wait longer with each one. The time of each
+//! picture follows that of the one before, and is corrected by a share of the difference to its own, so that uneven
+//! arrivals become even pictures.
 
 use std::time::Duration;
 

@@ -143,7 +143,7 @@ fn it_is_selected_where_it_is_faster_unless_disabled() {
         let form = WinogradForm { side: 2, tiles: 7, shared: false };
         let chosen = |program| bits(&compiled(&executor(isa, 1), program));
         if matches!(isa, Isa::AmxBf16 | Isa::AmxInt8) {
-            // Direct convolutions are faster there.
+            // It is not used there.
             assert_eq!(chosen(&worth), bits(&compiled(&plain(isa), &worth)), "{isa:?}");
             continue;
         }
