@@ -88,7 +88,7 @@ fn params() -> impl Strategy<Value = Params> {
     let base = prop_oneof![Just(Params::default()), Just(Params::demo()), Just(Params::daydream())];
     let words = (weighted(text()), text(), weighted(0_u64..1 << 53), steps());
     let spacing = proptest::sample::select(TimestepSpacing::ALL);
-    let rule = (proptest::sample::select(Scheduler::ALL), 0.0..=1.0, spacing);
+    let rule = (proptest::sample::select(Scheduler::ALL), 0.0..=1.0, spacing, 1_u32..=4, 0.0..=1.0);
     let numbers = (0.0..=100.0, 0.0..=10.0, 8_u32..=256, any::<bool>(), proptest::sample::select(CfgType::ALL), rule);
     let parts = (controlnets(), chain(), adapter());
     let loras = proptest::collection::btree_map("[a-z/]{1,6}", -10.0..10.0, 0..3);
@@ -106,6 +106,7 @@ fn params() -> impl Strategy<Value = Params> {
         scheduler: numbers.5.0,
         eta: numbers.5.1,
         timestep_spacing: numbers.5.2,
+        interpolation: InterpolationConfig { factor: numbers.5.3, scene_cut: numbers.5.4 },
         controlnets: parts.0,
         image_postprocessing: parts.1,
         ip_adapter: parts.2,

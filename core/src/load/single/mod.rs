@@ -94,9 +94,6 @@ impl SingleFile {
     }
 
     /// Returns the text of a scheduler's config: the noise that the family was trained with.
-    ///
-    /// Nothing in the file says what the UNet predicts. `_x0` at the end of its name means the clean sample, as in
-    /// `sdxl_lightning_1step_x0.safetensors`.
     pub(super) fn scheduler_config(&self) -> String {
         let config = json!({
             "_class_name": self.layout.scheduler,
@@ -104,7 +101,7 @@ impl SingleFile {
             "beta_schedule": "scaled_linear",
             "beta_start": 0.00085,
             "num_train_timesteps": 1000,
-            "prediction_type": if self.stem().ends_with("_x0") { "sample" } else { "epsilon" },
+            "prediction_type": prediction_type(&self.stem()),
             "set_alpha_to_one": false,
             "skip_prk_steps": true,
             "steps_offset": 1,
@@ -158,6 +155,12 @@ impl SingleFile {
     fn stem(&self) -> String {
         self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
+}
+
+/// Returns what the UNet of a file with this name predicts. Nothing in the file says so; `_x0` at the end of the name means
+/// the clean sample, as in `sdxl_lightning_1step_x0.safetensors`.
+fn prediction_type(stem: &str) -> &'static str {
+    if stem.ends_with("_x0") { "sample" } else { "epsilon" }
 }
 
 /// Returns the networks of a file. The autoencoder may be missing: a stream can be given another.

@@ -38,6 +38,12 @@ fn tensors(shapes: &BTreeMap<String, Vec<usize>>) -> HashMap<String, Tensor> {
 }
 
 #[test]
+fn the_name_of_a_checkpoint_says_that_it_predicts_the_clean_sample() {
+    assert_eq!(prediction_type("sdxl_lightning_1step_x0"), "sample");
+    assert_eq!(["sdxl_lightning_4step", "x0_model", ""].map(prediction_type), ["epsilon"; 3]);
+}
+
+#[test]
 fn families_are_recognised_by_names_and_shapes() {
     let found = TABLES.map(|table| family_of(&tensors(&shapes(table))).unwrap());
     assert_eq!(found, [ModelFamily::Sd15, ModelFamily::Sd21, ModelFamily::Sdxl]);
