@@ -76,6 +76,7 @@ from .params import (
     ControlNetConfig,
     Cost,
     FieldInfo,
+    Img2ImgTurboConfig,
     Interpolation,
     InterpolationConfig,
     IPAdapterConfig,
@@ -87,6 +88,7 @@ from .params import (
     SingleProcessorConfig,
     StreamDiffusionParams,
     TimestepSpacing,
+    TurboDirection,
     WeightType,
 )
 
@@ -114,6 +116,7 @@ __all__ = [
     "IPAdapterConfig",
     "IPAdapterType",
     "IceServer",
+    "Img2ImgTurboConfig",
     "IngestStats",
     "InternalError",
     "Interpolation",
@@ -153,6 +156,7 @@ __all__ = [
     "TimeoutError",
     "TimestepSpacing",
     "Timings",
+    "TurboDirection",
     "UnsupportedError",
     "Violation",
     "WeightType",

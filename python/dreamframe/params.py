@@ -19,6 +19,7 @@ __all__ = [
     "FieldInfo",
     "IPAdapterConfig",
     "IPAdapterType",
+    "Img2ImgTurboConfig",
     "Interpolation",
     "InterpolationConfig",
     "ParamsPatch",
@@ -28,6 +29,7 @@ __all__ = [
     "TimestepSpacing",
     "SingleProcessorConfig",
     "StreamDiffusionParams",
+    "TurboDirection",
     "WeightType",
 ]
 
@@ -120,6 +122,9 @@ WeightType: TypeAlias = Literal[
     "composition precise",
 ]
 """What `weight_type` may be."""
+
+TurboDirection: TypeAlias = Literal["a2b", "b2a"]
+"""What `direction` may be."""
 
 
 class SingleProcessorConfig(Model):
@@ -217,6 +222,20 @@ class InterpolationConfig(Model):
     """The mean difference of two pictures, after motion, from which nothing is interpolated between them."""
 
 
+class Img2ImgTurboConfig(Model):
+    """Translation of frames in one step by img2img-turbo."""
+
+    _part: ClassVar[str] = "img2img_turbo"
+
+    weights: str | None = None
+    """The file of weights, by its name in the folder of the models, such as `edge_to_image_loras.pkl`; without one,
+    img2img-turbo is off."""
+    direction: TurboDirection = "a2b"
+    """The direction of the translation; only files of CycleGAN-turbo have two."""
+    strength: float = 1.0
+    """The strength of the translation, of files of pix2pix-turbo; below 1, the rest is noise of the seed."""
+
+
 class StreamDiffusionParams(Model):
     """All parameters of a stream. The defaults are those of Daydream's service, except that `use_safety_checker` is
     off: the host decides."""
@@ -307,6 +326,8 @@ class StreamDiffusionParams(Model):
     """The attention to earlier frames."""
     interpolation: InterpolationConfig = InterpolationConfig()
     """The pictures that a session interpolates between two others."""
+    img2img_turbo: Img2ImgTurboConfig = Img2ImgTurboConfig()
+    """Translation of frames in one step by img2img-turbo."""
 
     if TYPE_CHECKING:
 
@@ -423,3 +444,5 @@ class ParamsPatch(TypedDict, total=False):
     """The attention to earlier frames."""
     interpolation: InterpolationConfig | dict[str, Any] | None
     """The pictures that a session interpolates between two others."""
+    img2img_turbo: Img2ImgTurboConfig | dict[str, Any] | None
+    """Translation of frames in one step by img2img-turbo."""

@@ -103,6 +103,9 @@ def another(field: Field, old: Any) -> Any:
             return [*old, {**old[0], "enabled": False}]
         case "controlnets":
             return [{"model_id": "another/net", "conditioning_scale": 0.5}]
+        case "weights":
+            # With weights of img2img-turbo, there is one step.
+            return None
         case "lora_dict":
             return {"some/lora": 0.5, "other/lora": -1.0}
         case "t_index_list":

@@ -7,8 +7,8 @@ use std::time::Duration;
 use dreamframe::exec::cpu::fastest_dtype;
 use dreamframe::params::{ControlNetConfig, ProcessorName, SingleProcessorConfig};
 use dreamframe::{
-    ControlImages, Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, SessionOptions,
-    StreamDiffusionParams,
+    ControlImages, Dtype, Engine, EngineOptions, FrameView, FrameViewMut, ModelSource, PictureKind, PixelFormat,
+    SessionOptions, StreamDiffusionParams,
 };
 use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc};
@@ -82,6 +82,7 @@ fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
     folder.changed_controlnet("moved", 2, &json!({"conditioning_channels": 6}));
     folder.flow();
     Loop::over(with_flow(&folder)).count(22);
+    Loop::over(translated()).count(22);
     interpolated_pictures_allocate_nothing();
     let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
@@ -191,6 +192,17 @@ fn interpolated_pictures_allocate_nothing() {
         assert!(rounds.len() < 40, "allocations and interpolated pictures of each round: {rounds:?}");
         rounds.push(round());
     }
+}
+
+/// An engine of img2img-turbo, whose autoencoder has skip connections.
+fn translated() -> Engine {
+    let params = json!({"model_id": "model", "width": SIDE, "height": SIDE, "t_index_list": [0],
+        "img2img_turbo": {"weights": "sketch.pkl", "strength": 0.6}});
+    let (params, _) = StreamDiffusionParams::from_json(&params.to_string()).unwrap();
+    let mut options = EngineOptions::default();
+    (options.dtype, options.output) = (Dtype::F32, PixelFormat::Rgba8);
+    let models = ModelSource::folder(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/img2img_turbo"));
+    Engine::builder().models(models).params(params).options(options).build().unwrap()
 }
 
 /// An engine with two ControlNets, one with a preprocessor.

@@ -32,18 +32,19 @@ const SOURCES: [&str; 9] = [
 ];
 
 /// The path of each class in the parameters; nested ones come first.
-const CLASSES: [(&str, &str); 7] = [
+const CLASSES: [(&str, &str); 8] = [
     ("SingleProcessorConfig", "image_preprocessing.processors[]"),
     ("ProcessingConfig", "image_preprocessing"),
     ("ControlNetConfig", "controlnets[]"),
     ("IPAdapterConfig", "ip_adapter"),
     ("CachedAttentionConfig", "cached_attention"),
     ("InterpolationConfig", "interpolation"),
+    ("Img2ImgTurboConfig", "img2img_turbo"),
     ("StreamDiffusionParams", ""),
 ];
 
 /// The path of each list of names.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 9] = [
     ("CfgType", "cfg_type"),
     ("Scheduler", "scheduler"),
     ("TimestepSpacing", "timestep_spacing"),
@@ -52,6 +53,7 @@ const NAMES: [(&str, &str); 8] = [
     ("ProcessorName", "image_preprocessing.processors[].type"),
     ("IPAdapterType", "ip_adapter.type"),
     ("WeightType", "ip_adapter.weight_type"),
+    ("TurboDirection", "img2img_turbo.direction"),
 ];
 
 /// The preferred maximum length of a line.
@@ -129,6 +131,7 @@ __all__ = [
     "FieldInfo",
     "IPAdapterConfig",
     "IPAdapterType",
+    "Img2ImgTurboConfig",
     "Interpolation",
     "InterpolationConfig",
     "ParamsPatch",
@@ -138,6 +141,7 @@ __all__ = [
     "TimestepSpacing",
     "SingleProcessorConfig",
     "StreamDiffusionParams",
+    "TurboDirection",
     "WeightType",
 ]
 "#;

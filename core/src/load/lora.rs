@@ -180,7 +180,7 @@ impl Reader<'_> {
 
 /// Returns the shape of the weight that factors of these shapes change, and their rank: `down` is `[rank, in, …]`,
 /// `up` is `[out, rank]` or the same as a 1x1 convolution.
-fn weight_shape(down: &[usize], up: &[usize]) -> Option<(Vec<usize>, usize)> {
+pub(super) fn weight_shape(down: &[usize], up: &[usize]) -> Option<(Vec<usize>, usize)> {
     let (&[rank, ref rest @ ..], &[out, up_rank, ref ones @ ..]) = (down, up) else { return None };
     let fits = rank > 0 && rank == up_rank && !rest.is_empty() && ones.iter().all(|&one| one == 1);
     fits.then(|| ([&[out], rest].concat(), rank))

@@ -26,6 +26,11 @@ mod embedded;
 mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")
+)]
+mod img2img_turbo;
 #[cfg(test)]
 mod invalid_input_tests;
 mod key_aliases;
@@ -76,6 +81,11 @@ pub use component::{Component, TokenizerFiles};
 pub use convert::{ConvertOptions, ConvertProgress};
 pub use convert_weights::convert_weights;
 pub use header::StoredDtype;
+#[cfg(not(feature = "internals"))]
+pub(crate) use img2img_turbo::{Img2ImgTurboFile, TurboLayout};
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use img2img_turbo::{Img2ImgTurboFile, TurboLayout};
 pub use layout::Checkpoint;
 #[cfg(not(feature = "internals"))]
 pub(crate) use lora::LoraFile;

@@ -1,7 +1,8 @@
 //! Autoencoders: pictures to latents and back, for all kinds that checkpoints have.
 
 use super::config::{AutoencoderKlConfig, TinyAutoencoderConfig};
-use super::{taesd, vae};
+use super::taesd;
+use super::vae::{self, PictureRange};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Program, Shape};
 
@@ -72,7 +73,7 @@ impl Autoencoder {
         self.check_size(rows, height, width)?;
         let shape = Shape::new(rows, height, width, 3);
         match self {
-            Self::Kl(config) => vae::encoder(config, shape),
+            Self::Kl(config) => vae::encoder(config, shape, None),
             Self::Tiny(config) => taesd::encoder(config, shape),
         }
     }
@@ -87,8 +88,50 @@ impl Autoencoder {
         self.check_size(rows, height, width)?;
         let shape = Shape::new(rows, height / self.scale(), width / self.scale(), self.latent_channels());
         match self {
-            Self::Kl(config) => vae::decoder(config, shape),
+            Self::Kl(config) => vae::decoder(config, shape, false),
             Self::Tiny(config) => taesd::decoder(config, shape),
+        }
+    }
+
+    /// Builds the encoder with skip connections: like [`encoder_program`](Self::encoder_program), with one more output
+    /// for each block of the encoder, finest first: the value before it, `[rows, height / 2^i, width / 2^i, channels]`. The
+    /// picture is in `[-1, 1]` here, too; the encoder sees it in its `range`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `encoder_program`; `Unsupported` for the tiny autoencoder.
+    pub fn encoder_program_with_skips(
+        &self,
+        rows: usize,
+        height: usize,
+        width: usize,
+        range: PictureRange,
+    ) -> Result<Program> {
+        self.check_size(rows, height, width)?;
+        vae::encoder(self.with_skips()?, Shape::new(rows, height, width, 3), Some(range))
+    }
+
+    /// Builds the decoder with skip connections: like [`decoder_program`](Self::decoder_program), with one more input for
+    /// each output that [`encoder_program_with_skips`](Self::encoder_program_with_skips) has after the latent. Each is
+    /// added before a block through a 1x1 convolution without bias, `decoder.skip_conv_1` to the coarsest one.
+    ///
+    /// # Errors
+    ///
+    /// Those of `decoder_program`; `Unsupported` for the tiny autoencoder.
+    pub fn decoder_program_with_skips(&self, rows: usize, height: usize, width: usize) -> Result<Program> {
+        self.check_size(rows, height, width)?;
+        let shape = Shape::new(rows, height / self.scale(), width / self.scale(), self.latent_channels());
+        vae::decoder(self.with_skips()?, shape, true)
+    }
+
+    /// Returns the config of an autoencoder that can have skip connections.
+    fn with_skips(&self) -> Result<&AutoencoderKlConfig> {
+        match self {
+            Self::Kl(config) => Ok(config),
+            Self::Tiny(_) => {
+                let text = "autoencoder with skip connections: got AutoencoderTiny, expected AutoencoderKL";
+                Err(Error::new(ErrorKind::Unsupported, text))
+            }
         }
     }
 

@@ -12,6 +12,7 @@ pub mod config;
 mod controlnet;
 mod embedding;
 mod family;
+mod img2img_turbo;
 pub mod ip_adapter;
 pub mod known;
 mod layers;
@@ -32,7 +33,9 @@ pub use clip_vision::{ClipVisionWeights, VisionStates, clip_patches, clip_vision
 pub use config::{ClipTextConfig, ClipVisionConfig, ControlNetModelConfig, UnetConfig};
 pub use controlnet::{ControlNetShape, controlnet_embedding_program, controlnet_program};
 pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
+pub use img2img_turbo::{TurboChanges, is_skip_weight};
 pub use lora::{LoraChanges, LoraNames, LoraTarget};
 pub use nsfw::{CLASSES as NSFW_CLASSES, SIDE as NSFW_SIDE, nsfw_program};
 pub(crate) use unet::smallest_unet;
 pub use unet::{Prediction, TEXT_TOKENS, UnetShape, residual_shapes, unet_program};
+pub use vae::PictureRange;

@@ -19,6 +19,7 @@ pub mod plan;
 mod program;
 #[cfg(test)]
 mod random_program;
+mod replaced;
 mod shape;
 pub mod steps;
 mod weights;
@@ -34,6 +35,7 @@ pub use op::{Op, OpKind, Padding};
 pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};
 #[cfg(test)]
 pub(crate) use random_program::random_program;
+pub use replaced::{ChangedTensor, NetworkChanges, TensorSum};
 pub use shape::Shape;
 pub(crate) use weights::same_layout;
 pub use weights::{

@@ -1,13 +1,14 @@
 //! Sources of weights, and the cache of their packed forms.
 
 use std::any::Any;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::aligned::AlignedBytes;
 use super::bytes::ByteScales;
 use super::lora::{LowRank, MergedWeights};
+use super::replaced::{ReplacedWeights, TensorSum};
 use crate::error::Result;
 
 /// A source of weights by their checkpoint names: a file, several shards, or random values.
@@ -136,15 +137,29 @@ impl Weights {
     pub fn merged(base: &Arc<Self>, changes: impl IntoIterator<Item = (String, f32, Arc<LowRank>)>) -> Arc<Self> {
         let source = MergedWeights::new(base.forms.source.clone(), changes);
         let changed = source.changed();
+        base.changed_by(Arc::new(source), changed)
+    }
+
+    /// Returns the weights of `base` with those of `sums` (by the weight's name) in place of its own or in addition;
+    /// their parts are read from `tensors`. `base` itself if there are none. Packed forms, their storage and layers in
+    /// int8 are as for [`merged`](Self::merged).
+    pub fn replaced(base: &Arc<Self>, tensors: Arc<dyn WeightSource>, sums: BTreeMap<String, TensorSum>) -> Arc<Self> {
+        let source = ReplacedWeights::new(base.forms.source.clone(), tensors, sums);
+        let changed = source.changed();
+        base.changed_by(Arc::new(source), changed)
+    }
+
+    /// Returns these weights with those of `source` for the names `changed`; these themselves if there are none.
+    fn changed_by(self: &Arc<Self>, source: Arc<dyn WeightSource>, changed: BTreeSet<String>) -> Arc<Self> {
         if changed.is_empty() {
-            return base.clone();
+            return self.clone();
         }
-        let byte_scales = base.byte_scales.without(&changed);
+        let byte_scales = self.byte_scales.without(&changed);
         Arc::new(Self {
             byte_scales,
-            observer: base.observer.clone(),
-            base: Some(Base { weights: base.clone(), changed }),
-            ..Self::new(Arc::new(source))
+            observer: self.observer.clone(),
+            base: Some(Base { weights: self.clone(), changed }),
+            ..Self::new(source)
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::settings::DPT;
 use super::validate::{did_you_mean, nearest};
@@ -74,6 +74,7 @@ pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
         }
     }
     out.extend(adapter(&params.ip_adapter));
+    out.extend(turbo(params));
     out
 }
 
@@ -92,6 +93,32 @@ fn adapter(adapter: &IPAdapterConfig) -> impl Iterator<Item = Notice> {
         Notice::new("ip_adapter.insightface_model_name", message)
     });
     encoder.into_iter().chain(face)
+}
+
+/// Lists the values that were set, and have no effect with img2img-turbo; defaults were not set.
+fn turbo(params: &StreamDiffusionParams) -> Vec<Notice> {
+    const WITHOUT_EFFECT: [&str; 7] =
+        ["delta", "num_inference_steps", "use_denoising_batch", "do_add_noise", "scheduler", "eta", "timestep_spacing"];
+    let turbo = &params.img2img_turbo;
+    if turbo.weights.is_none() {
+        return Vec::new();
+    }
+    let (values, mut defaults) = (params.to_value(), StreamDiffusionParams::default().to_value());
+    // The noisiest timestep of every spacing that has it.
+    defaults["t_index_list"] = json!([0]);
+    let mut names: Vec<&str> = ["t_index_list"].into_iter().chain(WITHOUT_EFFECT).collect();
+    if 1.0 <= turbo.strength {
+        names.push("seed");
+    }
+    let is_set = |name: &&str| values[*name] != defaults[*name];
+    let notice = |name: &str| {
+        let why = match name {
+            "seed" => "at an img2img_turbo.strength of 1 there is no noise",
+            _ => "img2img_turbo makes one step at the last training timestep",
+        };
+        Notice::new(name, format!("is {}, which has no effect: {why}", values[name]))
+    };
+    names.into_iter().filter(is_set).map(notice).collect()
 }
 
 /// Lists the values of guidance that were set and have no effect; the default negative prompt was not set.
@@ -271,6 +298,19 @@ mod tests {
         params.ip_adapter.kind = IPAdapterType::Faceid;
         params.ip_adapter.insightface_model_name = Some("buffalo_l".into());
         assert_eq!(paths(&notices(&params)), ["ip_adapter.image_encoder_path", "ip_adapter.insightface_model_name"]);
+    }
+
+    #[test]
+    fn values_without_effect_with_img2img_turbo_have_a_notice() {
+        let mut params = Params { acceleration: Acceleration::None, t_index_list: vec![0], ..Params::default() };
+        params.img2img_turbo.weights = Some("edge_to_image_loras.pkl".into());
+        assert_eq!(paths(&notices(&params)), [""; 0]);
+        (params.t_index_list, params.eta, params.seed) = (vec![12], 0.5, Weighted::One(3));
+        assert_eq!(paths(&notices(&params)), ["t_index_list", "eta", "seed"]);
+        params.img2img_turbo.strength = 0.5;
+        assert_eq!(paths(&notices(&params)), ["t_index_list", "eta"]);
+        params.img2img_turbo.weights = None;
+        assert_eq!(paths(&notices(&params)), [""; 0]);
     }
 
     #[test]

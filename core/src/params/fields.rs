@@ -10,6 +10,7 @@ use super::StreamDiffusionParams;
 use super::choices::{Acceleration, CfgType, Interpolation, Scheduler, TimestepSpacing};
 use super::constraint::Constraint;
 use super::controlnet::ControlNetConfig;
+use super::img2img_turbo::TurboDirection;
 use super::ip_adapter::{IPAdapterType, WeightType};
 use super::names::named_enum;
 use super::processing::SingleProcessorConfig;
@@ -238,6 +239,9 @@ pub const FIELDS: &[Field] = &[
     row(at!(cached_attention.interval), Constraint::Integer { min: 1, max: 1440, step: 1 }, Cost::Hot),
     row(at!(interpolation.factor), Constraint::Integer { min: 1, max: 4, step: 1 }, Cost::Hot),
     row(at!(interpolation.scene_cut), UNIT, Cost::Hot),
+    row(at!(img2img_turbo.weights), Constraint::Nullable(&MODEL), Cost::Rebuild),
+    row(at!(img2img_turbo.direction), Constraint::Choice(TurboDirection::NAMES), Cost::Load),
+    row(at!(img2img_turbo.strength), UNIT, Cost::Load),
 ];
 
 /// Finds the row of a path such as `controlnets[].enabled`.

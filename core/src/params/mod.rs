@@ -12,6 +12,7 @@ mod constraint;
 mod controlnet;
 mod diff;
 mod fields;
+mod img2img_turbo;
 mod interpolation;
 mod ip_adapter;
 mod json;
@@ -52,6 +53,7 @@ pub use controlnet::ControlNetConfig;
 pub(crate) use diff::diff_with_live_loras;
 pub use diff::{Change, diff, total_cost};
 pub use fields::{Cost, CostRule, FIELDS, Field, field};
+pub use img2img_turbo::{Img2ImgTurboConfig, TurboDirection};
 pub use interpolation::InterpolationConfig;
 pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
@@ -174,6 +176,8 @@ pub struct StreamDiffusionParams {
     pub cached_attention: CachedAttentionConfig,
     /// The pictures that a session interpolates between two others.
     pub interpolation: InterpolationConfig,
+    /// Translation of frames in one step by img2img-turbo.
+    pub img2img_turbo: Img2ImgTurboConfig,
 }
 
 impl Default for StreamDiffusionParams {
@@ -219,6 +223,7 @@ impl Default for StreamDiffusionParams {
             ip_adapter_style_image_url: StyleImageUrl::default(),
             cached_attention: CachedAttentionConfig::default(),
             interpolation: InterpolationConfig::default(),
+            img2img_turbo: Img2ImgTurboConfig::default(),
         }
     }
 }

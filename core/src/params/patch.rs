@@ -14,9 +14,9 @@ use crate::{Error, Result, Violation, schedule};
 ///
 /// Names, types and ranges have been checked; a patch can violate rules between fields only.
 /// Merging is shallow, by top-level name: a value replaces the old one, a list the whole list. Of the objects with
-/// fixed fields (`ip_adapter`, `cached_attention`, `interpolation`, the processing chains), fields that the patch does
-/// not name are kept. `null` means the default of [`StreamDiffusionParams`], of a parameter, an object or a field of
-/// one; a chain may also be a list of its processors.
+/// fixed fields (`ip_adapter`, `cached_attention`, `interpolation`, `img2img_turbo`, the processing chains), fields that
+/// the patch does not name are kept. `null` means the default of [`StreamDiffusionParams`], of a parameter, an object or
+/// a field of one; a chain may also be a list of its processors.
 ///
 /// ```
 /// use dreamframe::{ParamsPatch, StreamDiffusionParams};

@@ -83,6 +83,12 @@ fn adapter() -> impl Strategy<Value = IPAdapterConfig> {
     })
 }
 
+/// Without weights, which restrict other parameters.
+fn turbo() -> impl Strategy<Value = Img2ImgTurboConfig> {
+    let direction = proptest::sample::select(TurboDirection::ALL);
+    (direction, 0.0..=1.0).prop_map(|(direction, strength)| Img2ImgTurboConfig { weights: None, direction, strength })
+}
+
 /// Valid parameters.
 fn params() -> impl Strategy<Value = Params> {
     let base = prop_oneof![Just(Params::default()), Just(Params::demo()), Just(Params::daydream())];
@@ -90,7 +96,7 @@ fn params() -> impl Strategy<Value = Params> {
     let spacing = proptest::sample::select(TimestepSpacing::ALL);
     let rule = (proptest::sample::select(Scheduler::ALL), 0.0..=1.0, spacing, 1_u32..=4, 0.0..=1.0);
     let numbers = (0.0..=100.0, 0.0..=10.0, 8_u32..=256, any::<bool>(), proptest::sample::select(CfgType::ALL), rule);
-    let parts = (controlnets(), chain(), adapter());
+    let parts = (controlnets(), chain(), adapter(), turbo());
     let loras = proptest::collection::btree_map("[a-z/]{1,6}", -10.0..10.0, 0..3);
     (base, words, numbers, parts, loras).prop_map(|(base, words, numbers, parts, lora_dict)| Params {
         prompt: words.0,
@@ -110,6 +116,7 @@ fn params() -> impl Strategy<Value = Params> {
         controlnets: parts.0,
         image_postprocessing: parts.1,
         ip_adapter: parts.2,
+        img2img_turbo: parts.3,
         lora_dict,
         ..base
     })

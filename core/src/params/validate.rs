@@ -46,6 +46,7 @@ impl StreamDiffusionParams {
         check_weights("seed", &self.seed, self.normalize_seed_weights, &mut checker);
         self.check_controlnets(&mut checker);
         self.check_ip_adapter(&mut checker);
+        self.check_img2img_turbo(&mut checker);
         for (name, chain) in self.chains() {
             check_chain(name, chain, &mut checker);
         }
@@ -149,6 +150,21 @@ impl StreamDiffusionParams {
         if !url.is_empty() && !url.is_source() {
             let bound = "an http(s) URL, a data URL of an image or a face, or base64";
             checker.refuse_value("ip_adapter_style_image_url", &url.as_str().into(), bound);
+        }
+    }
+
+    /// img2img-turbo makes one step, and was trained without guidance.
+    fn check_img2img_turbo(&self, checker: &mut Checker) {
+        if self.img2img_turbo.weights.is_none() {
+            return;
+        }
+        let (count, scale) = (self.t_index_list.len(), self.guidance_scale);
+        if count != 1 {
+            checker.refuse("t_index_list", format!("got {count} indices, expected 1 with img2img_turbo.weights"));
+        }
+        if self.cfg_type.active(scale as f32) {
+            let message = format!("got {scale}, expected at most 1 with img2img_turbo.weights, or cfg_type \"none\"");
+            checker.refuse("guidance_scale", message);
         }
     }
 }
@@ -269,7 +285,7 @@ fn check_settings(path: &str, processor: ProcessorName, settings: &Map<String, V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::ControlNetConfig;
+    use crate::params::{CfgType, ControlNetConfig};
 
     type Params = StreamDiffusionParams;
 
@@ -356,6 +372,28 @@ mod tests {
         };
         assert!(with(3).is_empty());
         assert_eq!(with(4), ["controlnets: got 4 enabled, expected at most 3 with SDXL"]);
+    }
+
+    #[test]
+    fn img2img_turbo_has_one_step_and_no_guidance() {
+        let with = |list: &[u32], cfg_type, guidance_scale| {
+            after(|params| {
+                params.img2img_turbo.weights = Some("edge_to_image_loras.pkl".into());
+                (params.t_index_list, params.cfg_type, params.guidance_scale) =
+                    (list.to_vec(), cfg_type, guidance_scale);
+            })
+        };
+        assert!(with(&[0], CfgType::SelfNegative, 1.0).is_empty() && with(&[0], CfgType::None, 2.0).is_empty());
+        assert_eq!(
+            with(&[0, 12], CfgType::Full, 1.5),
+            [
+                "t_index_list: got 2 indices, expected 1 with img2img_turbo.weights",
+                "guidance_scale: got 1.5, expected at most 1 with img2img_turbo.weights, or cfg_type \"none\"",
+            ]
+        );
+        assert_eq!(after(|params| params.img2img_turbo.weights = Some(String::new())).len(), 2);
+        let strength = after(|params| params.img2img_turbo.strength = 1.5);
+        assert_eq!(strength, ["img2img_turbo.strength: got 1.5, expected a number from 0 to 1"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::StreamDiffusionParams;
 use super::choices::{Acceleration, CfgType, Interpolation, Scheduler, TimestepSpacing};
 use super::constraint::{Constraint, MAX_BLEND, MAX_SETTINGS, WEIGHT};
 use super::controlnet::ControlNetConfig;
+use super::img2img_turbo::TurboDirection;
 use super::ip_adapter::{IPAdapterType, WeightType};
 use super::processing::SingleProcessorConfig;
 use super::processor::ProcessorName;
@@ -233,7 +234,17 @@ macro_rules! choices {
     )+};
 }
 
-choices!(Acceleration, CfgType, Interpolation, IPAdapterType, ProcessorName, Scheduler, TimestepSpacing, WeightType);
+choices!(
+    Acceleration,
+    CfgType,
+    Interpolation,
+    IPAdapterType,
+    ProcessorName,
+    Scheduler,
+    TimestepSpacing,
+    TurboDirection,
+    WeightType
+);
 
 impl<T: FieldValue> FieldValue for Option<T> {
     fn is_within(&self, constraint: &Constraint) -> bool {

@@ -49,6 +49,9 @@ pub struct Step {
     /// The weight, in a row that comes from the step before, of the noise predicted there. The sum of the squares of both
     /// weights is that of `sqrt_beta`.
     pub predicted_noise: f64,
+    /// The weights of the clean latent and of noise in a row that comes from a frame: `sqrt_alpha` and `sqrt_beta`, unless
+    /// the step is [direct](StepTable::direct).
+    pub entering: [f64; 2],
 }
 
 impl StepTable {
@@ -93,6 +96,20 @@ impl StepTable {
         Ok(Self { steps })
     }
 
+    /// Makes one step at the last training timestep of `alphas_cumprod`, whose input is not noised to the level of that
+    /// timestep: the clean latent times `strength`, in 0..=1, plus noise times `1 - strength`.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::NoAlpha`] if `alphas_cumprod` has no number in (0, 1) there.
+    pub fn direct(alphas_cumprod: &[f64], strength: f64) -> Result<Self, TableError> {
+        let timestep = alphas_cumprod.len().saturating_sub(1) as u32;
+        let alpha = alphas_cumprod.last().copied().filter(|alpha| 0.0 < *alpha && *alpha < 1.0);
+        let alpha = alpha.ok_or(TableError::NoAlpha { timestep })?;
+        let step = Step { entering: [strength, 1.0 - strength], ..Step::through(timestep, alpha, alpha) };
+        Ok(Self { steps: vec![step] })
+    }
+
     /// Returns the steps, noisiest first; never empty.
     pub fn steps(&self) -> &[Step] {
         &self.steps
@@ -120,6 +137,7 @@ impl Step {
             c_out: scaled / norm.sqrt(),
             new_noise: (1.0 - alpha).sqrt(),
             predicted_noise: 0.0,
+            entering: [alpha.sqrt(), (1.0 - alpha).sqrt()],
         }
     }
 
@@ -135,6 +153,7 @@ impl Step {
             c_out: 1.0,
             new_noise: (1.0 - kept).max(0.0).sqrt(),
             predicted_noise: (kept * (1.0 - lower_alpha)).sqrt(),
+            entering: [alpha.sqrt(), (1.0 - alpha).sqrt()],
         }
     }
 }
@@ -254,6 +273,18 @@ mod tests {
         assert!((at_99.c_skip - 2.55e-7).abs() < 1e-9 && (at_19.c_skip - 6.9e-6).abs() < 5e-8);
         assert_eq!(f16::from_f64(at_99.c_out).to_f32(), 1.0);
         assert!((at_19.c_out.powi(2) + at_19.c_skip - 1.0).abs() < 1e-12, "both weights share one norm");
+    }
+
+    #[test]
+    fn a_direct_step_is_at_the_last_timestep_and_does_not_noise_its_input() {
+        let alphas = Betas::default().alphas_cumprod().unwrap();
+        let of_strength = |strength| StepTable::direct(&alphas, strength).unwrap().steps;
+        let [whole] = *of_strength(1.0) else { panic!("one step") };
+        assert_eq!((whole.timestep, whole.entering, whole.c_skip, whole.c_out), (999, [1.0, 0.0], 0.0, 1.0));
+        assert!((whole.sqrt_alpha - 0.068265).abs() < 1e-6 && (whole.sqrt_beta - 0.997667).abs() < 1e-6);
+        assert_eq!(of_strength(0.25), [Step { entering: [0.25, 0.75], ..whole }]);
+        assert_eq!(StepTable::direct(&[0.5, 1.0], 1.0), Err(TableError::NoAlpha { timestep: 1 }));
+        assert_eq!(StepTable::direct(&[], 1.0), Err(TableError::NoAlpha { timestep: 0 }));
     }
 
     #[test]

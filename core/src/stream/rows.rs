@@ -9,6 +9,8 @@ use crate::schedule::Step;
 pub(super) struct Stage {
     sqrt_alpha: f32,
     sqrt_beta: f32,
+    /// The weights of the clean latent and of noise in a row that comes from a frame.
+    entering: [f32; 2],
     /// The weight of new noise in a row that comes from the stage before.
     new_noise: f32,
     /// The weight of the noise predicted at the stage before.
@@ -38,6 +40,7 @@ impl From<&Step> for Stage {
         Self {
             sqrt_alpha: step.sqrt_alpha as f32,
             sqrt_beta: step.sqrt_beta as f32,
+            entering: step.entering.map(|weight| weight as f32),
             new_noise: step.new_noise as f32,
             predicted_noise: step.predicted_noise as f32,
             signal_to_noise: (step.sqrt_alpha / step.sqrt_beta) as f32,
@@ -49,9 +52,11 @@ impl From<&Step> for Stage {
 }
 
 impl Stage {
-    /// Adds `noise` to the clean `latent`, at the level of this stage: `sqrt_alpha * latent + sqrt_beta * noise`.
+    /// Adds `noise` to the clean `latent` of a frame, usually at the level of this stage: `sqrt_alpha * latent + sqrt_beta *
+    /// noise`.
     pub(super) fn noise(&self, queue: &dyn Queue, latent: View<'_>, noise: View<'_>, x: ViewMut<'_>) -> Result<()> {
-        queue.combine(x, 0.0, &[(self.sqrt_alpha, latent), (self.sqrt_beta, noise)])
+        let [of_latent, of_noise] = self.entering;
+        combine_nonzero(queue, x, [(of_latent, latent), (of_noise, noise), (0.0, noise)])
     }
 
     /// Brings a row from the stage before to the level of this one: its clean latent, and the noise that it gets, without

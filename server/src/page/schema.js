@@ -227,6 +227,9 @@ export function counts(path, params, catalogue) {
       return Boolean(params.cached_attention?.enabled);
     case "interpolation.scene_cut":
       return (params.interpolation?.factor ?? 1) > 1;
+    case "img2img_turbo.direction":
+    case "img2img_turbo.strength":
+      return Boolean(params.img2img_turbo?.weights);
     default:
       return !path.startsWith("ip_adapter") || Boolean(params.ip_adapter?.enabled);
   }

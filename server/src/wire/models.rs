@@ -21,12 +21,13 @@ pub(crate) fn of_pipeline(id: &str) -> Option<(&'static str, bool)> {
 }
 
 /// The engine's own parameters, which are in no public schema, and in `pipeline_params` of responses.
-pub(crate) const OWN: [&str; 7] = [
+pub(crate) const OWN: [&str; 8] = [
     "cfg_type",
     "scheduler",
     "eta",
     "timestep_spacing",
     "interpolation",
+    "img2img_turbo",
     "safety_checker_threshold",
     "show_reloading_frame",
 ];

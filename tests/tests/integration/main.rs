@@ -17,6 +17,7 @@ mod eight_bits;
 mod every_field;
 mod host_images;
 mod hosts;
+mod img2img_turbo;
 mod interpolation;
 mod ip_adapter;
 mod live_changes;

@@ -9,13 +9,14 @@ use super::cached::Cached;
 use super::conditioning::{Conditioning, PromptKey};
 use super::context::{BuildContext, Compiler};
 use super::controlnet::{ControlNetBuild, ControlNetInputs, LoadedControlNets};
+use super::img2img_turbo::Turbo;
 use super::ip_adapter::{Adapter, AdapterChoice, ImageKeys, ImagePrompt, Strength};
 use super::keys::{
-    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, TextWeightsKey, UnetKey,
-    WeightsKey,
+    AdapterKey, AutoencoderKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, TextWeightsKey,
+    TurboKey, TurboUse, UnetKey, WeightsKey,
 };
 use super::limits::{check_model_size, step_table};
-use super::lora::{Lora, LoraUse, UnetWeights, lcm_notice, merged_text, wanted};
+use super::lora::{Lora, LoraUse, UnetWeights, lcm_notice, lost_bytes, merged_text, wanted};
 use super::models::Models;
 use super::recipes::Recipes;
 use super::safety::{self, CachedSafety};
@@ -24,9 +25,10 @@ use super::text::Text;
 use super::unet::{CallRows, Extras, UnetNetworks, call_rows, wants_negative};
 use crate::conditioning::seed::seed_noise;
 use crate::conditioning::transition::TransitionState;
+use crate::engine::options::Vae;
 use crate::error::Result;
 use crate::exec::{Buffer, Constants};
-use crate::net::Shape;
+use crate::net::{Shape, Weights};
 use crate::params::{Notice, StreamDiffusionParams};
 use crate::schedule::StepTable;
 use crate::stream::guidance::UnetRow;
@@ -54,7 +56,8 @@ impl<'a> Assembly<'a> {
         let previous: Vec<&Recipes> = self.previous.iter().map(|components| &components.recipes).collect();
         let recipes = Recipes::new(&context.registry, params, &previous, self.notices)?;
         let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
-        let autoencoder = self.autoencoder(loaded, size.clone())?;
+        let turbo = self.turbo(loaded, models.key())?;
+        let autoencoder = self.autoencoder(loaded, &turbo, size.clone())?;
         let latent = autoencoder.get().latent;
         let table = step_table(params, loaded)?;
         let active = params.cfg_type.active(params.guidance_scale as f32);
@@ -62,7 +65,7 @@ impl<'a> Assembly<'a> {
         let prompt = prompt_key(params, self.way, &call_rows);
         let loras = self.loras(loaded, models.key())?;
         let lora_use = LoraUse::new(context.options.lora_mode, params, loaded, loras.get());
-        let weights = self.weights(loaded, &loras, &lora_use)?;
+        let weights = self.weights(loaded, &turbo, &loras, &lora_use)?;
         let text = self.text(loaded, &loras, &lora_use)?;
         let controlnet_build = self.controlnet_build(loaded, &call_rows, latent);
         let controls = LoadedControlNets::load(controlnet_build, self.notices)?;
@@ -94,6 +97,7 @@ impl<'a> Assembly<'a> {
         let safety = self.safety(models.key())?;
         let components = Components {
             models,
+            turbo,
             autoencoder,
             loras,
             weights,
@@ -120,16 +124,43 @@ impl<'a> Assembly<'a> {
     }
 
     fn models(&mut self) -> Result<Cached<ModelKey, Models>> {
-        let key = ModelKey { id: self.params.model_id.clone() };
+        let full_vae = self.params.img2img_turbo.weights.is_some();
+        let key = ModelKey { id: self.params.model_id.clone(), full_vae };
         Cached::reuse(self.kept(|components| &components.models), key, |key| {
-            Models::load(self.context, &key.id, self.notices).map(Arc::new)
+            let choice = &self.context.options.vae;
+            let vae = if key.full_vae && *choice == Vae::Auto { &Vae::Full } else { choice };
+            Models::load(self.context, &key.id, vae, self.notices).map(Arc::new)
         })
     }
 
-    fn autoencoder(&self, models: &Models, key: SizeKey) -> Result<Cached<SizeKey, AutoencoderNetworks>> {
+    /// Reads the weights of img2img-turbo, if the parameters name some.
+    fn turbo(&mut self, models: &Models, model: &ModelKey) -> Result<Cached<Option<TurboKey>, Option<Turbo>>> {
+        let params = &self.params.img2img_turbo;
+        let key = params.weights.clone();
+        let key = key.map(|weights| TurboKey { models: model.clone(), weights, direction: params.direction });
+        let turbo = Cached::reuse(self.kept(|components| &components.turbo), key, |key| {
+            let load = |key: &TurboKey| Turbo::load(self.context, models, key, self.notices);
+            key.as_ref().map(load).transpose().map(Arc::new)
+        })?;
+        turbo.get().as_ref().as_ref().map_or(Ok(()), |turbo| turbo.check(params))?;
+        Ok(turbo)
+    }
+
+    fn autoencoder(
+        &self,
+        models: &Models,
+        turbo: &Cached<Option<TurboKey>, Option<Turbo>>,
+        size: SizeKey,
+    ) -> Result<Cached<AutoencoderKey, AutoencoderNetworks>> {
         let compiler = Compiler { executor: &*self.context.executor, held: self.held };
+        let key = AutoencoderKey { size, turbo: TurboUse::of(turbo.key().clone(), &self.params.img2img_turbo) };
         Cached::reuse(self.kept(|components| &components.autoencoder), key, |key| {
-            AutoencoderNetworks::compile(models, &compiler, key.width, key.height).map(Arc::new)
+            let base = &models.autoencoder_weights;
+            let changed = changed_by(turbo, key.turbo.as_ref(), |turbo, strength| turbo.vae_weights(base, strength));
+            let range = turbo.get().as_ref().as_ref().map(Turbo::range);
+            let weights = (&**changed.as_ref().unwrap_or(base), range);
+            let size = (key.size.width, key.size.height);
+            AutoencoderNetworks::compile(&models.autoencoder, weights, &compiler, size).map(Arc::new)
         })
     }
 
@@ -152,15 +183,21 @@ impl<'a> Assembly<'a> {
     fn weights(
         &mut self,
         models: &Models,
+        turbo: &Cached<Option<TurboKey>, Option<Turbo>>,
         loras: &Cached<LorasKey, Vec<Arc<Lora>>>,
         lora_use: &LoraUse,
     ) -> Result<Cached<WeightsKey, UnetWeights>> {
         let models_key = loras.key().models.clone();
         let live = lora_use.live.iter().map(|lora| lora.id.clone()).collect();
-        let key = WeightsKey { models: models_key, merged: lora_use.merged.clone(), live };
+        let turbo_use = TurboUse::of(turbo.key().clone(), &self.params.img2img_turbo);
+        let key = WeightsKey { models: models_key, turbo: turbo_use, merged: lora_use.merged.clone(), live };
         Cached::reuse(self.kept(|components| &components.weights), key, |key| {
+            let base = &models.unet_weights;
+            let changed = changed_by(turbo, key.turbo.as_ref(), |turbo, strength| turbo.unet_weights(base, strength));
+            let changed = changed.unwrap_or_else(|| base.clone());
+            self.notices.extend(lost_bytes(self.context, base, &changed, "img2img_turbo.weights"));
             let lists = (&*key.merged, &*key.live);
-            Ok(Arc::new(UnetWeights::new(self.context, models, loras.get(), lists, self.notices)))
+            Ok(Arc::new(UnetWeights::new(self.context, &changed, loras.get(), lists, self.notices)))
         })
     }
 
@@ -277,6 +314,15 @@ impl<'a> Assembly<'a> {
             Ok(Arc::new(buffer))
         })
     }
+}
+
+/// Returns the weights that img2img-turbo makes of a network's at the strength of `turbo_use`; `None` without it.
+fn changed_by(
+    turbo: &Cached<Option<TurboKey>, Option<Turbo>>,
+    turbo_use: Option<&TurboUse>,
+    change: impl FnOnce(&Turbo, f64) -> Arc<Weights>,
+) -> Option<Arc<Weights>> {
+    Some(change(turbo.get().as_ref().as_ref()?, turbo_use?.strength))
 }
 
 fn prompt_key(

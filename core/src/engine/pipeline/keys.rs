@@ -5,12 +5,14 @@ use super::ip_adapter::{AdapterChoice, Strength};
 use super::lora::Wanted;
 use super::unet::{CallRows, Extras};
 use crate::net::Shape;
-use crate::params::{Interpolation, StyleImageUrl, Weighted};
+use crate::params::{Interpolation, StyleImageUrl, TurboDirection, Weighted};
 use crate::schedule::StepTable;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ModelKey {
     pub(super) id: String,
+    /// Whether the model's own autoencoder is preferred to a tiny one.
+    pub(super) full_vae: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +20,36 @@ pub(super) struct SizeKey {
     pub(super) models: ModelKey,
     pub(super) width: u32,
     pub(super) height: u32,
+}
+
+/// The key of the changes by img2img-turbo; without the strength, so that a change of it reads no LoRA again.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TurboKey {
+    pub(super) models: ModelKey,
+    pub(super) weights: String,
+    pub(super) direction: TurboDirection,
+}
+
+/// Changes by img2img-turbo, and their strength.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TurboUse {
+    pub(super) key: TurboKey,
+    pub(super) strength: f64,
+}
+
+/// The key of the autoencoder's networks.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct AutoencoderKey {
+    pub(super) size: SizeKey,
+    pub(super) turbo: Option<TurboUse>,
+}
+
+impl AutoencoderKey {
+    /// Returns whether latents of both have the same size and meaning.
+    pub(super) fn has_latents_of(&self, other: &Self) -> bool {
+        let [own, others] = [self, other].map(|key| key.turbo.as_ref().map(|turbo| &turbo.key));
+        self.size == other.size && own == others
+    }
 }
 
 /// Without scales, so that a change of scale reads no file.
@@ -31,6 +63,7 @@ pub(super) struct LorasKey {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WeightsKey {
     pub(super) models: ModelKey,
+    pub(super) turbo: Option<TurboUse>,
     /// The merged LoRAs, with a nonzero scale.
     pub(super) merged: Vec<Wanted>,
     /// The ids of the LoRAs with live branches; their scales are constants of the UNet.

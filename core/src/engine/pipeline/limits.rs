@@ -11,6 +11,10 @@ use crate::schedule::{StepTable, grid};
 ///
 /// `InvalidParams` naming the field; `BadModel` if the model's noise schedule has no such steps.
 pub(super) fn step_table(params: &StreamDiffusionParams, models: &Models) -> Result<StepTable> {
+    let turbo = &params.img2img_turbo;
+    if turbo.weights.is_some() {
+        return Ok(StepTable::direct(&models.alphas_cumprod, turbo.strength)?);
+    }
     let train_timesteps = models.alphas_cumprod.len() as u32;
     let grid = grid(params.spacing(), params.num_inference_steps as usize, train_timesteps)?;
     let indices: Vec<usize> = params.t_index_list.iter().map(|&index| index as usize).collect();

@@ -40,7 +40,8 @@ pub(super) fn wanted(params: &StreamDiffusionParams, models: &Models) -> Vec<Wan
 /// Returns the LCM-LoRA that the base model needs for few steps; `None` if the model was made for few steps, or if
 /// there is none.
 pub(super) fn lcm_lora(params: &StreamDiffusionParams, family: ModelFamily, is_distilled: bool) -> Option<&str> {
-    if !params.use_lcm_lora || is_distilled {
+    // Weights of img2img-turbo are for one step.
+    if !params.use_lcm_lora || is_distilled || params.img2img_turbo.weights.is_some() {
         return None;
     }
     let named = params.lcm_lora_id.as_str();
@@ -55,7 +56,7 @@ pub(super) fn lcm_lora(params: &StreamDiffusionParams, family: ModelFamily, is_d
 pub(super) fn lcm_notice(params: &StreamDiffusionParams, models: &Models) -> Option<Notice> {
     let notice = |path: &str, message: String| Some(Notice { path: path.into(), message });
     match lcm_lora(params, ModelFamily::of(&models.unet), models.distilled) {
-        None if params.use_lcm_lora && !models.distilled => {
+        None if params.use_lcm_lora && !models.distilled && params.img2img_turbo.weights.is_none() => {
             let message =
                 "has no effect: there is no LCM-LoRA for Stable Diffusion 2.x, so few steps give blurred pictures";
             notice("use_lcm_lora", message.into())
@@ -210,26 +211,17 @@ pub(crate) struct UnetWeights {
 }
 
 impl UnetWeights {
-    /// Returns the weights of `models` with those of `loras` merged that are `wanted`, and the branches of those that are
+    /// Returns the weights `base` with those of `loras` merged that are `wanted`, and the branches of those that are
     /// `live`. Weights are merged as they are packed for a network.
     pub(super) fn new(
         context: &BuildContext,
-        models: &Models,
+        base: &Arc<Weights>,
         loras: &[Arc<Lora>],
         (wanted, live): (&[Wanted], &[String]),
         notices: &mut Vec<Notice>,
     ) -> Self {
-        let base = &models.unet_weights;
         let merged = merged(loras, wanted, LoraTarget::Unet, base);
-        let lost = base.byte_scales().len() - merged.byte_scales().len();
-        if context.options.dtype == Dtype::Int8 && lost > 0 {
-            let message = format!(
-                "changes {lost} of the UNet's {} layers in int8, which are done in bf16 then: how their inputs become \
-                 bytes was found out without it",
-                base.byte_scales().len()
-            );
-            notices.push(Notice { path: "lora_dict".into(), message });
-        }
+        notices.extend(lost_bytes(context, base, &merged, "lora_dict"));
         let live = live.iter().filter_map(|id| loras.iter().find(|lora| lora.id == *id));
         let branches = Branches::new(live.map(|lora| {
             let changes = lora.changes.of(LoraTarget::Unet);
@@ -237,4 +229,16 @@ impl UnetWeights {
         }));
         Self { weights: branches.weights(&merged), branches }
     }
+}
+
+/// Returns the notice that the parameter `path`, which makes `changed` of the UNet's weights `base`, changes layers that
+/// would be computed in int8.
+pub(super) fn lost_bytes(context: &BuildContext, base: &Weights, changed: &Weights, path: &str) -> Option<Notice> {
+    let layers = base.byte_scales().len();
+    let lost = layers - changed.byte_scales().len();
+    let message = format!(
+        "changes {lost} of the UNet's {layers} layers in int8, which are done in bf16 then: how their inputs become bytes \
+         was found out without it"
+    );
+    (context.options.dtype == Dtype::Int8 && lost > 0).then(|| Notice { path: path.into(), message })
 }

@@ -10,6 +10,7 @@ pub(super) mod conditioning;
 pub(super) mod context;
 pub(super) mod controlnet;
 pub(super) mod frame_memory;
+mod img2img_turbo;
 mod ip_adapter;
 mod keys;
 pub(super) mod limits;
@@ -33,11 +34,12 @@ use self::cached::Cached;
 use self::conditioning::Conditioning;
 use self::context::BuildContext;
 use self::controlnet::ControlNets;
-use self::frame_memory::FrameMemory;
+use self::frame_memory::{FrameMemory, skip_lengths};
+use self::img2img_turbo::Turbo;
 use self::ip_adapter::{Adapter, ImageKeys};
 use self::keys::{
-    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, TextWeightsKey, UnetKey,
-    WeightsKey,
+    AdapterKey, AutoencoderKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, TextKey, TextWeightsKey,
+    TurboKey, UnetKey, WeightsKey,
 };
 use self::lora::{Lora, UnetWeights};
 use self::models::Models;
@@ -68,7 +70,8 @@ pub(crate) struct Pipeline {
 #[derive(Debug)]
 pub(crate) struct Components {
     models: Cached<ModelKey, Models>,
-    autoencoder: Cached<SizeKey, AutoencoderNetworks>,
+    turbo: Cached<Option<TurboKey>, Option<Turbo>>,
+    autoencoder: Cached<AutoencoderKey, AutoencoderNetworks>,
     loras: Cached<LorasKey, Vec<Arc<Lora>>>,
     weights: Cached<WeightsKey, UnetWeights>,
     text: Cached<TextWeightsKey, Text>,
@@ -125,7 +128,7 @@ impl Pipeline {
 
     /// Returns true if latents of `other` are valid in this pipeline: model and size are equal.
     pub(crate) fn continues(&self, other: &Self) -> bool {
-        self.components.autoencoder.key() == other.components.autoencoder.key()
+        self.components.autoencoder.key().has_latents_of(other.components.autoencoder.key())
     }
 
     /// Returns the changes from `old` to `new`, parameters of this pipeline or of updates to it.
@@ -217,6 +220,7 @@ impl Components {
             scratch: networks.into_iter().max().unwrap_or(0),
             frame,
             latent: autoencoder.latent,
+            skips: skip_lengths(&autoencoder.skips),
             picture,
             chains: self.recipes.memory(frame, picture),
             control: controls.memory(),

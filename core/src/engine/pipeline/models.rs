@@ -6,6 +6,7 @@ use super::context::{BuildContext, pickled, save_packed};
 use super::quantization;
 use super::text::{RandomText, Text, TextEncoder};
 use super::vae::VaeFiles;
+use crate::engine::options::Vae;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
 use crate::load::{Checkpoint, ModelId, ModelSource, PackedFiles, RandomWeights};
@@ -25,7 +26,7 @@ pub(crate) struct Models {
     pub(crate) unet: UnetConfig,
     pub(crate) unet_weights: Arc<Weights>,
     pub(crate) autoencoder: Autoencoder,
-    pub(crate) autoencoder_weights: Weights,
+    pub(crate) autoencoder_weights: Arc<Weights>,
     pub(crate) text: Arc<Text>,
     pub(crate) alphas_cumprod: Vec<f64>,
     /// What the UNet predicts.
@@ -33,13 +34,12 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Loads the base model that `id` names, with the options' autoencoder in place of its own if one is named, and for
-    /// their dtype.
+    /// Loads the base model that `id` names, with the autoencoder `vae`, and for the options' dtype.
     ///
     /// # Errors
     ///
     /// `NotFound`, `BadModel`, `Unsupported`, each naming the component.
-    pub(crate) fn load(context: &BuildContext, id: &str, notices: &mut Vec<Notice>) -> Result<Self> {
+    pub(super) fn load(context: &BuildContext, id: &str, vae: &Vae, notices: &mut Vec<Notice>) -> Result<Self> {
         if let ModelSource::Random(name) = &context.source {
             return Self::random(name, context);
         }
@@ -48,10 +48,15 @@ impl Models {
         notices.extend(found.notice.map(|message| Notice { path: "model_id".into(), message }));
         let checkpoint = found.checkpoint;
         let location = checkpoint.location();
-        Self::from_checkpoint(&checkpoint, context, notices).map_err(|error| error.within(&location))
+        Self::from_checkpoint(&checkpoint, context, vae, notices).map_err(|error| error.within(&location))
     }
 
-    fn from_checkpoint(checkpoint: &Checkpoint, context: &BuildContext, notices: &mut Vec<Notice>) -> Result<Self> {
+    fn from_checkpoint(
+        checkpoint: &Checkpoint,
+        context: &BuildContext,
+        vae: &Vae,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self> {
         let unet = checkpoint.component("unet")?;
         let config = UnetConfig::from_json(&unet.config).map_err(|error| error.within("unet/config.json"))?;
         let schedule = Schedule::from_json(&checkpoint.scheduler_config()?)
@@ -60,7 +65,7 @@ impl Models {
         let distilled = is_distilled(&schedule, &config, &location);
         let place = (&context.source, checkpoint);
         let VaeFiles { component: vae, config: autoencoder } =
-            VaeFiles::choose(&context.options.vae, place, &config, distilled, notices)?;
+            VaeFiles::choose(vae, place, &config, distilled, notices)?;
         if autoencoder.latent_channels() != config.in_channels || config.in_channels != config.out_channels {
             let text = format!(
                 "UNet channels: got {} in and {} out, expected {} for both as in the autoencoder; models with further \
@@ -93,7 +98,7 @@ impl Models {
             unet: config,
             unet_weights: Arc::new(unet_weights),
             autoencoder,
-            autoencoder_weights: context.weights(&vae),
+            autoencoder_weights: Arc::new(context.weights(&vae)),
             alphas_cumprod: schedule.alphas_cumprod,
             prediction: schedule.prediction,
             location,
@@ -129,7 +134,7 @@ impl Models {
             unet,
             unet_weights: Arc::new(unet_weights),
             autoencoder,
-            autoencoder_weights: Weights::over(Arc::new(Forms::new(vae_source, vae_files))),
+            autoencoder_weights: Arc::new(Weights::over(Arc::new(Forms::new(vae_source, vae_files)))),
             alphas_cumprod: Betas::default().alphas_cumprod().map_err(bad_schedule)?,
             prediction: Prediction::Noise,
         })
@@ -137,7 +142,7 @@ impl Models {
 
     /// Stores the packed weights of the networks for the next start; returns notices.
     pub(crate) fn save_packed(&self) -> impl Iterator<Item = Notice> {
-        [&*self.unet_weights, &self.autoencoder_weights].into_iter().flat_map(save_packed)
+        [&*self.unet_weights, &*self.autoencoder_weights].into_iter().flat_map(save_packed)
     }
 }
 

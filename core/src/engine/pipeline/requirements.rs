@@ -131,7 +131,8 @@ impl Downloads<'_> {
 
     /// Downloads what depends on the family of the base model.
     fn companions(&mut self, params: &StreamDiffusionParams, base: &Base) -> Result<()> {
-        if base.is_distilled {
+        // img2img-turbo has skip connections in the model's own autoencoder.
+        if base.is_distilled && params.img2img_turbo.weights.is_none() {
             self.one("vae", tiny_id(base.family), true)?;
         }
         if let Some(id) = lcm_lora(params, base.family, base.is_distilled) {

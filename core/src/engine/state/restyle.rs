@@ -91,12 +91,9 @@ impl FrameState {
         let Self { queue, buffers, scratch, work, .. } = self;
         let autoencoder = pipeline.components.autoencoder();
         let from = queue.mark();
-        autoencoder.encoder.run(RunArgs::new(
-            &autoencoder.encoder_constants,
-            scratch,
-            &[buffers.image.view()],
-            &mut [buffers.latent.view_mut()],
-        ))?;
+        buffers.encode(|inputs, outputs| {
+            autoencoder.encoder.run(RunArgs::new(&autoencoder.encoder_constants, scratch, inputs, outputs))
+        })?;
         work.encoder_evaluations += 1;
         timer.end(&**queue, Stage::Encode, from);
         let source = self.denoise(pipeline, own.id, timer)?;
@@ -107,7 +104,7 @@ impl FrameState {
     fn pass(&mut self) -> Result<()> {
         let Self { queue, buffers, chains, .. } = self;
         let (size, picture) = (buffers.frame, buffers.picture);
-        let (_, image, result, staging) = buffers.clean_image_and_result();
+        let (image, result, staging) = buffers.image_and_result();
         chains.picture(&**queue, (image, size), (result, picture), staging)?;
         buffers.finish_result();
         Ok(())
@@ -169,11 +166,10 @@ impl FrameState {
         self.last_source = None;
         let plain = chains.is_empty(ChainSlot::Picture);
         let (size, picture) = (buffers.frame, buffers.picture);
-        let (clean, image, result, staging) = buffers.clean_image_and_result();
-        let decoded = if plain { &mut *result } else { &mut *image };
-        let constants = &autoencoder.decoder_constants;
-        let outputs = &mut [decoded.view_mut()];
-        autoencoder.decoder.run(RunArgs::new(constants, scratch, &[clean.view()], outputs))?;
+        buffers.decode(plain, |inputs, outputs| {
+            autoencoder.decoder.run(RunArgs::new(&autoencoder.decoder_constants, scratch, inputs, outputs))
+        })?;
+        let (image, result, staging) = buffers.image_and_result();
         work.decoder_evaluations += 1;
         timer.end(queue, Stage::Decode, from);
         let from = queue.mark();
