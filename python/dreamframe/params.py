@@ -205,9 +205,17 @@ class CachedAttentionConfig(Model):
     enabled: bool = False
     """Whether self-attention attends to keys and values of earlier frames."""
     max_frames: int = 1
-    """How many earlier frames are kept."""
+    """How many earlier frames are kept. With `token_merging` it has no effect."""
     interval: int = 1
     """Every how many frames one is stored."""
+    feature_injection_strength: float = 0.0
+    """How much of each token in the deepest blocks of the UNet is replaced by the most similar one of earlier
+    frames; 0 for none. Steadies what hardly changes."""
+    feature_similarity_threshold: float = 0.98
+    """The least similarity of two tokens, as a cosine, from which one is injected for the other."""
+    token_merging: bool = False
+    """Whether a stored frame is merged with the one that is kept, token by token, so that one frame stands for all
+    earlier ones."""
 
 
 class InterpolationConfig(Model):

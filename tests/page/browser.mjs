@@ -308,7 +308,7 @@ async function share(browser, page, url, complaints) {
   await page.click('#share-dialog button:text("Delete")');
   await until("words about the deletion", async () => /deleted/.test(await words(page, "toast")));
   assert.equal((await fetch(link)).status, 404);
-  assert.equal(await page.locator("#share-dialog").count(), 0);
+  await until("the end of the dialog", async () => (await page.locator("#share-dialog").count()) === 0);
 }
 
 /** A MIDI input that the test turns. */

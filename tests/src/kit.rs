@@ -81,7 +81,8 @@ impl Kit {
             ],
             "ip_adapter": {"enabled": true, "scale": 0.5},
             "ip_adapter_style_image_url": style([20, 40, 200]),
-            "cached_attention": {"enabled": true, "max_frames": 2, "interval": 2},
+            "cached_attention": {"enabled": true, "max_frames": 2, "interval": 2,
+                "feature_injection_strength": 0.5, "feature_similarity_threshold": 0.0},
         });
         for (name, change) in changes.as_object().expect("an object") {
             merge(&mut value[name], change);

@@ -45,7 +45,7 @@ fn patch(draw: &mut Draw) -> Value {
 }
 
 fn change(draw: &mut Draw) -> (&'static str, Value) {
-    match draw.below(29) {
+    match draw.below(30) {
         0 => ("prompt", json!(draw.of(&["a mosaic", "moonlit night", "a photo", ""]))),
         1 => ("prompt", json!([[draw.of(&["snow", "fog"]), draw.unit() + 0.1], ["a mosaic", draw.unit()]])),
         2 => ("guidance_scale", json!(draw.unit() * 3.0)),
@@ -84,8 +84,12 @@ fn change(draw: &mut Draw) -> (&'static str, Value) {
             Value::Null,
         ),
         25 => ("image_postprocessing", chain(draw, &["blur", "sharpen"])["processors"].take()),
-        27 => ("img2img_turbo", json!({"strength": draw.unit() * 1.5, "direction": draw.of(&["a2b", "b2a", "back"])})),
         26 => ("interpolation", json!({"factor": draw.below(6), "scene_cut": draw.unit()})),
+        27 => (
+            "cached_attention",
+            json!({"feature_injection_strength": draw.below(3) as f64 * 0.4, "token_merging": draw.below(2) == 0}),
+        ),
+        28 => ("img2img_turbo", json!({"strength": draw.unit() * 1.5, "direction": draw.of(&["a2b", "b2a", "back"])})),
         _ => (*draw.of(&["negative_prompt", "no_such_field", "acceleration"]), json!("tensorrt")),
     }
 }

@@ -58,6 +58,14 @@ fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
             params.cached_attention.max_frames = 3;
         };
         Loop::new(dtype, looks_back).count(30);
+        let merges = |params: &mut StreamDiffusionParams| {
+            params.cached_attention.enabled = true;
+            params.cached_attention.interval = 2;
+            params.cached_attention.feature_injection_strength = 0.8;
+            params.cached_attention.feature_similarity_threshold = 0.5;
+            params.cached_attention.token_merging = true;
+        };
+        Loop::new(dtype, merges).count(30);
     }
     Loop::new(Dtype::F32, with_every_processor).count(22);
     // With person masks, whose networks are built in.

@@ -30,7 +30,7 @@ use dreamframe_kernels::Isa;
 
 pub use self::buffer::{Buffer, DeviceView, DeviceViewMut, View, ViewMut};
 pub use self::cpu::background;
-pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
+pub use self::past::{FrameKeys, Injection, MOST_PAST_FRAMES, Past};
 pub use self::provider::Provider;
 pub(crate) use self::queue::check_frame_memory;
 pub use self::queue::{HostQueue, Mark, Queue, Scratch, Transfer};

@@ -14,7 +14,7 @@ use candle_core::{Device, Tensor};
 use self::past::{LookBack, Seen};
 use super::{Constants, Executor, FrameKeys, Network, RunArgs, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Input, Op, Program, Rate, Shape, ValueId, Weights};
+use crate::net::{Input, Op, OpKind, Program, Rate, Shape, ValueId, Weights};
 
 /// Runs programs with candle on the CPU.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,6 +103,7 @@ impl Network for ReferenceNetwork {
 
     fn run(&self, mut args: RunArgs<'_, '_>) -> Result<()> {
         let Some(mut past) = args.past.take() else { return self.frame(args, &mut LookBack::default()) };
+        past.check(&self.program).map_err(|error| error.within(self.program.name()))?;
         let mut look_back = LookBack::new(&past, &self.id).map_err(|error| error.within(self.program.name()))?;
         self.frame(args, &mut look_back)?;
         look_back.keep(&mut past)
@@ -114,8 +115,12 @@ impl Network for ReferenceNetwork {
 
     fn frame_keys_bytes(&self) -> usize {
         let keys = |op: &Op| op.inputs[1..].iter().map(|&value| self.program.shape(value).len()).sum::<usize>();
-        let layers = self.program.ops().iter().filter(|op| past::cached_layer(op).is_some());
-        layers.map(keys).sum::<usize>() * size_of::<f32>()
+        let of_op = |op: &Op| match past::cached_layer(op) {
+            Some(_) => keys(op),
+            None if matches!(op.kind, OpKind::Inject { .. }) => self.program.shape(op.output).len(),
+            None => 0,
+        };
+        self.program.ops().iter().map(of_op).sum::<usize>() * size_of::<f32>()
     }
 }
 
@@ -140,7 +145,7 @@ impl ReferenceNetwork {
             let value = |value| values.get(&value).or_else(|| constants.values.get(&value));
             let result = match past::cached_layer(op) {
                 Some(layer) => self.attend_to_past(op, layer, look_back, value)?,
-                None => self.apply(op, value)?,
+                None => self.apply_or_inject(op, look_back, value)?,
             };
             values.insert(op.output, result);
             op.inputs.iter().filter(|input| self.last_use[input.index()] <= place).for_each(|input| {
@@ -174,6 +179,18 @@ impl ReferenceNetwork {
             id => value(id),
         };
         self.apply(op, all)
+    }
+
+    /// Applies an operation; injects tokens of earlier frames, if it is that.
+    fn apply_or_inject<'a>(
+        &self,
+        op: &Op,
+        look_back: &mut LookBack,
+        value: impl Fn(ValueId) -> Option<&'a Tensor>,
+    ) -> Result<Tensor> {
+        let OpKind::Inject { layer } = op.kind else { return self.apply(op, value) };
+        let x = value(op.inputs[0]).ok_or_else(|| self.bug("feature injection before its input"))?;
+        look_back.inject(layer, x).map_err(|error| failed("feature injection".into(), error))
     }
 
     fn refused(&self, text: String) -> Error {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::queue::same_len;
 use super::{
-    Buffer, Constants, Dtype, Executor, FrameKeys, HostQueue, Mark, Network, Past, Queue, RunArgs, Scratch, Transfer,
-    View, ViewMut,
+    Buffer, Constants, Dtype, Executor, FrameKeys, HostQueue, Injection, Mark, Network, Past, Queue, RunArgs, Scratch,
+    Transfer, View, ViewMut,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Fit, FrameConverter, FrameView, FrameViewMut};
@@ -405,6 +405,15 @@ type SharedConstants = Arc<Constants>;
 /// Keys and values of a frame, shared with the work that uses them.
 type SharedKeys = Arc<Mutex<FrameKeys>>;
 
+/// The past of a run, shared with the work that uses it.
+struct SharedPast {
+    frames: Vec<SharedKeys>,
+    filled: usize,
+    keep: Option<usize>,
+    injection: Injection,
+    order: Option<Vec<u32>>,
+}
+
 impl SimulatedNetwork {
     /// Runs on elements of the table; the outputs are those of the program, in order.
     fn work(
@@ -412,7 +421,7 @@ impl SimulatedNetwork {
         tables: &mut Tables,
         constants: &Constants,
         inputs: &[Source],
-        past: Option<&(Vec<SharedKeys>, usize, Option<usize>)>,
+        past: Option<&SharedPast>,
     ) -> Result<Vec<Vec<f32>>> {
         let inputs: Vec<Vec<f32>> = inputs.iter().map(|input| tables.read(input)).collect::<Result<_>>()?;
         let inputs: Vec<View<'_>> = inputs.iter().map(View::from).collect();
@@ -421,13 +430,14 @@ impl SimulatedNetwork {
         let mut outputs: Vec<Vec<f32>> = lens.map(|len| vec![f32::NAN; len]).collect();
         let mut views: Vec<ViewMut<'_>> = outputs.iter_mut().map(ViewMut::from).collect();
         let args = RunArgs::new(constants, &mut tables.scratch, &inputs, &mut views);
-        let Some((shared, filled, keep)) = past else {
+        let Some(SharedPast { frames: shared, filled, keep, injection, order }) = past else {
             inner.run(args)?;
             return Ok(outputs);
         };
         let take = |keys: &SharedKeys| std::mem::replace(&mut *lock(keys), FrameKeys::new(()));
         let mut frames: Vec<FrameKeys> = shared.iter().map(take).collect();
-        let past = Past { frames: &mut frames, filled: *filled, keep: *keep };
+        let (filled, keep, injection) = (*filled, *keep, *injection);
+        let past = Past { frames: &mut frames, filled, keep, injection, order: order.as_deref() };
         let result = inner.run(RunArgs { past: Some(past), ..args });
         frames.into_iter().zip(shared).for_each(|(keys, shared)| *lock(shared) = keys);
         result.map(|()| outputs)
@@ -461,9 +471,11 @@ impl Network for SimulatedNetwork {
         }
         let inputs = inputs.iter().map(|&input| self.device.source(input)).collect::<Result<Vec<_>>>()?;
         let past = past.map(|past| {
-            past.check()?;
+            past.check(program)?;
             let keys = past.frames.iter().map(|keys| keys.get::<SharedKeys>().cloned().ok_or_else(foreign));
-            Ok::<_, Error>((keys.collect::<Result<Vec<_>>>()?, past.filled, past.keep))
+            let Past { filled, keep, injection, .. } = past;
+            let (frames, order) = (keys.collect::<Result<Vec<_>>>()?, past.order.map(<[u32]>::to_vec));
+            Ok::<_, Error>(SharedPast { frames, filled, keep, injection, order })
         });
         let past = past.transpose()?;
         self.device.state().counts.runs += 1;

@@ -112,7 +112,7 @@ pub fn controlnet_program(config: &ControlNetModelConfig, shape: &ControlNetShap
     let b = &mut builder;
     let states = Shape::tokens(shape.text_rows, shape.text_tokens, config.text_dim);
     let states = b.input("encoder_hidden_states", states, Rate::Constant);
-    let text = Text { states, of_row: &shape.text_of_row, past: false, image_tokens: 0 };
+    let text = Text { states, of_row: &shape.text_of_row, past: false, inject: false, image_tokens: 0 };
     let time = time_embedding(b, config, &like);
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);

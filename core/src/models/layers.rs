@@ -78,6 +78,8 @@ pub(super) struct Text<'a> {
     pub(super) of_row: &'a [usize],
     /// Whether they also attend to themselves as they were in earlier frames.
     pub(super) past: bool,
+    /// Whether tokens of earlier frames are injected into what comes of that.
+    pub(super) inject: bool,
     /// The image tokens that each row attends to besides its text; none without an IP-Adapter.
     pub(super) image_tokens: usize,
 }
@@ -113,7 +115,10 @@ fn transformer_layer(b: &mut ProgramBuilder, x: ValueId, text: Text<'_>, heads: 
     let h = b.layer_norm("norm1", x, LAYER_NORM_EPS);
     // An image is looked at by the second attention alone, even where the first looks at the text, too.
     let first = only_cross.then_some(Text { image_tokens: 0, ..text });
-    let h = b.scope("attn1", |b| attention(b, h, first, heads, text.past));
+    let mut h = b.scope("attn1", |b| attention(b, h, first, heads, text.past));
+    if text.inject && !only_cross {
+        h = b.inject(h);
+    }
     let x = b.add(h, x);
     let h = b.layer_norm("norm2", x, LAYER_NORM_EPS);
     let h = b.scope("attn2", |b| attention(b, h, Some(text), heads, false));

@@ -26,6 +26,10 @@ pub struct UnetShape {
     pub guidance_embedding: bool,
     /// Whether each row attends to itself in earlier frames as well, wherever it attends to itself.
     pub cached_attention: bool,
+    /// Whether, with cached attention, tokens of earlier frames are injected: in the middle and the first two up blocks.
+    pub feature_injection: bool,
+    /// Whether, with cached attention, runs may merge the tokens of a frame with those that are kept.
+    pub token_merging: bool,
     /// Whether ControlNets add to what the up half and the middle are given.
     pub residuals: bool,
     /// The number of image tokens that rows attend to besides their text; 0 without an IP-Adapter.
@@ -58,6 +62,8 @@ impl UnetShape {
             text_of_row: vec![0; rows],
             guidance_embedding: false,
             cached_attention: false,
+            feature_injection: false,
+            token_merging: false,
             residuals: false,
             image_tokens: 0,
             prediction: Prediction::Noise,
@@ -85,6 +91,8 @@ pub fn residual_shapes(config: &UnetConfig, height: usize, width: usize) -> Vec<
 
 /// Tokens of a text, as every text encoder of these models gives them.
 pub const TEXT_TOKENS: usize = 77;
+/// Number of up blocks, from the deepest, whose tokens are injected.
+const INJECTED_UP_BLOCKS: usize = 2;
 /// Maximum number of rows, tokens and latent pixels to a side.
 const MAX_ROWS: usize = 256;
 const MAX_TOKENS: usize = 4096;
@@ -123,8 +131,17 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let b = &mut builder;
     let states = Shape::tokens(shape.text_rows, shape.text_tokens, config.text_dim);
     let states = b.input("encoder_hidden_states", states, Rate::Constant);
-    let text =
-        Text { states, of_row: &shape.text_of_row, past: shape.cached_attention, image_tokens: shape.image_tokens };
+    let text = Text {
+        states,
+        of_row: &shape.text_of_row,
+        past: shape.cached_attention,
+        inject: false,
+        image_tokens: shape.image_tokens,
+    };
+    let deep = Text { inject: shape.cached_attention && shape.feature_injection, ..text };
+    if shape.cached_attention && shape.token_merging {
+        b.merge_tokens();
+    }
     let time = time_embedding(b, config, shape);
     let weights = (shape.prediction != Prediction::Noise).then(|| {
         let weight = Shape::vector(shape.rows, config.out_channels);
@@ -140,7 +157,7 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
         x = b.scope(format!("down_blocks.{i}"), |b| down_block(b, config, i, x, time, text, &mut skips));
     }
     if let Some(mid) = &config.mid {
-        x = b.scope("mid_block", |b| mid_block(b, config, mid, x, time, text));
+        x = b.scope("mid_block", |b| mid_block(b, config, mid, x, time, deep));
     }
     if let Some((&mid, down)) = residuals.split_last() {
         // The way down itself never sees them.
@@ -148,6 +165,7 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
         x = b.add(x, mid);
     }
     for i in 0..config.up.len() {
+        let text = if i < INJECTED_UP_BLOCKS { deep } else { text };
         x = b.scope(format!("up_blocks.{i}"), |b| up_block(b, config, i, x, time, text, &mut skips));
     }
     let norm = Norm { groups: config.norm_groups, eps: config.norm_eps };

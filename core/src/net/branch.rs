@@ -137,6 +137,7 @@ impl<'a> Writer<'a> {
             | OpKind::GroupNorm { .. }
             | OpKind::LayerNorm { .. }
             | OpKind::Attention { .. }
+            | OpKind::Inject { .. }
             | OpKind::Activate(_)
             | OpKind::Geglu
             | OpKind::Add

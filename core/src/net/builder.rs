@@ -33,6 +33,7 @@ impl ProgramBuilder {
             outputs: Vec::new(),
             weights: Vec::new(),
             constant: Vec::new(),
+            merges_tokens: false,
         };
         Self { program, weight_ids: HashMap::new(), prefix: String::new(), error: None }
     }
@@ -252,6 +253,24 @@ impl ProgramBuilder {
             *cached_layer = Some(layer);
         }
         out
+    }
+
+    /// Adds feature injection to `x`, which is made from the output of the last cached attention, with the same rows and
+    /// tokens.
+    pub fn inject(&mut self, x: ValueId) -> ValueId {
+        let (shape, layers) = (self.shape(x), self.program.cached_attention_layers());
+        let is_of_layer = |op: &&Op| matches!(op.kind, OpKind::Attention { cached_layer: Some(_), .. });
+        let attention = self.program.ops.iter().rev().find(is_of_layer).map(|op| self.shape(op.output));
+        let fits = attention.is_some_and(|out| (out.n, out.pixels()) == (shape.n, shape.pixels()));
+        self.require(fits && !self.program.is_constant(x), || {
+            format!("feature injection: got {shape:?} after {attention:?}, expected the tokens of a cached attention")
+        });
+        self.op(OpKind::Inject { layer: layers.saturating_sub(1) }, &[x], shape)
+    }
+
+    /// Lets runs merge the tokens of a frame with those that its memory contains.
+    pub fn merge_tokens(&mut self) {
+        self.program.merges_tokens = true;
     }
 
     /// Adds an activation.

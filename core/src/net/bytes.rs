@@ -54,6 +54,7 @@ pub fn candidates(program: &Program) -> Vec<Candidate> {
             | OpKind::GroupNorm { .. }
             | OpKind::LayerNorm { .. }
             | OpKind::Attention { .. }
+            | OpKind::Inject { .. }
             | OpKind::Activate(_)
             | OpKind::Affine { .. }
             | OpKind::Add

@@ -91,6 +91,7 @@ impl Fuser<'_> {
                 let kind = StepKind::Attention { heads, causal, kv_row: kv_row.clone(), keys, cached_layer };
                 self.push(kind, vec![x, packed], out);
             }
+            OpKind::Inject { layer } => self.push(StepKind::Inject { layer }, ins, out),
             OpKind::Activate(activation) => self.apply(x, Post::Activate(activation), out),
             OpKind::Affine { mul, add } => self.apply(x, Post::Affine { mul, add }, out),
             OpKind::Add => self.add(x, ins[1], out),

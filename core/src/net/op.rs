@@ -91,6 +91,16 @@ pub enum OpKind {
         /// attends to the cached keys and values of the same row in earlier frames.
         cached_layer: Option<usize>,
     },
+    /// `[x]`: replaces each token, in part, by the most similar one of the same row in earlier frames, if that is similar
+    /// enough; without earlier frames `x` itself.
+    ///
+    /// With the similarity `s` (the cosine over the channels) of the most similar token `y`, the output is
+    /// `x + strength * (y - x)` if `s` is at least the threshold, otherwise `x`. Strength and threshold are arguments of a
+    /// run. Later frames see `x`, not the output.
+    Inject {
+        /// The index of the layer with cached attention whose output `x` is: tokens of both are merged alike.
+        layer: usize,
+    },
     /// `[x]`: an elementwise activation.
     Activate(Activation),
     /// `[x]`: the first half of the channels times the exact GELU of the second half.

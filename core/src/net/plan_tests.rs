@@ -76,6 +76,7 @@ fn kinds(steps: &[Planned]) -> Vec<(&'static str, usize)> {
         StepKind::LayerNorm { .. } => "layer norm",
         StepKind::PackKeys { .. } => "keys",
         StepKind::Attention { .. } => "attention",
+        StepKind::Inject { .. } => "inject",
         StepKind::Pointwise => "pointwise",
         StepKind::Mul => "product of two",
         StepKind::Geglu => "geglu",

@@ -72,6 +72,7 @@ pub struct Program {
     pub(super) outputs: Vec<Output>,
     pub(super) weights: Vec<WeightSpec>,
     pub(super) constant: Vec<bool>,
+    pub(super) merges_tokens: bool,
 }
 
 impl Program {
@@ -99,6 +100,22 @@ impl Program {
     pub fn cached_attention_layers(&self) -> usize {
         let cached_layer = |op: &&Op| matches!(op.kind, OpKind::Attention { cached_layer: Some(_), .. });
         self.ops.iter().filter(cached_layer).count()
+    }
+
+    /// Returns whether tokens of earlier frames are injected anywhere.
+    pub fn injects(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op.kind, OpKind::Inject { .. }))
+    }
+
+    /// Returns whether the tokens of a frame may be merged with those that its memory contains.
+    pub fn merges_tokens(&self) -> bool {
+        self.merges_tokens
+    }
+
+    /// Returns the largest number of tokens in a row of a layer with cached attention; 0 without one.
+    pub fn most_cached_tokens(&self) -> usize {
+        let is_cached = |op: &&Op| matches!(op.kind, OpKind::Attention { cached_layer: Some(_), .. });
+        self.ops.iter().filter(is_cached).map(|op| self.shape(op.inputs[1]).pixels()).max().unwrap_or(0)
     }
 
     /// Returns all inputs; [`Network::constants`](crate::exec::Network::constants) takes the constant ones in this

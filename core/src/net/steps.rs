@@ -109,6 +109,11 @@ pub enum StepKind {
         /// As for the operation.
         cached_layer: Option<usize>,
     },
+    /// `[x]`: as the operation.
+    Inject {
+        /// The index of the layer with cached attention.
+        layer: usize,
+    },
     /// `[x]`: `x` itself; the posts do the work.
     Pointwise,
     /// `[a, b]`: as the operation.
@@ -151,6 +156,7 @@ impl StepKind {
             Self::Mul => StepClass::Binary,
             Self::PackKeys { .. }
             | Self::Attention { .. }
+            | Self::Inject { .. }
             | Self::Geglu
             | Self::Concat
             | Self::Upsample

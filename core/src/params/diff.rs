@@ -104,6 +104,10 @@ fn rule_cost(field: &Field, sides: [&StreamDiffusionParams; 2]) -> Option<Cost> 
             let [old, new] = sides.map(|side| side.uses_negative_prompt().then_some(side.cfg_type));
             (old != new).then_some(Cost::Recompute)
         }
+        CostRule::FeatureInjection => {
+            let [old, new] = sides.map(|side| side.cached_attention.feature_injection_strength > 0.0);
+            (old != new).then_some(Cost::Load)
+        }
         CostRule::NegativePromptUsed => sides.iter().any(|side| side.uses_negative_prompt()).then_some(Cost::Recompute),
         CostRule::ProcessorWithWeights => {
             let has_weights = |chain: &ProcessingConfig| chain.processors.iter().any(has_weights);

@@ -41,6 +41,8 @@ pub enum CostRule {
     NegativePromptUsed,
     /// `load` if the processor, before or after the change, is a network.
     ProcessorWithWeights,
+    /// `load` if it begins or ends feature injection.
+    FeatureInjection,
 }
 
 impl CostRule {
@@ -55,6 +57,7 @@ impl CostRule {
                 "`recompute` if it has an effect: with `cfg_type` `full` or `initialize`, above a `guidance_scale` of 1"
             }
             Self::ProcessorWithWeights => "`load` if the processor, before or after, is a network",
+            Self::FeatureInjection => "`load` from or to 0",
         }
     }
 }
@@ -237,6 +240,9 @@ pub const FIELDS: &[Field] = &[
     row(at!(cached_attention.enabled), FLAG, Cost::Load),
     row(at!(cached_attention.max_frames), Constraint::Integer { min: 1, max: 4, step: 1 }, Cost::Recompute),
     row(at!(cached_attention.interval), Constraint::Integer { min: 1, max: 1440, step: 1 }, Cost::Hot),
+    row(at!(cached_attention.feature_injection_strength), UNIT, Cost::Hot).cost_rule(CostRule::FeatureInjection),
+    row(at!(cached_attention.feature_similarity_threshold), UNIT, Cost::Hot),
+    row(at!(cached_attention.token_merging), FLAG, Cost::Load),
     row(at!(interpolation.factor), Constraint::Integer { min: 1, max: 4, step: 1 }, Cost::Hot),
     row(at!(interpolation.scene_cut), UNIT, Cost::Hot),
     row(at!(img2img_turbo.weights), Constraint::Nullable(&MODEL), Cost::Rebuild),
@@ -428,7 +434,17 @@ mod tests {
 
     #[test]
     fn objects_list_their_names() {
-        assert_eq!(names_in("cached_attention"), ["enabled", "max_frames", "interval"]);
+        assert_eq!(
+            names_in("cached_attention"),
+            [
+                "enabled",
+                "max_frames",
+                "interval",
+                "feature_injection_strength",
+                "feature_similarity_threshold",
+                "token_merging"
+            ]
+        );
         assert!(names_in("").contains(&"controlnets"));
         assert!(is_object("ip_adapter") && !is_object("ip_adapter_style_image_url") && !is_object("controlnets"));
     }

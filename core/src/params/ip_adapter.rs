@@ -88,20 +88,35 @@ named_enum! {
 }
 
 /// Cached attention: self-attention that also attends to earlier frames.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CachedAttentionConfig {
     /// Whether self-attention attends to keys and values of earlier frames.
     pub enabled: bool,
-    /// How many earlier frames are kept.
+    /// How many earlier frames are kept. With `token_merging` it has no effect.
     pub max_frames: u32,
     /// Every how many frames one is stored.
     pub interval: u32,
+    /// How much of each token in the deepest blocks of the UNet is replaced by the most similar one of earlier frames; 0
+    /// for none. Steadies what hardly changes.
+    pub feature_injection_strength: f64,
+    /// The least similarity of two tokens, as a cosine, from which one is injected for the other.
+    pub feature_similarity_threshold: f64,
+    /// Whether a stored frame is merged with the one that is kept, token by token, so that one frame stands for all earlier
+    /// ones.
+    pub token_merging: bool,
 }
 
 impl Default for CachedAttentionConfig {
     fn default() -> Self {
-        Self { enabled: false, max_frames: 1, interval: 1 }
+        Self {
+            enabled: false,
+            max_frames: 1,
+            interval: 1,
+            feature_injection_strength: 0.0,
+            feature_similarity_threshold: 0.98,
+            token_merging: false,
+        }
     }
 }
 

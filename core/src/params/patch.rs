@@ -397,7 +397,12 @@ mod tests {
     #[test]
     fn a_joined_null_resets_the_fields_that_the_newer_patch_does_not_name() {
         let base = Params {
-            cached_attention: crate::params::CachedAttentionConfig { enabled: true, max_frames: 3, interval: 7 },
+            cached_attention: crate::params::CachedAttentionConfig {
+                enabled: true,
+                max_frames: 3,
+                interval: 7,
+                ..Default::default()
+            },
             ..Params::default()
         };
         let mut both = json::read_object(r#"{"cached_attention": null, "latent_preprocessing": []}"#).unwrap();

@@ -224,6 +224,9 @@ export function counts(path, params, catalogue) {
       return model?.ip_adapter !== false;
     case "cached_attention.max_frames":
     case "cached_attention.interval":
+    case "cached_attention.feature_injection_strength":
+    case "cached_attention.feature_similarity_threshold":
+    case "cached_attention.token_merging":
       return Boolean(params.cached_attention?.enabled);
     case "interpolation.scene_cut":
       return (params.interpolation?.factor ?? 1) > 1;

@@ -32,6 +32,9 @@ pub(crate) fn echo(params: &StreamDiffusionParams, seed: Option<&Alias>) -> Obje
     if let Some(Value::Object(adapter)) = out.get_mut("ip_adapter") {
         adapter.retain(|name, _| matches!(name.as_str(), "type" | "enabled" | "scale" | "weight_type"));
     }
+    if let Some(Value::Object(earlier)) = out.get_mut("cached_attention") {
+        earlier.retain(|name, _| matches!(name.as_str(), "enabled" | "max_frames" | "interval"));
+    }
     if let (Some(alias), Some(value)) = (seed, out.get_mut("seed"))
         && alias.engine == params.seed
     {
@@ -119,13 +122,14 @@ mod tests {
     #[test]
     fn nested_objects_have_the_keys_of_the_schema_too() {
         let text = r#"{"model_id": "Lykon/dreamshaper-8", "controlnets": [{"model_id": "a/b", "conditioning_channels": 3}],
-            "ip_adapter": {"image_encoder_path": "x"}}"#;
+            "ip_adapter": {"image_encoder_path": "x"}, "cached_attention": {"token_merging": true}}"#;
         let out = echo(&StreamDiffusionParams::from_json(text).unwrap().0, None);
         let net = json!({
             "model_id": "a/b", "conditioning_scale": 1.0, "preprocessor": "passthrough", "enabled": true,
             "preprocessor_params": {}, "control_guidance_start": 0.0, "control_guidance_end": 1.0,
         });
         assert_eq!(out["controlnets"][0], net);
+        assert_eq!(out["cached_attention"], json!({"enabled": false, "max_frames": 1, "interval": 1}));
         assert_eq!(
             out["ip_adapter"],
             json!({"type": "regular", "enabled": false, "scale": 1.0, "weight_type": "linear"})

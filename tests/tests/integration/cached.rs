@@ -32,7 +32,7 @@ fn film(golden: &Golden, executor: &dyn Executor, frames: &[f32], [most, interva
         let sample = &frame[..frame_len / all_rows * rows];
         let mut eps = vec![f32::NAN; sample.len()];
         let keep = (number + 1).is_multiple_of(interval).then_some(next);
-        let past = Some(Past { frames: &mut kept, filled, keep });
+        let past = Some(Past { frames: &mut kept, filled, keep, ..Past::default() });
         let (inputs, outputs) = ([sample.into()], &mut [(&mut eps).into()]);
         network.run(RunArgs { past, ..RunArgs::new(&constants, &mut scratch, &inputs, outputs) }).unwrap();
         if keep.is_some() {

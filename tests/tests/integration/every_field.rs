@@ -66,6 +66,8 @@ fn another(field: &Field, old: &Value) -> Value {
         // The only processor of latents: what can change is whether there is another one.
         ("latent_preprocessing.processors[].type" | "latent_postprocessing.processors[].type", _) => old.clone(),
         ("controlnets[].preprocessor_params", _) => json!({"low_threshold": 70}),
+        // Above nearly all similarities.
+        ("cached_attention.feature_similarity_threshold", _) => 1.0.into(),
         ("controlnets[].conditioning_channels", _) => 3.into(),
         ("image_preprocessing.processors[].params", _) => json!({"blur_intensity": 1.5}),
         ("image_postprocessing.processors[].params", _) => json!({"sharpen_intensity": 0.9}),

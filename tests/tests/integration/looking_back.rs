@@ -107,3 +107,42 @@ fn another_size_starts_as_a_new_engine_does() {
     }
     assert!(pictures(&mut engine, 3) == pictures(&mut fresh, 3));
 }
+
+/// The demo engine, which keeps one frame and injects its tokens.
+fn injecting(strength: f64, threshold: f64, token_merging: bool) -> Engine {
+    demo_engine(SIDE, |params, _| {
+        params.cached_attention.enabled = true;
+        params.cached_attention.feature_injection_strength = strength;
+        params.cached_attention.feature_similarity_threshold = threshold;
+        params.cached_attention.token_merging = token_merging;
+    })
+}
+
+#[test]
+fn feature_injection_and_token_merging_change_pictures_once_a_frame_is_kept() {
+    let plain = pictures(&mut looking_back(1, 1), 5);
+    assert!(pictures(&mut injecting(0.0, 0.0, false), 5) == plain);
+    for (strength, merging) in [(0.8, false), (0.0, true)] {
+        // The first frame fills all rows, and so is kept before its last row is computed.
+        let changed = pictures(&mut injecting(strength, 0.0, merging), 5);
+        assert!(changed[3] != plain[3], "strength {strength}, merging {merging}");
+        let mut engine = injecting(strength, 0.0, merging);
+        assert_eq!(update(&mut engine, r#"{"cached_attention": {"interval": 1440}}"#), Some(Cost::Hot));
+        assert!(pictures(&mut engine, 5) == pictures(&mut looking_back(1, 1440), 5), "nothing is kept");
+    }
+}
+
+#[test]
+fn feature_injection_and_token_merging_change_while_frames_are_processed() {
+    let (mut engine, mut same) = (injecting(0.8, 0.0, true), injecting(0.8, 0.0, true));
+    assert!(pictures(&mut engine, 3) == pictures(&mut same, 3));
+    let hot = r#"{"cached_attention": {"feature_injection_strength": 0.1}}"#;
+    assert_eq!(update(&mut engine, hot), Some(Cost::Hot));
+    assert!(picture(&mut engine, 3) != picture(&mut same, 3));
+    let threshold = r#"{"cached_attention": {"feature_similarity_threshold": 0.9}}"#;
+    assert_eq!(update(&mut engine, threshold), Some(Cost::Hot));
+    for off in [r#"{"feature_injection_strength": 0}"#, r#"{"token_merging": false}"#] {
+        assert_eq!(update(&mut engine, &format!(r#"{{"cached_attention": {off}}}"#)), Some(Cost::Load));
+        pictures(&mut engine, 2);
+    }
+}

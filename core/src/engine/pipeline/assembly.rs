@@ -71,9 +71,12 @@ impl<'a> Assembly<'a> {
         let controls = LoadedControlNets::load(controlnet_build, self.notices)?;
         let adapter = self.adapter(loaded, models.key())?;
         let image = self.image(&adapter)?;
+        let earlier = &params.cached_attention;
         let extras = Extras {
             residuals: controls.any(),
-            cached_attention: params.cached_attention.enabled,
+            cached_attention: earlier.enabled,
+            feature_injection: earlier.enabled && earlier.feature_injection_strength > 0.0,
+            token_merging: earlier.enabled && earlier.token_merging,
             image_tokens: adapter.get().as_ref().as_ref().map_or(0, Adapter::tokens),
         };
         let key = UnetKey { weights: weights.key().clone(), size, call_rows: call_rows.clone(), extras };

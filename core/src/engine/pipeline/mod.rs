@@ -159,7 +159,12 @@ impl Pipeline {
 /// Returns the number of earlier frames that the UNet attends to with `params`.
 pub(super) fn cached_frames(params: &StreamDiffusionParams) -> usize {
     let settings = &params.cached_attention;
-    if settings.enabled { settings.max_frames as usize } else { 0 }
+    match (settings.enabled, settings.token_merging) {
+        (false, _) => 0,
+        // Its tokens stand for all earlier frames.
+        (true, true) => 1,
+        (true, false) => settings.max_frames as usize,
+    }
 }
 
 impl Components {

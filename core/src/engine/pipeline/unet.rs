@@ -38,8 +38,20 @@ pub(crate) struct Extras {
     pub(crate) residuals: bool,
     /// Whether rows attend to earlier frames.
     pub(crate) cached_attention: bool,
+    /// Whether tokens of earlier frames are injected.
+    pub(crate) feature_injection: bool,
+    /// Whether tokens of earlier frames are merged.
+    pub(crate) token_merging: bool,
     /// Number of image tokens that rows attend to in addition to their text.
     pub(crate) image_tokens: usize,
+}
+
+impl Extras {
+    /// Returns `plain` with these inputs.
+    fn shape(self, plain: UnetShape) -> UnetShape {
+        let Self { residuals, cached_attention, feature_injection, token_merging, image_tokens } = self;
+        UnetShape { residuals, cached_attention, feature_injection, token_merging, image_tokens, ..plain }
+    }
 }
 
 /// The compiled networks, one for each call; calls with the same texts share one.
@@ -65,11 +77,12 @@ impl UnetNetworks {
     ) -> Result<Self> {
         let networks = compile_calls(call_rows, |CallTexts { text_rows, text_of_row }| {
             let rows = text_of_row.len();
-            let Extras { residuals, cached_attention, image_tokens } = extras;
-            let plain = UnetShape::new(rows, latent.h, latent.w);
-            let prediction = models.prediction;
-            let shape =
-                UnetShape { text_rows, text_of_row, residuals, cached_attention, image_tokens, prediction, ..plain };
+            let shape = UnetShape {
+                text_rows,
+                text_of_row,
+                prediction: models.prediction,
+                ..extras.shape(UnetShape::new(rows, latent.h, latent.w))
+            };
             let program = weights.branches.add_to(unet_program(&models.unet, &shape)?)?;
             compiler.compile(program, &weights.weights)
         })?;

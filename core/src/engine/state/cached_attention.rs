@@ -1,8 +1,10 @@
 //! Keys and values of earlier frames for cached attention: a ring buffer for each call of the UNet.
 
 use crate::engine::pipeline::Pipeline;
-use crate::error::Result;
-use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Network, Past, Queue};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{FrameKeys, Injection, MOST_PAST_FRAMES, Network, Past, Queue};
+use crate::params::CachedAttentionConfig;
+use crate::stream::noise::NoiseSource;
 
 /// The name in error messages.
 const WHAT: &str = "cached attention";
@@ -11,8 +13,34 @@ const WHAT: &str = "cached attention";
 #[derive(Debug, Default)]
 pub(crate) struct AttentionCache {
     calls: Vec<Ring>,
+    /// The order in which tokens are merged; without merging none.
+    shuffle: Option<Shuffle>,
     /// Whether it adopts frames of the cache that it replaces.
     goes_on: bool,
+}
+
+/// A random order of tokens, another one for each merging.
+#[derive(Debug)]
+struct Shuffle {
+    order: Vec<u32>,
+    random: NoiseSource,
+}
+
+/// The settings of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CacheSettings {
+    /// The interval at which frames are stored, in frames.
+    pub(super) interval: u32,
+    /// How tokens of earlier frames are injected.
+    pub(super) injection: Injection,
+}
+
+impl From<&CachedAttentionConfig> for CacheSettings {
+    fn from(params: &CachedAttentionConfig) -> Self {
+        let (strength, threshold) =
+            (params.feature_injection_strength as f32, params.feature_similarity_threshold as f32);
+        Self { interval: params.interval, injection: Injection { strength, threshold } }
+    }
 }
 
 /// The frames of one call. A row attends to the same row of earlier frames, which was at the same stage.
@@ -43,7 +71,12 @@ impl AttentionCache {
         let networks = if room == 0 { &[] } else { pipeline.components.unet().networks() };
         queue.require(pipeline.cached_frame_bytes().saturating_mul(more), WHAT)?;
         let calls = networks.iter().map(|network| Ring::new(&**network, more)).collect::<Result<_>>()?;
-        Ok(Some(Self { calls, goes_on }))
+        let merging = networks.first().filter(|network| network.program().merges_tokens());
+        let seed = pipeline.params.seed.iter().next().map_or(0, |(&seed, _)| seed);
+        let shuffle = merging
+            .map(|network| Shuffle::new(network.program().most_cached_tokens(), NoiseSource::new(seed)))
+            .transpose()?;
+        Ok(Some(Self { calls, shuffle, goes_on }))
     }
 
     /// Swaps with `old`, and adopts up to `room` of its newest frames if they stay valid. Neither allocates nor
@@ -55,16 +88,42 @@ impl AttentionCache {
         std::mem::swap(self, old);
     }
 
-    /// Runs the UNet's call number `call` by `run`; every `interval`th run stores its keys and values.
+    /// Runs the UNet's call number `call` by `run`; every so many runs store their keys and values, as `settings` say.
     ///
     /// # Errors
     ///
     /// Those of `run`; stored frames that may be damaged are then discarded.
-    pub(super) fn run(&mut self, call: usize, interval: u32, run: impl FnOnce(Past<'_>) -> Result<()>) -> Result<()> {
+    pub(super) fn run(
+        &mut self,
+        call: usize,
+        settings: CacheSettings,
+        run: impl FnOnce(Past<'_>) -> Result<()>,
+    ) -> Result<()> {
         match self.calls.get_mut(call) {
-            Some(ring) => ring.run(interval, run),
-            None => run(Past { frames: &mut [], filled: 0, keep: None }),
+            Some(ring) => ring.run(settings, self.shuffle.as_mut(), run),
+            None => run(Past::default()),
         }
+    }
+}
+
+impl Shuffle {
+    /// Allocates the order of twice as many tokens.
+    fn new(tokens: usize, random: NoiseSource) -> Result<Self> {
+        let count = u32::try_from(2 * tokens).map_err(|_| {
+            let text = format!("tokens to merge: got {tokens}, expected less than 2^31");
+            Error::new(ErrorKind::Unsupported, text)
+        })?;
+        Ok(Self { order: (0..count).collect(), random })
+    }
+
+    /// Returns another order.
+    fn next(&mut self) -> &[u32] {
+        for end in (1..self.order.len()).rev() {
+            // In (0, 1].
+            let place = self.random.uniform() * (end + 1) as f32;
+            self.order.swap(end, (place as usize).min(end));
+        }
+        &self.order
     }
 }
 
@@ -95,10 +154,17 @@ impl Ring {
         (self.filled, self.next, self.clock) = (kept, if kept == self.frames.len() { 0 } else { kept }, old.clock);
     }
 
-    fn run(&mut self, interval: u32, run: impl FnOnce(Past<'_>) -> Result<()>) -> Result<()> {
+    fn run(
+        &mut self,
+        CacheSettings { interval, injection }: CacheSettings,
+        shuffle: Option<&mut Shuffle>,
+        run: impl FnOnce(Past<'_>) -> Result<()>,
+    ) -> Result<()> {
         self.clock += 1;
         let keep = self.clock.is_multiple_of(u64::from(interval.max(1))).then_some(self.next);
-        let result = run(Past { frames: &mut self.frames, filled: self.filled, keep });
+        let merges = keep.is_some_and(|keep| keep < self.filled);
+        let order = shuffle.filter(|_| merges).map(|shuffle| shuffle.next());
+        let result = run(Past { frames: &mut self.frames, filled: self.filled, keep, injection, order });
         if keep.is_some() {
             let room = self.frames.len();
             (self.filled, self.next) =
@@ -113,7 +179,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::error::{Error, ErrorKind};
 
     /// A ring of frame numbers; 0 before anything is stored.
     fn ring(room: usize) -> Ring {
@@ -126,14 +191,14 @@ mod tests {
     fn run(ring: &mut Ring, interval: u32, number: u64) -> Vec<u64> {
         let mut seen = Vec::new();
         let keep = |past: Past<'_>| {
-            past.check()?;
             seen = past.frames[..past.filled].iter().map(|frame| *frame.get::<u64>().unwrap()).collect();
             if let Some(keep) = past.keep {
                 *past.frames[keep].get_mut::<u64>().unwrap() = number;
             }
             Ok(())
         };
-        ring.run(interval, keep).unwrap();
+        let settings = CacheSettings { interval, injection: Injection::NONE };
+        ring.run(settings, None, keep).unwrap();
         seen.sort_unstable();
         seen
     }
@@ -154,9 +219,43 @@ mod tests {
     fn after_an_error_nothing_damaged_is_looked_at() {
         let mut ring = ring(2);
         (1..=3).for_each(|number| drop(run(&mut ring, 1, number)));
-        assert!(ring.run(1, |_| Err(Error::new(ErrorKind::Device, "gone"))).is_err());
+        let settings = CacheSettings { interval: 1, injection: Injection::NONE };
+        assert!(ring.run(settings, None, |_| Err(Error::new(ErrorKind::Device, "gone"))).is_err());
         assert_eq!(run(&mut ring, 1, 5), Vec::<u64>::new());
         assert_eq!(run(&mut ring, 1, 6), [5]);
+    }
+
+    #[test]
+    fn each_order_of_tokens_is_another_permutation_and_follows_from_the_seed() {
+        let orders = |seed| {
+            let mut shuffle = Shuffle::new(50, NoiseSource::new(seed)).unwrap();
+            [0; 4].map(|_| shuffle.next().to_vec())
+        };
+        let (some, others) = (orders(1), orders(2));
+        assert_eq!(some, orders(1));
+        for (i, order) in some.iter().chain(&others).enumerate() {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert!(sorted.into_iter().eq(0..100));
+            assert!(some.iter().chain(&others).skip(i + 1).all(|other| other != order));
+        }
+    }
+
+    #[test]
+    fn tokens_are_merged_only_with_those_of_a_stored_frame() {
+        let mut shuffle = Shuffle::new(2, NoiseSource::new(1)).unwrap();
+        let mut ring = ring(1);
+        let mut merges = |interval| {
+            let mut merges = false;
+            let settings = CacheSettings { interval, injection: Injection::NONE };
+            let run = |past: Past<'_>| {
+                merges = past.merged().is_some();
+                Ok(())
+            };
+            ring.run(settings, Some(&mut shuffle), run).unwrap();
+            merges
+        };
+        assert_eq!([2, 2, 2, 2, 2, 1].map(&mut merges), [false, false, false, true, false, true]);
     }
 
     proptest! {

@@ -154,7 +154,7 @@ impl FrameState {
         self.filter.reset();
         swap_if_some(&mut self.scratch, scratch);
         if let Some(attention) = attention {
-            attention.swap(&mut self.attention, params.cached_attention.max_frames as usize);
+            attention.swap(&mut self.attention, next.cached_frames());
         }
         swap_if_some(&mut self.guard, guard);
         swap_if_some(&mut self.buffers, buffers);

@@ -1,6 +1,6 @@
 //! Runs the UNet for the stream, after the ControlNets if there are any.
 
-use super::cached_attention::AttentionCache;
+use super::cached_attention::{AttentionCache, CacheSettings};
 use super::control_calls::ControlCalls;
 use crate::engine::pipeline::unet::UnetNetworks;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,8 +15,7 @@ pub(crate) struct UnetPredictor<'a> {
     pub(crate) constants: &'a [Constants],
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) attention: &'a mut AttentionCache,
-    /// The interval at which keys and values are stored, in frames.
-    pub(crate) interval: u32,
+    pub(crate) cache: CacheSettings,
     pub(crate) control: ControlCalls<'a>,
     pub(crate) work: &'a mut Work,
 }
@@ -38,7 +37,7 @@ impl Predict for UnetPredictor<'_> {
             inputs.push(residual)?;
         }
         let (scratch, outputs) = (&mut *self.scratch, &mut [eps]);
-        self.attention.run(index, self.interval, |past| {
+        self.attention.run(index, self.cache, |past| {
             let args = RunArgs::new(constants, scratch, inputs.get(), outputs);
             network.run(RunArgs { past: Some(past), ..args })
         })?;

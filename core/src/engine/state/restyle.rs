@@ -129,7 +129,7 @@ impl FrameState {
             constants: components.constants(),
             scratch,
             attention,
-            interval: pipeline.params.cached_attention.interval,
+            cache: (&pipeline.params.cached_attention).into(),
             control: ControlCalls { queue, controls: &components.controls, state: control, timer },
             work,
         };

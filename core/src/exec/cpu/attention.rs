@@ -6,6 +6,8 @@
 use dreamframe_kernels::{HIDDEN, Scale, Softmax, Tile};
 
 use super::keys::{KEYS, KeyLayout};
+use super::merge::Merge;
+use super::nearest::Search;
 use super::past::PastAt;
 use super::run::Run;
 use super::span::{LINE, Span};
@@ -23,6 +25,8 @@ pub(super) struct Attention {
     pub(super) kv_row: Vec<usize>,
     /// For cached attention: the offset of its keys and values in the memory of each frame.
     pub(super) past: Option<usize>,
+    /// How its keys and values are merged with cached ones.
+    pub(super) merge: Option<Merge>,
 }
 
 /// A block of keys and their values.
@@ -49,10 +53,12 @@ struct Piece<'a> {
 impl Attention {
     /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self) -> usize {
-        MAX_ROWS * KEYS + (QUERIES + MAX_ROWS) * (self.keys.padded_values() + 2) + 2 * LINE
+        let attention = MAX_ROWS * KEYS + (QUERIES + MAX_ROWS) * (self.keys.padded_values() + 2) + 2 * LINE;
+        let widest = self.keys.heads * self.keys.width.max(self.keys.value_width);
+        attention.max(if self.merge.is_some() { Search::thread_scratch(widest) } else { 0 })
     }
 
-    pub(super) fn run(&self, run: &Run<'_>, q: Span, packed: Span, out: Span) {
+    pub(super) fn run(&self, run: &Run<'_>, [q, packed, out]: [Span; 3], scratch: *mut f32) {
         let layout = &self.keys;
         let tokens = q.shape.pixels();
         let blocks = tokens.div_ceil(QUERIES);
@@ -78,7 +84,12 @@ impl Attention {
             // returns; no thread writes keys and values during this step.
             run.products(|| unsafe { piece.run([q, out], row * tokens, [head, first, count], heads, self.causal) });
         });
-        if let Some(to) = past.keep() {
+        if let (Some(merge), Some(_), Some(to), Some(frame)) =
+            (&self.merge, past.merged(), past.keep(), run.past.keep())
+        {
+            let kept = Span::new(to, layout.size, packed.ld, packed.shape);
+            merge.merge_keys(run, layout, [kept, packed], frame, scratch);
+        } else if let Some(to) = past.keep() {
             let to = Span::new(to, layout.size, packed.ld, packed.shape);
             let len = layout.head_len() * layout.size;
             run.pieces(layout.rows * layout.heads, &|piece, _| {

@@ -66,6 +66,7 @@ impl Counter<'_> {
             StepKind::Depthwise(_)
             | StepKind::Image(_)
             | StepKind::PackKeys { .. }
+            | StepKind::Inject { .. }
             | StepKind::Pointwise
             | StepKind::Mul
             | StepKind::Geglu

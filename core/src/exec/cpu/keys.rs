@@ -47,6 +47,16 @@ impl KeyLayout {
         }
     }
 
+    /// The layout of `tokens` tokens of `width` channels as keys of one head, without values.
+    pub(super) fn of_tokens(rows: usize, tokens: usize, width: usize, kernels: &Kernels) -> Self {
+        Self::new(Shape::new(rows, tokens, 1, width), Shape::new(rows, tokens, 1, 0), 1, kernels)
+    }
+
+    /// The layout of a single row.
+    pub(super) fn of_row(self) -> Self {
+        Self { rows: 1, ..self }
+    }
+
     /// Total number of elements.
     pub(super) fn len(&self) -> usize {
         self.rows * self.heads * self.head_len()
@@ -84,6 +94,40 @@ impl KeyLayout {
         packed.wrapping_add((row * self.heads + head) * self.head_len() * self.size)
     }
 
+    /// Copies the key `key` of the head at `head` to `to`.
+    ///
+    /// # Safety
+    ///
+    /// The head has this layout, elements of type `T` and such a key; `to` has memory for its channels; no thread writes
+    /// either.
+    pub(super) unsafe fn read_key<T: Copy>(&self, head: *const u8, key: usize, to: *mut T) {
+        let wide = self.width.next_multiple_of(self.group);
+        let first = key / self.panel * self.panel;
+        let columns = self.panel.min(self.padded_keys() - first);
+        let from = head.cast::<T>().wrapping_add(first * wide + (key - first) * self.group);
+        for channel in 0..self.width {
+            let (group, part) = (channel / self.group, channel % self.group);
+            // SAFETY: see `Keys`; guaranteed by the caller.
+            unsafe { *to.add(channel) = *from.add(group * columns * self.group + part) };
+        }
+    }
+
+    /// Copies the value of `key` of the head at `head` to `to`.
+    ///
+    /// # Safety
+    ///
+    /// Like [`read_key`](Self::read_key).
+    pub(super) unsafe fn read_value<T: Copy>(&self, head: *const u8, key: usize, to: *mut T) {
+        let values = head.cast::<T>().wrapping_add(self.keys_len());
+        for (first, columns) in self.panels(self.padded_values()) {
+            let row = first * self.grouped_keys() + key / self.group * columns * self.group + key % self.group;
+            for channel in first..(first + columns).min(self.value_width) {
+                // SAFETY: see `Keys`; guaranteed by the caller.
+                unsafe { *to.add(channel) = *values.add(row + (channel - first) * self.group) };
+            }
+        }
+    }
+
     /// Packs keys and values: for each head and row, a few keys at a time.
     pub(super) fn pack(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
         // The keys of a block begin a panel, and its values a group.
@@ -118,7 +162,7 @@ impl KeyLayout {
     }
 }
 
-/// The offsets of the cached keys and values of each layer in the memory of a frame.
+/// The offsets of what each layer keeps: keys and values, injected tokens in the memory of a frame.
 #[derive(Debug, Default)]
 pub(super) struct KvCacheLayout {
     len: usize,
@@ -129,6 +173,13 @@ impl KvCacheLayout {
     pub(super) fn add(&mut self, layout: &KeyLayout) -> usize {
         let first = self.len;
         self.len += layout.len();
+        first
+    }
+
+    /// Returns the offset of `elements` elements for other purposes.
+    pub(super) fn reserve(&mut self, elements: usize) -> usize {
+        let first = self.len;
+        self.len += elements.next_multiple_of(LINE);
         first
     }
 

@@ -97,6 +97,7 @@ impl CpuNetwork {
             winograd,
             keys: Vec::new(),
             kv_cache: KvCacheLayout::default(),
+            merges: Vec::new(),
             widest_kernel: 1,
         };
         weights.load(&pack::layout(kernels), &|count, piece| pool.run(count, &|i, _| piece(i)));
@@ -203,7 +204,7 @@ impl CpuNetwork {
     }
 
     /// Runs the steps of a frame.
-    fn frame(&self, args: RunArgs<'_, '_>, past: PastAt) -> Result<()> {
+    fn frame(&self, args: RunArgs<'_, '_>, past: PastAt<'_>) -> Result<()> {
         let RunArgs { constants, scratch, inputs, outputs, times, .. } = args;
         self.check_inputs(Rate::Frame, inputs)?;
         self.check_outputs(outputs)?;
@@ -280,7 +281,9 @@ impl Network for CpuNetwork {
 
     fn run(&self, mut args: RunArgs<'_, '_>) -> Result<()> {
         let past = match args.past.take() {
-            Some(mut past) => PastAt::new(&mut past, self.id).map_err(|error| error.within(self.program.name()))?,
+            Some(mut past) => {
+                PastAt::new(&mut past, self.id, &self.program).map_err(|error| error.within(self.program.name()))?
+            }
             None => PastAt::NONE,
         };
         if let Some(times) = args.times.as_deref_mut().filter(|times| times.len() != self.frame.len()) {

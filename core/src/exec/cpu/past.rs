@@ -4,7 +4,8 @@
 
 use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Past};
+use crate::exec::{FrameKeys, Injection, MOST_PAST_FRAMES, Past};
+use crate::net::Program;
 
 /// The keys and values of one frame: those of each layer with cached attention, concatenated.
 pub(super) struct CachedKeys {
@@ -15,23 +16,32 @@ pub(super) struct CachedKeys {
 
 /// The addresses of all cached frames of a run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PastAt {
+pub(super) struct PastAt<'a> {
     frames: [*mut u8; MOST_PAST_FRAMES],
     filled: usize,
     keep: Option<usize>,
+    pub(super) injection: Injection,
+    order: Option<&'a [u32]>,
 }
 
 // SAFETY: addresses, as `Span`s are.
-unsafe impl Sync for PastAt {}
+unsafe impl Sync for PastAt<'_> {}
 
-impl PastAt {
+impl<'a> PastAt<'a> {
     /// No cached frames.
-    pub(super) const NONE: Self = Self { frames: [std::ptr::null_mut(); MOST_PAST_FRAMES], filled: 0, keep: None };
+    pub(super) const NONE: Self = Self {
+        frames: [std::ptr::null_mut(); MOST_PAST_FRAMES],
+        filled: 0,
+        keep: None,
+        injection: Injection::NONE,
+        order: None,
+    };
 
-    /// Returns the frames of `past`, which `network` must have created.
-    pub(super) fn new(past: &mut Past<'_>, network: u64) -> Result<Self> {
-        past.check()?;
-        let mut at = Self { filled: past.filled, keep: past.keep, ..Self::NONE };
+    /// Returns the frames of `past`, which `network`, a program's, must have created.
+    pub(super) fn new(past: &mut Past<'a>, network: u64, program: &Program) -> Result<Self> {
+        past.check(program)?;
+        let Past { filled, keep, injection, order, .. } = *past;
+        let mut at = Self { filled, keep, injection, order, ..Self::NONE };
         for (address, frame) in at.frames.iter_mut().zip(past.frames.iter_mut()) {
             let frame = frame.get_mut::<CachedKeys>().filter(|frame| frame.network == network);
             let another = || Error::new(ErrorKind::InvalidArgument, "the earlier frames belong to another network");
@@ -48,6 +58,12 @@ impl PastAt {
     /// Returns the frames to attend to.
     pub(super) fn frames(&self) -> &[*mut u8] {
         self.frames.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Returns the order in which the run's own tokens are merged with those of the frame that is their destination;
+    /// `None` if they overwrite them.
+    pub(super) fn merged(&self) -> Option<&'a [u32]> {
+        self.order.filter(|_| self.keep.is_some_and(|keep| keep < self.filled))
     }
 
     /// Returns the destination of the run's own keys and values.

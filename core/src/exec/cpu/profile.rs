@@ -32,6 +32,7 @@ pub(super) fn describe(compiled: &CompiledStep, values: &[PlanValue]) -> StepTim
             let operations = 4.0 * (out.n * x.pixels() * keys * x.c) as f64;
             (format!("attention {heads} heads, {}x{} tokens, {} channels", x.pixels(), keys, x.c), operations)
         }
+        StepKind::Inject { .. } => (format!("injection {} @{image}", out.c), 0.0),
         StepKind::Depthwise(_) => (format!("depthwise {} @{image}", out.c), 0.0),
         StepKind::Image(_) => (format!("image {} @{image}", out.c), 0.0),
         StepKind::GroupNorm { .. } => (format!("group norm {} @{image}", out.c), 0.0),

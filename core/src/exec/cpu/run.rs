@@ -18,7 +18,7 @@ pub(super) struct Run<'a> {
     pub(super) scratch: Scratch,
     /// Zeros: as many as a line of the widest kernel reads elements, and at least a tile's width; of any type.
     pub(super) zeros: *const f32,
-    pub(super) past: PastAt,
+    pub(super) past: PastAt<'a>,
 }
 
 // SAFETY: `zeros` is an address that is only read.

@@ -7,7 +7,9 @@ use dreamframe_kernels::{Kernels, PostAt};
 use super::attention::Attention;
 use super::elementwise;
 use super::image;
+use super::inject::Inject;
 use super::keys::{KeyLayout, KvCacheLayout};
+use super::merge::Merge;
 use super::norm::{self, Norm};
 use super::pack::Source;
 use super::pointwise;
@@ -43,6 +45,7 @@ enum Operation {
     LayerNorm(Norm),
     PackKeys(KeyLayout),
     Attention(Attention),
+    Inject(Inject),
     Pointwise,
     Mul,
     Geglu,
@@ -87,6 +90,12 @@ impl StorageLayout for CpuLayout<'_> {
         } else if let StepKind::Product(ref geometry) = step.kind {
             let form = self.winograd.form(geometry, input.c, output, self.kernels);
             form.map_or(0, |form| stored(winograd::scratch(form, input.c, output, self.kernels)))
+        } else if !self.program.merges_tokens() {
+            0
+        } else if let StepKind::Attention { keys, cached_layer: Some(_), .. } = step.kind {
+            Merge::scratch(keys, [input.c, output.c], self.kernels)
+        } else if let StepKind::Inject { .. } = step.kind {
+            Merge::lines_len(input.pixels(), input.c)
         } else {
             0
         }
@@ -105,6 +114,8 @@ pub(super) struct StepCompiler<'a> {
     pub(super) keys: Vec<(Slot, KeyLayout)>,
     /// The layout of cached keys and values so far.
     pub(super) kv_cache: KvCacheLayout,
+    /// How the tokens of each layer with cached attention so far are merged, by its index.
+    pub(super) merges: Vec<(usize, Merge)>,
     /// The longest side of a kernel so far.
     pub(super) widest_kernel: usize,
 }
@@ -142,7 +153,17 @@ impl StepCompiler<'_> {
                 let keys = self.keys.iter().find(|(packed, _)| *packed == inputs[1]).map(|(_, layout)| *layout);
                 let keys = keys.ok_or_else(|| Error::new(ErrorKind::Internal, "attention before its keys"))?;
                 let past = cached_layer.map(|_| self.kv_cache.add(&keys));
-                Operation::Attention(Attention { keys, causal, kv_row: kv_row.clone(), past })
+                let merges = cached_layer.filter(|_| self.program.merges_tokens());
+                let merge = merges.map(|layer| {
+                    let merge = Merge::new(&keys, &mut self.kv_cache);
+                    self.merges.push((layer, merge));
+                    merge
+                });
+                Operation::Attention(Attention { keys, causal, kv_row: kv_row.clone(), past, merge })
+            }
+            StepKind::Inject { layer } => {
+                let merge = self.merges.iter().find(|(of, _)| *of == layer).map(|(_, merge)| *merge);
+                Operation::Inject(Inject::new(shape(output), merge, &mut self.kv_cache, self.kernels))
             }
             StepKind::Pointwise => Operation::Pointwise,
             StepKind::Mul => Operation::Mul,
@@ -240,6 +261,7 @@ impl StepCompiler<'_> {
             Operation::Product(product) => product.thread_scratch(self.kernels),
             Operation::Winograd(winograd) => winograd.thread_scratch(),
             Operation::Attention(attention) => attention.thread_scratch(),
+            Operation::Inject(inject) => inject.thread_scratch(),
             Operation::Depthwise(..)
             | Operation::Image(_)
             | Operation::GroupNorm(..)
@@ -279,7 +301,8 @@ impl CompiledStep {
             Operation::GroupNorm(norm, groups) => norm::group_norm(run, norm, *groups, [x, out], scratch, posts),
             Operation::LayerNorm(norm) => norm::layer_norm(run, norm, [x, out], posts),
             Operation::PackKeys(layout) => layout.pack(run, x, second(), out),
-            Operation::Attention(attention) => attention.run(run, x, second(), out),
+            Operation::Attention(attention) => attention.run(run, [x, second(), out], scratch),
+            Operation::Inject(inject) => inject.run(run, x, out, scratch),
             Operation::Pointwise => pointwise::pointwise(run, x, out, posts),
             Operation::Mul => image::mul(run, [x, second(), out], posts),
             Operation::Geglu => elementwise::geglu(run, x, out),

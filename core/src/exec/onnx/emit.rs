@@ -281,6 +281,8 @@ impl<'a> Emitter<'a> {
             OpKind::Attention { heads, causal, kv_row, cached_layer } => {
                 (Layout::Tokens, self.attention(op, *heads, *causal, kv_row, cached_layer.is_some()))
             }
+            // Without earlier frames; programs that inject tokens are not compiled.
+            OpKind::Inject { .. } => self.existing(x),
             OpKind::Activate(activation) => self.activated(x, *activation),
             OpKind::Geglu => (Layout::Tokens, self.geglu(x)),
             OpKind::Add => self.binary("Add", op),

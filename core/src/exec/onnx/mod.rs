@@ -48,7 +48,7 @@ use self::queue::OnnxQueue;
 pub use self::runtime::preload;
 use self::runtime::{Session, Weight};
 use super::{Dtype, Executor, Network, Provider, Queue};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Program, Weights};
 
 /// Runs programs with ONNX Runtime.
@@ -145,6 +145,7 @@ impl Executor for OnnxExecutor {
 
     /// Engines share networks, and with them the weights on the device.
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
+        check_supported(program)?;
         let names: Vec<&str> = program.weights().iter().map(|weight| &*weight.name).collect();
         let forms = weights.forms_of(&names);
         if let Some(network) = self.device.network(program, forms) {
@@ -164,4 +165,17 @@ impl Executor for OnnxExecutor {
         self.device.add_network(program, forms, &network);
         Ok(network)
     }
+}
+
+/// Checks that graphs have all operations of `program`.
+///
+/// # Errors
+///
+/// `Unsupported` for feature injection and token merging.
+fn check_supported(program: &Program) -> Result<()> {
+    if program.injects() || program.merges_tokens() {
+        let text = "feature injection or token merging: got ONNX Runtime, expected the CPU executor";
+        return Err(Error::new(ErrorKind::Unsupported, text).within(program.name()));
+    }
+    Ok(())
 }

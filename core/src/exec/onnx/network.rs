@@ -118,7 +118,7 @@ impl Network for OnnxNetwork {
         if self.cached.is_empty() {
             return self.run_frame(&operands, outputs, &mut []);
         }
-        let past = past.unwrap_or(Past { frames: &mut [], filled: 0, keep: None });
+        let past = past.unwrap_or_default();
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let frames = self.earlier_frames(&past)?;
@@ -196,7 +196,7 @@ impl OnnxNetwork {
 
     /// Returns the keys and values of the frames that contain one.
     fn earlier_frames<'a>(&self, past: &'a Past<'_>) -> Result<Vec<&'a LayerKeys>> {
-        past.check().map_err(|error| error.within(self.program.name()))?;
+        past.check(&self.program).map_err(|error| error.within(self.program.name()))?;
         let own = |frame: &'a FrameKeys| {
             let keys: Option<&OnnxKeys> = frame.get().filter(|keys: &&OnnxKeys| Arc::ptr_eq(&keys.network, &self.id));
             keys.map(|keys| &keys.layers)

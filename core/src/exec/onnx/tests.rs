@@ -338,3 +338,22 @@ fn the_version_of_the_library_is_known() {
     let numbers: Vec<u32> = version.split('.').filter_map(|number| number.parse().ok()).collect();
     assert!(numbers.len() >= 2 && numbers[0] == 1 && numbers[1] >= 24, "{version}");
 }
+
+#[test]
+fn feature_injection_and_token_merging_are_not_supported() {
+    for (injects, merges) in [(false, false), (true, false), (false, true)] {
+        let mut builder = ProgramBuilder::new("test");
+        let x = builder.input("x", Shape::tokens(1, 4, 8), Rate::Frame);
+        let mut y = builder.cached_attention([x, x, x], 1);
+        if injects {
+            y = builder.inject(y);
+        }
+        if merges {
+            builder.merge_tokens();
+        }
+        builder.output("y", y);
+        let result = check_supported(&builder.finish().unwrap());
+        let kind = result.map_err(|error| error.kind());
+        assert_eq!(kind, if injects || merges { Err(ErrorKind::Unsupported) } else { Ok(()) });
+    }
+}

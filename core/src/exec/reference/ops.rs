@@ -47,6 +47,8 @@ pub(super) fn apply(
         OpKind::Attention { heads, causal, kv_row, cached_layer: _ } => {
             attention(inputs, *heads, *causal, kv_row, shape)
         }
+        // Without earlier frames.
+        OpKind::Inject { .. } => Ok(x.clone()),
         OpKind::Activate(activation) => activate(x, *activation),
         OpKind::Geglu => &x.narrow(3, 0, shape.c)? * x.narrow(3, shape.c, shape.c)?.contiguous()?.gelu_erf()?,
         OpKind::Add => x.broadcast_add(inputs[1]),

@@ -167,6 +167,8 @@ impl Naive<'_> {
             OpKind::Attention { heads, causal, ref kv_row, cached_layer: _ } => {
                 attention(a, inputs[1], inputs[2], out, heads, causal, kv_row)
             }
+            // Without earlier frames.
+            OpKind::Inject { .. } => each(out, |n, y, x, c| a.at(n, y, x, c)),
             OpKind::Activate(activation) => each(out, |n, y, x, c| activate(a.at(n, y, x, c), activation)),
             OpKind::Geglu => {
                 each(out, |n, y, x, c| a.at(n, y, x, c) * activate(a.at(n, y, x, c + out.c), Activation::Gelu))
