@@ -100,8 +100,11 @@ impl FrameRouter {
             frames.delays.add(now().since(picture.frame.timestamp()));
             frames.measure(&picture);
             egress.show(&picture.frame.view());
-            // If a reader is copying the last picture, it keeps that.
-            if let Ok(mut latest) = frames.latest.try_lock() {
+            // If a reader is copying the last picture, it keeps that. Again, since the session may have been released
+            // meanwhile: `forget` comes after `attach`, so that nothing is kept after it.
+            if let Ok(mut latest) = frames.latest.try_lock()
+                && frames.sessions.load(Ordering::Relaxed) == number
+            {
                 *latest = Some(picture);
             }
         })
