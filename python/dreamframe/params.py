@@ -210,7 +210,7 @@ class CachedAttentionConfig(Model):
     """Every how many frames one is stored."""
     feature_injection_strength: float = 0.0
     """How much of each token in the deepest blocks of the UNet is replaced by the most similar one of earlier
-    frames; 0 for none. Steadies what hardly changes."""
+    frames; 0 for none."""
     feature_similarity_threshold: float = 0.98
     """The least similarity of two tokens, as a cosine, from which one is injected for the other."""
     token_merging: bool = False

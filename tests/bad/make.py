@@ -91,7 +91,7 @@ WEIGHTS = {
     "shard_missing": ({**CONFIG, **index(a_weight=FIRST, b_weight=SECOND), FIRST: GOOD}, "cannot open"),
     "shard_in_another_folder": ({**CONFIG, **index(a_weight="../model.safetensors")}, 'shard: got "../model.safetensors", expected the plain name'),
     "shard_at_an_absolute_path": ({**CONFIG, **index(a_weight="/etc/model.safetensors")}, "expected the plain name of a .safetensors or pickled file"),
-    "shard_that_is_pickled": ({**CONFIG, **index(a_weight="model-00001-of-00001.pkl")}, "expected the plain name of a .safetensors or pickled file"),
+    "shard_with_another_ending": ({**CONFIG, **index(a_weight="model-00001-of-00001.msgpack")}, "expected the plain name of a .safetensors or pickled file"),
     "shard_broken": ({**CONFIG, **index(a_weight=FIRST), FIRST: GOOD[:-1]}, "got 8, expected at most 7"),
     "tensor_in_two_shards": ({**CONFIG, **index(a_weight=FIRST, b_weight=SECOND), FIRST: GOOD, SECOND: GOOD}, 'tensor "a.weight": got it in'),
     "tensor_not_in_its_shard": ({**CONFIG, **index(b_weight=FIRST), FIRST: GOOD}, "not in the shard"),

@@ -79,14 +79,14 @@ pub struct Past<'a> {
     pub order: Option<&'a [u32]>,
 }
 
-impl Past<'_> {
+impl<'a> Past<'a> {
     /// Returns the same frames for a shorter time.
     pub fn reborrow(&mut self) -> Past<'_> {
         Past { frames: &mut *self.frames, ..*self }
     }
 
     /// Returns the order in which tokens are merged, if they are to be.
-    pub fn merged(&self) -> Option<&[u32]> {
+    pub fn merged(&self) -> Option<&'a [u32]> {
         self.order.filter(|_| self.keep.is_some_and(|keep| keep < self.filled))
     }
 

@@ -15,8 +15,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The id of the embedded model.
 const DEMO: &str = "demo";
-/// The ending of files of img2img-turbo, which other weights do not have.
-const PICKLE: &str = "pkl";
 /// Maximum length of a id, in bytes.
 const MAX_ID: usize = 256;
 
@@ -179,7 +177,8 @@ impl ModelSource {
         self.search(id, &Path::is_dir)
     }
 
-    /// Finds the LoRA or file of img2img-turbo `id`: a folder, a `.safetensors` or pickled file (with or without that ending), or
+    /// Finds the LoRA or file of img2img-turbo `id`: a folder, a `.safetensors` or pickled file (with or without that
+    /// ending), or
     /// `organisation/name/file.safetensors` for one file of several in the hub cache.
     ///
     /// # Errors
@@ -195,7 +194,7 @@ impl ModelSource {
             .collect();
         if places.is_empty()
             && let Some((repository, name)) = id.in_repository()
-            && (is_weights(Path::new(name)) || Path::new(name).extension().is_some_and(|ending| ending == PICKLE))
+            && is_weights(Path::new(name))
         {
             places.extend(self.places(&repository).iter().map(|place| place.join(name)).find(|file| file.is_file()));
         }

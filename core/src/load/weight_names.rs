@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 /// The ending of safetensors files, which are preferred.
 pub(super) const SAFETENSORS: &str = "safetensors";
 /// The endings of pickled files, in order of preference.
-pub(super) const PICKLED: [&str; 4] = ["bin", "pth", "pt", "ckpt"];
+pub(super) const PICKLED: [&str; 5] = ["bin", "pth", "pt", "ckpt", "pkl"];
 
 /// The id of a folder, and a file of weights in it.
 pub(crate) type WeightFile<'a> = (&'a str, &'a str);
 
-/// Returns true if a file's name ends as those of weights do: `.safetensors`, or `.bin`, `.pth`, `.pt` or `.ckpt` of pickled
-/// files.
+/// Returns true if a file's name ends as those of weights do: `.safetensors`, or one of the endings of pickled files.
 pub fn is_weights(name: &Path) -> bool {
     let known = |ending: &str| ending == SAFETENSORS || PICKLED.contains(&ending);
     name.extension().and_then(|ending| ending.to_str()).is_some_and(known)

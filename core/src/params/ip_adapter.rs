@@ -98,7 +98,7 @@ pub struct CachedAttentionConfig {
     /// Every how many frames one is stored.
     pub interval: u32,
     /// How much of each token in the deepest blocks of the UNet is replaced by the most similar one of earlier frames; 0
-    /// for none. Steadies what hardly changes.
+    /// for none.
     pub feature_injection_strength: f64,
     /// The least similarity of two tokens, as a cosine, from which one is injected for the other.
     pub feature_similarity_threshold: f64,

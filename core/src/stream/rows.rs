@@ -56,7 +56,8 @@ impl Stage {
     /// noise`.
     pub(super) fn noise(&self, queue: &dyn Queue, latent: View<'_>, noise: View<'_>, x: ViewMut<'_>) -> Result<()> {
         let [of_latent, of_noise] = self.entering;
-        combine_nonzero(queue, x, [(of_latent, latent), (of_noise, noise), (0.0, noise)])
+        let terms = [(of_latent, latent), (of_noise, noise)];
+        queue.combine(x, 0.0, if of_noise == 0.0 { &terms[..1] } else { &terms })
     }
 
     /// Brings a row from the stage before to the level of this one: its clean latent, and the noise that it gets, without

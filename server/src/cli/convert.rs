@@ -18,7 +18,7 @@ use super::output::Output;
 /// the result as `models verify` does; or one file of weights as a .safetensors file
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "LoRAs, ControlNets and autoencoders are used as they are. Pickled files (.ckpt, .pt, .pth, .bin) are read \
+    after_help = "LoRAs, ControlNets and autoencoders are used as they are. Pickled files (.ckpt, .pt, .pth, .bin, .pkl) are read \
                         without executing anything in them: `convert lora.bin lora.safetensors` writes the same tensors \
                         as safetensors."
 )]

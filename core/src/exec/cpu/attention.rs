@@ -84,8 +84,7 @@ impl Attention {
             // returns; no thread writes keys and values during this step.
             run.products(|| unsafe { piece.run([q, out], row * tokens, [head, first, count], heads, self.causal) });
         });
-        if let (Some(merge), Some(_), Some(to), Some(frame)) =
-            (&self.merge, past.merged(), past.keep(), run.past.keep())
+        if let (Some(merge), Some(_), Some(to), Some(frame)) = (&self.merge, past.merged, past.keep(), run.past.keep())
         {
             let kept = Span::new(to, layout.size, packed.ld, packed.shape);
             merge.merge_keys(run, layout, [kept, packed], frame, scratch);

@@ -48,7 +48,7 @@ impl Inject {
         let packed = to.wrapping_add(self.tokens * self.layout.size);
         let kept = Span::new(packed, self.layout.size, self.layout.width, x.shape);
         let norms = to.wrapping_add(self.norms * self.layout.size).cast::<f32>();
-        if let (Some(merge), Some(_)) = (&self.merge, run.past.merged()) {
+        if let (Some(merge), Some(_)) = (&self.merge, run.past.merged) {
             for row in 0..self.layout.rows {
                 let merged = merge.merge_tokens(run, &self.layout, row, [kept, x], to, scratch);
                 let norms = Span::of_f32(norms.wrapping_add(row * self.layout.keys), merged.shape.with_c(1));
@@ -106,11 +106,7 @@ impl Inject {
             let token = nearest::load(run, x, search.token(0), width);
             if best * nearest::inverse_norm(token) >= injection.threshold {
                 let stored = search.token(1).cast::<u8>();
-                if self.layout.size == size_of::<f32>() {
-                    self.layout.read_key(from, index, stored.cast::<u32>());
-                } else {
-                    self.layout.read_key(from, index, stored.cast::<u16>());
-                }
+                self.layout.read_key(from, index, stored);
                 let other = nearest::load(run, stored, search.token(2), width);
                 token.iter_mut().zip(other).for_each(|(x, y)| *x += injection.strength * (*y - *x));
                 (run.kernels.store)(&Convert { from: token.as_ptr().cast(), to, len: width });

@@ -98,17 +98,16 @@ impl KeyLayout {
     ///
     /// # Safety
     ///
-    /// The head has this layout, elements of type `T` and such a key; `to` has memory for its channels; no thread writes
-    /// either.
-    pub(super) unsafe fn read_key<T: Copy>(&self, head: *const u8, key: usize, to: *mut T) {
+    /// The head has this layout and such a key; `to` has memory for its channels; no thread writes either.
+    pub(super) unsafe fn read_key(&self, head: *const u8, key: usize, to: *mut u8) {
         let wide = self.width.next_multiple_of(self.group);
         let first = key / self.panel * self.panel;
         let columns = self.panel.min(self.padded_keys() - first);
-        let from = head.cast::<T>().wrapping_add(first * wide + (key - first) * self.group);
+        let from = first * wide + (key - first) * self.group;
         for channel in 0..self.width {
             let (group, part) = (channel / self.group, channel % self.group);
             // SAFETY: see `Keys`; guaranteed by the caller.
-            unsafe { *to.add(channel) = *from.add(group * columns * self.group + part) };
+            unsafe { self.copy_element(head, from + group * columns * self.group + part, to, channel) };
         }
     }
 
@@ -117,13 +116,30 @@ impl KeyLayout {
     /// # Safety
     ///
     /// Like [`read_key`](Self::read_key).
-    pub(super) unsafe fn read_value<T: Copy>(&self, head: *const u8, key: usize, to: *mut T) {
-        let values = head.cast::<T>().wrapping_add(self.keys_len());
+    pub(super) unsafe fn read_value(&self, head: *const u8, key: usize, to: *mut u8) {
         for (first, columns) in self.panels(self.padded_values()) {
             let row = first * self.grouped_keys() + key / self.group * columns * self.group + key % self.group;
             for channel in first..(first + columns).min(self.value_width) {
+                let from = self.keys_len() + row + (channel - first) * self.group;
                 // SAFETY: see `Keys`; guaranteed by the caller.
-                unsafe { *to.add(channel) = *values.add(row + (channel - first) * self.group) };
+                unsafe { self.copy_element(head, from, to, channel) };
+            }
+        }
+    }
+
+    /// Copies the element `index` of `from` to that at `place` of `to`.
+    ///
+    /// # Safety
+    ///
+    /// Both have these elements, which no thread writes.
+    #[inline]
+    unsafe fn copy_element(&self, from: *const u8, index: usize, to: *mut u8, place: usize) {
+        // SAFETY: guaranteed by the caller; elements are aligned.
+        unsafe {
+            if self.size == size_of::<f32>() {
+                *to.cast::<u32>().add(place) = *from.cast::<u32>().add(index);
+            } else {
+                *to.cast::<u16>().add(place) = *from.cast::<u16>().add(index);
             }
         }
     }
@@ -162,7 +178,7 @@ impl KeyLayout {
     }
 }
 
-/// The offsets of what each layer keeps: keys and values, injected tokens in the memory of a frame.
+/// The offsets of what each layer keeps in the memory of a frame: keys and values, and injected tokens.
 #[derive(Debug, Default)]
 pub(super) struct KvCacheLayout {
     len: usize,

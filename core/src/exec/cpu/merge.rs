@@ -24,7 +24,6 @@ const END: u32 = u32::MAX;
 pub(super) struct Merge {
     /// The offset of that in the memory of a frame.
     offset: usize,
-    rows: usize,
     /// Number of tokens in a row.
     tokens: usize,
     /// Bytes per element.
@@ -36,7 +35,7 @@ impl Merge {
     pub(super) fn new(layout: &KeyLayout, cache: &mut KvCacheLayout) -> Self {
         let numbers = 2 * layout.keys * (1 + layout.rows);
         let offset = cache.reserve(numbers * size_of::<u32>() / layout.size);
-        Self { offset, rows: layout.rows, tokens: layout.keys, size: layout.size }
+        Self { offset, tokens: layout.keys, size: layout.size }
     }
 
     /// Returns the elements of scratch memory for a layer with `tokens` tokens in a row, with keys and values of as many
@@ -62,7 +61,7 @@ impl Merge {
         scratch: *mut f32,
     ) {
         let numbers = self.numbers(frame);
-        if let Some(order) = run.past.merged() {
+        if let Some(order) = run.past.merged {
             // SAFETY: the memory of the frame has these numbers; no other thread runs.
             merge_order(order, unsafe { std::slice::from_raw_parts_mut(numbers.ptr().cast(), 2 * self.tokens) });
         }
@@ -76,7 +75,7 @@ impl Merge {
                 for head in 0..layout.heads {
                     let from = layout.head(whole.ptr(), row, head);
                     // SAFETY: the head has this layout, and no thread writes it in this job; `to` is a line.
-                    unsafe { self.read_key(layout, from, key, to.wrapping_add(head * layout.width * self.size)) };
+                    unsafe { layout.read_key(from, key, to.wrapping_add(head * layout.width * self.size)) };
                 }
             });
             self.assign(run, self.links(frame, row), keys, rest);
@@ -87,13 +86,7 @@ impl Merge {
                     let from = layout.head(whole.ptr(), row, head);
                     let to = to.wrapping_add(head * layout.value_width * self.size);
                     // SAFETY: as above.
-                    unsafe {
-                        if self.size == size_of::<f32>() {
-                            layout.read_value(from, key, to.cast::<u32>());
-                        } else {
-                            layout.read_value(from, key, to.cast::<u16>());
-                        }
-                    }
+                    unsafe { layout.read_value(from, key, to) };
                 }
             });
             self.average(run, self.links(frame, row), values);
@@ -118,7 +111,7 @@ impl Merge {
             // SAFETY: the tokens have this layout, and no thread writes them in this job; `to` is a line.
             unsafe {
                 if token < self.tokens {
-                    self.read_key(layout, layout.head(kept.ptr(), row, 0), token, to);
+                    layout.read_key(layout.head(kept.ptr(), row, 0), token, to);
                 } else {
                     let from = own.pixel(row * self.tokens + token - self.tokens);
                     std::ptr::copy_nonoverlapping(from.cast_const(), to, layout.width * self.size);
@@ -145,7 +138,6 @@ impl Merge {
     /// Returns the links of a row: for each remaining token the first one that is merged into it, and for each of these the
     /// next one.
     fn links(&self, frame: *mut u8, row: usize) -> Span {
-        debug_assert!(row < self.rows);
         let numbers = self.numbers(frame);
         let bytes = 2 * self.tokens * (1 + row) * size_of::<u32>();
         Span::new(numbers.ptr().wrapping_add(bytes), size_of::<u32>(), 1, numbers.shape)
@@ -160,22 +152,6 @@ impl Merge {
     fn remaining(&self, lines: Span) -> Span {
         let shape = Shape::tokens(1, self.tokens, lines.shape.c);
         Span::new(lines.pixel(self.tokens), self.size, lines.ld, shape)
-    }
-
-    /// Reads one key.
-    ///
-    /// # Safety
-    ///
-    /// As [`KeyLayout::read_key`].
-    unsafe fn read_key(&self, layout: &KeyLayout, head: *const u8, key: usize, to: *mut u8) {
-        // SAFETY: guaranteed by the caller; elements have this size.
-        unsafe {
-            if self.size == size_of::<f32>() {
-                layout.read_key(head, key, to.cast::<u32>());
-            } else {
-                layout.read_key(head, key, to.cast::<u16>());
-            }
-        }
     }
 
     /// Calls `read` with each token and the address of its line.

@@ -21,7 +21,9 @@ pub(super) struct PastAt<'a> {
     filled: usize,
     keep: Option<usize>,
     pub(super) injection: Injection,
-    order: Option<&'a [u32]>,
+    /// The order in which the run's own tokens are merged with those of the frame that is their destination; `None` if
+    /// they overwrite them.
+    pub(super) merged: Option<&'a [u32]>,
 }
 
 // SAFETY: addresses, as `Span`s are.
@@ -34,14 +36,14 @@ impl<'a> PastAt<'a> {
         filled: 0,
         keep: None,
         injection: Injection::NONE,
-        order: None,
+        merged: None,
     };
 
     /// Returns the frames of `past`, which `network`, a program's, must have created.
     pub(super) fn new(past: &mut Past<'a>, network: u64, program: &Program) -> Result<Self> {
         past.check(program)?;
-        let Past { filled, keep, injection, order, .. } = *past;
-        let mut at = Self { filled, keep, injection, order, ..Self::NONE };
+        let Past { filled, keep, injection, .. } = *past;
+        let mut at = Self { filled, keep, injection, merged: past.merged(), ..Self::NONE };
         for (address, frame) in at.frames.iter_mut().zip(past.frames.iter_mut()) {
             let frame = frame.get_mut::<CachedKeys>().filter(|frame| frame.network == network);
             let another = || Error::new(ErrorKind::InvalidArgument, "the earlier frames belong to another network");
@@ -58,12 +60,6 @@ impl<'a> PastAt<'a> {
     /// Returns the frames to attend to.
     pub(super) fn frames(&self) -> &[*mut u8] {
         self.frames.get(..self.filled).unwrap_or_default()
-    }
-
-    /// Returns the order in which the run's own tokens are merged with those of the frame that is their destination;
-    /// `None` if they overwrite them.
-    pub(super) fn merged(&self) -> Option<&'a [u32]> {
-        self.order.filter(|_| self.keep.is_some_and(|keep| keep < self.filled))
     }
 
     /// Returns the destination of the run's own keys and values.

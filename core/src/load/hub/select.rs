@@ -15,7 +15,7 @@ const PARTS: [&str; 7] = ["unet", "vae", "text_encoder", "text_encoder_2", "toke
 const VARIANTS: [&str; 3] = [".fp16", ".bf16", ""];
 
 /// The endings of weights.
-const ENDINGS: &str = ".safetensors, .bin, .pth, .pt or .ckpt";
+const ENDINGS: &str = ".safetensors, .bin, .pth, .pt, .ckpt or .pkl";
 /// Most names of files in an error.
 const MAX_LISTED: usize = 20;
 
@@ -281,7 +281,7 @@ mod tests {
                         weights in the repository: one.safetensors, two.safetensors, three.pth";
         assert_eq!(error.to_string(), expected);
         let none = files(&["README.md", "config.json"]);
-        let expected = "org/name: got 2 files without weights, expected .safetensors, .bin, .pth, .pt or .ckpt";
+        let expected = "org/name: got 2 files without weights, expected .safetensors, .bin, .pth, .pt, .ckpt or .pkl";
         assert_eq!(fetched(&none).unwrap_err().to_string(), expected);
         let many: Vec<String> = (0..25).map(|i| format!("lora{i}.safetensors")).collect();
         assert!(fetched(&many).unwrap_err().to_string().ends_with("lora19.safetensors, and 5 more"));
