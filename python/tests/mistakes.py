@@ -220,7 +220,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusion(StreamDiffusionParams(), models='no/such/folder')",
         "ModelNotFoundError",
-        "model stabilityai/sd-turbo not found: tried no/such/folder/stabilityai/sd-turbo, no/such/folder/stabilityai--sd-turbo, no/such/folder/models--stabilityai--sd-turbo, no/such/folder/sd-turbo, no/such/folder/stabilityai/sd-turbo.safetensors and 10 more",
+        "model stabilityai/sd-turbo not found: tried no/such/folder/stabilityai/sd-turbo, no/such/folder/stabilityai--sd-turbo, no/such/folder/models--stabilityai--sd-turbo, no/such/folder/sd-turbo, no/such/folder/stabilityai/sd-turbo.safetensors and 12 more",
     ),
     Mistake(
         "StreamDiffusion({**demo, 'lora_dict': {'no/such-lora': 1.0}})",
