@@ -256,6 +256,10 @@ typedef enum {
    * Computed next to the layers: a change of a scale costs as much as one of the prompt, and frames take longer.
    */
   DREAMFRAME_LORA_MODE_LIVE = 2,
+  /**
+   * Live if frames take at most 5 % longer by the executor's estimate, otherwise merged.
+   */
+  DREAMFRAME_LORA_MODE_AUTO = 3,
 } dreamframe_lora_mode_t;
 
 /**
@@ -1112,7 +1116,7 @@ typedef struct {
    */
   uint32_t cuda_graphs;
   /**
-   * A `dreamframe_lora_mode_t`; 0 for merged.
+   * A `dreamframe_lora_mode_t`; 0 for auto.
    */
   uint32_t lora_mode;
   /**

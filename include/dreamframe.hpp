@@ -98,7 +98,12 @@ enum class Batching : std::uint32_t {
   AsRequested = DREAMFRAME_BATCHING_AS_REQUESTED,
   WhereFaster = DREAMFRAME_BATCHING_WHERE_FASTER,
 };
-enum class LoraMode : std::uint32_t { Merged = DREAMFRAME_LORA_MODE_MERGED, Live = DREAMFRAME_LORA_MODE_LIVE };
+
+enum class LoraMode : std::uint32_t {
+  Merged = DREAMFRAME_LORA_MODE_MERGED,
+  Live = DREAMFRAME_LORA_MODE_LIVE,
+  Auto = DREAMFRAME_LORA_MODE_AUTO,
+};
 
 enum class LogLevel : std::uint32_t {
   Error = DREAMFRAME_LOG_LEVEL_ERROR,

@@ -125,6 +125,8 @@ pub enum dreamframe_lora_mode_t {
     DREAMFRAME_LORA_MODE_MERGED = 1,
     /// Computed next to the layers: a change of a scale costs as much as one of the prompt, and frames take longer.
     DREAMFRAME_LORA_MODE_LIVE = 2,
+    /// Live if frames take at most 5 % longer by the executor's estimate, otherwise merged.
+    DREAMFRAME_LORA_MODE_AUTO = 3,
 }
 
 /// When the denoising steps of successive frames are computed in one batch, which delays pictures.
@@ -226,7 +228,7 @@ pub struct dreamframe_options_t {
     /// 1 to capture runs of networks as CUDA graphs, which takes less time of the processor for each frame, and more memory
     /// of the device; 0 not to. For the providers of NVIDIA; others are then an error.
     pub cuda_graphs: u32,
-    /// A `dreamframe_lora_mode_t`; 0 for merged.
+    /// A `dreamframe_lora_mode_t`; 0 for auto.
     pub lora_mode: u32,
     /// A `dreamframe_batching_t`; 0 for as requested.
     pub batching: u32,
@@ -361,7 +363,12 @@ impl dreamframe_options_t {
         choose("flagged", self.flagged, [Flagged::Previous, Flagged::Black], &mut options.flagged)?;
         let images = [ControlImages::Newest, ControlImages::PerRow];
         choose("control_images", self.control_images, images, &mut options.control_images)?;
-        choose("lora_mode", self.lora_mode, [LoraMode::Merged, LoraMode::Live], &mut options.lora_mode)?;
+        choose(
+            "lora_mode",
+            self.lora_mode,
+            [LoraMode::Merged, LoraMode::Live, LoraMode::Auto],
+            &mut options.lora_mode,
+        )?;
         let batching = [Batching::AsRequested, Batching::WhereFaster];
         choose("batching", self.batching, batching, &mut options.batching)?;
         options.threads = (self.threads > 0).then_some(self.threads as usize);
@@ -403,7 +410,8 @@ mod tests {
             // SAFETY: all texts are NULL.
             unsafe { options.engine_options() }.unwrap().lora_mode
         };
-        assert_eq!(chosen(0), LoraMode::Merged);
+        assert_eq!(chosen(0), LoraMode::Auto);
+        assert_eq!(chosen(dreamframe_lora_mode_t::DREAMFRAME_LORA_MODE_AUTO as u32), LoraMode::Auto);
         assert_eq!(chosen(dreamframe_lora_mode_t::DREAMFRAME_LORA_MODE_MERGED as u32), LoraMode::Merged);
         assert_eq!(chosen(dreamframe_lora_mode_t::DREAMFRAME_LORA_MODE_LIVE as u32), LoraMode::Live);
     }

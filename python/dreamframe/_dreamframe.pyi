@@ -87,7 +87,7 @@ class StreamDiffusion:
         packed_cache: str | PathLike[str] | None = None,
         threads: int | None = None,
         noise: typing.Literal["philox", "torch-cpu"] | None = None,
-        lora_mode: typing.Literal["merged", "live"] | None = None,
+        lora_mode: typing.Literal["auto", "merged", "live"] | None = None,
         batching: typing.Literal["as-requested", "where-faster"] | None = None,
         fit: typing.Literal["cover", "fit", "stretch"] | None = None,
         output: typing.Literal["rgba", "bgra", "rgb"] | None = None,
@@ -112,7 +112,8 @@ class StreamDiffusion:
         the safety checker flags. `control_images` selects the control image of each row of the stream batch.
         `packed_cache` is where packed weights are stored for a quick next start: `beside` the model, `off`, or a folder.
         With `lora_mode="live"`, LoRAs are computed next to the layers of the UNet instead of being merged into their
-        weights: a change of a scale is cheap, and frames take longer. With `batching="where-faster"`,
+        weights (`"merged"`): a change of a scale is cheap, and frames take longer. `"auto"`, the default, is live for
+        those that make frames at most 5 % longer. With `batching="where-faster"`,
         `use_denoising_batch` is followed on GPUs only: on a CPU, a batch delays pictures and saves no time.
 
         Pictures have the channels of the frame, in its order, unless `output` names others.

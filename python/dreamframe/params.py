@@ -283,8 +283,8 @@ class StreamDiffusionParams(Model):
     height: int = 512
     """The height of pictures, in pixels."""
     lora_dict: dict[str, float] | None = None
-    """LoRAs, each with its scale; `{}` and `null` are the same. In engines with the `lora_mode` `live`, a change of
-    scales costs `recompute`."""
+    """LoRAs, each with its scale; `{}` and `null` are the same. A change of the scales of those that the engine's
+    `lora_mode` makes live costs `recompute`."""
     use_lcm_lora: bool = True
     """Whether the LCM-LoRA is merged, if the base model is not distilled for few steps itself."""
     lcm_lora_id: str = "latent-consistency/lcm-lora-sdv1-5"
@@ -401,8 +401,8 @@ class ParamsPatch(TypedDict, total=False):
     height: int | None
     """The height of pictures, in pixels."""
     lora_dict: dict[str, float] | None
-    """LoRAs, each with its scale; `{}` and `null` are the same. In engines with the `lora_mode` `live`, a change of
-    scales costs `recompute`."""
+    """LoRAs, each with its scale; `{}` and `null` are the same. A change of the scales of those that the engine's
+    `lora_mode` makes live costs `recompute`."""
     use_lcm_lora: bool | None
     """Whether the LCM-LoRA is merged, if the base model is not distilled for few steps itself."""
     lcm_lora_id: str | None

@@ -274,11 +274,11 @@ def test_options_are_checked_by_name_and_value() -> None:
         assert name in told or words.get(name, name) in told, (name, told)
 
 
-@pytest.mark.parametrize("mode", ["merged", "live"])
-def test_both_modes_of_loras_are_options(mode: Any) -> None:
+@pytest.mark.parametrize("mode", ["auto", "merged", "live"])
+def test_all_modes_of_loras_are_options(mode: Any) -> None:
     with StreamDiffusion(SMALL, lora_mode=mode) as stream, StreamDiffusion(SMALL) as other:
         frame = np.full((64, 64, 3), 90, np.uint8)
-        # Without LoRAs, they are the same.
+        # Without LoRAs, all are the same.
         assert (np.asarray(stream(frame)) == np.asarray(other(frame))).all()
 
 

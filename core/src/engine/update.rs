@@ -38,8 +38,8 @@ impl Snapshot {
     }
 
     /// Returns the changes from `old` to `new`, parameters of this pipeline or of updates to it, like
-    /// [`params::diff`](crate::params::diff). With [`LoraMode::Live`](super::LoraMode::Live), a change of scales of
-    /// LoRAs in use costs less.
+    /// [`params::diff`](crate::params::diff). A change of the scales of LoRAs with live branches
+    /// ([`LoraMode`](super::LoraMode)) costs less.
     pub fn diff(&self, old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
         self.0.diff(old, new)
     }

@@ -36,7 +36,7 @@ pub(crate) use self::queue::check_frame_memory;
 pub use self::queue::{HostQueue, Mark, Queue, Scratch, Transfer};
 pub use self::run::{Inputs, RunArgs, StepTime};
 use crate::error::Result;
-use crate::net::{Program, Weights};
+use crate::net::{Branches, Program, Weights};
 
 /// The number format of weights and activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -95,6 +95,17 @@ pub trait Executor: Send + Sync + fmt::Debug {
     /// Returns whether a batch takes clearly less time than its rows one after the other.
     fn is_faster_in_batches(&self) -> bool {
         true
+    }
+
+    /// Returns an estimate of how much longer a frame of `program` over `weights` takes with `branches` than with their
+    /// changes merged into the weights, as a share of its time. By default 0: other executors compile a network with
+    /// its weights, so that a merge costs more than a branch.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Branches::add_to`].
+    fn branch_cost(&self, _program: &Program, _weights: &Weights, _branches: &Branches) -> Result<f64> {
+        Ok(0.0)
     }
 
     /// Returns a lower bound of the bytes of scratch memory for a run of `program`, which is known before weights are

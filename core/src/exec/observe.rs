@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Constants, Dtype, Executor, FrameKeys, Network, Queue, RunArgs, Scratch, ViewMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::{ByteScale, ByteScales, Candidate, candidates, weight_bytes};
-use crate::net::{Program, Shape, ValueId, WeightSource, Weights};
+use crate::net::{Branches, Program, Shape, ValueId, WeightSource, Weights};
 
 /// Sampled elements of a layer's input per run, evenly spaced.
 const SAMPLE: usize = 1 << 14;
@@ -236,6 +236,10 @@ impl Executor for Observing {
 
     fn threads(&self) -> usize {
         self.inner.threads()
+    }
+
+    fn branch_cost(&self, program: &Program, weights: &Weights, branches: &Branches) -> Result<f64> {
+        self.inner.branch_cost(program, weights, branches)
     }
 
     fn least_scratch_bytes(&self, program: &Program) -> usize {

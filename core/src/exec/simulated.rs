@@ -16,7 +16,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Fit, FrameConverter, FrameView, FrameViewMut};
-use crate::net::{Program, Weights};
+use crate::net::{Branches, Program, Weights};
 
 /// Number of frames that may be in flight.
 const DEPTH: usize = 2;
@@ -125,6 +125,10 @@ impl Executor for SimulatedExecutor {
 
     fn threads(&self) -> usize {
         self.inner.threads()
+    }
+
+    fn branch_cost(&self, program: &Program, weights: &Weights, branches: &Branches) -> Result<f64> {
+        self.inner.branch_cost(program, weights, branches)
     }
 
     fn queue(&self) -> Arc<dyn Queue> {

@@ -82,6 +82,11 @@ impl Branches {
         self.layers.len()
     }
 
+    /// Returns whether the layer with the weight `name` has a branch.
+    pub fn contains(&self, name: &str) -> bool {
+        self.layers.contains_key(name)
+    }
+
     /// Returns whether no layer has a branch.
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()

@@ -235,7 +235,7 @@ impl SessionHandle {
     }
 
     /// Returns the changes from `old` to `new`, like [`params::diff`](crate::params::diff), with the costs for this
-    /// session: with [`LoraMode::Live`](crate::LoraMode::Live), a change of scales of LoRAs in use costs less.
+    /// session: a change of the scales of LoRAs with live branches ([`LoraMode`](crate::LoraMode)) costs less.
     pub fn diff(&self, old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
         self.queue.diff(old, new)
     }

@@ -135,7 +135,7 @@ fn invalid_options_are_rejected_by_name() {
         ("fit: got 4, expected 0 to 3", |options| options.fit = 4),
         ("flagged: got 3, expected 0 to 2", |options| options.flagged = 3),
         ("control_images: got 3, expected 0 to 2", |options| options.control_images = 3),
-        ("lora_mode: got 3, expected 0 to 2", |options| options.lora_mode = 3),
+        ("lora_mode: got 4, expected 0 to 3", |options| options.lora_mode = 4),
         ("batching: got 3, expected 0 to 2", |options| options.batching = 3),
         ("cuda_graphs: got 2, expected 0 to 1", |options| options.cuda_graphs = 2),
         ("log_level: got 6, expected 0 to 5", |options| options.log_level = 6),

@@ -88,8 +88,8 @@ pub(super) struct EngineArgs {
     /// For int8, a file of `dreamframe models quantize` instead of the one next to the model
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
-    /// How LoRAs change the UNet: merged (into the weights), or live (next to them: a change of a scale is cheap, frames
-    /// take longer)
+    /// How LoRAs change the UNet: merged (into the weights), live (next to them: a change of a scale is cheap, frames
+    /// take longer), or auto (live for those that make frames at most 5 % longer)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().lora_mode)]
     lora_mode: LoraMode,
     /// Whether the denoising steps of successive frames are computed in one batch: where-faster (on GPUs; on a CPU a batch only
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn loras_are_merged_unless_the_mode_is_given() {
-        assert_eq!(engine(&[]).unwrap().lora_mode, LoraMode::Merged);
+        assert_eq!(engine(&[]).unwrap().lora_mode, LoraMode::Auto);
         assert_eq!(engine(&["--lora-mode", "live"]).unwrap().lora_mode, LoraMode::Live);
     }
 

@@ -116,6 +116,7 @@ fn main() -> Result<()> {
         let merging = milliseconds(start);
         let count = changes.len();
         let branches = Branches::new([changes]);
+        let estimate = executor.branch_cost(&program, &base, &branches)? * 100.0;
         let mut live = Pass::new(&*executor, branches.add_to(program.clone())?, &branches.weights(&base))?;
         let constant = inputs(live.network.program(), Rate::Constant)?;
         let (mut merged_times, mut live_times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
@@ -139,7 +140,7 @@ fn main() -> Result<()> {
         live.constants = live.network.constants(&slices(&constant))?;
         let rescaling = milliseconds(start);
         println!(
-            "{what} ({count}): merged {:.1} ms, live {:.1} ms, median of the ratios {:+.1} %; another scale: merged \
+            "{what} ({count}): merged {:.1} ms, live {:.1} ms, median of the ratios {:+.1} % (estimate {estimate:+.1} %); another scale: merged \
              {merging:.0} ms, live {rescaling:.1} ms",
             median(merged_times),
             median(live_times),

@@ -9,14 +9,19 @@ use crate::engine::options::LoraMode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
 use crate::load::{LoraFile, listed};
-use crate::models::{LoraChanges, LoraNames, LoraTarget, ModelFamily, smallest_unet};
-use crate::net::{Branches, Weights};
+use crate::models::{LoraChanges, LoraNames, LoraTarget, ModelFamily, UnetShape, smallest_unet, unet_program};
+use crate::net::{Branches, LowRank, Weights};
 use crate::params::{Cost, Notice, StreamDiffusionParams};
 
 /// The default LCM-LoRA of the parameters, for Stable Diffusion 1.x.
 const LCM_SD15: &str = "latent-consistency/lcm-lora-sdv1-5";
 /// Its equivalent for SDXL.
 const LCM_SDXL: &str = "latent-consistency/lcm-lora-sdxl";
+
+/// How much longer a frame may take with all live branches of [`LoraMode::Auto`], as a share of its time.
+const LONGEST: f64 = 0.05;
+/// The side of the latent for which the cost of branches is estimated, so that it does not depend on the size.
+const LATENT_SIDE: usize = 64;
 
 /// A LoRA in the parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +78,8 @@ pub(super) fn lcm_notice(params: &StreamDiffusionParams, models: &Models) -> Opt
 pub(super) struct Lora {
     pub(super) id: String,
     changes: LoraChanges,
+    /// How much longer a frame takes with its live branches, as a share.
+    branch_cost: f64,
 }
 
 impl Lora {
@@ -110,7 +117,12 @@ impl Lora {
             );
             notices.push(Notice { path: path.into(), message });
         }
-        let lora = Self { id: id.to_owned(), changes };
+        let mut lora = Self { id: id.to_owned(), changes, branch_cost: 0.0 };
+        if context.options.lora_mode == LoraMode::Auto {
+            let shape = UnetShape::new(1, LATENT_SIDE, LATENT_SIDE);
+            let (program, branches) = (unet_program(&models.unet, &shape)?, Branches::new([lora.unet_changes()]));
+            lora.branch_cost = context.executor.branch_cost(&program, &models.unet_weights, &branches)?;
+        }
         if context.options.lora_mode == LoraMode::Live && path == "lora_dict" && lora.has_text() {
             let message = format!(
                 "has {id:?}, which changes text encoders as well: they are merged, so that a change of its scale costs \
@@ -120,6 +132,11 @@ impl Lora {
             notices.push(Notice { path: path.into(), message });
         }
         Ok(lora)
+    }
+
+    /// Returns its changes of the UNet, by the names of the weights.
+    fn unet_changes(&self) -> impl Iterator<Item = (String, Arc<LowRank>)> {
+        self.changes.of(LoraTarget::Unet).map(|(name, change)| (name.to_owned(), change.clone()))
     }
 
     /// Returns whether it changes the UNet.
@@ -157,16 +174,15 @@ impl LoraUse {
     /// does not change.
     pub(super) fn new(mode: LoraMode, params: &StreamDiffusionParams, models: &Models, loras: &[Arc<Lora>]) -> Self {
         let mut lora_use = Self::default();
+        let live = live(mode, params, loras);
         for wanted in wanted(params, models) {
             let Some(lora) = loras.iter().find(|lora| lora.id == wanted.id) else { continue };
             if wanted.scale != 0.0 && lora.has_text() {
                 lora_use.text.push(wanted.clone());
             }
-            if mode == LoraMode::Live && params.lora_dict.contains_key(&wanted.id) {
-                if lora.has_unet() {
-                    lora_use.live.push(wanted);
-                }
-            } else if wanted.scale != 0.0 {
+            if live.contains(&&*wanted.id) {
+                lora_use.live.push(wanted);
+            } else if wanted.scale != 0.0 && lora.has_unet() {
                 lora_use.merged.push(wanted);
             }
         }
@@ -177,6 +193,26 @@ impl LoraUse {
     pub(super) fn live_scales(&self) -> Vec<f32> {
         self.live.iter().map(|lora| lora.scale as f32).collect()
     }
+}
+
+/// Returns the ids of those of `loras` in `lora_dict` that have live branches in `mode`, at any scale.
+fn live<'a>(mode: LoraMode, params: &StreamDiffusionParams, loras: &'a [Arc<Lora>]) -> Vec<&'a str> {
+    let mut loras: Vec<_> =
+        loras.iter().filter(|lora| params.lora_dict.contains_key(&lora.id) && lora.has_unet()).collect();
+    let count = match mode {
+        LoraMode::Merged => 0,
+        LoraMode::Live => loras.len(),
+        LoraMode::Auto => {
+            loras.sort_by(|a, b| a.branch_cost.total_cmp(&b.branch_cost));
+            let mut sum = 0.0;
+            let short = |lora: &&&Arc<Lora>| {
+                sum += lora.branch_cost;
+                sum <= LONGEST
+            };
+            loras.iter().take_while(short).count()
+        }
+    };
+    loras[..count].iter().map(|lora| &*lora.id).collect()
 }
 
 /// Returns `base` with the changes of `target` by `wanted` of `loras`; `base` itself if there are none.
@@ -223,10 +259,7 @@ impl UnetWeights {
         let merged = merged(loras, wanted, LoraTarget::Unet, base);
         notices.extend(lost_bytes(context, base, &merged, "lora_dict"));
         let live = live.iter().filter_map(|id| loras.iter().find(|lora| lora.id == *id));
-        let branches = Branches::new(live.map(|lora| {
-            let changes = lora.changes.of(LoraTarget::Unet);
-            changes.map(|(name, change)| (name.to_owned(), change.clone()))
-        }));
+        let branches = Branches::new(live.map(|lora| lora.unet_changes()));
         Self { weights: branches.weights(&merged), branches }
     }
 }

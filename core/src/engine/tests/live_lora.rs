@@ -12,7 +12,7 @@ use crate::exec::cpu::Isa;
 use crate::exec::simulated::SimulatedExecutor;
 use crate::exec::{Dtype, Executor, Network, Queue};
 use crate::net::{Program, Weights};
-use crate::params::{Cost, ParamsPatch, StreamDiffusionParams};
+use crate::params::{Cost, ParamsPatch, StreamDiffusionParams, total_cost};
 use crate::session::SessionOptions;
 
 /// Keys of the text, which do not change between frames.
@@ -166,6 +166,54 @@ fn another_set_of_loras_is_loaded() {
     assert!(picture(&mut live) == picture(&mut engine(&models, LoraMode::Live, &[("other", 1.0)])));
     let mut merged = engine(&models, LoraMode::Merged, &[("style", 1.0)]);
     assert_eq!(set(&mut merged, r#"{"lora_dict": {"style": 0.5}}"#).unwrap().cost, Some(Cost::Load));
+}
+
+/// Builds an engine on `executor` in the default mode, and returns the cost of another scale of each of `ids`.
+fn costs_in_the_default_mode(models: &Models, executor: Arc<dyn Executor>, ids: &[&str]) -> Vec<Option<Cost>> {
+    let loras =
+        |changed: &str| dict(&ids.iter().map(|&id| (id, f64::from(u8::from(id == changed)))).collect::<Vec<_>>());
+    let builder = models.builder(|params, options| {
+        (params.lora_dict, options.lora_mode) = (loras(""), EngineOptions::default().lora_mode);
+    });
+    let builder = builder.executor(executor);
+    let snapshot = builder.build().unwrap().snapshot().unwrap();
+    let cost = |id: &&str| {
+        let params = StreamDiffusionParams { lora_dict: loras(id), ..snapshot.params().clone() };
+        total_cost(&snapshot.diff(snapshot.params(), &params))
+    };
+    ids.iter().map(cost).collect()
+}
+
+#[test]
+fn the_default_mode_is_live_for_loras_of_low_cost_and_merges_the_others() {
+    let models = Models::new();
+    models.lora("small.safetensors", &[QUERY]);
+    models.lora("other.safetensors", &[QUERY, KEYS]);
+    models.lora_of_rank("large.safetensors", &[CONV, QUERY, KEYS, GATED], 512);
+    let cpu = || Device::cpu(Dtype::F32, Some(2)).unwrap().executor();
+    let [live, merged] = [Some(Cost::Recompute), Some(Cost::Load)];
+    let on_cpu = costs_in_the_default_mode(&models, cpu(), &["large", "other", "small"]);
+    assert_eq!(on_cpu, [merged, live, live]);
+    // Wrapped executors have the cost of the executor inside.
+    let simulated = costs_in_the_default_mode(&models, Arc::new(SimulatedExecutor::new(cpu())), &["large"]);
+    assert_eq!(simulated, [merged]);
+    let reference = Device::reference().unwrap().executor();
+    assert_eq!(costs_in_the_default_mode(&models, reference, &["large", "small"]), [live, live]);
+}
+
+#[test]
+fn pictures_in_the_default_mode_are_those_of_the_mode_of_each_lora() {
+    let models = Models::new();
+    models.lora("small.safetensors", &[QUERY]);
+    models.lora_of_rank("large.safetensors", &[CONV], 512);
+    let made = |mode, loras| picture(&mut engine(&models, mode, loras));
+    let [small, large]: [Loras<'_>; 2] = [&[("small", 8.0)], &[("large", 0.5)]];
+    let [of_small, of_large] = [small, large].map(|loras| made(LoraMode::Auto, loras));
+    assert!(of_small == made(LoraMode::Live, small) && of_large == made(LoraMode::Merged, large));
+    let both: Loras<'_> = &[("large", 0.5), ("small", 8.0)];
+    let of_both = made(LoraMode::Auto, both);
+    assert!(of_both != of_small && of_both != of_large);
+    assert!(apart(&of_both, &made(LoraMode::Merged, both)) <= 1);
 }
 
 #[test]

@@ -41,12 +41,17 @@ impl Models {
         self.folder.path().join(path)
     }
 
-    /// Writes a LoRA of small numbers for `layers`.
+    /// Writes a LoRA of rank 2 for `layers`.
     pub(super) fn lora(&self, path: &str, layers: &[(&str, [usize; 4])]) {
+        self.lora_of_rank(path, layers, 2);
+    }
+
+    /// Writes a LoRA of small numbers for `layers`.
+    pub(super) fn lora_of_rank(&self, path: &str, layers: &[(&str, [usize; 4])], rank: usize) {
         let mut tensors: Vec<(String, Vec<usize>)> = Vec::new();
         for (name, [out, channels, height, width]) in layers {
-            tensors.push((format!("{name}.lora_down.weight"), vec![2, *channels, *height, *width]));
-            tensors.push((format!("{name}.lora_up.weight"), vec![*out, 2, 1, 1]));
+            tensors.push((format!("{name}.lora_down.weight"), vec![rank, *channels, *height, *width]));
+            tensors.push((format!("{name}.lora_up.weight"), vec![*out, rank, 1, 1]));
         }
         let tensors: Vec<(&str, &[usize])> = tensors.iter().map(|(name, shape)| (&**name, &**shape)).collect();
         let bytes = file_of(&tensors, "", &|i| ((i * 37 % 23) as f32 - 11.0) / 100.0);
@@ -57,6 +62,7 @@ impl Models {
 
     pub(super) fn builder(&self, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> EngineBuilder {
         let mut options = EngineOptions {
+            lora_mode: LoraMode::Merged,
             dtype: crate::Dtype::F32,
             threads: Some(2),
             packed_cache: PackedCache::Off,

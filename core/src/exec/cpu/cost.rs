@@ -8,10 +8,11 @@ use super::CpuExecutor;
 use super::product::Product;
 use super::step::CpuLayout;
 use super::winograd_policy::Form;
+use crate::error::Result;
 use crate::exec::cost::{CostKind, ProgramCost, StepCost};
-use crate::net::Program;
 use crate::net::plan::Plan;
 use crate::net::steps::{Product as Geometry, Slot, Step, StepKind};
+use crate::net::{Branches, Program, Weights};
 
 /// Fewer keys than this are those of a text: the time for their blocks is not that of full ones.
 const FEW_KEYS: usize = 128;
@@ -29,6 +30,35 @@ impl CpuExecutor {
             weight_bytes: counter.weight_bytes(),
             value_bytes: (stored as u64).saturating_mul(self.kernels.size as u64),
         }
+    }
+
+    /// Returns how much longer a frame of `program` over `weights` takes with `branches` than with their changes merged,
+    /// as a share: the ratio of both counts of products, minus 1. Products in int8 count half; a merged change takes
+    /// its layer out of int8.
+    pub(super) fn added_by(&self, program: &Program, weights: &Weights, branches: &Branches) -> Result<f64> {
+        let in_bytes = |name: &str| weights.byte_scales().get(name).is_some();
+        let merged = self.products(program, |name| in_bytes(name) && !branches.contains(name));
+        let live = self.products(&branches.add_to(program.clone())?, in_bytes);
+        Ok(live / merged - 1.0)
+    }
+
+    /// Returns the work of the products of a frame, where those with a weight for which `in_bytes` returns true count
+    /// half.
+    fn products(&self, program: &Program, in_bytes: impl Fn(&str) -> bool) -> f64 {
+        let layout = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: None };
+        let plan = Plan::new(program, &layout);
+        let counter = Counter { executor: self, program, plan: &plan, kernels: self.kernels };
+        let work = |step: &Step| {
+            let cost = counter.step(step);
+            let halved =
+                matches!(&step.kind, StepKind::Product(product) if in_bytes(&program.weight(product.weight).name));
+            match (cost.kind.multiplies(), halved) {
+                (false, _) => 0.0,
+                (true, false) => cost.work,
+                (true, true) => cost.work / 2.0,
+            }
+        };
+        plan.frame.iter().map(|planned| work(&planned.step)).sum()
     }
 }
 
@@ -151,11 +181,16 @@ impl Counter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::CpuOptions;
     use super::*;
     use crate::exec::Dtype;
+    use crate::load::RandomWeights;
     use crate::models::known::known_model;
     use crate::models::{Autoencoder, UnetConfig, UnetShape, unet_program};
+    use crate::net::LowRank;
+    use crate::net::bytes::ByteScale;
 
     fn executor() -> CpuExecutor {
         let threads = std::num::NonZeroUsize::new(1);
@@ -195,5 +230,44 @@ mod tests {
         let plain = program.footprint().weights as u64 * 4;
         let packed = executor().cost(&program).weight_bytes;
         assert!(packed >= plain && packed <= 4 * plain, "{packed} {plain}");
+    }
+
+    /// A LoRA of `rank` for the layers of `program` whose names have `part`.
+    fn branches(program: &Program, part: &str, rank: usize) -> Branches {
+        let specs = program.weights().iter().filter(|spec| spec.shape.len() > 1 && spec.name.contains(part));
+        Branches::new([specs.map(|spec| {
+            let (rows, columns) = (spec.shape[0], spec.shape[1..].iter().product::<usize>());
+            let (up, down) = (vec![0.0; rows * rank], vec![0.0; rank * columns]);
+            (spec.name.clone(), Arc::new(LowRank::new(spec.shape.clone(), rank, up, down, 1.0).unwrap()))
+        })])
+    }
+
+    #[test]
+    fn branches_cost_their_share_of_the_products() {
+        let program = unet("sdxs", 1, 32);
+        let weights = Weights::new(Arc::new(RandomWeights::new(1, program.weights())));
+        let cost = |part, rank| executor().added_by(&program, &weights, &branches(&program, part, rank)).unwrap();
+        // Of one layer: both factors are linear, on as many pixels as the layer.
+        let layer = "down_blocks.2.attentions.0.proj_in.weight";
+        let spec = program.weights().iter().find(|spec| spec.name == layer).unwrap();
+        let pixels = 8.0 * 8.0;
+        let products = 2.0 * pixels * 16.0 * (spec.shape[0] + spec.shape[1]) as f64;
+        let all = executor().products(&program, |_| false);
+        assert!((cost(layer, 16) / (products / all) - 1.0).abs() < 1e-9, "{} {}", cost(layer, 16), products / all);
+        // The factors grow with the rank, and nothing is added without layers.
+        let [eight, sixteen] = [8, 16].map(|rank| cost("", rank));
+        assert!((sixteen / eight - 2.0).abs() < 0.01 && sixteen > 0.02, "{eight} {sixteen}");
+        assert!(cost("no such layer", 16).abs() < 1e-12);
+    }
+
+    #[test]
+    fn merging_costs_more_than_branches_where_layers_are_in_int8() {
+        let program = unet("sdxs", 1, 32);
+        let names = program.weights().iter().map(|weight| weight.name.clone());
+        let scales = names.map(|name| (name, ByteScale::new(1.0, 0).unwrap())).collect();
+        let weights = Weights::new(Arc::new(RandomWeights::new(1, program.weights()))).with_byte_scales(scales);
+        let branches = branches(&program, "transformer_blocks", 16);
+        let cost = executor().added_by(&program, &weights, &branches).unwrap();
+        assert!((-0.5..-0.1).contains(&cost), "{cost}");
     }
 }

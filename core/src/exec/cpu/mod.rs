@@ -44,7 +44,7 @@ use self::winograd_policy::WinogradPolicy;
 use super::{Dtype, Executor, Network};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::plan::Plan;
-use crate::net::{Program, Weights};
+use crate::net::{Branches, Program, Weights};
 
 /// Options of a [`CpuExecutor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,6 +218,10 @@ impl Executor for CpuExecutor {
 
     fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    fn branch_cost(&self, program: &Program, weights: &Weights, branches: &Branches) -> Result<f64> {
+        self.added_by(program, weights, branches)
     }
 
     fn least_scratch_bytes(&self, program: &Program) -> usize {
