@@ -1064,8 +1064,7 @@ typedef struct {
    */
   uint32_t log_level;
   /**
-   * The autoencoder: `"auto"` (the default, as NULL: `"tiny"` for a model that was distilled to few steps if it is
-   * installed, otherwise `"full"`), `"tiny"` for the published tiny one of the model's family, `"full"` for the model's own,
+   * The autoencoder: `"auto"` (the default, as NULL: `"tiny"` if it is installed, otherwise `"full"`), `"tiny"` for the published tiny one of the model's family, `"full"` for the model's own,
    * the id of another, or a folder (an absolute path, or one that starts with `./` or `../`).
    */
   const char *vae;
@@ -2118,8 +2117,8 @@ dreamframe_status_t dreamframe_models_fetch(const char *id,
                                             char **out_path);
 
 /**
- * Downloads all models that an engine with these parameters uses: the base model, its tiny autoencoder if it was distilled
- * to few steps, LoRAs, ControlNets, the IP-Adapter if it is enabled, and the networks of processors. Slow.
+ * Downloads all models that an engine with these parameters uses: the base model, its tiny autoencoder, LoRAs,
+ * ControlNets, the IP-Adapter if it is enabled, and the networks of processors. Slow.
  *
  * A download that fails does not prevent the others, and has an `error` in the result, as `dreamframe_last_error_json()`
  * returns them.

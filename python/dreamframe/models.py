@@ -55,8 +55,6 @@ class Recommendation:
     """Height of the pictures in pixels."""
     steps: int
     """Denoising steps of each frame."""
-    tiny_autoencoder: bool
-    """Whether the autoencoder is a tiny one; otherwise the model's own, which takes longer."""
     pictures_per_second: float
     """Estimated pictures per second."""
     frame_ms: float
@@ -115,7 +113,7 @@ def fetch_for(
 ) -> list[FetchedModel]:
     """Downloads all models that a stream with `params` uses.
 
-    These are the base model, its tiny autoencoder if it was distilled to few steps, LoRAs, ControlNets, the IP-Adapter,
+    These are the base model, its tiny autoencoder, LoRAs, ControlNets, the IP-Adapter,
     and the networks of processors. A download that fails does not prevent the others, and has an `error` in the result.
     `progress` is as in `fetch`.
     """

@@ -50,8 +50,8 @@ impl StreamDiffusion {
     /// ONNX Runtime's library or a folder with it; by default the environment variable DREAMFRAME_ONNXRUNTIME, the
     /// package `onnxruntime`, or what `dreamframe gpu install` installed. `cuda_graphs` captures runs of networks as CUDA
     /// graphs, on providers of NVIDIA. `vae` is the autoencoder: `tiny` for the published tiny one of the model's family,
-    /// `full` for the model's own, the id of another, or a folder; by default `auto`, which is `tiny` for a model that was
-    /// distilled to few steps if it is installed, otherwise `full`. `calibration` is a file of `dreamframe models
+    /// `full` for the model's own, the id of another, or a folder; by default `auto`, which is `tiny` if it is
+    /// installed, otherwise `full`. `calibration` is a file of `dreamframe models
     /// quantize` for `dtype="int8"`, instead of the one next to the model. `ip_adapter` is the id of a folder with an
     /// IP-Adapter, under `models`, instead of the published one. `flagged` is what is shown in place of a picture that
     /// the safety checker flags. `control_images` selects the control image of each row of the stream batch.

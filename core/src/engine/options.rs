@@ -156,7 +156,7 @@ setters! {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Vae {
-    /// [`Tiny`](Self::Tiny) for a model that was distilled to few steps, if it is installed; otherwise the model's own.
+    /// [`Tiny`](Self::Tiny) if it is installed, otherwise the model's own.
     #[default]
     Auto,
     /// The published tiny autoencoder for the model's family: `madebyollin/taesd`, or `madebyollin/taesdxl` for SDXL. It

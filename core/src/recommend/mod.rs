@@ -40,8 +40,6 @@ pub struct Recommendation {
     pub height: u32,
     /// Denoising steps of each frame, as [`for_model`](StreamDiffusionParams::for_model) sets them.
     pub steps: usize,
-    /// Whether the autoencoder is a tiny one; otherwise the model's own, which takes longer.
-    pub tiny_autoencoder: bool,
     /// Estimated pictures per second.
     pub pictures_per_second: f64,
     /// Estimated milliseconds of a frame.
@@ -145,7 +143,6 @@ fn estimate(
         width,
         height,
         steps,
-        tiny_autoencoder: named.is_none_or(networks::has_tiny_autoencoder),
         pictures_per_second: 1e3 / frame,
         frame_ms: frame,
         encode_ms: encode,

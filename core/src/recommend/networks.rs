@@ -14,13 +14,6 @@ use crate::params::{NAMED_MODELS, NamedModel, named_model};
 /// The name of the embedded model.
 pub(super) const DEMO: &str = "demo";
 
-/// The autoencoder of Stable Diffusion, which models without a tiny one use.
-const FULL_AUTOENCODER: &str = r#"{
-    "_class_name": "AutoencoderKL", "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,
-    "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
-    "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"]
-}"#;
-
 /// The names of all models: the embedded one, if it is built in, and those with short names.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
     let demo = cfg!(feature = "demo-model").then_some(DEMO);
@@ -75,8 +68,7 @@ impl Networks {
         let unknown = || Error::new(ErrorKind::NotFound, format!("model: got {name:?}, expected a short name"));
         let model = named_model(name).ok_or_else(unknown)?;
         let known = known_model(architecture(model)).ok_or_else(unknown)?;
-        let autoencoder = if has_tiny_autoencoder(model) { known.autoencoder } else { FULL_AUTOENCODER };
-        Self::new(known.unet, autoencoder, known.text_encoders.iter().copied())
+        Self::new(known.unet, known.autoencoder, known.text_encoders.iter().copied())
     }
 
     /// Returns the networks of a known checkpoint with its tiny autoencoder, without text encoders, as `bench` runs it.
@@ -155,9 +147,4 @@ fn architecture(model: &NamedModel) -> &'static str {
         "segmind/Segmind-Vega" => "segmind-vega",
         _ => model.name,
     }
-}
-
-/// Whether the engine uses a tiny autoencoder: for models that were distilled themselves, which have no LoRA for that.
-pub(super) fn has_tiny_autoencoder(model: &NamedModel) -> bool {
-    model.lcm_lora_id.is_none()
 }

@@ -58,14 +58,6 @@ fn larger_pictures_and_more_steps_take_longer() {
 }
 
 #[test]
-fn a_model_with_a_lora_for_few_steps_uses_the_full_autoencoder() {
-    let all = recommend(&speed(), &[(512, 512)]).unwrap();
-    let (own, tiny) = (of(&all, "hyper-sd15-1step", 512), of(&all, "lcm-dreamshaper", 512));
-    assert!(!own.tiny_autoencoder && tiny.tiny_autoencoder);
-    assert!(own.decode_ms > 3.0 * tiny.decode_ms, "{own:?} {tiny:?}");
-}
-
-#[test]
 fn a_size_that_some_models_lack_is_left_out_for_them_and_one_that_all_lack_is_refused() {
     let refused = recommend(&speed(), &[(100, 100)]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidArgument);

@@ -166,8 +166,8 @@ pub unsafe extern "C" fn dreamframe_models_fetch(
     })
 }
 
-/// Downloads all models that an engine with these parameters uses: the base model, its tiny autoencoder if it was distilled
-/// to few steps, LoRAs, ControlNets, the IP-Adapter if it is enabled, and the networks of processors. Slow.
+/// Downloads all models that an engine with these parameters uses: the base model, its tiny autoencoder, LoRAs,
+/// ControlNets, the IP-Adapter if it is enabled, and the networks of processors. Slow.
 ///
 /// A download that fails does not prevent the others, and has an `error` in the result, as `dreamframe_last_error_json()`
 /// returns them.

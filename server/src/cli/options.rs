@@ -81,8 +81,8 @@ pub(super) struct EngineArgs {
     /// bf16 (cpu), or int8 (cpu; `dreamframe models quantize` prepares a model for it)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().dtype)]
     dtype: Dtype,
-    /// The autoencoder: auto (tiny for a model that was distilled to few steps if it is installed, otherwise full), tiny,
-    /// full (the model's own), the id of another, or a folder, such as ./taesd
+    /// The autoencoder: auto (tiny if it is installed, otherwise full), tiny, full (the model's own), the id of another,
+    /// or a folder, such as ./taesd
     #[arg(long, value_name = "NAME", default_value = "auto")]
     vae: String,
     /// For int8, a file of `dreamframe models quantize` instead of the one next to the model

@@ -1,13 +1,16 @@
 """Writes a full-size UNet with random weights, and what diffusers makes of it, for `full_size` to compare.
 
-    python tests/golden/generate/full_size.py sd-turbo|sdxl-turbo FOLDER [LATENT_SIDE [DEPTH]]
+    python tests/golden/generate/full_size.py MODEL FOLDER [LATENT_SIDE]
     cargo run --release -p dreamframe-tests --bin full_size FOLDER
 
-Weights are stored in half precision (1.7 and 5.1 GB), and the golden is made in single precision from them, which takes
-twice that in memory on either side; DEPTH, 10 if not given, makes SDXL's deepest transformers shallower where there is
-less. Not for the repository.
+MODEL is a name of `core/src/models/known.rs`, whose configuration is used: sd15, lcm-dreamshaper, sd-turbo, sdxs,
+sdxs-dreamshaper, bk-sdm-tiny, sdxl-turbo, ssd-1b or segmind-vega. Weights are stored in half precision (0.7 to 5.1 GB), and
+the golden is made in single precision from them, which takes twice that in memory on either side. Not for the
+repository.
 """
 
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -16,25 +19,23 @@ from diffusers import UNet2DConditionModel
 from networks import last, randomise, save
 from safetensors.torch import save_file
 
-SD_TURBO = dict(cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True)
-SDXL_TURBO = dict(
-    block_out_channels=(320, 640, 1280),
-    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    transformer_layers_per_block=(1, 2, 10),
-    attention_head_dim=(5, 10, 20),
-    cross_attention_dim=2048,
-    use_linear_projection=True,
-    addition_embed_type="text_time",
-    addition_time_embed_dim=256,
-    projection_class_embeddings_input_dim=2816,
-)
+KNOWN = Path(__file__).parents[3] / "core/src/models/known.rs"
+
+
+def config_of(name):
+    """Returns the UNet's configuration of a known model."""
+    text = KNOWN.read_text()
+    constant = re.search(rf'name: "{name}", unet: (\w+)', text)
+    if constant is None:
+        names = re.findall(r'name: "([^"]+)", unet', text)
+        raise SystemExit(f"model: got {name!r}, expected one of {', '.join(names)}")
+    return json.loads(re.search(rf'const {constant[1]}: &str =\s+r#"(.*?)"#', text, re.DOTALL)[1])
 
 
 @torch.no_grad()
-def main(name, folder, side=64, depth=10):
+def main(name, folder, side=64):
     torch.manual_seed(7)
-    config = {"sd-turbo": SD_TURBO, "sdxl-turbo": dict(SDXL_TURBO, transformer_layers_per_block=(1, 2, depth))}[name]
+    config = config_of(name)
     # Without the library's own random start, which takes longer than all the rest, and in half precision until stored.
     with torch.device("meta"):
         model = UNet2DConditionModel(**config)
@@ -49,7 +50,7 @@ def main(name, folder, side=64, depth=10):
         "unet.encoder_hidden_states": states,
     }
     added = None
-    if name == "sdxl-turbo":
+    if "addition_embed_type" in config:
         time_ids = torch.tensor([[512.0, 512, 0, 0, 512, 512]])
         added = dict(text_embeds=torch.randn(1, 1280), time_ids=time_ids)
         golden |= {"unet.pooled": added["text_embeds"], "unet.time_ids": time_ids}

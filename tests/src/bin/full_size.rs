@@ -16,7 +16,13 @@ fn main() -> std::io::Result<ExitCode> {
     let wanted = arguments.next();
     let golden = Golden::folder(folder);
     let eps = golden.numbers("unet.eps");
-    for (name, executor) in executors() {
+    let executors = executors();
+    if let Some(wanted) = wanted.as_ref().filter(|wanted| executors.iter().all(|(name, _)| name != *wanted)) {
+        let names: Vec<_> = executors.iter().map(|(name, _)| &**name).collect();
+        writeln!(std::io::stderr(), "executor: got {wanted:?}, expected one of {}", names.join(", "))?;
+        return Ok(ExitCode::from(2));
+    }
+    for (name, executor) in executors {
         if wanted.as_ref().is_none_or(|wanted| *wanted == name) {
             let start = Instant::now();
             let got = run_unet(&golden, &*executor, golden.shape("unet.sample")[0], false);

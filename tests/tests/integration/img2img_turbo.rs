@@ -18,6 +18,7 @@ use dreamframe::{
     PixelFormat, Result, SessionOptions, StreamDiffusionParams, Vae,
 };
 use dreamframe_tests::adapters::copy_folder;
+use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{largest_difference, psnr};
 use dreamframe_tests::{Tensors, assert_close, executors, onnx_device, onnx_dtypes, onnx_library, run};
 use safetensors::SafeTensors;
@@ -231,6 +232,29 @@ fn a_lora_of_the_parameters_is_added_to_the_weights_of_img2img_turbo() {
     let plain = picture(json!(null));
     assert!(picture(json!({"lora": 0.0})) == plain);
     assert!(largest_difference(&picture(json!({"lora": 1.0})), &plain) > 1);
+}
+
+#[test]
+fn controlnets_and_cached_attention_work_with_img2img_turbo() {
+    let models = Folder::new(env!("CARGO_TARGET_TMPDIR"), "img2img-turbo-controlnet");
+    copy_folder(&folder(), models.path());
+    let mut unet: Value = serde_json::from_str(&config("unet")).unwrap();
+    unet.as_object_mut().unwrap().remove("_class_name");
+    models.changed_controlnet("control", 3, &unet);
+    let mut running = engine(models.path(), turbo("edges.pkl"), None).unwrap();
+    let plain = stream(&mut running);
+    let mut changed = |patch: Value, unchanged: usize| {
+        running.update(&ParamsPatch::from_json(&patch.to_string()).unwrap()).unwrap();
+        let pictures = stream(&mut running);
+        let same = pictures.chunks_exact(FRAME).zip(plain.chunks_exact(FRAME)).take_while(|(a, b)| a == b).count();
+        assert_eq!(same, unchanged, "{patch}");
+    };
+    let control = json!({"model_id": "control", "preprocessor": "passthrough", "conditioning_scale": 1.0});
+    changed(json!({"controlnets": [control]}), 0);
+    changed(json!({"controlnets": []}), 8);
+    // The first frame has none before it.
+    changed(json!({"cached_attention": {"enabled": true, "interval": 1}}), 1);
+    changed(json!({"cached_attention": {"enabled": false}}), 8);
 }
 
 /// Tensors by name, with their shapes.

@@ -64,8 +64,7 @@ impl Models {
         let location = checkpoint.location();
         let distilled = is_distilled(&schedule, &config, &location);
         let place = (&context.source, checkpoint);
-        let VaeFiles { component: vae, config: autoencoder } =
-            VaeFiles::choose(vae, place, &config, distilled, notices)?;
+        let VaeFiles { component: vae, config: autoencoder } = VaeFiles::choose(vae, place, &config, notices)?;
         if autoencoder.latent_channels() != config.in_channels || config.in_channels != config.out_channels {
             let text = format!(
                 "UNet channels: got {} in and {} out, expected {} for both as in the autoencoder; models with further \

@@ -48,9 +48,9 @@ impl Base {
 }
 
 impl Hub {
-    /// Downloads what an engine with `params` uses: the base model, its tiny autoencoder if it was distilled to few steps,
-    /// LoRAs, ControlNets (disabled ones, too), the IP-Adapter if it is enabled, and the networks of processors. A download
-    /// that fails does not prevent the others; after one that `progress` ended, no other begins.
+    /// Downloads what an engine with `params` uses: the base model, its tiny autoencoder, LoRAs, ControlNets
+    /// (disabled ones, too), the IP-Adapter if it is enabled, and the networks of processors. A download that fails does not
+    /// prevent the others; after one that `progress` ended, no other begins.
     ///
     /// ```no_run
     /// use std::ops::ControlFlow;
@@ -132,7 +132,7 @@ impl Downloads<'_> {
     /// Downloads what depends on the family of the base model.
     fn companions(&mut self, params: &StreamDiffusionParams, base: &Base) -> Result<()> {
         // img2img-turbo has skip connections in the model's own autoencoder.
-        if base.is_distilled && params.img2img_turbo.weights.is_none() {
+        if params.img2img_turbo.weights.is_none() {
             self.one("vae", tiny_id(base.family), true)?;
         }
         if let Some(id) = lcm_lora(params, base.family, base.is_distilled) {

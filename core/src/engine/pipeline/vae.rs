@@ -18,8 +18,7 @@ pub(super) struct VaeFiles {
 }
 
 impl VaeFiles {
-    /// Opens the autoencoder that `choice` names for the model of `checkpoint`, with the UNet `unet`. `is_distilled` is
-    /// whether the model was distilled to few steps.
+    /// Opens the autoencoder that `choice` names for the model of `checkpoint`, with the UNet `unet`.
     ///
     /// # Errors
     ///
@@ -28,7 +27,6 @@ impl VaeFiles {
         choice: &Vae,
         (source, checkpoint): (&ModelSource, &Checkpoint),
         unet: &UnetConfig,
-        is_distilled: bool,
         notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         let own = || Self::of(checkpoint.component("vae")?);
@@ -46,7 +44,7 @@ impl VaeFiles {
             }),
             Vae::Auto => {
                 let own = own()?;
-                if !is_distilled || matches!(own.config, Autoencoder::Tiny(_)) {
+                if matches!(own.config, Autoencoder::Tiny(_)) {
                     return Ok(own);
                 }
                 let (chosen, message) = own.or_tiny(Self::tiny(source, unet), unet)?;

@@ -18,7 +18,7 @@ fn model(folder: &Path, name: &str) {
     demo_folder(&model);
     fs::remove_dir_all(model.join("vae")).unwrap();
     copy_folder(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/sd15/vae")), &model.join("vae"));
-    // The name alone says whether it was distilled.
+    // The name alone says whether it was distilled to few steps.
     let scheduler = model.join("scheduler/scheduler_config.json");
     let config = fs::read_to_string(&scheduler).unwrap();
     fs::write(&scheduler, config.replace("LCMScheduler", "EulerDiscreteScheduler")).unwrap();
@@ -44,7 +44,7 @@ fn picture(folder: &Path, name: &str, vae: Vae) -> Result<(Vec<String>, Vec<u8>)
 }
 
 #[test]
-fn a_distilled_model_takes_the_tiny_autoencoder_if_it_is_installed_and_says_so() {
+fn every_model_uses_the_tiny_autoencoder_if_it_is_installed_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     ["toy-turbo", "plain"].into_iter().for_each(|name| model(folder, name));
@@ -63,7 +63,8 @@ fn a_distilled_model_takes_the_tiny_autoencoder_if_it_is_installed_and_says_so()
         assert_eq!(of("toy-turbo", vae), (Vec::new(), small.clone()));
     }
     assert_eq!(of("toy-turbo", Vae::Full).1, full);
-    assert_eq!(of("plain", Vae::Auto), (Vec::new(), full.clone()));
+    assert_eq!(of("plain", Vae::Auto), (notices, small));
+    assert_eq!(of("plain", Vae::Full), (Vec::new(), full.clone()));
 
     fs::write(place.join("config.json"), "{").unwrap();
     let (notices, picture) = of("toy-turbo", Vae::Auto);
