@@ -58,6 +58,8 @@ MODES = {
     "initialize": ("initialize", {}),
     "sequential": ("none", {"guidance_scale": 1.0, "use_denoising_batch": False}),
     "one-stage-self": ("self", {"t_index_list": [38], "delta": 1.0}),
+    # As the named models of Hyper-SD for one step.
+    "one-step": ("none", {"guidance_scale": 1.0, "t_index_list": [25]}),
     "velocity": ("self", {"t_index_list": [20, 34, 46]}),
     # Each frame alone through diffusers' own schedulers: two steps as SDXL-Lightning's, and trajectory consistency.
     "euler": ("none", {"guidance_scale": 1.0, "scheduler": "ddim", "num_inference_steps": 2, "t_index_list": [0, 1]}),

@@ -108,7 +108,7 @@ fn run(folder: &Path, mode: &Mode, device: &Device, frames: &[u8]) -> Vec<u8> {
 
 #[test]
 fn eight_frames_agree_with_torch_in_every_mode_on_every_executor() {
-    compare_modes("stream", 13);
+    compare_modes("stream", 14);
 }
 
 #[test]
