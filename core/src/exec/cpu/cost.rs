@@ -16,6 +16,11 @@ use crate::net::{Branches, Program, Weights};
 
 /// Fewer keys than this are those of a text: the time for their blocks is not that of full ones.
 const FEW_KEYS: usize = 128;
+/// The time of an operation of a LoRA's branch over that of one of the layers, which have more channels, and of which many
+/// run by Winograd's algorithm. Measured with ranks 16 and 64 (docs/performance.md, "Live LoRAs").
+const BRANCH_TIME: f64 = 2.5;
+/// The time of an operation in int8 over that of one in another format, measured likewise.
+const INT8_TIME: f64 = 0.7;
 
 impl CpuExecutor {
     /// Returns the cost of `program`, planned as [`compile`](crate::exec::Executor::compile) plans it, but from its shapes
@@ -33,17 +38,17 @@ impl CpuExecutor {
     }
 
     /// Returns how much longer a frame of `program` over `weights` takes with `branches` than with their changes merged,
-    /// as a share: the ratio of both counts of products, minus 1. Products in int8 count half; a merged change takes
-    /// its layer out of int8.
+    /// as a share: the ratio of both counts of products, minus 1. A merged change takes its layer out of int8.
     pub(super) fn added_by(&self, program: &Program, weights: &Weights, branches: &Branches) -> Result<f64> {
         let in_bytes = |name: &str| weights.byte_scales().get(name).is_some();
         let merged = self.products(program, |name| in_bytes(name) && !branches.contains(name));
-        let live = self.products(&branches.add_to(program.clone())?, in_bytes);
-        Ok(live / merged - 1.0)
+        let layers = self.products(program, in_bytes);
+        let all = self.products(&branches.add_to(program.clone())?, in_bytes);
+        Ok((layers + BRANCH_TIME * (all - layers)) / merged - 1.0)
     }
 
     /// Returns the work of the products of a frame, where those with a weight for which `in_bytes` returns true count
-    /// half.
+    /// as [`INT8_TIME`].
     fn products(&self, program: &Program, in_bytes: impl Fn(&str) -> bool) -> f64 {
         let layout = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: None };
         let plan = Plan::new(program, &layout);
@@ -55,7 +60,7 @@ impl CpuExecutor {
             match (cost.kind.multiplies(), halved) {
                 (false, _) => 0.0,
                 (true, false) => cost.work,
-                (true, true) => cost.work / 2.0,
+                (true, true) => INT8_TIME * cost.work,
             }
         };
         plan.frame.iter().map(|planned| work(&planned.step)).sum()
@@ -253,10 +258,11 @@ mod tests {
         let pixels = 8.0 * 8.0;
         let products = 2.0 * pixels * 16.0 * (spec.shape[0] + spec.shape[1]) as f64;
         let all = executor().products(&program, |_| false);
-        assert!((cost(layer, 16) / (products / all) - 1.0).abs() < 1e-9, "{} {}", cost(layer, 16), products / all);
+        let share = BRANCH_TIME * products / all;
+        assert!((cost(layer, 16) / share - 1.0).abs() < 1e-9, "{} {share}", cost(layer, 16));
         // The factors grow with the rank, and nothing is added without layers.
         let [eight, sixteen] = [8, 16].map(|rank| cost("", rank));
-        assert!((sixteen / eight - 2.0).abs() < 0.01 && sixteen > 0.02, "{eight} {sixteen}");
+        assert!((sixteen / eight - 2.0).abs() < 0.01 && sixteen > 0.05, "{eight} {sixteen}");
         assert!(cost("no such layer", 16).abs() < 1e-12);
     }
 
@@ -268,6 +274,6 @@ mod tests {
         let weights = Weights::new(Arc::new(RandomWeights::new(1, program.weights()))).with_byte_scales(scales);
         let branches = branches(&program, "transformer_blocks", 16);
         let cost = executor().added_by(&program, &weights, &branches).unwrap();
-        assert!((-0.5..-0.1).contains(&cost), "{cost}");
+        assert!((-0.3..-0.05).contains(&cost), "{cost}");
     }
 }
