@@ -177,7 +177,10 @@ pub use conditioning::style::{face_data_uri, style_data_uri, style_pixels_uri};
 pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
 #[cfg(feature = "hub")]
 pub use engine::FetchedModel;
-pub use engine::verify::{ComponentReport, checkpoint_footprint, controlnet_footprint, family_name, verify_checkpoint};
+pub use engine::verify::{
+    ComponentReport, checkpoint_footprint, controlnet_footprint, family_name, interpolation_footprint,
+    verify_checkpoint,
+};
 pub use engine::{
     Batching, ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, LoraMode,
     OnnxOptions, Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker, Snapshot,

@@ -228,6 +228,9 @@ class InterpolationConfig(Model):
     is shown up to one interval later."""
     scene_cut: float = 0.12
     """The mean difference of two pictures, after motion, from which nothing is interpolated between them."""
+    model_id: str | None = None
+    """RIFE's network (version 4.5 or later), which makes the pictures between two: its file in the folder of the
+    models, such as `flownet.pkl`, or a folder with a file of that name; without one, they are made by optical flow."""
 
 
 class Img2ImgTurboConfig(Model):

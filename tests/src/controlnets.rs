@@ -11,6 +11,9 @@ use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
+/// The ids of RIFE's tiny networks in a [folder](Folder::rife): of a folder, pickled, and of a file.
+pub const RIFE: [&str; 2] = ["rife", "v4.15.safetensors"];
+
 /// A directory of models that is removed when it drops.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -90,8 +93,23 @@ impl Folder {
     /// Where they cannot be copied.
     pub fn flow(&self) {
         const FILE: &str = "torchvision/raft_small/raft_small_C_T_V2-01064c6d.safetensors";
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/flow/models").join(FILE);
-        let to = self.0.join(FILE);
+        self.golden(&format!("flow/models/{FILE}"), FILE);
+    }
+
+    /// Adds RIFE's tiny networks of the reference data, by [their ids](RIFE).
+    ///
+    /// # Panics
+    ///
+    /// Where they cannot be copied.
+    pub fn rife(&self) {
+        self.golden("rife/v4.6.pkl", &format!("{}/flownet.pkl", RIFE[0]));
+        self.golden("rife/v4.15.safetensors", RIFE[1]);
+    }
+
+    /// Copies a file of the reference data.
+    fn golden(&self, from: &str, to: &str) {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(from);
+        let to = self.0.join(to);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(from, to).unwrap();
     }

@@ -1,5 +1,5 @@
-//! A directory of models in which every parameter has something to mean: two base models, ControlNets, LoRAs, IP-Adapters.
-//! All are tiny and random, and made to fit the demo model.
+//! A directory of models in which every parameter has something to mean: two base models, ControlNets, LoRAs,
+//! IP-Adapters, and networks that interpolate. All are tiny and random, and made to fit the demo model.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ impl Kit {
         encoder(&published.join("image_encoder"));
         let faces = folder.path().join("h94/IP-Adapter-FaceID/ip-adapter-faceid_sd15.safetensors");
         adapter(&faces, AdapterKind::Face, text_dim, FACE);
+        folder.rife();
         let another = folder.path().join("another-adapter");
         adapter(&another.join("any.safetensors"), AdapterKind::Plus, text_dim, 32);
         encoder(&another.join("image_encoder"));

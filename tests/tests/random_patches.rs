@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use dreamframe::{Event, FrameView, ParamsPatch, PixelFormat, SessionHandle, SessionOptions, Ticket};
+use dreamframe_tests::controlnets::RIFE;
 use dreamframe_tests::frames::{moving_disc, pictures};
 use dreamframe_tests::kit::{Kit, SIDE};
 use dreamframe_tests::process::Process;
@@ -84,7 +85,11 @@ fn change(draw: &mut Draw) -> (&'static str, Value) {
             Value::Null,
         ),
         25 => ("image_postprocessing", chain(draw, &["blur", "sharpen"])["processors"].take()),
-        26 => ("interpolation", json!({"factor": draw.below(6), "scene_cut": draw.unit()})),
+        26 => {
+            let networks = [Value::Null, json!("none"), json!(RIFE[0]), json!(RIFE[1])];
+            let network = draw.of(&networks).clone();
+            ("interpolation", json!({"factor": draw.below(6), "scene_cut": draw.unit(), "model_id": network}))
+        }
         27 => (
             "cached_attention",
             json!({"feature_injection_strength": draw.below(3) as f64 * 0.4, "token_merging": draw.below(2) == 0}),

@@ -10,7 +10,7 @@ use dreamframe::{
     ControlImages, Dtype, Engine, EngineOptions, FrameView, FrameViewMut, ModelSource, PictureKind, PixelFormat,
     SessionOptions, StreamDiffusionParams,
 };
-use dreamframe_tests::controlnets::Folder;
+use dreamframe_tests::controlnets::{Folder, RIFE};
 use dreamframe_tests::frames::{demo_engine, moving_disc};
 use dreamframe_tests::native::is_full;
 use dreamframe_tests::process::Process;
@@ -91,7 +91,10 @@ fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
     folder.flow();
     Loop::over(with_flow(&folder)).count(22);
     Loop::over(translated()).count(22);
-    interpolated_pictures_allocate_nothing();
+    folder.rife();
+    for network in [None, Some(RIFE[0]), Some(RIFE[1])] {
+        interpolated_pictures_allocate_nothing(&folder, network);
+    }
     let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = Process::this().resident_kib();
@@ -174,12 +177,13 @@ impl Loop {
     }
 }
 
-/// A session that interpolates. Its buffers grow with the number of pictures that are under way, which depends on the
-/// times of its threads; so one of several rounds must allocate nothing.
-fn interpolated_pictures_allocate_nothing() {
-    let engine = demo_engine(SIDE, |params, _| {
+/// A session that interpolates, with a network of `folder` or without one. Its buffers grow with the number of pictures
+/// that are under way, which depends on the times of its threads; so one of several rounds must allocate nothing.
+fn interpolated_pictures_allocate_nothing(folder: &Folder, network: Option<&str>) {
+    let engine = folder.engine(SIDE, |params, _| {
         params.interpolation.factor = 2;
         params.interpolation.scene_cut = 1.0;
+        params.interpolation.model_id = network.map(str::to_owned);
     });
     let session = engine.start(SessionOptions::default()).unwrap();
     let handle = session.handle();

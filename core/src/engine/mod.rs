@@ -47,6 +47,7 @@ pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use crate::error::{Error, ErrorKind, Result};
 pub use crate::exec::{Dtype, Provider};
 use crate::frame::{FrameConverter, FramePool};
+use crate::interpolation::Rife;
 use crate::load::Calibration;
 use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
 
@@ -274,6 +275,14 @@ impl Engine {
             return Ok(());
         };
         Err(Error::new(ErrorKind::InvalidArgument, problem))
+    }
+
+    /// Returns the network that interpolates between pictures, if the parameters name one.
+    pub(crate) fn interpolation_network(&self) -> Option<Arc<Rife>> {
+        match &self.active {
+            Active::Ready(pipeline) => pipeline.components.interpolation_network().cloned(),
+            Active::Released(_) => None,
+        }
     }
 
     /// Frees the pipeline in use, so that one can be built that does not fit in memory together with it. Until

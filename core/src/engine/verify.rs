@@ -1,7 +1,7 @@
 //! Checks that a checkpoint is complete: every component's config is converted to a program, whose weights are looked
 //! up.
 
-use super::pipeline::controlnet;
+use super::pipeline::{controlnet, interpolation};
 use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Checkpoint, Component, ModelId, ModelSource, WeightCheck};
@@ -84,6 +84,16 @@ pub fn controlnet_footprint(
     let unet = UnetConfig::from_json(&checkpoint.component("unet")?.config)?;
     let scale = Autoencoder::from_json(&checkpoint.component("vae")?.config)?.scale();
     controlnet::footprint(source, id, &unet, ([width as usize, height as usize], scale), rows)
+}
+
+/// Returns the memory that the network `interpolation.model_id` adds to a stream of pictures of `width` x `height`. Its
+/// weights are `f32`, and no other stream uses them. Reads no weights.
+///
+/// # Errors
+///
+/// `NotFound` for a missing file, `BadModel` for a broken one or one of another network.
+pub fn interpolation_footprint(source: &ModelSource, id: &ModelId, (width, height): (u32, u32)) -> Result<Footprint> {
+    interpolation::footprint(source, id, (width as usize, height as usize))
 }
 
 /// Checks every component of `checkpoint` that an engine uses: configs, names and shapes of weights, tokenizers. Reads no

@@ -1,15 +1,21 @@
-//! Pictures between two pictures, by optical flow, without a network.
+//! Pictures between two pictures, by optical flow without a network, or by RIFE's network.
 //!
 //! The flow of both directions is computed once for two pictures, at a reduced size ([`motion`]). For each time between
 //! them, it is projected to that time, both pictures are warped there, and blended by where their contents are visible
-//! ([`warp`]). It is independent of threads and clocks.
+//! ([`warp`]). With a network, that flow only determines whether the scene has changed, and the network makes the pictures
+//! ([`rife`]). It is independent of threads and clocks.
 
 mod motion;
+mod rife;
 #[cfg(test)]
 mod tests;
 mod warp;
 
+use std::sync::Arc;
+
 use self::motion::Motion;
+pub(crate) use self::rife::Rife;
+use self::rife::RifeRun;
 use self::warp::Warp;
 use crate::error::Result;
 use crate::frame::{Fit, Frame, FrameConverter, FramePool};
@@ -41,6 +47,8 @@ pub(crate) struct Interpolator {
     between: Between,
     motion: Motion,
     warp: Warp,
+    /// Makes the pictures instead of `warp`, if there is one.
+    network: Option<RifeRun>,
     made: Image,
 }
 
@@ -62,17 +70,23 @@ impl Interpolator {
             between: Between::Nothing,
             motion: Motion::default(),
             warp: Warp::default(),
+            network: None,
             made: Image::new(),
         }
     }
 
     /// Copies the next picture, and returns how it differs from the last one. The scene changes if the mean
-    /// difference of both after motion, of values in 0..1, is above `scene_cut`.
+    /// difference of both after motion, of values in 0..1, is above `scene_cut`. Pictures between both are made by
+    /// `network`, if there is one for their size.
     ///
     /// # Errors
     ///
     /// `OutOfMemory`; the pictures are then not comparable.
-    pub(crate) fn advance(&mut self, frame: &Frame, scene_cut: f64) -> Result<Between> {
+    pub(crate) fn advance(&mut self, frame: &Frame, scene_cut: f64, network: Option<Arc<Rife>>) -> Result<Between> {
+        match (&mut self.network, network) {
+            (Some(known), Some(network)) if known.runs(&network) => known.advance(),
+            (known, network) => *known = network.map(RifeRun::new),
+        }
         self.pictures.swap(0, 1);
         self.between = Between::Nothing;
         let [previous, current] = &mut self.pictures;
@@ -100,7 +114,7 @@ impl Interpolator {
     ///
     /// # Errors
     ///
-    /// `OutOfMemory`.
+    /// `OutOfMemory`, and those of the network's executor.
     pub(crate) fn picture(&mut self, time: f32) -> Result<Option<Frame>> {
         let [previous, current] = &self.pictures;
         let Some(frame) = &current.frame else { return Ok(None) };
@@ -111,7 +125,11 @@ impl Interpolator {
                 let mut made = self.pool.frame(frame.format(), frame.width(), frame.height())?;
                 made.set_origin(frame.origin());
                 made.set_color(frame.color());
-                self.warp.run([&previous.image, &current.image], &self.motion, time, &mut self.made);
+                let pictures = [&previous.image, &current.image];
+                match self.network.as_mut().filter(|network| network.fits(&current.image)) {
+                    Some(network) => network.picture(pictures, time, &mut self.made)?,
+                    None => self.warp.run(pictures, &self.motion, time, &mut self.made),
+                }
                 let (width, height) = (frame.width(), frame.height());
                 self.converter.from_unit(self.made.pixels(), width, height, &mut made.view_mut())?;
                 Ok(Some(made))
@@ -119,8 +137,9 @@ impl Interpolator {
         }
     }
 
-    /// Forgets all pictures: nothing is interpolated before the next one.
+    /// Forgets all pictures and the network: nothing is interpolated before the next picture.
     pub(crate) fn forget(&mut self) {
+        self.network = None;
         self.pictures.iter_mut().for_each(|held| held.frame = None);
         self.between = Between::Nothing;
     }

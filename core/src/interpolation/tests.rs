@@ -74,8 +74,8 @@ fn cross_fade(one: &Frame, other: &Frame, time: f32) -> Frame {
 fn errors(interpolator: &mut Interpolator, square: [f32; 2], background: [f32; 2], time: f32) -> (f64, f64) {
     let [older, newer, truth] = [0.0, 1.0, time].map(|time| SCENE.moved(square, background, time).frame());
     interpolator.forget();
-    assert_eq!(interpolator.advance(&older, CUT).unwrap(), Between::Nothing);
-    assert_eq!(interpolator.advance(&newer, CUT).unwrap(), Between::Motion);
+    assert_eq!(interpolator.advance(&older, CUT, None).unwrap(), Between::Nothing);
+    assert_eq!(interpolator.advance(&newer, CUT, None).unwrap(), Between::Motion);
     let made = interpolator.picture(time).unwrap().expect("a picture between two");
     (apart(&made, &truth), apart(&cross_fade(&older, &newer, time), &truth))
 }
@@ -124,8 +124,8 @@ fn a_moving_background_enters_at_the_edge() {
 fn between_identical_pictures_is_the_same_picture() {
     let mut interpolator = Interpolator::new();
     let frame = SCENE.frame();
-    interpolator.advance(&frame, CUT).unwrap();
-    assert_eq!(interpolator.advance(&frame, CUT).unwrap(), Between::Same);
+    interpolator.advance(&frame, CUT, None).unwrap();
+    assert_eq!(interpolator.advance(&frame, CUT, None).unwrap(), Between::Same);
     for time in [0.25, 0.5, 0.75] {
         assert_eq!(interpolator.picture(time).unwrap().unwrap().pixels(), frame.pixels());
     }
@@ -135,8 +135,8 @@ fn between_identical_pictures_is_the_same_picture() {
 fn what_does_not_move_stays_exactly_the_same() {
     let mut interpolator = Interpolator::new();
     let (older, newer) = (SCENE.frame(), SCENE.moved([4.0, 0.0], [0.0; 2], 1.0).frame());
-    interpolator.advance(&older, CUT).unwrap();
-    interpolator.advance(&newer, CUT).unwrap();
+    interpolator.advance(&older, CUT, None).unwrap();
+    interpolator.advance(&newer, CUT, None).unwrap();
     let made = interpolator.picture(0.5).unwrap().unwrap();
     // Far from the square.
     let row = (HEIGHT as usize - 4) * WIDTH as usize * 4;
@@ -148,14 +148,17 @@ fn what_does_not_move_stays_exactly_the_same() {
 fn nothing_is_interpolated_at_a_scene_cut() {
     let mut interpolator = Interpolator::new();
     let other = Scene { phase: 3.0, square: [90.0, 10.0], side: 60.0, ..SCENE };
-    interpolator.advance(&SCENE.frame(), CUT).unwrap();
-    assert_eq!(interpolator.advance(&other.frame(), CUT).unwrap(), Between::SceneCut);
+    interpolator.advance(&SCENE.frame(), CUT, None).unwrap();
+    assert_eq!(interpolator.advance(&other.frame(), CUT, None).unwrap(), Between::SceneCut);
     assert!(interpolator.picture(0.5).unwrap().is_none());
     // The new scene continues.
-    assert_eq!(interpolator.advance(&other.moved([4.0, 0.0], [0.0; 2], 1.0).frame(), CUT).unwrap(), Between::Motion);
+    assert_eq!(
+        interpolator.advance(&other.moved([4.0, 0.0], [0.0; 2], 1.0).frame(), CUT, None).unwrap(),
+        Between::Motion
+    );
     assert!(interpolator.picture(0.5).unwrap().is_some());
     // At a threshold of 1 there is no cut.
-    assert_eq!(interpolator.advance(&SCENE.frame(), 1.0).unwrap(), Between::Motion);
+    assert_eq!(interpolator.advance(&SCENE.frame(), 1.0, None).unwrap(), Between::Motion);
 }
 
 #[test]
@@ -163,11 +166,40 @@ fn there_is_nothing_between_pictures_of_different_sizes() {
     let mut interpolator = Interpolator::new();
     assert!(interpolator.picture(0.5).unwrap().is_none());
     let small = Frame::from_packed(PixelFormat::Rgba8, 8, 8, vec![9; 8 * 8 * 4]).unwrap();
-    interpolator.advance(&SCENE.frame(), CUT).unwrap();
+    interpolator.advance(&SCENE.frame(), CUT, None).unwrap();
     for frame in [&small, &SCENE.frame()] {
-        assert_eq!(interpolator.advance(frame, CUT).unwrap(), Between::Nothing);
+        assert_eq!(interpolator.advance(frame, CUT, None).unwrap(), Between::Nothing);
         assert!(interpolator.picture(0.5).unwrap().is_none());
     }
+}
+
+#[test]
+fn a_network_makes_the_pictures_of_its_size_and_the_flow_those_of_others() {
+    let network = |size| Some(Arc::new(Rife::new(rife::tests::weights("v4.7"), size).unwrap()));
+    let scenes = [0.0, 1.0, 2.0].map(|time| SCENE.moved([4.0, 0.0], [0.0; 2], time).frame());
+    let made = |network: Option<Arc<Rife>>| {
+        let mut interpolator = Interpolator::new();
+        scenes.each_ref().map(|frame| {
+            interpolator.advance(frame, CUT, network.clone()).unwrap();
+            interpolator.picture(0.5).unwrap().map(|made| made.pixels().to_vec())
+        })
+    };
+    let (size, flow) = ((WIDTH as usize, HEIGHT as usize), made(None));
+    let network_of_size = made(network(size));
+    for index in 1..3 {
+        assert!(flow[index].is_some() && network_of_size[index].is_some());
+        assert!(flow[index] != network_of_size[index]);
+    }
+    assert!(made(network((size.0, size.1 - 1))) == flow);
+    // It can be taken away, and be back.
+    let mut interpolator = Interpolator::new();
+    let networks = [network(size), None, network(size)];
+    let made = scenes.iter().zip(networks).map(|(frame, network)| {
+        interpolator.advance(frame, CUT, network).unwrap();
+        interpolator.picture(0.5).unwrap().map(|made| made.pixels().to_vec())
+    });
+    let expected = [None, flow[1].clone(), network_of_size[2].clone()];
+    assert!(made.eq(expected));
 }
 
 #[test]
@@ -180,10 +212,10 @@ fn pictures_of_any_size_format_and_content_can_be_interpolated() {
                 let pixels = (0..bytes).map(|i| (i * factor % 251) as u8).collect();
                 Frame::from_packed(format, width, height, pixels).unwrap()
             };
-            interpolator.advance(&frame(0), 1.0).unwrap();
+            interpolator.advance(&frame(0), 1.0, None).unwrap();
             for factor in [7919, 31, 0] {
                 let next = frame(factor);
-                let between = interpolator.advance(&next, 1.0).unwrap();
+                let between = interpolator.advance(&next, 1.0, None).unwrap();
                 let made = interpolator.picture(0.5).unwrap();
                 assert_eq!(made.is_some(), matches!(between, Between::Same | Between::Motion));
                 if let Some(made) = made {
@@ -201,8 +233,8 @@ fn the_way_back_is_the_mirror_of_the_way_there() {
     let (one, other) = (SCENE.frame(), SCENE.moved([8.0, 4.0], [0.0; 2], 1.0).frame());
     let mut between = |older: &Frame, newer: &Frame, time: f32| {
         interpolator.forget();
-        interpolator.advance(older, CUT).unwrap();
-        interpolator.advance(newer, CUT).unwrap();
+        interpolator.advance(older, CUT, None).unwrap();
+        interpolator.advance(newer, CUT, None).unwrap();
         interpolator.picture(time).unwrap().unwrap()
     };
     let (there, back) = (between(&one, &other, 0.25), between(&other, &one, 0.75));

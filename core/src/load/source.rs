@@ -223,6 +223,26 @@ impl ModelSource {
         others.into_iter().next().map_or(named, Ok)
     }
 
+    /// Opens the file of weights `id`, or the file `name` in the folder `id`; in place of either, a pickled file of the
+    /// same name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` with the places that were searched, `BadModel` for an invalid file, `Unsupported` for one with more
+    /// than tensors.
+    pub(crate) fn file_or_weights(&self, id: &ModelId, name: &str) -> Result<WeightFiles> {
+        let place = self.file_or_folder(id)?;
+        let path = if place.is_dir() {
+            existing(&place.join(name)).ok_or_else(|| {
+                let what = format!("{}: missing, expected {name} or a pickled file of that name", place.display());
+                Error::new(ErrorKind::NotFound, what)
+            })?
+        } else {
+            place
+        };
+        WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)
+    }
+
     /// Opens the network `id`, which is alone in its folder.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::settings::DPT;
 use super::validate::{did_you_mean, nearest};
 use super::{
-    Acceleration, CfgType, FlowOutput, IPAdapterConfig, IPAdapterType, Interpolation, ProcessorName,
-    StreamDiffusionParams, TemporalNetSettings,
+    Acceleration, CfgType, FlowOutput, IPAdapterConfig, IPAdapterType, Interpolation, InterpolationConfig,
+    ProcessorName, StreamDiffusionParams, TemporalNetSettings,
 };
 
 /// The default `model_complexity` of `mediapipe_pose`, which clients send.
@@ -74,6 +74,7 @@ pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
         }
     }
     out.extend(adapter(&params.ip_adapter));
+    out.extend(interpolation(&params.interpolation));
     out.extend(turbo(params));
     out
 }
@@ -93,6 +94,13 @@ fn adapter(adapter: &IPAdapterConfig) -> impl Iterator<Item = Notice> {
         Notice::new("ip_adapter.insightface_model_name", message)
     });
     encoder.into_iter().chain(face)
+}
+
+/// Returns the notice that a network interpolates nothing, if it does not.
+fn interpolation(interpolation: &InterpolationConfig) -> Option<Notice> {
+    let id = interpolation.model_id.as_ref().filter(|_| interpolation.factor <= 1)?;
+    let message = format!("is {id:?}, which has no effect: with an interpolation.factor of 1 nothing is interpolated");
+    Some(Notice::new("interpolation.model_id", message))
 }
 
 /// Lists the values that were set, and have no effect with img2img-turbo; defaults were not set.
@@ -298,6 +306,15 @@ mod tests {
         params.ip_adapter.kind = IPAdapterType::Faceid;
         params.ip_adapter.insightface_model_name = Some("buffalo_l".into());
         assert_eq!(paths(&notices(&params)), ["ip_adapter.image_encoder_path", "ip_adapter.insightface_model_name"]);
+    }
+
+    #[test]
+    fn a_network_that_interpolates_nothing_has_a_notice() {
+        let mut params = Params { acceleration: Acceleration::None, ..Params::default() };
+        params.interpolation.model_id = Some("flownet.pkl".into());
+        assert_eq!(paths(&notices(&params)), ["interpolation.model_id"]);
+        params.interpolation.factor = 2;
+        assert_eq!(paths(&notices(&params)), [""; 0]);
     }
 
     #[test]

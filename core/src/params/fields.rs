@@ -245,6 +245,7 @@ pub const FIELDS: &[Field] = &[
     row(at!(cached_attention.token_merging), FLAG, Cost::Load),
     row(at!(interpolation.factor), Constraint::Integer { min: 1, max: 4, step: 1 }, Cost::Hot),
     row(at!(interpolation.scene_cut), UNIT, Cost::Hot),
+    row(at!(interpolation.model_id), Constraint::Nullable(&MODEL), Cost::Load),
     row(at!(img2img_turbo.weights), Constraint::Nullable(&MODEL), Cost::Rebuild),
     row(at!(img2img_turbo.direction), Constraint::Choice(TurboDirection::NAMES), Cost::Load),
     row(at!(img2img_turbo.strength), UNIT, Cost::Load),

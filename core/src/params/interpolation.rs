@@ -12,10 +12,13 @@ pub struct InterpolationConfig {
     pub factor: u32,
     /// The mean difference of two pictures, after motion, from which nothing is interpolated between them.
     pub scene_cut: f64,
+    /// RIFE's network (version 4.5 or later), which makes the pictures between two: its file in the folder of the
+    /// models, such as `flownet.pkl`, or a folder with a file of that name; without one, they are made by optical flow.
+    pub model_id: Option<String>,
 }
 
 impl Default for InterpolationConfig {
     fn default() -> Self {
-        Self { factor: 1, scene_cut: 0.12 }
+        Self { factor: 1, scene_cut: 0.12, model_id: None }
     }
 }

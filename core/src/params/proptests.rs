@@ -96,7 +96,7 @@ fn params() -> impl Strategy<Value = Params> {
     let spacing = proptest::sample::select(TimestepSpacing::ALL);
     let rule = (proptest::sample::select(Scheduler::ALL), 0.0..=1.0, spacing, 1_u32..=4, 0.0..=1.0);
     let numbers = (0.0..=100.0, 0.0..=10.0, 8_u32..=256, any::<bool>(), proptest::sample::select(CfgType::ALL), rule);
-    let parts = (controlnets(), chain(), adapter(), turbo());
+    let parts = (controlnets(), chain(), adapter(), turbo(), proptest::option::of("[a-z/]{1,6}"));
     let loras = proptest::collection::btree_map("[a-z/]{1,6}", -10.0..10.0, 0..3);
     (base, words, numbers, parts, loras).prop_map(|(base, words, numbers, parts, lora_dict)| Params {
         prompt: words.0,
@@ -112,7 +112,7 @@ fn params() -> impl Strategy<Value = Params> {
         scheduler: numbers.5.0,
         eta: numbers.5.1,
         timestep_spacing: numbers.5.2,
-        interpolation: InterpolationConfig { factor: numbers.5.3, scene_cut: numbers.5.4 },
+        interpolation: InterpolationConfig { factor: numbers.5.3, scene_cut: numbers.5.4, model_id: parts.4 },
         controlnets: parts.0,
         image_postprocessing: parts.1,
         ip_adapter: parts.2,

@@ -40,6 +40,7 @@ pub use self::chain::{Chain, ChainKind, ChainUpdate};
 pub(crate) use self::external::ExternalImages;
 pub(crate) use self::flow::{DenseFlow, FlowSource, sample};
 pub use self::image::Image;
+pub(crate) use self::network_runner::{Loaded, Running};
 #[cfg(feature = "hub")]
 pub(crate) use self::networks::{NetworkFiles, network_files};
 pub use self::registry::{Recipe, Registry};

@@ -12,7 +12,7 @@ const MOST_OUTPUTS: usize = 4;
 
 /// A compiled program, which processors share.
 #[derive(Debug)]
-pub(in crate::preprocess) struct Loaded {
+pub(crate) struct Loaded {
     queue: Arc<dyn Queue>,
     network: Arc<dyn Network>,
     constants: Constants,
@@ -24,11 +24,7 @@ impl Loaded {
     /// # Errors
     ///
     /// Those of [`Executor::compile`], and `OutOfMemory` if a frame would need more memory than there is.
-    pub(in crate::preprocess) fn new(
-        executor: &dyn Executor,
-        program: Program,
-        weights: Arc<dyn WeightSource>,
-    ) -> Result<Self> {
+    pub(crate) fn new(executor: &dyn Executor, program: Program, weights: Arc<dyn WeightSource>) -> Result<Self> {
         if program.outputs().len() > MOST_OUTPUTS {
             let text =
                 format!("outputs of {}: got more than {MOST_OUTPUTS}, expected at most {MOST_OUTPUTS}", program.name());
@@ -43,7 +39,7 @@ impl Loaded {
 
 /// A compiled program with the memory of one processor.
 #[derive(Debug)]
-pub(in crate::preprocess) struct Running {
+pub(crate) struct Running {
     loaded: Arc<Loaded>,
     scratch: Scratch,
     outputs: Vec<Vec<f32>>,
@@ -52,12 +48,12 @@ pub(in crate::preprocess) struct Running {
 
 impl Running {
     /// Creates a runner for `loaded`; memory is allocated with the first frame.
-    pub(in crate::preprocess) fn new(loaded: Arc<Loaded>) -> Self {
+    pub(crate) fn new(loaded: Arc<Loaded>) -> Self {
         Self { loaded, scratch: Scratch::new(), outputs: Vec::new(), evaluations: 0 }
     }
 
     /// Returns the number of runs.
-    pub(in crate::preprocess) fn evaluations(&self) -> u64 {
+    pub(crate) fn evaluations(&self) -> u64 {
         self.evaluations
     }
 
@@ -88,7 +84,7 @@ impl Running {
     /// # Errors
     ///
     /// Errors of the executor.
-    pub(in crate::preprocess) fn run(&mut self, input: &[f32]) -> Result<&[Vec<f32>]> {
+    pub(crate) fn run(&mut self, input: &[f32]) -> Result<&[Vec<f32>]> {
         self.run_on(&[input])
     }
 
@@ -97,7 +93,7 @@ impl Running {
     /// # Errors
     ///
     /// Errors of the executor.
-    pub(in crate::preprocess) fn run_on(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
+    pub(crate) fn run_on(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
         self.reserve()?;
         let Loaded { network, constants, .. } = &*self.loaded;
         let count = self.outputs.len();

@@ -1,11 +1,13 @@
 //! The engine as sessions use it: one part processes frames, the other prepares updates at the same time.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::conditioning::transition::Transition;
 use crate::engine::{Engine, Picture, Prepared, Snapshot, Workbench};
 use crate::error::Result;
 use crate::frame::{Frame, FrameId};
+use crate::interpolation::Rife;
 use crate::params::{Change, Cost, Notice, StreamDiffusionParams, diff};
 
 /// Processes frames, on one thread.
@@ -30,6 +32,11 @@ pub(crate) trait FrameProcessor: Send + 'static {
 
     /// Swaps `prepared` and the pipeline in use; pictures have `version` from now on.
     fn swap(&mut self, prepared: &mut PreparedOf<Self>, version: u64) -> Result<Vec<Notice>>;
+
+    /// Returns the network that interpolates between pictures, if there is one.
+    fn interpolation_network(&self) -> Option<Arc<Rife>> {
+        None
+    }
 
     /// Releases everything that is loaded.
     fn release(&mut self);
@@ -102,6 +109,10 @@ impl FrameProcessor for Engine {
         self.swap(prepared)?;
         self.set_version(version);
         Ok(prepared.take_notices())
+    }
+
+    fn interpolation_network(&self) -> Option<Arc<Rife>> {
+        self.interpolation_network()
     }
 
     fn release(&mut self) {

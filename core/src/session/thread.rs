@@ -193,6 +193,7 @@ impl<M: FrameProcessor> Runner<M> {
         if matches!(info.kind, PictureKind::New | PictureKind::Flagged) {
             counters.time(info.timings);
         }
-        self.outlet.show(picture, &self.processor.params().interpolation);
+        let network = self.processor.interpolation_network();
+        self.outlet.show(picture, &self.processor.params().interpolation, network);
     }
 }

@@ -229,6 +229,7 @@ export function counts(path, params, catalogue) {
     case "cached_attention.token_merging":
       return Boolean(params.cached_attention?.enabled);
     case "interpolation.scene_cut":
+    case "interpolation.model_id":
       return (params.interpolation?.factor ?? 1) > 1;
     case "img2img_turbo.direction":
     case "img2img_turbo.strength":

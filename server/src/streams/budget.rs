@@ -5,7 +5,7 @@ use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dreamframe::params::StreamDiffusionParams;
-use dreamframe::{Dtype, ExecutorKind, checkpoint_footprint, controlnet_footprint, cpu};
+use dreamframe::{Dtype, ExecutorKind, checkpoint_footprint, controlnet_footprint, cpu, interpolation_footprint};
 
 use crate::config::Config;
 use crate::error::ApiError;
@@ -35,11 +35,12 @@ struct State {
     estimates: HashMap<Key, Estimate>,
 }
 
-/// A base model or a ControlNet, by its id.
+/// A base model, a ControlNet or a network that interpolates, by its id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Network {
     Base(String),
     ControlNet(String),
+    Interpolation(String),
 }
 
 /// What an estimate depends on: network, id of the base model, width, height and rows.
@@ -129,8 +130,15 @@ impl Budget {
         // A network that cannot be read is refused with its reason when it is loaded.
         let Ok([weights, values]) = elements(config, params, network) else { return Estimate::default() };
         // Forms for convolutions with fewer multiplications are larger, in about half of the weights.
-        let weights = (weights as u64).saturating_mul(weight_bytes(config.engine.dtype)) / 2 * 3;
-        let estimate = Estimate { weights, values: (values as u64).saturating_mul(VALUE) };
+        let packed = |bytes: u64| (weights as u64).saturating_mul(bytes) / 2 * 3;
+        let values = (values as u64).saturating_mul(VALUE);
+        let estimate = match network {
+            Network::Base(_) | Network::ControlNet(_) => {
+                Estimate { weights: packed(weight_bytes(config.engine.dtype)), values }
+            }
+            // In f32, and each session has its own.
+            Network::Interpolation(_) => Estimate { weights: 0, values: values.saturating_add(packed(4)) },
+        };
         let mut state = self.lock();
         if state.estimates.len() >= KEPT {
             state.estimates.clear();
@@ -140,22 +148,24 @@ impl Budget {
     }
 }
 
-/// The networks that a session with `params` loads and this budget counts: the base model and the enabled ControlNets,
-/// each once.
+/// The networks that a session with `params` loads and this budget counts: the base model, the enabled ControlNets and
+/// the network that interpolates, each once.
 fn networks(params: &StreamDiffusionParams) -> impl Iterator<Item = Network> {
     let enabled = params.controlnets.iter().filter(|net| net.enabled).map(|net| &net.model_id);
     let controlnets: BTreeSet<&String> = enabled.collect();
     let base = Network::Base(params.model_id.clone());
-    iter::once(base).chain(controlnets.into_iter().cloned().map(Network::ControlNet))
+    let interpolation = params.interpolation.model_id.clone().map(Network::Interpolation);
+    iter::once(base).chain(controlnets.into_iter().cloned().map(Network::ControlNet)).chain(interpolation)
 }
 
 /// The elements of the weights and values of a network, for the size and the rows of `params`.
 fn elements(config: &Config, params: &StreamDiffusionParams, network: &Network) -> dreamframe::Result<[usize; 2]> {
-    let checkpoint = config.source.base(&params.model_id.parse()?)?.checkpoint;
+    let checkpoint = || Ok::<_, dreamframe::Error>(config.source.base(&params.model_id.parse()?)?.checkpoint);
     let (size, rows) = ((params.width, params.height), params.t_index_list.len());
     let footprint = match network {
-        Network::Base(_) => checkpoint_footprint(&checkpoint, size, rows)?,
-        Network::ControlNet(id) => controlnet_footprint(&config.source, &id.parse()?, &checkpoint, size, rows)?,
+        Network::Base(_) => checkpoint_footprint(&checkpoint()?, size, rows)?,
+        Network::ControlNet(id) => controlnet_footprint(&config.source, &id.parse()?, &checkpoint()?, size, rows)?,
+        Network::Interpolation(id) => interpolation_footprint(&config.source, &id.parse()?, size)?,
     };
     Ok([footprint.weights, footprint.values])
 }
@@ -187,7 +197,7 @@ fn free_memory(config: &Config) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use dreamframe::ModelSource;
-    use dreamframe_tests::controlnets::Folder;
+    use dreamframe_tests::controlnets::{Folder, RIFE};
     use serde_json::{Value, json};
 
     use super::*;
@@ -257,6 +267,32 @@ mod tests {
         assert!(short.reserve(&config, &controlled).is_err() && short.reserve(&config, &plain).is_ok());
         // What is missing is refused with its reason when it is loaded.
         assert!(short.reserve(&config, &with(json!({"model_id": "missing"}))).is_ok());
+    }
+
+    #[test]
+    fn each_session_has_a_network_of_its_own_that_interpolates() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::new(parent.path().to_str().unwrap(), "budget");
+        folder.rife();
+        let mut config = Config::for_tests();
+        config.source = ModelSource::folder(folder.path());
+        let with = |id: &str| {
+            let params = StreamDiffusionParams { model_id: "demo".into(), ..params(512) };
+            params.patched(&json!({"interpolation": {"model_id": id}}).to_string()).unwrap().0
+        };
+        let params = with(RIFE[0]);
+        let base = estimate(&config, &params, &Network::Base("demo".into()));
+        let network = estimate(&config, &params, &Network::Interpolation(RIFE[0].into()));
+        // At least both pictures and a flow of each.
+        assert!(network.weights == 0 && network.values > 10 * 4 * 512 * 512, "{network:?}");
+        let budget = Budget::new(Some(base.weights + 2 * (base.values + network.values)));
+        let sessions = [(); 2].map(|()| budget.reserve(&config, &params).unwrap());
+        let refused = budget.reserve(&config, &params).unwrap_err();
+        assert_eq!(refused.details()["needed_bytes"], base.values + network.values);
+        drop(sessions);
+        assert!(budget.lock().networks.is_empty() && budget.lock().values == 0);
+        // What is missing is refused with its reason when it is loaded.
+        assert!(Budget::new(Some(base.weights + base.values)).reserve(&config, &with("missing")).is_ok());
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub(crate) fn model<'a>(source: &ModelSource, params: &'a StreamDiffusionParams)
 
 /// Fits `params` to what `source` has.
 ///
-/// The demo model replaces any other, so that every client works without a download. It has no ControlNets, LoRAs, weights of
-/// img2img-turbo or image prompts: those are returned to the client, but not passed to the engine.
+/// The demo model replaces any other, so that every client works without a download. It has no ControlNets, LoRAs,
+/// weights of img2img-turbo, networks that interpolate or image prompts: those are returned to the client, but not
+/// passed to the engine.
 pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitted {
     let mut fitted = Fitted { params: params.clone(), remarks: Vec::new() };
     if *source != ModelSource::Demo {
@@ -40,11 +41,13 @@ pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitte
     leave_out(!engine.lora_dict.is_empty(), "lora_dict is");
     leave_out(engine.ip_adapter.enabled, "ip_adapter is");
     leave_out(engine.img2img_turbo.weights.is_some(), "img2img_turbo is");
+    leave_out(engine.interpolation.model_id.is_some(), "interpolation.model_id is");
     engine.controlnets.clear();
     engine.lora_dict = BTreeMap::new();
     engine.use_lcm_lora = false;
     engine.ip_adapter.enabled = false;
     engine.img2img_turbo.weights = None;
+    engine.interpolation.model_id = None;
     engine.ip_adapter_style_image_url = StyleImageUrl::default();
     fitted
 }
@@ -67,12 +70,17 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_model_does_not_use_weights_of_img2img_turbo() {
+    fn the_demo_model_uses_neither_weights_of_img2img_turbo_nor_a_network_that_interpolates() {
         let mut params = StreamDiffusionParams { t_index_list: vec![0], ..StreamDiffusionParams::demo() };
         params.img2img_turbo.weights = Some("edge_to_image_loras.pkl".into());
+        (params.interpolation.factor, params.interpolation.model_id) = (2, Some("flownet.pkl".into()));
         let fitted = fit(&ModelSource::Demo, &params);
         assert_eq!(fitted.params.img2img_turbo.weights, None);
-        assert!(fitted.remarks[0].starts_with("img2img_turbo is not used"), "{:?}", fitted.remarks);
+        assert_eq!((fitted.params.interpolation.factor, fitted.params.interpolation.model_id), (2, None));
+        for (remark, what) in fitted.remarks.iter().zip(["img2img_turbo is", "interpolation.model_id is"]) {
+            assert!(remark.starts_with(&format!("{what} not used")), "{remark}");
+        }
+        assert_eq!(fitted.remarks.len(), 2);
     }
 
     #[test]

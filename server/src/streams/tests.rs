@@ -8,6 +8,7 @@ use dreamframe::load::ModelSource;
 use dreamframe::params::ProcessorName;
 use dreamframe::preprocess::{Context, Factory, Image, Preprocessor, Registry};
 use dreamframe::transport::{FrameSink as _, VideoCodec};
+use dreamframe_tests::controlnets::{Folder, RIFE};
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -179,6 +180,30 @@ async fn an_update_that_fails_later_is_taken_back_and_reported() {
     assert_eq!(updated["parameters"]["image_preprocessing"]["processors"], json!([]));
     let status = stream.status(&"http://x".parse().unwrap());
     assert_eq!(status["last_error"], failed["error"]);
+}
+
+#[tokio::test]
+async fn a_network_that_interpolates_is_loaded_and_one_that_is_missing_is_taken_back() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::new(parent.path().to_str().unwrap(), "interpolation");
+    folder.rife();
+    let source = ModelSource::Folder(folder.path().into());
+    let stream = stream(Config { source, ..Config::for_tests() }, &json!({"model_id": "demo"}));
+    let _publication = stream.take_over();
+    until(&stream, "pictures", || stream.pictures_out()[0] > 0).await;
+    let change = |id: &str| {
+        let change = json!({"interpolation": {"factor": 2, "model_id": id}});
+        stream.update_values(change.as_object().unwrap().clone()).unwrap();
+        stream.params()
+    };
+    let loaded = change(RIFE[0]);
+    assert_ne!(change("missing"), loaded);
+    until(&stream, "the second update is taken back", || stream.params() == loaded).await;
+    let pictures = stream.pictures_out()[0];
+    until(&stream, "pictures", || stream.pictures_out()[0] > pictures).await;
+    let status = stream.status(&"http://x".parse().unwrap());
+    let error = status["last_error"].as_str().unwrap();
+    assert!(error.contains("interpolation.model_id") && error.contains("missing"), "{error}");
 }
 
 #[tokio::test]

@@ -49,6 +49,23 @@ fn a_patch_that_changes_nothing_changes_nothing() {
     assert_eq!(status["data"]["inference_status"]["restart_count"], 0);
 }
 
+#[test]
+fn a_network_that_interpolates_is_accepted_by_its_id_and_refused_by_any_other_value() {
+    let server = Server::start();
+    let path = server.stream(json!({}));
+    let change = |value: Value| json!({"params": {"interpolation": {"factor": 2, "model_id": value}}});
+    let network = || server.get(&path).value()["pipeline_params"]["interpolation"].clone();
+    patched(&server, &path, &change(json!("rife/flownet.pkl")));
+    assert_eq!((&network()["factor"], &network()["model_id"]), (&json!(2), &json!("rife/flownet.pkl")));
+    for value in [json!(""), json!(3), json!(["rife"]), json!("x".repeat(513))] {
+        let error = server.json("PATCH", &path, &change(value)).expect_error(400);
+        assert_eq!(error["details"]["fields"][0]["path"], "params.interpolation.model_id", "{error}");
+    }
+    assert_eq!(network()["model_id"], "rife/flownet.pkl");
+    patched(&server, &path, &change(Value::Null));
+    assert_eq!(network()["model_id"], Value::Null);
+}
+
 /// Line 13.
 #[test]
 fn a_bad_list_of_indices_is_400_and_the_old_one_stays() {

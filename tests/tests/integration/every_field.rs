@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dreamframe::params::{Constraint, Cost, FIELDS, Field, ParamsPatch};
 use dreamframe::{Engine, ErrorKind, FrameView, Outcome, Picture, PixelFormat, SessionHandle, SessionOptions};
+use dreamframe_tests::controlnets::RIFE;
 use dreamframe_tests::frames::moving_disc;
 use dreamframe_tests::kit::{Kit, SIDE};
 use serde_json::{Value, json};
@@ -53,6 +54,7 @@ fn another(field: &Field, old: &Value) -> Value {
         ("ip_adapter_style_image_url", _) => Kit::other_style().into(),
         ("ip_adapter.ip_adapter_model_path", _) => "another-adapter".into(),
         ("ip_adapter.image_encoder_path", _) => "another-adapter/image_encoder".into(),
+        ("interpolation.model_id", _) => RIFE[0].into(),
         ("controlnets", _) => {
             let mut another = old[1].clone();
             another["model_id"] = "net-c".into();
@@ -169,7 +171,7 @@ fn every_field_changes_while_frames_are_processed() {
 }
 
 /// Fields whose change has no effect on these pictures, and why.
-const WITHOUT_EFFECT: [(&str, &str); 20] = [
+const WITHOUT_EFFECT: [(&str, &str); 21] = [
     ("negative_prompt", "the type of guidance does not use it"),
     ("use_safety_checker", "the host's checker finds every picture harmless"),
     ("safety_checker_threshold", "as above"),
@@ -188,6 +190,7 @@ const WITHOUT_EFFECT: [(&str, &str); 20] = [
     ("ip_adapter.insightface_model_name", "faces are embedded by the host"),
     ("interpolation.factor", "sessions interpolate between pictures, engines do not"),
     ("interpolation.scene_cut", "as above"),
+    ("interpolation.model_id", "as above"),
     ("img2img_turbo.direction", "img2img-turbo is off"),
     ("img2img_turbo.strength", "as above"),
 ];

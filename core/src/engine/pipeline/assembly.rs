@@ -10,10 +10,11 @@ use super::conditioning::{Conditioning, PromptKey};
 use super::context::{BuildContext, Compiler};
 use super::controlnet::{ControlNetBuild, ControlNetInputs, LoadedControlNets};
 use super::img2img_turbo::Turbo;
+use super::interpolation::{self, CachedInterpolation};
 use super::ip_adapter::{Adapter, AdapterChoice, ImageKeys, ImagePrompt, Strength};
 use super::keys::{
-    AdapterKey, AutoencoderKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, TextWeightsKey,
-    TurboKey, TurboUse, UnetKey, WeightsKey,
+    AdapterKey, AutoencoderKey, ConstantsKey, ImageKey, InterpolationKey, LorasKey, ModelKey, NoiseKey, SizeKey,
+    TextKey, TextWeightsKey, TurboKey, TurboUse, UnetKey, WeightsKey,
 };
 use super::limits::{check_model_size, step_table};
 use super::lora::{Lora, LoraUse, UnetWeights, lcm_notice, lost_bytes, merged_text, wanted};
@@ -98,6 +99,7 @@ impl<'a> Assembly<'a> {
         let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, weights.get(), key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
         let safety = self.safety(models.key())?;
+        let interpolation = self.interpolation(&recipes)?;
         let components = Components {
             models,
             turbo,
@@ -113,6 +115,7 @@ impl<'a> Assembly<'a> {
             noise,
             controls,
             safety,
+            interpolation,
             recipes,
         };
         Ok((components, table))
@@ -296,6 +299,17 @@ impl<'a> Assembly<'a> {
         let key = self.params.use_safety_checker.then(|| model.clone());
         Cached::reuse(self.kept(|components| &components.safety), key, |key| {
             let load = |key: &ModelKey| safety::load(self.context, &key.id, self.notices);
+            key.as_ref().map(load).transpose().map(Arc::new)
+        })
+    }
+
+    /// Loads the network that interpolates between pictures, for the size of pictures after processing.
+    fn interpolation(&mut self, recipes: &Recipes) -> Result<CachedInterpolation> {
+        let params = self.params;
+        let picture = recipes.picture_size((params.width as usize, params.height as usize))?;
+        let key = params.interpolation.model_id.clone().map(|id| InterpolationKey { id, picture });
+        Cached::reuse(self.kept(|components| &components.interpolation), key, |key| {
+            let load = |key: &InterpolationKey| interpolation::load(self.context, key, self.notices);
             key.as_ref().map(load).transpose().map(Arc::new)
         })
     }

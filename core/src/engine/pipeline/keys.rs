@@ -107,6 +107,14 @@ pub(super) struct ImageKey {
     pub(super) url: StyleImageUrl,
 }
 
+/// The key of the network that interpolates between pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct InterpolationKey {
+    pub(super) id: String,
+    /// The width and height of pictures.
+    pub(super) picture: (usize, usize),
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ConstantsKey {
     pub(super) unet: UnetKey,

@@ -11,6 +11,7 @@ pub(super) mod context;
 pub(super) mod controlnet;
 pub(super) mod frame_memory;
 mod img2img_turbo;
+pub(super) mod interpolation;
 mod ip_adapter;
 mod keys;
 pub(super) mod limits;
@@ -36,6 +37,7 @@ use self::context::BuildContext;
 use self::controlnet::ControlNets;
 use self::frame_memory::{FrameMemory, skip_lengths};
 use self::img2img_turbo::Turbo;
+use self::interpolation::CachedInterpolation;
 use self::ip_adapter::{Adapter, ImageKeys};
 use self::keys::{
     AdapterKey, AutoencoderKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, TextKey, TextWeightsKey,
@@ -51,6 +53,7 @@ use crate::conditioning::transition::TransitionState;
 use crate::engine::host::SafetyChecker;
 use crate::error::Result;
 use crate::exec::{Buffer, Constants, Network};
+use crate::interpolation::Rife;
 use crate::params::{Change, Notice, StreamDiffusionParams, diff_with_live_loras};
 use crate::stream::StreamConfig;
 
@@ -83,6 +86,7 @@ pub(crate) struct Components {
     noise: Cached<NoiseKey, Buffer>,
     pub(super) controls: ControlNets,
     safety: CachedSafety,
+    interpolation: CachedInterpolation,
     recipes: Recipes,
 }
 
@@ -245,6 +249,11 @@ impl Components {
     /// Returns what scores pictures for safety, if `use_safety_checker` is on.
     pub(crate) fn safety_checker(&self) -> Option<&dyn SafetyChecker> {
         self.safety.get().as_deref()
+    }
+
+    /// Returns the network that interpolates between pictures, if the parameters name one.
+    pub(crate) fn interpolation_network(&self) -> Option<&Arc<Rife>> {
+        self.interpolation.get().as_ref().as_ref()
     }
 
     /// Returns what the UNet computes from prompt and schedule, one set of constants for each call.

@@ -48,9 +48,9 @@ impl Base {
 }
 
 impl Hub {
-    /// Downloads what an engine with `params` uses: the base model, its tiny autoencoder, LoRAs, ControlNets
-    /// (disabled ones, too), the IP-Adapter if it is enabled, and the networks of processors. A download that fails does not
-    /// prevent the others; after one that `progress` ended, no other begins.
+    /// Downloads what an engine with `params` uses: the base model, its tiny autoencoder, LoRAs, ControlNets (disabled
+    /// ones, too), the IP-Adapter if it is enabled, the network that interpolates between pictures, and the networks of
+    /// processors. A download that fails does not prevent the others; after one that `progress` ended, no other begins.
     ///
     /// ```no_run
     /// use std::ops::ControlFlow;
@@ -85,6 +85,9 @@ impl Hub {
         }
         for (index, net) in params.controlnets.iter().enumerate() {
             all.one(&format!("controlnets[{index}].model_id"), &net.model_id, false)?;
+        }
+        if let Some(id) = &params.interpolation.model_id {
+            all.one("interpolation.model_id", id, false)?;
         }
         for (field, files) in processors(params) {
             all.first_of(&field, &files)?;

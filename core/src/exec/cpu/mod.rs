@@ -104,6 +104,16 @@ impl CpuExecutor {
         Ok(Self { kernels, pool: Pool::shared(threads, options.pin)?, winograd })
     }
 
+    /// Returns one that runs on the thread of the caller alone, in `dtype`, whatever `DREAMFRAME_CPU` names.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a dtype that the machine lacks, `InvalidArgument` for an unknown name in `DREAMFRAME_CPU`.
+    pub(crate) fn alone(dtype: Dtype) -> Result<Self> {
+        let isa = named_isa()?.filter(|isa| Dtype::of(*isa) == dtype).or_else(|| best(dtype));
+        Self::new(CpuOptions { threads: Some(NonZeroUsize::MIN), dtype, isa, pin: false, winograd: true })
+    }
+
     /// Forces Winograd's algorithm with the parameters `form` for every supported convolution, even if it is slower.
     /// With tiles of side 4, bf16 is too inaccurate.
     ///

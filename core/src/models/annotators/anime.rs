@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::derived::{Derived, dimensions};
+use super::derived::{Derived, dimensions, trained_prefix};
+use super::transposed::{transposed, transposed_weights};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, WeightSource};
 
@@ -12,8 +13,6 @@ const NORM_EPS: f32 = 1e-5;
 const SLOPE: f32 = 0.2;
 /// Maximum number of sizes; the published network has eight.
 const MOST_LEVELS: usize = 10;
-/// What names start with where a network was saved as it was trained.
-const TRAINED: &str = "module.";
 
 /// The sizes of the network in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +26,11 @@ impl AnimeConfig {
     pub fn step(&self) -> usize {
         1 << self.channels.len()
     }
+
+    /// Returns the channels of a size after it is enlarged.
+    fn outputs(&self, level: usize) -> usize {
+        if level == 0 { 1 } else { self.channels[level - 1] }
+    }
 }
 
 /// Determines the sizes of the network in a file, and wraps the file for [`anime_program`].
@@ -36,8 +40,7 @@ impl AnimeConfig {
 /// `BadModel` if it is not such a network.
 pub fn anime_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, AnimeConfig)> {
     let first = format!("{}.weight", down(0));
-    let trained = file.shape(&format!("{TRAINED}{first}")).is_some();
-    let prefix = if trained { TRAINED } else { "" };
+    let prefix = trained_prefix(&*file, &first);
     let mut channels = Vec::new();
     for level in 0..=MOST_LEVELS {
         let name = format!("{prefix}{}.weight", down(level));
@@ -62,14 +65,9 @@ pub fn anime_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, AnimeConfi
     for level in 0..config.channels.len() {
         let ours = up(level, config.channels.len());
         let theirs = format!("{prefix}{ours}");
-        for part in 0..4 {
-            weights.rename(format!("{ours}.{part}.bias"), format!("{theirs}.bias"));
-            let theirs = theirs.clone();
-            weights.rule(format!("{ours}.{part}.weight"), move |file, shape| {
-                let (c_out, c_in) = (shape[0], shape[1]);
-                Ok(quarter(&file.read(&format!("{theirs}.weight"), &[c_in, c_out, 4, 4])?, c_in, c_out, part))
-            });
-        }
+        let outputs = config.outputs(level);
+        let kept: Vec<usize> = (0..outputs).collect();
+        transposed_weights(&mut weights, &ours, &theirs, &kept, outputs);
     }
     Ok((weights, config))
 }
@@ -100,8 +98,7 @@ pub fn anime_program(config: &AnimeConfig, h: usize, w: usize) -> Result<Program
         // Features of the down blocks precede those of the up blocks.
         x = if level + 1 < levels { b.concat(skip, x) } else { x };
         x = b.activate(x, Activation::Relu);
-        let channels = if level == 0 { 1 } else { config.channels[level - 1] };
-        x = enlarged(b, &up(level, levels), x, channels);
+        x = transposed(b, &up(level, levels), x, config.outputs(level));
         if level > 0 {
             x = norm(b, &up(level, levels), x);
         }
@@ -134,34 +131,4 @@ fn up(level: usize, levels: usize) -> String {
 fn norm(b: &mut ProgramBuilder, name: &str, x: ValueId) -> ValueId {
     let channels = b.shape(x).c;
     b.group_norm(&Derived::unlearned(name), x, channels, NORM_EPS)
-}
-
-/// Returns a transposed convolution of side 4, step 2 and padding 1: four convolutions of side 2, one for each of the
-/// four pixels that one becomes.
-fn enlarged(b: &mut ProgramBuilder, name: &str, x: ValueId, channels: usize) -> ValueId {
-    let mut part = |part: usize| {
-        let (lower, right) = (part / 2, part % 2);
-        let padding = Padding { top: 1 - lower, left: 1 - right, bottom: lower, right };
-        b.conv2d(&format!("{name}.{part}"), x, channels, 2, 1, padding, false, true)
-    };
-    let [upper, lower] = [[part(0), part(1)], [part(2), part(3)]].map(|[left, right]| b.concat(left, right));
-    let all = b.concat(upper, lower);
-    b.depth_to_space(all, 2)
-}
-
-/// Returns the part of a transposed convolution that computes one of four pixels: of `[c_in, c_out, 4, 4]`, `[c_out,
-/// c_in, 2, 2]`.
-fn quarter(numbers: &[f32], c_in: usize, c_out: usize, part: usize) -> Vec<f32> {
-    // Which tap a pixel sees the two pixels next to it through, in one direction; by which of two it is.
-    const SEEN: [[usize; 2]; 2] = [[3, 1], [2, 0]];
-    let mut out = Vec::with_capacity(4 * c_in * c_out);
-    for output in 0..c_out {
-        for input in 0..c_in {
-            let taps = &numbers[(input * c_out + output) * 16..][..16];
-            for y in SEEN[part / 2] {
-                out.extend(SEEN[part % 2].map(|x| taps[4 * y + x]));
-            }
-        }
-    }
-    out
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Program, WeightSource};
 
+/// What names start with where a network was saved as it was trained.
+const TRAINED: &str = "module.";
 /// The last part of the names of norms that are not learned.
 const UNLEARNED: &str = "unlearned";
 
@@ -92,6 +94,12 @@ pub(super) fn unfolded(numbers: &[f32], [c_in, c_out, side]: [usize; 3]) -> Vec<
         out[(tap * c_out + output) * c_in + input] = x;
     }
     out
+}
+
+/// Returns what the names in `file` start with: nothing, or what a network has that was saved as it was trained, if
+/// `first` is a weight of it.
+pub(super) fn trained_prefix(file: &dyn WeightSource, first: &str) -> &'static str {
+    if file.shape(&format!("{TRAINED}{first}")).is_some() { TRAINED } else { "" }
 }
 
 /// Returns the shape of the weight `name`, which must have `N` dimensions, none of them 0.

@@ -1,4 +1,5 @@
-//! Networks of processors: edges, lines, depth, poses, segmentation, optical flow and upscaling.
+//! Networks of processors: edges, lines, depth, poses, segmentation, optical flow and upscaling; and that of
+//! interpolation between pictures.
 //!
 //! Each has a function that writes its program for images of one size, over weights by the names that published files
 //! have; where a program needs weights in another form, a second function wraps the file ([`Derived`]).
@@ -10,7 +11,9 @@ mod edges;
 mod lineart;
 mod movenet;
 mod raft;
+mod rife;
 mod segmentation;
+mod transposed;
 mod upscaler;
 
 pub use anime::{AnimeConfig, anime_program, anime_weights};
@@ -24,5 +27,6 @@ pub use raft::{
     WINDOW as RAFT_WINDOW, raft_candidate_program, raft_context_program, raft_features_program, raft_head_program,
     raft_motion_program, raft_weights,
 };
+pub use rife::{FLOWS as RIFE_FLOWS, RifeConfig, rife_block_program, rife_encoder_program, rife_weights};
 pub use segmentation::{View, segmentation_program};
 pub use upscaler::{UpscalerConfig, upscaler_program};

@@ -21,6 +21,8 @@ pub(super) struct Worker {
     interpolator: Interpolator,
     pacer: Pacer,
     began: Instant,
+    /// How long the last picture between two took to make.
+    making: Duration,
     /// The stamp of the last picture.
     last: Stamp,
     /// Whether interpolation has panicked; pictures are then shown as they are.
@@ -36,6 +38,7 @@ impl Worker {
             interpolator: Interpolator::new(),
             pacer: Pacer::default(),
             began: Instant::now(),
+            making: Duration::ZERO,
             last: Stamp::default(),
             is_broken: false,
         }
@@ -62,16 +65,22 @@ impl Worker {
 
     /// Sends a picture, and before it those between the last one and it.
     fn pass_with_others(&mut self, arrival: Arrival) {
-        let Arrival { picture, at, factor, scene_cut } = arrival;
+        let Arrival { picture, at, factor, scene_cut, network } = arrival;
         let in_a_row = self.pacer.arrive(at.saturating_duration_since(self.began), factor);
-        let between = self.guarded(|interpolator| interpolator.advance(&picture.frame, scene_cut));
+        let between = self.guarded(|interpolator| interpolator.advance(&picture.frame, scene_cut, network));
         // If another picture waits, this thread is too slow to make others.
         let some = matches!(between, Some(Between::Same | Between::Motion)) && in_a_row && !self.relay.is_late();
-        let count = if some { factor } else { 1 };
-        let plan = self.pacer.plan(self.began.elapsed(), count);
+        let (count, lead) = if some { self.pacer.affords(factor, self.making) } else { (1, Duration::ZERO) };
+        if some && count == 1 {
+            // It may have become faster: dozens of pictures later, it is measured again.
+            self.making = self.making * 63 / 64;
+        }
+        let plan = self.pacer.plan(self.began.elapsed() + lead, count);
         for number in 0..count - 1 {
             let time = (number + 1) as f32 / count as f32;
+            let start = Instant::now();
             let made = self.guarded(|interpolator| interpolator.picture(time)).flatten();
+            self.making = start.elapsed();
             let Some(frame) = made else { break };
             let picture = interpolated(frame, &picture, self.last, time);
             self.show(self.planned(picture, &plan, number, false));

@@ -23,6 +23,7 @@ use super::endpoint::Endpoint;
 use super::spawn::spawn;
 use crate::engine::Picture;
 use crate::error::Result;
+use crate::interpolation::Rife;
 use crate::params::InterpolationConfig;
 // By these names in the model check, too.
 use crate::sync::{latest_slot, notifier, primitives};
@@ -77,8 +78,8 @@ impl Outlet {
         Ok(())
     }
 
-    /// Shows a picture: now, or between interpolated ones.
-    pub(crate) fn show(&mut self, picture: Picture, interpolation: &InterpolationConfig) {
+    /// Shows a picture: now, or between interpolated ones, which `network` makes if there is one.
+    pub(crate) fn show(&mut self, picture: Picture, interpolation: &InterpolationConfig, network: Option<Arc<Rife>>) {
         let factor = interpolation.factor;
         let Some(relay) = self.relay.as_ref() else { return self.present(picture) };
         if factor > 1 {
@@ -92,7 +93,7 @@ impl Outlet {
             return self.present(picture);
         }
         let at = Instant::now();
-        let arrival = Arrival { picture, at, factor, scene_cut: interpolation.scene_cut };
+        let arrival = Arrival { picture, at, factor, scene_cut: interpolation.scene_cut, network };
         if relay.send(arrival).is_some() {
             self.endpoint.counters.unseen.mark(at);
         }

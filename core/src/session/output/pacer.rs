@@ -62,6 +62,20 @@ impl Pacer {
         self.interval.is_some()
     }
 
+    /// Returns how many pictures can be shown for one, at most `count`, if each of the others takes `work` to make; and
+    /// how much later the first one is shown, so that all follow it at even steps.
+    pub(crate) fn affords(&self, count: u32, work: Duration) -> (u32, Duration) {
+        let interval = self.interval.unwrap_or_default();
+        let others = u32::try_from(interval.as_nanos() / work.as_nanos().max(1)).unwrap_or(u32::MAX);
+        let count = count.min(others.saturating_add(1));
+        if count <= 1 {
+            return (1, Duration::ZERO);
+        }
+        // Each is made while the one before it is shown.
+        let behind = work.saturating_sub(interval / count);
+        (count, work + behind * (count - 2))
+    }
+
     /// Returns when the last picture that arrived is due, and those interpolated before it, `count` (at least 1) in all,
     /// which are ready to be shown from `ready` on.
     ///
@@ -193,6 +207,20 @@ mod tests {
             }
             assert!(interval <= millis(26) * factor + millis(10) * (factor - 1), "{factor}: {interval:?}");
         }
+    }
+
+    #[test]
+    fn as_many_pictures_are_shown_as_can_be_made_in_time() {
+        let mut pacer = Pacer::default();
+        assert_eq!(pacer.affords(4, Duration::ZERO), (1, Duration::ZERO));
+        assert_eq!([0, 100].map(|arrival| pacer.arrive(millis(arrival), 4)), [false, true]);
+        let affords = |work| pacer.affords(4, millis(work));
+        assert_eq!(affords(0), (4, millis(0)));
+        assert_eq!(affords(20), (4, millis(20)));
+        // The last of three is ready 90 ms from now, two steps of 25 ms after the first.
+        assert_eq!(affords(30), (4, millis(40)));
+        assert_eq!(affords(60), (2, millis(60)));
+        assert_eq!(affords(101), (1, millis(0)));
     }
 
     proptest! {

@@ -1,10 +1,12 @@
 //! Pictures on their way to the host.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::presenter::Presenter;
 use super::relay::Relay;
 use crate::engine::Picture;
+use crate::interpolation::Rife;
 
 /// Between the session's thread and the host.
 pub(super) type Pictures = Relay<Arrival, Shown, Presenter>;
@@ -19,6 +21,8 @@ pub(super) struct Arrival {
     pub(super) factor: u32,
     /// The difference from which nothing is interpolated.
     pub(super) scene_cut: f64,
+    /// Makes the pictures between the last one and this one; without it, they are made by optical flow.
+    pub(super) network: Option<Arc<Rife>>,
 }
 
 /// A picture to be shown.

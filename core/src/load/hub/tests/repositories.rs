@@ -4,7 +4,8 @@ use std::fs;
 
 use super::*;
 use crate::params::{
-    ControlNetConfig, IPAdapterConfig, ProcessingConfig, ProcessorName, SingleProcessorConfig, StreamDiffusionParams,
+    ControlNetConfig, IPAdapterConfig, InterpolationConfig, ProcessingConfig, ProcessorName, SingleProcessorConfig,
+    StreamDiffusionParams,
 };
 
 /// Returns a hub whose repositories are the folders `organisation/name` of `root`.
@@ -112,6 +113,7 @@ fn all_models_of_parameters_are_fetched_and_failures_do_not_stop_the_others() {
             "org/style/pytorch_lora_weights.safetensors",
             "org/canny/config.json",
             "org/canny/diffusion_pytorch_model.bin",
+            "org/between/flownet.pkl",
             "lllyasviel/Annotators/sk_model2.pth",
             "depth-anything/Depth-Anything-V2-Small/depth_anything_v2_vits.pth",
             "h94/IP-Adapter/models/ip-adapter_sd15.bin",
@@ -133,6 +135,7 @@ fn all_models_of_parameters_are_fetched_and_failures_do_not_stop_the_others() {
         ],
         ip_adapter: IPAdapterConfig { enabled: true, ..IPAdapterConfig::default() },
         image_preprocessing: ProcessingConfig { enabled: true, processors: vec![processor] },
+        interpolation: InterpolationConfig { model_id: Some("org/between".into()), ..InterpolationConfig::default() },
         ..StreamDiffusionParams::default()
     };
     let mut models = Vec::new();
@@ -150,6 +153,7 @@ fn all_models_of_parameters_are_fetched_and_failures_do_not_stop_the_others() {
         "h94/IP-Adapter/models",
         "org/style",
         "org/canny",
+        "org/between",
         "lllyasviel/Annotators/sk_model2.safetensors",
         "depth-anything/Depth-Anything-V2-Small/depth_anything_v2_vits.safetensors",
     ];
