@@ -96,7 +96,7 @@ fn adapter(adapter: &IPAdapterConfig) -> impl Iterator<Item = Notice> {
     encoder.into_iter().chain(face)
 }
 
-/// Returns the notice that a network interpolates nothing, if it does not.
+/// Returns the notice that the network has no effect, if pictures are not interpolated.
 fn interpolation(interpolation: &InterpolationConfig) -> Option<Notice> {
     let id = interpolation.model_id.as_ref().filter(|_| interpolation.factor <= 1)?;
     let message = format!("is {id:?}, which has no effect: with an interpolation.factor of 1 nothing is interpolated");
