@@ -10,6 +10,7 @@ pub mod native;
 pub mod network;
 pub mod pickled;
 pub mod process;
+pub mod steadiness;
 
 mod bytes;
 mod golden;

@@ -18,6 +18,7 @@ const SCRIPTS: [&str; 14] = [
     "cached.py",
     "control.py",
     "flow.py",
+    "injection.py",
     "ip_adapter.py",
     "lora.py",
     "noise.py",

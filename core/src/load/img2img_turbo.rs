@@ -313,14 +313,36 @@ mod tests {
         }
     }
 
+    /// Names and shapes of all changes.
+    fn contents(file: &Img2ImgTurboFile) -> impl PartialEq + std::fmt::Debug + use<> {
+        let contents = [&file.unet, &file.vae].map(|changes| {
+            let layers = changes.layers.iter().map(|layer| (layer.key.clone(), layer.change.shape().to_vec()));
+            (layers.collect::<Vec<_>>(), changes.tensors.clone())
+        });
+        (file.layout, contents)
+    }
+
     #[test]
     fn a_cut_or_changed_file_is_refused_or_changes_numbers_only() {
         let bytes = golden("edges.pkl");
+        let whole = contents(&read("edges.pkl", false));
+        let mut accepted = 0;
         for at in (0..bytes.len()).step_by(977) {
-            assert!(Img2ImgTurboFile::from_bytes("cut", bytes[..at].to_vec(), false).is_err());
+            let refused = Img2ImgTurboFile::from_bytes("cut", bytes[..at].to_vec(), false).unwrap_err();
+            assert!(refused.kind() == ErrorKind::BadModel && refused.to_string().contains("cut"), "{at}: {refused}");
             let mut changed = bytes.clone();
             changed[at] ^= 0xff;
-            let _ = Img2ImgTurboFile::from_bytes("changed", changed, false);
+            match Img2ImgTurboFile::from_bytes("changed", changed, false) {
+                Ok(file) => {
+                    assert_eq!(contents(&file), whole, "{at}");
+                    accepted += 1;
+                }
+                Err(refused) => {
+                    assert!(refused.kind() == ErrorKind::BadModel, "{at}: {refused}");
+                    assert!(refused.to_string().contains("changed"), "{at}: {refused}");
+                }
+            }
         }
+        assert!(accepted > 0);
     }
 }

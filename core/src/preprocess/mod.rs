@@ -10,6 +10,7 @@ mod chain;
 mod external;
 mod feedback;
 mod filter;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "public for the feature `internals`"))]
 mod flow;
 mod image;
 mod network;
@@ -38,6 +39,10 @@ use serde_json::{Map, Value};
 
 pub use self::chain::{Chain, ChainKind, ChainUpdate};
 pub(crate) use self::external::ExternalImages;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use self::flow::{DenseFlow, FlowSource, sample};
+#[cfg(not(feature = "internals"))]
 pub(crate) use self::flow::{DenseFlow, FlowSource, sample};
 pub use self::image::Image;
 pub(crate) use self::network_runner::{Loaded, Running};

@@ -242,6 +242,15 @@ mod tests {
     }
 
     #[test]
+    fn orders_of_tokens_are_those_of_the_reference() {
+        // Of tests/golden/generate/injection.py, the first and the fourth.
+        let mut shuffle = Shuffle::new(64, NoiseSource::new(20_240_618)).unwrap();
+        let orders = [0; 4].map(|_| shuffle.next()[..12].to_vec());
+        assert_eq!(orders[0], [28, 19, 61, 66, 17, 46, 63, 95, 74, 43, 21, 11]);
+        assert_eq!(orders[3], [94, 108, 24, 7, 106, 83, 22, 103, 56, 70, 1, 105]);
+    }
+
+    #[test]
     fn tokens_are_merged_only_with_those_of_a_stored_frame() {
         let mut shuffle = Shuffle::new(2, NoiseSource::new(1)).unwrap();
         let mut ring = ring(1);

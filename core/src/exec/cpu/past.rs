@@ -76,3 +76,9 @@ pub(super) fn allocate(bytes: usize, network: u64) -> Result<FrameKeys> {
     })?;
     Ok(FrameKeys::new(CachedKeys { network, elements }))
 }
+
+/// Returns the memory of a frame.
+#[cfg(test)]
+pub(super) fn memory(frame: &FrameKeys) -> &[u8] {
+    frame.get::<CachedKeys>().map_or(&[], |keys| keys.elements.bytes())
+}

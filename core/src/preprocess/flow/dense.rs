@@ -30,7 +30,7 @@ const TERMS: usize = 7;
 
 /// Optical flow without a network, with its scratch memory.
 #[derive(Debug, Default)]
-pub(crate) struct DenseFlow {
+pub struct DenseFlow {
     /// Brightness pyramids of both pictures, the finest level first.
     pyramids: [Vec<Image>; 2],
     resizer: Resizer,
@@ -105,7 +105,7 @@ pub(super) fn scaled(resizer: &mut Resizer, from: &Image, size: (usize, usize), 
 }
 
 /// Samples `image` by bilinear interpolation; positions outside are clamped.
-pub(crate) fn sample<const N: usize>(image: &Image, x: f32, y: f32) -> [f32; N] {
+pub fn sample<const N: usize>(image: &Image, x: f32, y: f32) -> [f32; N] {
     let (width, height) = (image.width(), image.height());
     // NaN becomes 0.
     let place = |x: f32, size: usize| x.max(0.0).min(size.saturating_sub(1) as f32);

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-pub(crate) use self::dense::{DenseFlow, sample};
+pub use self::dense::{DenseFlow, sample};
 pub(super) use self::raft::Raft;
 use self::raft::RaftFlow;
 use super::resize::{Interpolation, Resizer};
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::params::{FlowOutput, TemporalNetSettings};
 
 /// Computes optical flow.
-pub(crate) trait FlowSource: Send + fmt::Debug {
+pub trait FlowSource: Send + fmt::Debug {
     /// Fills `flow`, `[height, width, 2]`, with the displacement of each pixel of `previous`, to the right and
     /// downwards, in pixels. Both pictures have the same size.
     ///

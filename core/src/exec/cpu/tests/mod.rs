@@ -4,6 +4,7 @@ pub(in crate::exec) mod branches;
 mod bytes;
 mod contract;
 mod images;
+mod merge;
 pub(in crate::exec) mod naive;
 mod past;
 mod ragged;
