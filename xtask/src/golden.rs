@@ -13,7 +13,7 @@ const FOLDER: &str = "tests/golden/generate";
 /// The scripts without other requirements. `demo.py` reads output of the demo model's training, and `full_size.py`
 /// writes gigabytes that are not committed; `annotators.py`, `nsfw.py` and `segmentation.py` read files that are not in
 /// the repository or need MediaPipe, and `anime.py` needs another package.
-const SCRIPTS: [&str; 14] = [
+const SCRIPTS: [&str; 15] = [
     "networks.py",
     "cached.py",
     "control.py",
