@@ -1064,8 +1064,9 @@ typedef struct {
    */
   uint32_t log_level;
   /**
-   * The autoencoder: `"auto"` (the default, as NULL: `"tiny"` if it is installed, otherwise `"full"`), `"tiny"` for the published tiny one of the model's family, `"full"` for the model's own,
-   * the id of another, or a folder (an absolute path, or one that starts with `./` or `../`).
+   * The autoencoder: `"auto"` (the default, as NULL: `"tiny"` if it is installed, otherwise `"full"`), `"tiny"` for the
+   * published tiny one of the model's family, `"full"` for the model's own, the id of another, or a
+   * folder (an absolute path, or one that starts with `./` or `../`).
    */
   const char *vae;
   /**
@@ -2118,7 +2119,8 @@ dreamframe_status_t dreamframe_models_fetch(const char *id,
 
 /**
  * Downloads all models that an engine with these parameters uses: the base model, its tiny autoencoder, LoRAs,
- * ControlNets, the IP-Adapter if it is enabled, and the networks of processors. Slow.
+ * ControlNets, the IP-Adapter if it is enabled, the network that interpolates between pictures, and the networks of
+ * processors. Slow.
  *
  * A download that fails does not prevent the others, and has an `error` in the result, as `dreamframe_last_error_json()`
  * returns them.

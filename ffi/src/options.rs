@@ -200,8 +200,9 @@ pub struct dreamframe_options_t {
     pub control_images: u32,
     /// The `dreamframe_log_level_t` up to which lines are given to `log`; 0 for `info`.
     pub log_level: u32,
-    /// The autoencoder: `"auto"` (the default, as NULL: `"tiny"` if it is installed, otherwise `"full"`), `"tiny"` for the published tiny one of the model's family, `"full"` for the model's own,
-    /// the id of another, or a folder (an absolute path, or one that starts with `./` or `../`).
+    /// The autoencoder: `"auto"` (the default, as NULL: `"tiny"` if it is installed, otherwise `"full"`), `"tiny"` for the
+    /// published tiny one of the model's family, `"full"` for the model's own, the id of another, or a
+    /// folder (an absolute path, or one that starts with `./` or `../`).
     pub vae: *const c_char,
     /// The id of an IP-Adapter instead of the published one; NULL for none.
     pub ip_adapter: *const c_char,

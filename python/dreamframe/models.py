@@ -113,8 +113,9 @@ def fetch_for(
 ) -> list[FetchedModel]:
     """Downloads all models that a stream with `params` uses.
 
-    These are the base model, its tiny autoencoder, LoRAs, ControlNets, the IP-Adapter,
-    and the networks of processors. A download that fails does not prevent the others, and has an `error` in the result.
+    These are the base model, its tiny autoencoder, LoRAs, ControlNets, the IP-Adapter, the network that interpolates
+    between pictures, and the networks of processors. A download that fails does not prevent the others, and has an
+    `error` in the result.
     `progress` is as in `fetch`.
     """
     with _Shown(progress) as report:

@@ -1,4 +1,4 @@
-//! How steady the pictures of a film are: how much they change beyond what moves in the frames that they were made from.
+//! How steady the pictures of a clip are: how much they change beyond what moves in the frames that they were made from.
 
 use dreamframe::preprocess::{DenseFlow, FlowSource as _, Image, sample};
 use dreamframe::{Generator, Result};
@@ -85,7 +85,7 @@ impl Mean {
     }
 }
 
-/// Returns the mean difference of the images of two films, of values in 0..1.
+/// Returns the mean difference of the images of two clips, of values in 0..1.
 pub fn difference(one: &[Image], other: &[Image]) -> f64 {
     let mut mean = Mean::default();
     for (one, other) in one.iter().zip(other) {
@@ -94,18 +94,18 @@ pub fn difference(one: &[Image], other: &[Image]) -> f64 {
     mean.value()
 }
 
-/// Returns how much detail the images of a film have: the root of the mean square of what brightness differs by from the
+/// Returns how much detail the images of a clip have: the root of the mean square of what brightness differs by from the
 /// mean of its neighbourhood, 5 pixels to a side.
-pub fn detail(film: &[Image]) -> f64 {
+pub fn detail(clip: &[Image]) -> f64 {
     let mut mean = Mean::default();
-    for image in film {
+    for image in clip {
         let brightness = Brightness::of(image);
         brightness.places().for_each(|(x, y)| mean.add(brightness.detail(x, y).powi(2)));
     }
     mean.value().sqrt()
 }
 
-/// Returns the correlation of the edges of two films: of the gradients' lengths, at all pixels of all images.
+/// Returns the correlation of the edges of two clips: of the gradients' lengths, at all pixels of all images.
 pub fn edges(one: &[Image], other: &[Image]) -> f64 {
     let [mut a, mut b, mut aa, mut bb, mut ab] = [(); 5].map(|()| Mean::default());
     for (one, other) in one.iter().zip(other) {
@@ -166,7 +166,7 @@ impl Brightness {
 /// # Errors
 ///
 /// For images of fewer than 16 values.
-pub fn noisy_film(image: &Image, count: usize, moves: bool) -> Result<Vec<Image>> {
+pub fn noisy_clip(image: &Image, count: usize, moves: bool) -> Result<Vec<Image>> {
     /// The standard deviation of the noise: 3 of 255 levels.
     const NOISE: f32 = 3.0 / 255.0;
     /// How much smaller the window is than the image.
@@ -205,7 +205,7 @@ mod tests {
         Image::from_pixels(SIDE, SIDE, 3, pixels.collect()).unwrap()
     }
 
-    fn film(speed: f32) -> Vec<Image> {
+    fn clip(speed: f32) -> Vec<Image> {
         (0..4).map(|frame| texture(speed * frame as f32)).collect()
     }
 
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_moves_with_the_frames_does_not_change_and_what_stays_does() {
-        let frames = film(2.0);
+        let frames = clip(2.0);
         let motion = Motion::of(&frames).unwrap();
         assert!(motion.known() > 0.9, "{}", motion.known());
         let (moving, frozen) = (motion.change(&frames), motion.change(&vec![frames[0].clone(); 4]));
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_change_of_brightness_is_measured_as_it_is() {
         for speed in [0.0, 1.5] {
-            let frames = film(speed);
+            let frames = clip(speed);
             let flickering = |(frame, image): (usize, &Image)| brighter(image, if frame % 2 == 0 { 0.0 } else { 0.05 });
             let flickering: Vec<Image> = frames.iter().enumerate().map(flickering).collect();
             let change = Motion::of(&frames).unwrap().change(&flickering);
@@ -237,14 +237,14 @@ mod tests {
 
     #[test]
     fn content_that_was_outside_is_not_compared() {
-        let frames = film(12.0);
+        let frames = clip(12.0);
         let known = Motion::of(&frames).unwrap().known();
         assert!(known < 1.0 - 12.0 / SIDE as f64, "{known}");
     }
 
     #[test]
     fn a_ghost_has_less_detail_and_other_edges() {
-        let frames = film(6.0);
+        let frames = clip(6.0);
         let ghosts: Vec<Image> = frames
             .windows(2)
             .map(|pair| {
@@ -260,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn a_made_film_has_noise_of_three_levels_and_moves_if_asked() {
+    fn a_made_clip_has_noise_of_three_levels_and_moves_if_asked() {
         let flat = Image::from_pixels(64, 64, 3, vec![0.5; 64 * 64 * 3]).unwrap();
-        let still = noisy_film(&flat, 2, false).unwrap();
+        let still = noisy_clip(&flat, 2, false).unwrap();
         let squares: f64 = still[0].pixels().iter().map(|x| (f64::from(*x) - 0.5).powi(2)).sum();
         let deviation = (squares / (64.0 * 64.0 * 3.0)).sqrt() * 255.0;
         assert!((deviation - 3.0).abs() < 0.1, "{deviation}");
         assert_ne!(still[0], still[1]);
-        let [still, moving] = [false, true].map(|moves| noisy_film(&texture(0.0), 6, moves).unwrap());
+        let [still, moving] = [false, true].map(|moves| noisy_clip(&texture(0.0), 6, moves).unwrap());
         assert!(difference(&still[..1], &still[5..]) < 0.02);
         assert!(difference(&moving[..1], &moving[5..]) > 0.03);
     }

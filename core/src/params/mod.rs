@@ -121,8 +121,8 @@ pub struct StreamDiffusionParams {
     pub width: u32,
     /// The height of pictures, in pixels.
     pub height: u32,
-    /// LoRAs, each with its scale; `{}` and `null` are the same. A change of the scales of
-    /// those that the engine's `lora_mode` makes live costs `recompute`.
+    /// LoRAs, each with its scale; `{}` and `null` are the same. A change of the scales of those that
+    /// the engine's `lora_mode` makes live costs `recompute`.
     #[serde(with = "null_when_empty")]
     #[schemars(with = "Option<BTreeMap<String, f64>>")]
     pub lora_dict: BTreeMap<String, f64>,

@@ -167,7 +167,8 @@ pub unsafe extern "C" fn dreamframe_models_fetch(
 }
 
 /// Downloads all models that an engine with these parameters uses: the base model, its tiny autoencoder, LoRAs,
-/// ControlNets, the IP-Adapter if it is enabled, and the networks of processors. Slow.
+/// ControlNets, the IP-Adapter if it is enabled, the network that interpolates between pictures, and the networks of
+/// processors. Slow.
 ///
 /// A download that fails does not prevent the others, and has an `error` in the result, as `dreamframe_last_error_json()`
 /// returns them.

@@ -127,7 +127,7 @@ class Layer:
         self.kept = [tuple(mean(x) for x in both)]
 
 
-def film(frames, timesteps, states, orders, case):
+def clip(frames, timesteps, states, orders, case):
     most, interval, strength, threshold, merges = case
     model = UNet2DConditionModel.from_pretrained(ROOT / "sd15/unet").eval()
     layers = {
@@ -153,7 +153,7 @@ def main():
     torch.manual_seed(SEED)
     inputs = load_file(ROOT / "sd15/golden.safetensors")
     sample = inputs["unet.sample"].permute(0, 3, 1, 2)[:ROWS, :, :SIDE, :SIDE]
-    # Frames that are like each other, as those of a film are.
+    # Frames that are like each other, as those of a clip are.
     frames = (sample + 0.3 * torch.randn(LENGTH, *sample.shape)) / 1.09**0.5
     timesteps = inputs["unet.timesteps"].long()[:ROWS]
     states = inputs["unet.encoder_hidden_states"][inputs["unet.text_of_row"].long()][:ROWS]
@@ -161,7 +161,7 @@ def main():
     orders = [orders.next() for _ in range(LENGTH - 1)]
     golden = {"frames": torch.stack([last(frame) for frame in frames]), "orders": torch.tensor(orders)}
     for name, case in CASES.items():
-        golden[name], shares = film(frames, timesteps, states, orders, case)
+        golden[name], shares = clip(frames, timesteps, states, orders, case)
         golden[f"case.{name}"] = torch.tensor(case)
         share = f", {min(shares):.0%} to {max(shares):.0%} of the tokens of a layer injected" if shares else ""
         print(f"{name:18} rms {golden[name].square().mean().sqrt():.3f}{share}")

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use dreamframe::preprocess::Image;
 use dreamframe::{Dtype, Engine, EngineOptions, FrameView, ModelSource, PixelFormat, StreamDiffusionParams};
-use dreamframe_tests::steadiness::{Motion, detail, difference, edges, noisy_film};
+use dreamframe_tests::steadiness::{Motion, detail, difference, edges, noisy_clip};
 use image::RgbImage;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -152,7 +152,7 @@ fn main() -> Result<()> {
     let still = clips.first().and_then(|(_, frames)| frames.first().cloned());
     let still = still.ok_or("usage: steadiness [OPTION]... FOLDER...: expected a folder of PNG files")?;
     for (name, moves) in [("still", false), ("camera", true)] {
-        clips.push((name.to_owned(), noisy_film(&still, options.frames, moves)?));
+        clips.push((name.to_owned(), noisy_clip(&still, options.frames, moves)?));
     }
     let mut out = std::io::stdout();
     writeln!(out, "| clip | `cached_attention` | flicker | detail | edges | difference |\n|---|---|---|---|---|---|")?;

@@ -26,9 +26,8 @@ impl CpuExecutor {
     /// Returns the cost of `program`, planned as [`compile`](crate::exec::Executor::compile) plans it, but from its shapes
     /// alone: no weight is read or allocated.
     pub fn cost(&self, program: &Program) -> ProgramCost {
-        let layout = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: None };
-        let plan = Plan::new(program, &layout);
-        let counter = Counter { executor: self, program, plan: &plan, kernels: self.kernels };
+        let plan = self.plan(program);
+        let counter = self.counter(program, &plan);
         let stored = plan.arena_len.saturating_add(plan.constants_len);
         ProgramCost {
             steps: plan.frame.iter().map(|planned| counter.step(&planned.step)).collect(),
@@ -37,33 +36,26 @@ impl CpuExecutor {
         }
     }
 
+    fn plan(&self, program: &Program) -> Plan {
+        let layout = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: None };
+        Plan::new(program, &layout)
+    }
+
+    fn counter<'a>(&'a self, program: &'a Program, plan: &'a Plan) -> Counter<'a> {
+        Counter { executor: self, program, plan, kernels: self.kernels }
+    }
+
     /// Returns how much longer a frame of `program` over `weights` takes with `branches` than with their changes merged,
     /// as a share: the ratio of both counts of products, minus 1. A merged change takes its layer out of int8.
     pub(super) fn added_by(&self, program: &Program, weights: &Weights, branches: &Branches) -> Result<f64> {
         let in_bytes = |name: &str| weights.byte_scales().get(name).is_some();
-        let merged = self.products(program, |name| in_bytes(name) && !branches.contains(name));
-        let layers = self.products(program, in_bytes);
-        let all = self.products(&branches.add_to(program.clone())?, in_bytes);
+        let plan = self.plan(program);
+        let counter = self.counter(program, &plan);
+        let merged = counter.products(|name| in_bytes(name) && !branches.contains(name));
+        let layers = counter.products(in_bytes);
+        let branched = branches.add_to(program.clone())?;
+        let all = self.counter(&branched, &self.plan(&branched)).products(in_bytes);
         Ok((layers + BRANCH_TIME * (all - layers)) / merged - 1.0)
-    }
-
-    /// Returns the work of the products of a frame, where those with a weight for which `in_bytes` returns true count
-    /// as [`INT8_TIME`].
-    fn products(&self, program: &Program, in_bytes: impl Fn(&str) -> bool) -> f64 {
-        let layout = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: None };
-        let plan = Plan::new(program, &layout);
-        let counter = Counter { executor: self, program, plan: &plan, kernels: self.kernels };
-        let work = |step: &Step| {
-            let cost = counter.step(step);
-            let halved =
-                matches!(&step.kind, StepKind::Product(product) if in_bytes(&program.weight(product.weight).name));
-            match (cost.kind.multiplies(), halved) {
-                (false, _) => 0.0,
-                (true, false) => cost.work,
-                (true, true) => INT8_TIME * cost.work,
-            }
-        };
-        plan.frame.iter().map(|planned| work(&planned.step)).sum()
     }
 }
 
@@ -77,6 +69,15 @@ struct Counter<'a> {
 impl Counter<'_> {
     fn len(&self, value: Slot) -> f64 {
         self.plan.values[value].shape.len() as f64
+    }
+
+    /// Returns the work of the products of a frame, where those with a weight for which `in_bytes` returns true count
+    /// as [`INT8_TIME`].
+    fn products(&self, in_bytes: impl Fn(&str) -> bool) -> f64 {
+        let is_in_bytes = |step: &Step| matches!(&step.kind, StepKind::Product(product) if in_bytes(&self.program.weight(product.weight).name));
+        let steps = self.plan.frame.iter().map(|planned| &planned.step);
+        let costs = steps.map(|step| (self.step(step), if is_in_bytes(step) { INT8_TIME } else { 1.0 }));
+        costs.filter(|(cost, _)| cost.kind.multiplies()).map(|(cost, time)| cost.work * time).sum()
     }
 
     fn form(&self, step: &Step, geometry: &Geometry) -> Option<Form> {
@@ -257,7 +258,8 @@ mod tests {
         let spec = program.weights().iter().find(|spec| spec.name == layer).unwrap();
         let pixels = 8.0 * 8.0;
         let products = 2.0 * pixels * 16.0 * (spec.shape[0] + spec.shape[1]) as f64;
-        let all = executor().products(&program, |_| false);
+        let cpu = executor();
+        let all = cpu.counter(&program, &cpu.plan(&program)).products(|_| false);
         let share = BRANCH_TIME * products / all;
         assert!((cost(layer, 16) / share - 1.0).abs() < 1e-9, "{} {share}", cost(layer, 16));
         // The factors grow with the rank, and nothing is added without layers.

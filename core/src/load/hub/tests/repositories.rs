@@ -168,6 +168,22 @@ fn all_models_of_parameters_are_fetched_and_failures_do_not_stop_the_others() {
 }
 
 #[test]
+fn the_tiny_autoencoder_is_fetched_with_a_model_that_needs_a_lora_for_few_steps() {
+    let root = tempfile::tempdir().unwrap();
+    write_distilled(root.path(), "org/base");
+    // Without the guidance embedding of a model that was distilled.
+    let unet = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/sd15/unet/config.json"));
+    fs::copy(unet, root.path().join("org/base/unet/config.json")).unwrap();
+    write(root.path(), &["madebyollin/taesd/config.json", "madebyollin/taesd/diffusion_pytorch_model.safetensors"]);
+    let setup = hub_of(root.path());
+    let params = StreamDiffusionParams { model_id: "org/base".into(), ..StreamDiffusionParams::default() };
+    let fetched = setup.hub.fetch_for(&params, &mut |_| ControlFlow::Continue(())).unwrap();
+    let fetched: Vec<_> = fetched.iter().map(|model| (model.id.as_str(), model.result.is_ok())).collect();
+    let expected = [("org/base", true), ("madebyollin/taesd", true), ("latent-consistency/lcm-lora-sdv1-5", false)];
+    assert_eq!(fetched, expected);
+}
+
+#[test]
 fn nothing_is_fetched_for_the_embedded_model() {
     let root = tempfile::tempdir().unwrap();
     let setup = hub_of(root.path());
