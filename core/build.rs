@@ -10,55 +10,41 @@ use std::{env, fs};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-/// The files below `models` that each feature brings.
-const FILES: [(&str, &[&str]); 6] = [
-    ("CLIP_TOKENIZER", &["clip-tokenizer/merges.txt"]),
-    (
-        "DEMO_MODEL",
-        &[
-            "dreamframe-tiny/model_index.json",
-            "dreamframe-tiny/scheduler/scheduler_config.json",
-            "dreamframe-tiny/text_encoder/config.json",
-            "dreamframe-tiny/text_encoder/model.safetensors",
-            "dreamframe-tiny/tokenizer/merges.txt",
-            "dreamframe-tiny/tokenizer/special_tokens_map.json",
-            "dreamframe-tiny/tokenizer/tokenizer_config.json",
-            "dreamframe-tiny/tokenizer/vocab.json",
-            "dreamframe-tiny/unet/config.json",
-            "dreamframe-tiny/unet/diffusion_pytorch_model.safetensors",
-            "dreamframe-tiny/vae/config.json",
-            "dreamframe-tiny/vae/diffusion_pytorch_model.safetensors",
-        ],
-    ),
-    ("EDGES", &["edges/model.safetensors"]),
-    ("POSE", &["movenet/model.safetensors"]),
-    ("SAFETY", &["nsfw/model.safetensors"]),
-    ("SEGMENTATION", &["segmentation/general.safetensors", "segmentation/landscape.safetensors"]),
-];
+/// Files with their paths.
+type Files = &'static [(&'static str, &'static [u8])];
+
+/// The files of the enabled features.
+fn files() -> Vec<Files> {
+    vec![
+        #[cfg(feature = "clip-tokenizer")]
+        dreamframe_networks::CLIP_TOKENIZER,
+        #[cfg(feature = "demo-model")]
+        dreamframe_demo_model::FILES,
+        #[cfg(feature = "edges")]
+        dreamframe_networks::EDGES,
+        #[cfg(feature = "pose")]
+        dreamframe_networks::POSE,
+        #[cfg(feature = "safety")]
+        dreamframe_networks::SAFETY,
+        #[cfg(feature = "segmentation")]
+        dreamframe_networks::SEGMENTATION,
+    ]
+}
 
 fn main() -> io::Result<()> {
-    let variable = |name: &str| env::var(name).map_err(|error| io::Error::other(format!("{name}: {error}")));
-    let (root, out) = (variable("CARGO_MANIFEST_DIR")?, variable("OUT_DIR")?);
+    let out = env::var("OUT_DIR").map_err(|error| io::Error::other(format!("OUT_DIR: {error}")))?;
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "vp8")]
     vp8()?;
     let mut table = String::from("static FILES: &[Embedded] = &[\n");
-    for (feature, files) in FILES {
-        if env::var_os(format!("CARGO_FEATURE_{feature}")).is_none() {
-            continue;
-        }
-        for file in files {
-            let path = Path::new(&root).join("../models").join(file);
-            println!("cargo::rerun-if-changed={}", path.display());
-            let bytes = fs::read(&path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
-            let (form, packed) = pack(&bytes)?;
-            let place = file.replace('/', "-");
-            fs::write(Path::new(&out).join(&place), packed)?;
-            let len = bytes.len();
-            table += &format!(
-                "    Embedded {{ path: {file:?}, len: {len}, form: Form::{form}, packed: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{place}\")) }},\n"
-            );
-        }
+    for (path, bytes) in files().into_iter().flatten() {
+        let (form, packed) = pack(bytes)?;
+        let place = path.replace('/', "-");
+        fs::write(Path::new(&out).join(&place), packed)?;
+        let len = bytes.len();
+        table += &format!(
+            "    Embedded {{ path: {path:?}, len: {len}, form: Form::{form}, packed: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{place}\")) }},\n"
+        );
     }
     fs::write(Path::new(&out).join("embedded.rs"), table + "];\n")
 }

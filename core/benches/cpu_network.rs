@@ -29,7 +29,7 @@ fn unknown(name: &str) -> Error {
 fn config(model: &str, part: &str) -> Result<String> {
     if model == "demo" {
         let folder = if part == "unet" { "unet" } else { "vae" };
-        let path = format!("{}/../models/dreamframe-tiny/{folder}/config.json", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../models/demo/dreamframe-tiny/{folder}/config.json", env!("CARGO_MANIFEST_DIR"));
         return std::fs::read_to_string(&path).map_err(|_| unknown(&path));
     }
     let known = known_model(model).ok_or_else(|| unknown(model))?;

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-DEMO = Path(__file__).resolve().parents[2] / "models" / "dreamframe-tiny"
+DEMO = Path(__file__).resolve().parents[2] / "models" / "demo" / "dreamframe-tiny"
 TEXT = 128
 """Numbers of a token of the demo model's text encoder."""
 ATTENTIONS = [96, 96, 96, 64, 64, 96]

@@ -1,6 +1,6 @@
 """Converts the published weights of TIN's two-stage edge network.
 
-    python models/convert/edges.py TIN2.safetensors models/edges/model.safetensors
+    python models/convert/edges.py TIN2.safetensors models/networks/edges/model.safetensors
 
 Half precision, and the first layer over red, green and blue (it was trained on blue, green and red).
 """

@@ -1,6 +1,6 @@
 """Converts the published TensorFlow.js graph of MoveNet Lightning.
 
-    python models/convert/movenet.py movenet-lightning.json models/movenet/model.safetensors
+    python models/convert/movenet.py movenet-lightning.json models/networks/movenet/model.safetensors
 
 Weights keep their half precision; kernels are `[out, in, height, width]`, as torch has them. What the graph works out
 after its four heads has no weights that count: it is in `core/src/preprocess/pose/decode.rs`.

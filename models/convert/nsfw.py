@@ -1,6 +1,6 @@
 """Converts the published TensorFlow.js layers of nsfwjs' MobileNetV2 classifier.
 
-    python models/convert/nsfw.py model.json models/nsfw/model.safetensors
+    python models/convert/nsfw.py model.json models/networks/nsfw/model.safetensors
 
 Kernels keep their eight bits, as `[out, in, height, width]`; each has a `range` (the step and the least number that its
 bytes stand for), a `factor` for each output channel, and a `bias`: the batch norm that follows it, folded. A weight is

@@ -1,7 +1,7 @@
 """Converts MediaPipe's selfie segmentation.
 
-    python models/convert/segmentation.py selfie_segmentation.tflite models/segmentation/general.safetensors
-    python models/convert/segmentation.py selfie_segmentation_landscape.tflite models/segmentation/landscape.safetensors
+    python models/convert/segmentation.py selfie_segmentation.tflite models/networks/segmentation/general.safetensors
+    python models/convert/segmentation.py selfie_segmentation_landscape.tflite models/networks/segmentation/landscape.safetensors
 
 Needs `tflite`, numpy and safetensors. Both files are in the PyPI package mediapipe 0.10.14, in
 `mediapipe/modules/selfie_segmentation`. Weights keep their half precision; kernels are `[out, in, height, width]`. The

@@ -12,7 +12,7 @@ from dreamframe import DreamframeError, StreamDiffusion, StreamDiffusionParams
 
 from conftest import ROOT, SIDE, gradient
 
-DEMO = ROOT / "models" / "dreamframe-tiny"
+DEMO = ROOT / "models" / "demo" / "dreamframe-tiny"
 
 
 def made(**options: Any) -> Any:

@@ -12,7 +12,7 @@ use dreamframe::net::{WeightSource, WeightSpec};
 use safetensors::tensor::{Dtype, TensorView};
 
 /// The path of the demo model.
-pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny");
+pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/dreamframe-tiny");
 const ENCODER: &str = r#"{"architectures": ["CLIPVisionModelWithProjection"], "hidden_size": 32, "intermediate_size": 48,
     "num_attention_heads": 4, "num_hidden_layers": 2, "image_size": 16, "patch_size": 4, "projection_dim": 24,
     "hidden_act": "gelu"}"#;

@@ -50,7 +50,7 @@ impl Folder {
     ///
     /// Where it cannot be written, or the values make no network.
     pub fn changed_controlnet(&self, name: &str, seed: u64, changes: &Value) {
-        let unet = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny/unet/config.json");
+        let unet = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/dreamframe-tiny/unet/config.json");
         let mut config: Value = serde_json::from_str(&std::fs::read_to_string(unet).unwrap()).unwrap();
         config["_class_name"] = "ControlNetModel".into();
         config["conditioning_embedding_out_channels"] = json!([4, 6, 8, 8]);

@@ -23,7 +23,7 @@ impl Golden {
 
     /// The demo model.
     pub fn demo() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/dreamframe-tiny");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo/dreamframe-tiny");
         Self { tensors: Tensors::open(golden_folder().join("demo/golden.safetensors")), folder }
     }
 

@@ -7,7 +7,7 @@ use crate::tools::{cargo, output};
 
 /// The arguments of the program whose output is stored, and the files.
 const GENERATED: [(&[&str], &str); 2] =
-    [(&["params", "table"], "docs/parameters.md"), (&["params", "schema"], "docs/parameters.schema.json")];
+    [(&["params", "table"], "core/parameters.md"), (&["params", "schema"], "docs/parameters.schema.json")];
 
 /// Generates the files.
 pub(crate) fn run(report: &mut Report) {

@@ -25,19 +25,22 @@ const TEMPLATES: [(&str, &str); 4] = [
 ];
 
 /// Files that are copied unchanged.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 7] = [
     ("include/dreamframe.h", "include"),
     ("include/dreamframe.hpp", "include"),
     ("LICENSE-MIT", "share/doc/dreamframe"),
     ("LICENSE-APACHE", "share/doc/dreamframe"),
-    ("docs/parameters.md", "share/doc/dreamframe"),
+    ("core/parameters.md", "share/doc/dreamframe"),
+    ("models/demo/CREDITS.md", "share/doc/dreamframe/models/demo"),
+    ("models/networks/CREDITS.md", "share/doc/dreamframe/models/networks"),
 ];
 
 /// Folders that are copied unchanged.
-const FOLDERS: [(&str, &str); 3] = [
+const FOLDERS: [(&str, &str); 4] = [
     ("examples/c", "share/doc/dreamframe/examples/c"),
     ("examples/cpp", "share/doc/dreamframe/examples/cpp"),
-    ("models/credits", "share/doc/dreamframe/models/credits"),
+    ("models/demo/credits", "share/doc/dreamframe/models/demo/credits"),
+    ("models/networks/credits", "share/doc/dreamframe/models/networks/credits"),
 ];
 
 /// The additional library that a static link needs first, for the codec of the feature `transport`.
@@ -70,7 +73,6 @@ pub(crate) fn to(prefix: &Path, features: &str) -> Result<(), String> {
             copy(file, &prefix.join(folder))?;
         }
     }
-    copy(Path::new("models/CREDITS.md"), &prefix.join("share/doc/dreamframe/models"))?;
     write(&prefix.join("share/doc/dreamframe/THIRD-PARTY.txt"), &notices::of("dreamframe-ffi", features)?)
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn soak() -> Outcome {
 }
 
 /// Builds the program as the README does; returns its absolute path.
-fn program() -> Result<PathBuf, String> {
+pub(crate) fn program() -> Result<PathBuf, String> {
     succeed(cargo().args(["build", "--release", "--quiet", "--package", "dreamframe-server"]))?;
     let program = target().join("release").join(format!("dreamframe{}", std::env::consts::EXE_SUFFIX));
     std::path::absolute(&program).map_err(|error| format!("{}: {error}", program.display()))

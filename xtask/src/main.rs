@@ -7,6 +7,9 @@
 mod advisories;
 mod architecture;
 mod check;
+mod container;
+mod crates;
+mod dist;
 mod feature_lints;
 mod fuzz;
 mod generate;
@@ -30,6 +33,7 @@ mod test_times;
 mod times;
 mod tools;
 mod wheel;
+mod workflows;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -56,6 +60,11 @@ usage: cargo xtask TASK
                          builds the C and C++ library and installs it in DIR, with everything that a host's build needs
   package                the same as an archive, with its checks: target/package
   package --full         an archive with all features of the C interface: target/package-full
+  container              runs the Containerfile's stages in bare Debian roots (Linux, as root): target/container
+  crates                 makes the packages for crates.io, and builds a project from them: target/crates
+  crates --publish       publishes them; the environment has the token
+  dist                   everything that is released from one machine, with checksums: target/release-files
+  dist --tag TAG         checks that TAG is that of this version, and that the changelog describes it
   stubs                  writes the Python module's stub and the classes of the parameters
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
   sanitize               the kernels' unit tests under the address sanitizer (Linux, x86-64)
@@ -100,6 +109,14 @@ fn main() -> ExitCode {
         ["check", "--full"] => suite::run(&mut report, in_group(Group::Check)),
         ["advisories"] => report.step("advisories", advisories::check),
         ["licences"] => report.step("licences, bans, sources", check::record_licences),
+        ["container"] => suite::run(&mut report, in_group(Group::Container)),
+        ["crates"] => suite::run(&mut report, in_group(Group::Crates)),
+        ["crates", "--publish"] => report.step("crates: published", crates::publish),
+        ["dist"] => suite::run(&mut report, |step| {
+            use Group::{Dist, FullPackage, Package, Wheel};
+            matches!(step.group, Package | FullPackage | Wheel | Dist)
+        }),
+        ["dist", "--tag", tag] => report.step("tag", || dist::tag(tag).into()),
         ["wheel"] => suite::run(&mut report, in_group(Group::Wheel)),
         ["python"] => {
             let is_python = |step: &Step| matches!(step.group, Group::Python | Group::Wheel);

@@ -9,7 +9,10 @@ use crate::package::{Archive, FULL, SMALL};
 use crate::prepare::Preparation;
 use crate::report::{Need, Outcome, Report};
 use crate::times::{self, Cost};
-use crate::{architecture, check, feature_lints, header, long, package, public_api, python, rules, stubs, test, wheel};
+use crate::{
+    architecture, check, container, crates, dist, feature_lints, header, long, package, public_api, python, rules,
+    stubs, test, wheel, workflows,
+};
 
 /// Which runs include a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,9 @@ pub(crate) enum Group {
     Test,
     Package,
     FullPackage,
+    Container,
+    Crates,
+    Dist,
     Python,
     Wheel,
     Long,
@@ -76,6 +82,7 @@ const PACKAGES: &str = "packages from npm and PyPI";
 pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "formatting", |_| check::formatting()),
     quick(Group::Check, "repository rules", |_| rules::check()),
+    quick(Group::Check, "workflows", |_| workflows::check()),
     quick(Group::Check, "dependencies between modules", |_| architecture::check()),
     quick(Group::Check, "Python syntax", |_| check::python_syntax()),
     quick(Group::Check, "licences, bans, sources", |_| check::licences()),
@@ -140,8 +147,18 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::FullPackage, "full package: C and C++ tests of the network", |context| {
         on_full_package(context, |folder, _| test::with_network_libraries(folder))
     }),
+    full(Group::Crates, "crates: packaged and built", |_| crates::make()),
+    full(Group::Crates, "crates: sizes", |_| crates::sizes()),
+    full(Group::Crates, "crates: a project of its own", |_| crates::outside()),
     full(Group::Wheel, "Python: wheel", wheel::make),
     full(Group::Wheel, "Python: contents of the wheel", |context| wheel::with(context, wheel::contents)),
+    full(Group::Wheel, "Python: metadata of the wheel", |context| wheel::with(context, wheel::metadata)),
+    full(Group::Container, "container: the Containerfile's stages in bare roots", |_| container::stages()),
+    full(Group::Container, "container: unit of systemd", |_| container::unit()),
+    full(Group::Dist, "program: archive", |_| dist::program()),
+    full(Group::Dist, "program: used from the archive", |_| dist::used()),
+    full(Group::Dist, "bills of materials", |_| dist::bills()),
+    full(Group::Dist, "files to release, with checksums", |_| dist::collect()),
     full(Group::Python, "Python: tests of the wheel, oldest version", |context| {
         wheel::with(context, python::test_oldest)
     }),

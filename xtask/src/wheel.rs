@@ -15,7 +15,8 @@ const FOLDER: &str = "target/wheels";
 /// The licences of the linked crates and embedded models, which are part of the wheel.
 const NOTICES: &str = "python/dreamframe/THIRD-PARTY.txt";
 /// The credits of the embedded models.
-const CREDITS: [&str; 2] = ["models/CREDITS.md", "models/credits"];
+const CREDITS: [&str; 4] =
+    ["models/demo/CREDITS.md", "models/demo/credits", "models/networks/CREDITS.md", "models/networks/credits"];
 /// Maximum size of the wheel in bytes, including the demo model.
 const MAX_SIZE: u64 = 25_000_000;
 /// The libraries of every Linux system. Others would have to be installed with the wheel.
@@ -44,13 +45,26 @@ pub(crate) fn with(context: &Context, step: impl FnOnce(&Path) -> Outcome) -> Ou
     }
 }
 
+/// Returns the Python of an environment with maturin and twine.
+fn tools_of_wheels() -> Result<PathBuf, String> {
+    pip(Path::new("python3"), &[REQUIREMENTS.into()], &tools::root().join("target/tools/wheel"))
+}
+
+/// Checks the metadata of the wheel as PyPI does before it accepts one.
+pub(crate) fn metadata(wheel: &Path) -> Outcome {
+    match tools_of_wheels() {
+        Ok(python) => run(Command::new(python).args(["-m", "twine", "check", "--strict"]).arg(wheel)),
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
 /// Builds the wheel for `interpreter`; without one, that for all versions from the stable interface on.
 ///
 /// # Errors
 ///
 /// If it cannot be built.
 pub(crate) fn build(interpreter: Option<&Path>) -> Result<PathBuf, String> {
-    let python = pip(Path::new("python3"), &[REQUIREMENTS.into()], &tools::root().join("target/tools/wheel"))?;
+    let python = tools_of_wheels()?;
     let _ = std::fs::remove_dir_all(FOLDER);
     std::fs::write(NOTICES, notices()?).map_err(|error| format!("{NOTICES}: {error}"))?;
     let mut maturin = Command::new(&python);

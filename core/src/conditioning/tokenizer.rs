@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn demo_files() -> TokenizerFiles {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny/tokenizer/");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/dreamframe-tiny/tokenizer/");
         let read = |name: &str| std::fs::read_to_string(format!("{folder}{name}")).ok();
         TokenizerFiles {
             json: None,

@@ -1,5 +1,5 @@
 //! Files that are part of the binary: the demo model, and the small networks and tables of features. They are those of the
-//! folder `models`, packed by `build.rs`.
+//! packages `dreamframe-demo-model` and `dreamframe-networks`, packed by `build.rs`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -10,7 +10,7 @@ use flate2::read::DeflateDecoder;
 
 /// One file.
 struct Embedded {
-    /// Path below `models`.
+    /// Path in its package.
     path: &'static str,
     /// Uncompressed size in bytes.
     len: usize,
@@ -30,12 +30,12 @@ enum Form {
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// Returns true if there is a file at `path`, below `models`.
+/// Returns true if there is a file at `path` in a package of built-in files.
 pub(crate) fn has(path: &str) -> bool {
     find(path).is_some()
 }
 
-/// Returns the file at `path`, below `models`; `None` if it is not built in. It is in memory once, as long as
+/// Returns the file at `path` in a package of built-in files; `None` if it is not built in. It is in memory once, as long as
 /// it is in use.
 pub(crate) fn read(path: &str) -> Option<Arc<Vec<u8>>> {
     static IN_USE: Mutex<BTreeMap<&str, Weak<Vec<u8>>>> = Mutex::new(BTreeMap::new());
@@ -86,9 +86,11 @@ mod tests {
 
     #[test]
     fn every_file_that_is_built_in_is_that_of_the_folder() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
         for file in FILES {
-            assert!(file.unpack().unwrap() == std::fs::read(folder.join(file.path)).unwrap(), "{}", file.path);
+            let package = if file.path.starts_with("dreamframe-tiny/") { "demo" } else { "networks" };
+            let bytes = std::fs::read(models.join(package).join(file.path)).unwrap();
+            assert!(file.unpack().unwrap() == bytes, "{}", file.path);
         }
         assert!(read("dreamframe-tiny/nothing").is_none());
     }

@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn folder_and_embedded_model_are_equal() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/dreamframe-tiny");
         let (folder, demo) = (Checkpoint::folder(path).unwrap(), Checkpoint::demo().unwrap());
         assert_eq!(folder.classes(), demo.classes());
         let weight = |checkpoint: &Checkpoint| {

@@ -3,7 +3,7 @@
 //! [`StreamDiffusionParams`] has Daydream's names and order. JSON is read through [`ParamsPatch`], which rejects
 //! unknown fields; [`diff`] returns the cost of a change. Types and defaults are those of the structs; everything else
 //! about a parameter is its row in [`FIELDS`].
-#![cfg_attr(doc, doc = include_str!("../../../docs/parameters.md"))]
+#![cfg_attr(doc, doc = include_str!("../../parameters.md"))]
 
 mod canonical;
 mod choices;

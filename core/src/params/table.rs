@@ -23,13 +23,13 @@ const PROCESSORS_HEAD: &str = "
 
 The parameters in `params` of a processor, and in `preprocessor_params` of a ControlNet. Every processor also accepts
 `image_width`, `image_height` and `image_resolution`, which have no effect: results are resized to the stream's size, and
-another size is reported by a notice. Settings without effect are listed in [annotators.md](annotators.md).
+another size is reported by a notice. Settings without effect are listed in [annotators.md](../docs/annotators.md).
 
 | processor | parameter | allowed | default |
 |---|---|---|---|
 ";
 
-/// Writes the tables of all parameters, with allowed values, defaults and costs; `docs/parameters.md` is this text.
+/// Writes the tables of all parameters, with allowed values, defaults and costs; `core/parameters.md` is this text.
 pub fn markdown_table() -> String {
     let mut out = String::from(HEAD);
     for cost in Cost::ALL {
@@ -102,11 +102,11 @@ mod tests {
 
     #[test]
     fn the_committed_table_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/parameters.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/parameters.md");
         let committed = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             committed == markdown_table(),
-            "docs/parameters.md differs; write it with: dreamframe params table > docs/parameters.md"
+            "core/parameters.md differs; write it with: dreamframe params table > core/parameters.md"
         );
     }
 

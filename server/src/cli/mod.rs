@@ -145,4 +145,36 @@ mod tests {
         let container = include_str!("../../../deploy/Containerfile");
         assert!(container.lines().filter(|line| line.starts_with("FROM ")).all(|line| line.starts_with("FROM ${")));
     }
+
+    /// The command lines of the unit of systemd and of the templates for clouds.
+    #[test]
+    fn what_units_and_templates_start_is_understood() {
+        let unit = include_str!("../../../deploy/dreamframe.service");
+        let template: serde_json::Value = serde_json::from_str(include_str!("../../../deploy/runpod.json")).unwrap();
+        let start = template["dockerStartCmd"][0].as_str().unwrap();
+        let readme = include_str!("../../../deploy/README.md");
+        let lines: Vec<&str> = [unit, start, readme].into_iter().flat_map(str::lines).collect();
+        let commands: Vec<&str> = lines
+            .iter()
+            .filter_map(|line| line.split_once("dreamframe serve ").map(|(_, rest)| rest.split('\'').next().unwrap()))
+            .collect();
+        assert_eq!(commands.len(), 3, "{commands:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        std::fs::write(&keys, "key-for-all-of-a-test\n").unwrap();
+        for command in commands {
+            let command = command
+                .replace("${CREDENTIALS_DIRECTORY}/keys", keys.to_str().unwrap())
+                .replace("${STATE_DIRECTORY}", folder.path().to_str().unwrap())
+                .replace("$RUNPOD_POD_ID", "pod1");
+            let variable =
+                |name: &str| template["env"][name].as_str().map(|value| value.replace("KEY", "key-for-all-of-a-test"));
+            let cli =
+                Cli::try_parse_from(["dreamframe", "serve"].into_iter().chain(command.split_whitespace())).unwrap();
+            let Command::Serve(args) = &cli.command else { panic!("{command}") };
+            if let Err(error) = serve::config(args, variable) {
+                panic!("{command}: {error:?}");
+            }
+        }
+    }
 }

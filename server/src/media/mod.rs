@@ -24,8 +24,8 @@ use dreamframe::frame::{ColorSpace, Frame, YuvMatrix, YuvRange};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{Error, ErrorKind, Result};
 
-/// Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0; see examples/media.
-pub(crate) static CLIP: &[u8] = include_bytes!("../../../examples/media/big-buck-bunny-360p.mp4");
+/// Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0; see server/media.
+pub(crate) static CLIP: &[u8] = include_bytes!("../../media/big-buck-bunny-360p.mp4");
 
 /// Reads frames one after another.
 pub trait FrameReader: Send + fmt::Debug {

@@ -14,7 +14,7 @@ fn agrees(arguments: &[&str], path: &str) {
 
 #[test]
 fn the_parameter_table_is_up_to_date() {
-    agrees(&["params", "table"], "docs/parameters.md");
+    agrees(&["params", "table"], "core/parameters.md");
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn repository() -> PathBuf {
 
 #[test]
 fn the_bundled_clip_is_read_whole_and_in_order() {
-    let mut clip = open(&repository().join("examples/media/big-buck-bunny-360p.mp4"), 1920).unwrap();
+    let mut clip = open(&repository().join("server/media/big-buck-bunny-360p.mp4"), 1920).unwrap();
     assert_eq!((clip.size(), clip.len(), clip.rate()), ((640, 360), Some(132), Some(rate(25, 1))));
     let mut means = Vec::new();
     while let Some(frame) = clip.next().unwrap() {

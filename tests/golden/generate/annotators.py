@@ -22,7 +22,7 @@ from torchvision.utils import flow_to_image
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
 ROOT = Path(__file__).parents[1] / "annotators"
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[3] / "models" / "networks"
 SEED = 20240819
 GOLDEN = {}
 

@@ -22,7 +22,7 @@ def last(x):
 
 
 repository = Path(__file__).parents[3]
-autoencoder = AutoencoderTiny.from_pretrained(repository / "models/dreamframe-tiny/vae").float()
+autoencoder = AutoencoderTiny.from_pretrained(repository / "models/demo/dreamframe-tiny/vae").float()
 with torch.no_grad():
     decoded = autoencoder.decode(vae["latents"]).sample
 assert (decoded - vae["output"]).abs().max() < 1e-3

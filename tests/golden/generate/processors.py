@@ -3,7 +3,7 @@
     python tests/golden/generate/processors.py
 
 Needs torch, numpy, safetensors, pillow and opencv-python-headless. Every processor is written out here in torch, whole
-kernels at a time; `canny` is OpenCV's own, and Lanczos' filter Pillow's. Pictures are crops of examples/media (see its credits) and random numbers.
+kernels at a time; `canny` is OpenCV's own, and Lanczos' filter Pillow's. Pictures are crops of server/media (see its credits) and random numbers.
 
 Results are stored as `round(x * 65535)`, but for those of canny, which are bits, and of latent_feedback.
 """
@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 SEED = 11
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "tests/golden/processors"
-FILM = ROOT / "examples/media/big-buck-bunny-360p.mp4"
+FILM = ROOT / "server/media/big-buck-bunny-360p.mp4"
 
 
 def film(frame, x, y, width, height, every=1):

@@ -16,7 +16,7 @@ import transformers
 from transformers import CLIPTokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-DEMO = ROOT / "models" / "dreamframe-tiny" / "tokenizer"
+DEMO = ROOT / "models" / "demo" / "dreamframe-tiny" / "tokenizer"
 
 TEXTS = [
     "",

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use crate::{Result, work};
 
 /// The UNet of the demo model, which is no published checkpoint.
-const DEMO: (&str, &str) = ("demo", include_str!("../../../models/dreamframe-tiny/unet/config.json"));
+const DEMO: (&str, &str) = ("demo", include_str!("../../../models/demo/dreamframe-tiny/unet/config.json"));
 /// The tiny autoencoder that all known models stream with.
 const TAESD: &str = KNOWN_MODELS[0].autoencoder;
 

@@ -47,7 +47,7 @@ const BOTH: [(&str, View, u32); 2] = [("general", View::General, 0), ("landscape
 fn probabilities_are_those_of_the_published_networks() {
     for (name, view, _) in BOTH {
         let (picture, expected) = golden(name, view);
-        let file = Tensors::open(folder(&format!("../models/segmentation/{name}.safetensors")));
+        let file = Tensors::open(folder(&format!("../models/networks/segmentation/{name}.safetensors")));
         let weights = Weights::new(Arc::new(file));
         for (which, executor) in executors() {
             let logits =

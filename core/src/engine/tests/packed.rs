@@ -26,7 +26,7 @@ pub(super) fn copy_folder(from: &Path, to: &Path) {
 
 /// Writes the demo model as a folder.
 pub(super) fn demo_folder(folder: &Path) {
-    copy_folder(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny")), folder);
+    copy_folder(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/dreamframe-tiny")), folder);
 }
 
 /// Writes the demo model to a separate folder in `folder`.

@@ -106,7 +106,7 @@ fn a_picture_that_could_not_be_judged_is_not_shown_later() {
 /// An engine over a folder with the demo model as `tiny`, without a checker.
 fn bare(folder: &std::path::Path) -> Engine {
     let root = env!("CARGO_MANIFEST_DIR");
-    std::os::unix::fs::symlink(format!("{root}/../models/dreamframe-tiny"), folder.join("tiny")).unwrap();
+    std::os::unix::fs::symlink(format!("{root}/../models/demo/dreamframe-tiny"), folder.join("tiny")).unwrap();
     let options = EngineOptions {
         dtype: crate::Dtype::F32,
         threads: Some(2),

@@ -26,7 +26,7 @@ fn model(folder: &Path, name: &str) {
 
 /// Writes the demo model's autoencoder as the published tiny one.
 fn tiny(folder: &Path) {
-    let own = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny/vae"));
+    let own = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/dreamframe-tiny/vae"));
     copy_folder(own, &folder.join("madebyollin/taesd"));
 }
 

@@ -93,7 +93,7 @@ fn the_demo_model_needs_no_folder() {
 #[test]
 fn half_precision_copies_and_shards_are_found() {
     let folder = tempfile::tempdir().unwrap();
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny/vae/");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/dreamframe-tiny/vae/");
     let weights = format!("{model}diffusion_pytorch_model.safetensors");
     fs::copy(format!("{model}config.json"), folder.path().join("config.json")).unwrap();
     let half = folder.path().join("diffusion_pytorch_model.fp16.safetensors");
