@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::exec::cpu::{self, CpuExecutor, CpuOptions, Isa};
 use crate::exec::{Dtype, memory};
+use crate::system;
 
 /// Returns the dtype with which the CPU executor is fastest on this machine without a visible loss of quality: bf16 on
 /// processors with AVX512-BF16, f32 on others. The environment variable `DREAMFRAME_CPU` takes precedence.
@@ -27,14 +28,42 @@ pub fn check_dtype(dtype: Dtype) -> Result<()> {
     CpuExecutor::new(CpuOptions { dtype, threads: std::num::NonZeroUsize::new(1), ..CpuOptions::default() }).map(drop)
 }
 
-/// Returns the bytes that this process can allocate without swapping, by the machine's memory and the limits of its control
-/// groups; `None` if the system does not report it.
+/// Returns the bytes that this process can allocate without swapping, by the machine's memory and the limits of its
+/// control groups on Linux, or of its job on Windows; `None` if the system does not report it.
 ///
 /// ```
 /// assert!(dreamframe::cpu::available_memory().is_none_or(|bytes| bytes > 0));
 /// ```
 pub fn available_memory() -> Option<u64> {
     memory::available()
+}
+
+/// Returns the bytes of memory of the machine; `None` if the system does not report it.
+///
+/// ```
+/// let total = dreamframe::cpu::total_memory();
+/// assert!(total.is_none_or(|total| dreamframe::cpu::available_memory() <= Some(total)));
+/// ```
+pub fn total_memory() -> Option<u64> {
+    system::total_memory()
+}
+
+/// Returns the most bytes of memory that this process has occupied so far; `None` if the system does not report it.
+///
+/// ```
+/// assert!(dreamframe::cpu::peak_memory().is_none_or(|bytes| bytes > 0));
+/// ```
+pub fn peak_memory() -> Option<u64> {
+    system::peak_memory()
+}
+
+/// Returns the name of the processor; `None` if the system does not report it.
+///
+/// ```
+/// assert!(dreamframe::cpu::processor_name().is_none_or(|name| !name.is_empty()));
+/// ```
+pub fn processor_name() -> Option<String> {
+    system::processor_name()
 }
 
 /// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`, `avx2`,

@@ -168,6 +168,7 @@ mod session;
 mod setters;
 mod simd;
 mod sync;
+mod system;
 #[cfg(feature = "transport")]
 pub mod transport;
 #[cfg(any(feature = "hub", feature = "transport"))]

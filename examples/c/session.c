@@ -6,6 +6,10 @@
  */
 #include "example.h"
 
+#ifdef _WIN32
+#include <windows.h>
+#endif
+
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -32,9 +36,16 @@ static void pattern(image_t image, unsigned index) {
 }
 
 static int64_t now_ms(void) {
+#ifdef _WIN32
+  LARGE_INTEGER now, per_second;
+  QueryPerformanceCounter(&now);
+  QueryPerformanceFrequency(&per_second);
+  return now.QuadPart / per_second.QuadPart * 1000 + now.QuadPart % per_second.QuadPart * 1000 / per_second.QuadPart;
+#else
   struct timespec now;
   timespec_get(&now, TIME_UTC);
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+#endif
 }
 
 /* Submits a frame, and takes pictures until the next frame is due. */

@@ -18,6 +18,8 @@ from conftest import gradient, small_stream
 
 LIMIT = 60.0
 
+sends_ctrl_c = pytest.mark.skipif(sys.platform == "win32", reason="os.kill() ends the process on Windows")
+
 
 def test_gil_is_released_while_a_frame_is_processed() -> None:
     with small_stream(256, threads=1) as stream:
@@ -148,6 +150,7 @@ CALLS = {
 }
 
 
+@sends_ctrl_c
 @pytest.mark.parametrize("what", CALLS)
 def test_ctrl_c_interrupts_within_200_milliseconds(what: str) -> None:
     setup, call = CALLS[what]
@@ -166,6 +169,7 @@ def interrupted(setup: str, call: str, after: float) -> float:
     return float(seconds)
 
 
+@sends_ctrl_c
 def test_after_ctrl_c_the_stream_can_be_called_again() -> None:
     with small_stream(256, threads=1) as stream, small_stream(256, threads=1) as other:
         frame = gradient(256)
@@ -229,6 +233,7 @@ def test_program_exits_while_connections_are_open(last: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork()")
 def test_forked_process_with_a_stream_exits() -> None:
     text = (
         "import os\nfrom conftest import *\nstream = small_stream()\nstream(gradient())\n"

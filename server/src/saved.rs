@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use dreamframe::load::rename;
 use dreamframe::{Error, ErrorKind, Result};
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -311,7 +312,7 @@ fn create(folder: &Path, path: &Path) -> Result<()> {
         Ok(transaction.commit()?)
     };
     made().map_err(|error| failed(&partial, "create", error))?;
-    fs::rename(&partial, path).map_err(|error| Error::io(path, "create", error))?;
+    rename(&partial, path).map_err(|error| Error::io(path, "create", error))?;
     // The name is on disk, too; some systems have no such operation.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 use std::{env, fs, io};
 
@@ -73,6 +73,38 @@ pub fn return_memory() {
             malloc_trim(0);
         }
     }
+}
+
+/// Makes the program that `command` starts one that [`ask_to_end`] reaches, and it alone.
+pub fn can_be_asked(command: &mut Command) -> &mut Command {
+    #[cfg(windows)]
+    std::os::windows::process::CommandExt::creation_flags(
+        command,
+        windows_sys::Win32::System::Threading::CREATE_NEW_PROCESS_GROUP,
+    );
+    command
+}
+
+/// Asks a program to end in good order: by the signal `signal`, such as `INT`, or by Ctrl-Break on Windows, where it
+/// must have been started by a command that [can be asked](can_be_asked).
+///
+/// # Errors
+///
+/// Those of the system, where it cannot ask.
+pub fn ask_to_end(program: &Child, signal: &str) -> io::Result<()> {
+    #[cfg(windows)]
+    let done = {
+        use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
+
+        let _ = signal;
+        #[allow(unsafe_code, reason = "a function of the system")]
+        // SAFETY: it takes numbers.
+        let done = unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, program.id()) };
+        done != 0
+    };
+    #[cfg(not(windows))]
+    let done = Command::new("kill").arg(format!("-{signal}")).arg(program.id().to_string()).status()?.success();
+    if done { Ok(()) } else { Err(io::Error::other(format!("process {}: cannot be asked to end", program.id()))) }
 }
 
 /// What the threads of this process have had of the processor, by their numbers.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::sync::Mutex;
 
 use dreamframe::net::WeightSource;
 use dreamframe::{Error, ErrorKind, Result};
@@ -14,7 +15,8 @@ use safetensors::tensor::Metadata;
 /// The tensors of a file, read when they are asked for: a checkpoint may be larger than memory.
 #[derive(Debug)]
 pub struct Tensors {
-    file: File,
+    /// Locked by a read, since the position is the file's.
+    file: Mutex<File>,
     tensors: HashMap<String, Place>,
 }
 
@@ -35,19 +37,19 @@ impl Tensors {
     /// On anything but a safetensors file.
     pub fn open(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
-        let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut length = [0; 8];
-        file.read_exact_at(&mut length, 0).unwrap();
+        file.read_exact(&mut length).unwrap();
         let length = u64::from_le_bytes(length);
         let mut header = vec![0; length as usize];
-        file.read_exact_at(&mut header, 8).unwrap();
+        file.read_exact(&mut header).unwrap();
         let metadata: Metadata = serde_json::from_slice(&header).unwrap();
         let tensors = metadata.tensors().into_iter().map(|(name, info)| {
             let (from, to) = info.data_offsets;
             let start = 8 + length + from as u64;
             (name, Place { dtype: info.dtype, shape: info.shape.clone(), start, len: to - from })
         });
-        Self { tensors: tensors.collect(), file }
+        Self { tensors: tensors.collect(), file: Mutex::new(file) }
     }
 
     /// Whether there is a `name`.
@@ -77,7 +79,10 @@ impl Tensors {
     pub fn numbers(&self, name: &str) -> Vec<f32> {
         let place = self.place(name);
         let mut bytes = vec![0; place.len];
-        self.file.read_exact_at(&mut bytes, place.start).unwrap();
+        let mut file = self.file.lock().unwrap();
+        file.seek(SeekFrom::Start(place.start)).unwrap();
+        file.read_exact(&mut bytes).unwrap();
+        drop(file);
         if place.dtype == Dtype::F32 {
             words(&bytes, f32::from_le_bytes)
         } else if place.dtype == Dtype::F16 {

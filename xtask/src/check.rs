@@ -22,7 +22,7 @@ pub(crate) const ALL_FEATURES: &str =
     "clip-tokenizer,demo-model,edges,hub,internals,pose,safety,segmentation,whep,whip";
 
 /// Passed to Clippy after all other arguments.
-const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+pub(crate) const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
 pub(crate) fn formatting() -> Outcome {
     run(cargo().args(["fmt", "--all", "--check"]))

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::install::VERSION;
 use crate::report::Outcome;
 use crate::tools::{Tool, cargo, output, root, succeed, target};
-use crate::{long, notices};
+use crate::{archive, long, notices};
 
 const CARGO_CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.7", default_features: false };
 
@@ -43,11 +43,6 @@ fn program_name() -> String {
     format!("{PROGRAM}-{VERSION}-{}-{}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
-/// Returns the ending of archives that every machine with this system can unpack.
-fn ending() -> &'static str {
-    if cfg!(windows) { "zip" } else { "tar.gz" }
-}
-
 /// Builds the program and packs it.
 pub(crate) fn program() -> Outcome {
     let make = || {
@@ -63,14 +58,8 @@ pub(crate) fn program() -> Outcome {
             let place = Path::new(file).parent().unwrap_or(Path::new(""));
             copy(&root().join(file), &staged.join(&name).join(place))?;
         }
-        write(&staged.join(&name).join("THIRD-PARTY.txt"), &notices::of(PROGRAM, "")?)?;
-        let archive = folder.join(format!("{name}.{}", ending()));
-        // The format follows from the ending; tar of Windows writes zip.
-        let mut pack = Command::new("tar");
-        if cfg!(target_os = "linux") {
-            pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"]);
-        }
-        succeed(pack.arg("-acf").arg(&archive).arg("-C").arg(&staged).arg(&name))
+        write(&staged.join(&name).join("THIRD-PARTY.txt"), &notices::of(PROGRAM, "", None)?)?;
+        archive::pack(&archive::path(&folder, &name), &staged, &name)
     };
     Outcome::from(make())
 }
@@ -79,10 +68,7 @@ pub(crate) fn program() -> Outcome {
 pub(crate) fn used() -> Outcome {
     let check = || {
         let unpacked = program_folder().join("unpacked");
-        let _ = fs::remove_dir_all(&unpacked);
-        fs::create_dir_all(&unpacked).map_err(|error| format!("{}: {error}", unpacked.display()))?;
-        let archive = program_folder().join(format!("{}.{}", program_name(), ending()));
-        succeed(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&unpacked))?;
+        archive::unpack(&archive::path(&program_folder(), &program_name()), &unpacked)?;
         let program = unpacked.join(program_name()).join(format!("dreamframe{}", std::env::consts::EXE_SUFFIX));
         let program = std::path::absolute(&program).map_err(|error| error.to_string())?;
         let version = output(Command::new(&program).arg("--version"))?;

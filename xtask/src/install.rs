@@ -6,15 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::libraries::{System, major_minor};
 use crate::notices;
 use crate::report::Report;
 use crate::tools::{self, cargo, succeed, target};
 
 /// The version of all packages of the workspace.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The system's libraries that a static link needs.
-pub(crate) const SYSTEM_LIBRARIES: [&str; 7] = ["gcc_s", "util", "rt", "pthread", "m", "dl", "c"];
 
 /// The templates in `cmake`, and the paths of their results.
 const TEMPLATES: [(&str, &str); 4] = [
@@ -43,27 +41,50 @@ const FOLDERS: [(&str, &str); 4] = [
     ("models/networks/credits", "share/doc/dreamframe/models/networks/credits"),
 ];
 
-/// The additional library that a static link needs first, for the codec of the feature `transport`.
-const CODEC_LIBRARY: &str = "stdc++";
-
-/// Installs libraries with `features` of the C interface under `prefix`.
-pub(crate) fn run(report: &mut Report, prefix: &Path, features: &str) {
-    report.step("install", || to(prefix, features).into());
+/// What is installed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Features of the C interface, comma-separated.
+    pub(crate) features: &'a str,
+    /// The target triple; `None` for this system.
+    pub(crate) target: Option<&'a str>,
 }
 
-/// Builds the libraries with the comma-separated `features`, and installs everything under `prefix`.
+impl<'a> Wanted<'a> {
+    /// Reads the flags `--features` and `--target`.
+    ///
+    /// # Errors
+    ///
+    /// The flag that is unknown or has no value.
+    pub(crate) fn parse(flags: &[&'a str]) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        for pair in flags.chunks(2) {
+            match *pair {
+                ["--features", features] => wanted.features = features,
+                ["--target", target] => wanted.target = Some(target),
+                _ => return Err(format!("flags of install: got {}, expected a known flag with its value", pair[0])),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// Installs what is `wanted` under `prefix`.
+pub(crate) fn run(report: &mut Report, prefix: &Path, wanted: Wanted<'_>) {
+    report.step("install", || to(prefix, wanted).into());
+}
+
+/// Builds the libraries, and installs everything under `prefix`.
 ///
 /// # Errors
 ///
 /// If a file cannot be built or written.
-pub(crate) fn to(prefix: &Path, features: &str) -> Result<(), String> {
-    if !cfg!(target_os = "linux") {
-        return Err("written for Linux only so far".into());
-    }
-    libraries(&build(features)?, &prefix.join("lib"))?;
+pub(crate) fn to(prefix: &Path, wanted: Wanted<'_>) -> Result<(), String> {
+    let system = System::of(wanted.target)?;
+    libraries(system, wanted.target, &build(system, wanted)?, prefix)?;
     for (template, folder) in TEMPLATES {
         let text = fs::read_to_string(format!("cmake/{template}.in")).map_err(|e| format!("{template}: {e}"))?;
-        write(&prefix.join(folder).join(template), &filled(&text, features))?;
+        write(&prefix.join(folder).join(template), &filled(&text, system, wanted.features))?;
     }
     for (file, folder) in FILES {
         copy(Path::new(file), &prefix.join(folder))?;
@@ -73,54 +94,49 @@ pub(crate) fn to(prefix: &Path, features: &str) -> Result<(), String> {
             copy(file, &prefix.join(folder))?;
         }
     }
-    write(&prefix.join("share/doc/dreamframe/THIRD-PARTY.txt"), &notices::of("dreamframe-ffi", features)?)
-}
-
-/// Returns the SONAME, which versions with the same binary interface share. Below 1.0, each minor version has its own.
-fn soname() -> String {
-    let (major, minor) = major_minor();
-    if major == "0" { format!("libdreamframe.so.0.{minor}") } else { format!("libdreamframe.so.{major}") }
-}
-
-fn major_minor() -> (&'static str, &'static str) {
-    let mut parts = VERSION.split('.');
-    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+    write(
+        &prefix.join("share/doc/dreamframe/THIRD-PARTY.txt"),
+        &notices::of("dreamframe-ffi", wanted.features, wanted.target)?,
+    )
 }
 
 /// Builds both libraries with the profile for shipping; returns their folder.
-fn build(features: &str) -> Result<PathBuf, String> {
+fn build(system: System, wanted: Wanted<'_>) -> Result<PathBuf, String> {
     let mut build = cargo();
     build.args(["rustc", "--profile", "dist", "--quiet", "--package", "dreamframe-ffi", "--lib"]);
-    build.args(["--features", features, "--"]);
-    build.args(["-C", &format!("link-arg=-Wl,-soname,{}", soname()), "-C", "strip=symbols"]);
+    build.args(wanted.target.iter().flat_map(|target| ["--target", target]));
+    build.args(["--features", wanted.features, "--", "-C", "strip=symbols"]);
+    build.args(system.link_arguments().iter().flat_map(|argument| ["-C".into(), format!("link-arg={argument}")]));
     succeed(&mut build)?;
-    Ok(target().join("dist"))
+    Ok(target().join(wanted.target.unwrap_or_default()).join("dist"))
 }
 
 /// Installs both libraries, and the links by which linkers and programs find the shared one.
-fn libraries(built: &Path, lib: &Path) -> Result<(), String> {
-    copy(&built.join("libdreamframe.a"), lib)?;
-    // Rust's standard library contains debug information, which is most of the file.
-    succeed(Command::new("strip").arg("--strip-debug").arg(lib.join("libdreamframe.a")))?;
-    let shared = format!("libdreamframe.so.{VERSION}");
-    copy_as(&built.join("libdreamframe.so"), &lib.join(&shared))?;
-    for name in [soname(), "libdreamframe.so".to_owned()] {
-        link(&shared, &lib.join(name))?;
+fn libraries(system: System, target: Option<&str>, built: &Path, prefix: &Path) -> Result<(), String> {
+    for (name, path) in system.files() {
+        copy_as(&built.join(name), &prefix.join(path))?;
     }
-    Ok(())
+    // Rust's standard library contains debug information, which is most of the file.
+    if let Some(strip) = system.strip(target) {
+        succeed(Command::new(strip).arg("--strip-debug").arg(prefix.join(system.archive())))?;
+    }
+    let shared = prefix.join(system.shared());
+    let shared = shared.file_name().unwrap_or_default().to_string_lossy();
+    system.links().iter().try_for_each(|path| link(&shared, &prefix.join(path)))
 }
 
 /// Substitutes the variables of `template`, for libraries with `features`.
-fn filled(template: &str, features: &str) -> String {
+fn filled(template: &str, system: System, features: &str) -> String {
     let (major, minor) = major_minor();
-    let codec = features.split(',').any(|feature| feature == "transport").then_some(CODEC_LIBRARY);
-    let libraries: Vec<&str> = codec.into_iter().chain(SYSTEM_LIBRARIES).collect();
+    let libraries = system.system_libraries(features);
     let flags: Vec<String> = libraries.iter().map(|name| format!("-l{name}")).collect();
     template
         .replace("@VERSION@", VERSION)
         .replace("@MAJOR@", major)
         .replace("@MINOR@", minor)
-        .replace("@SONAME@", &soname())
+        .replace("@SHARED@", &system.shared())
+        .replace("@STATIC@", system.archive())
+        .replace("@LINK_PROPERTY@", &system.cmake_link_property())
         .replace("@SYSTEM_LIBRARIES@", &flags.join(" "))
         .replace("@SYSTEM_LIBRARIES_CMAKE@", &libraries.join(";"))
 }
@@ -160,4 +176,30 @@ fn link(to: &str, path: &Path) -> Result<(), String> {
 fn parent(path: &Path) -> Result<(), String> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(|error| format!("failed to create {}: {error}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read_in_any_order_and_unknown_ones_are_refused() {
+        let wanted = Wanted::parse(&["--target", "x86_64-pc-windows-gnu", "--features", "hub"]).unwrap();
+        assert_eq!((wanted.features, wanted.target), ("hub", Some("x86_64-pc-windows-gnu")));
+        assert!(Wanted::parse(&["--target"]).unwrap_err().contains("got --target"));
+        assert!(Wanted::parse(&["--quick", "x"]).unwrap_err().contains("got --quick"));
+    }
+
+    #[test]
+    fn templates_are_filled_completely_on_every_system() {
+        for (template, _) in TEMPLATES {
+            let text = fs::read_to_string(tools::root().join(format!("cmake/{template}.in"))).unwrap();
+            for system in [System::Linux, System::MacOs, System::WindowsGnu, System::WindowsMsvc] {
+                let filled = filled(&text, system, "transport");
+                // But for `@rpath`, which the loader of macOS reads.
+                let is_variable = |rest: &str| rest.starts_with(|c: char| c.is_ascii_uppercase());
+                assert!(!filled.split('@').skip(1).any(is_variable), "{template}, {system:?}: {filled}");
+            }
+        }
+    }
 }

@@ -6,9 +6,11 @@
 
 mod advisories;
 mod architecture;
+mod archive;
 mod check;
 mod container;
 mod crates;
+mod cross;
 mod dist;
 mod feature_lints;
 mod fuzz;
@@ -16,6 +18,7 @@ mod generate;
 mod golden;
 mod header;
 mod install;
+mod libraries;
 mod long;
 mod notices;
 mod package;
@@ -56,8 +59,10 @@ usage: cargo xtask TASK
   generate               writes the generated files
   public-api             writes core/public-api.txt
   header                 writes include/dreamframe.h
-  install --prefix DIR [--features NAMES]
+  install --prefix DIR [--features NAMES] [--target TRIPLE]
                          builds the C and C++ library and installs it in DIR, with everything that a host's build needs
+  cross SYSTEM           builds and tests for another system: windows (MinGW, Wine), aarch64 (qemu) or macos (zig;
+                         types and the C library only)
   package                the same as an archive, with its checks: target/package
   package --full         an archive with all features of the C interface: target/package-full
   container              runs the Containerfile's stages in bare Debian roots (Linux, as root): target/container
@@ -132,10 +137,14 @@ fn main() -> ExitCode {
         }
         ["header"] => header::run(&mut report),
         ["stubs"] => report.step("Python stubs", stubs::write),
-        ["install", "--prefix", prefix] => install::run(&mut report, &started_in.join(prefix), ""),
-        ["install", "--prefix", prefix, "--features", features] => {
-            install::run(&mut report, &started_in.join(prefix), features);
-        }
+        ["install", "--prefix", prefix, flags @ ..] => match install::Wanted::parse(flags) {
+            Ok(wanted) => install::run(&mut report, &started_in.join(prefix), wanted),
+            Err(why) => return wrong_usage(&why),
+        },
+        ["cross", name] => match cross::run(&mut report, name) {
+            Ok(()) => {}
+            Err(why) => return wrong_usage(&why),
+        },
         ["long"] => suite::run(&mut report, in_group(Group::Long)),
         ["package"] => suite::run(&mut report, in_group(Group::Package)),
         ["package", "--full"] => suite::run(&mut report, in_group(Group::FullPackage)),

@@ -9,14 +9,16 @@ use crate::tools::{cargo, output};
 /// The prefixes of the names of licence files.
 const BEGINNINGS: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
 
-/// Returns the crates that `package` is built from with `features`, and the texts of their licences without duplicates.
+/// Returns the crates that `package` is built from with `features` for `target` (`None` for this system), and the texts
+/// of their licences without duplicates.
 ///
 /// # Errors
 ///
 /// If they cannot be listed or read.
-pub(crate) fn of(package: &str, features: &str) -> Result<String, String> {
+pub(crate) fn of(package: &str, features: &str, target: Option<&str>) -> Result<String, String> {
     let mut tree = cargo();
     tree.args(["tree", "--package", package, "--features", features]);
+    tree.args(target.iter().flat_map(|target| ["--target", target]));
     tree.args(["--edges", "normal", "--prefix", "none", "--format", "{p}|{l}|{r}"]);
     let tree = output(&mut tree)?;
     // A repeated crate is marked with a star; those of the workspace have a folder in brackets.

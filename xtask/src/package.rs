@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::install::{self, VERSION};
+use crate::archive;
+use crate::install::{self, VERSION, Wanted};
+use crate::libraries::System;
 use crate::report::Outcome;
 use crate::suite::Context;
 use crate::tools::{output, succeed, target, works};
@@ -42,17 +44,15 @@ pub(crate) const FULL: Archive = Archive {
 };
 
 /// The system libraries that the shared library may need.
-const MAY_NEED: [&str; 4] = ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"];
+const MAY_NEED: [&str; 5] =
+    ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
 
 /// The prefix of all exported symbols.
 const PREFIX: &str = "dreamframe_";
 
 /// Creates an archive and unpacks it: the other steps check what was unpacked only.
 pub(crate) fn make(context: &mut Context, archive: &Archive) -> Outcome {
-    if !cfg!(target_os = "linux") {
-        return Outcome::NotRun("written for Linux only so far".into());
-    }
-    let name = format!("{}-{VERSION}-{}-linux", archive.name, std::env::consts::ARCH);
+    let name = format!("{}-{VERSION}-{}-{}", archive.name, std::env::consts::ARCH, std::env::consts::OS);
     let made = pack(archive, &name)
         .and_then(|folder| std::path::absolute(&folder).map_err(|error| format!("{}: {error}", folder.display())));
     made.map(|folder| drop(context.packages.insert(archive.name, folder))).into()
@@ -81,19 +81,15 @@ fn if_installed(tool: &str, check: impl FnOnce() -> Result<(), String>) -> Outco
 }
 
 /// Installs into a folder, packs it, and unpacks it elsewhere; returns the folder of the latter.
-fn pack(archive: &Archive, name: &str) -> Result<PathBuf, String> {
-    let work = Path::new(archive.folder);
+fn pack(wanted: &Archive, name: &str) -> Result<PathBuf, String> {
+    let work = Path::new(wanted.folder);
     let _ = fs::remove_dir_all(work);
     let (packed, unpacked) = (work.join("packed"), work.join("unpacked"));
-    let file = work.join(format!("{name}.tar.gz"));
-    install::to(&packed.join(name), archive.features)?;
-    // Reproducible: the same files result in the same bytes.
-    let mut pack = Command::new("tar");
-    pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-czf"]).arg(&file);
-    succeed(pack.arg("-C").arg(&packed).arg(name))?;
+    let file = archive::path(work, name);
+    install::to(&packed.join(name), Wanted { features: wanted.features, target: None })?;
+    archive::pack(&file, &packed, name)?;
     fs::remove_dir_all(&packed).map_err(|error| error.to_string())?;
-    fs::create_dir_all(&unpacked).map_err(|error| error.to_string())?;
-    succeed(Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(&unpacked))?;
+    archive::unpack(&file, &unpacked)?;
     let size = fs::metadata(&file).map_err(|error| format!("{}: {error}", file.display()))?.len();
     eprintln!("   {}: {size} bytes", file.display());
     Ok(unpacked.join(name))
@@ -101,10 +97,13 @@ fn pack(archive: &Archive, name: &str) -> Result<PathBuf, String> {
 
 /// Compares the size of the shared library with its limit.
 pub(crate) fn size(folder: &Path, archive: &Archive) -> Outcome {
-    let shared = libraries(folder).join("libdreamframe.so");
-    let size = match fs::metadata(&shared) {
-        Ok(file) => file.len(),
-        Err(error) => return Outcome::Failed(format!("{}: {error}", shared.display())),
+    let size = System::of(None).and_then(|system| {
+        let shared = folder.join(system.shared());
+        fs::metadata(&shared).map(|file| file.len()).map_err(|error| format!("{}: {error}", shared.display()))
+    });
+    let size = match size {
+        Ok(size) => size,
+        Err(why) => return Outcome::Failed(why),
     };
     let most = archive.max_shared;
     eprintln!("   shared library {size} bytes, of at most {most}");
@@ -116,7 +115,12 @@ pub(crate) fn size(folder: &Path, archive: &Archive) -> Outcome {
 
 /// Checks the dynamic section of the shared library: which libraries it needs, its SONAME, and that it is stripped.
 pub(crate) fn dependencies(folder: &Path, archive: &Archive) -> Outcome {
-    dynamic_section(&libraries(folder).join("libdreamframe.so"), archive).into()
+    on_linux(|| dynamic_section(&libraries(folder).join("libdreamframe.so"), archive))
+}
+
+/// Runs a check with tools that read the libraries of Linux alone.
+fn on_linux(check: impl FnOnce() -> Result<(), String>) -> Outcome {
+    if cfg!(target_os = "linux") { check().into() } else { Outcome::NotRun("reads libraries of Linux alone".into()) }
 }
 
 fn dynamic_section(shared: &Path, archive: &Archive) -> Result<(), String> {
@@ -152,15 +156,12 @@ fn newest_glibc(versions: &str) -> String {
 
 /// Checks the archive's shared library against the archive's header.
 pub(crate) fn exports(folder: &Path) -> Outcome {
-    export_the_header(&folder.join("include/dreamframe.h"), &libraries(folder).join("libdreamframe.so")).into()
+    on_linux(|| export_the_header(&folder.join("include/dreamframe.h"), &libraries(folder).join("libdreamframe.so")))
 }
 
 /// Checks the library that tests use against the header in the repository.
 pub(crate) fn development_exports() -> Outcome {
-    if !cfg!(target_os = "linux") {
-        return Outcome::NotRun("written for Linux only so far".into());
-    }
-    export_the_header(Path::new("include/dreamframe.h"), &target().join("debug/libdreamframe.so")).into()
+    on_linux(|| export_the_header(Path::new("include/dreamframe.h"), &target().join("debug/libdreamframe.so")))
 }
 
 /// Checks that a library exports exactly the functions of the header.
@@ -248,7 +249,7 @@ fn cmake(folder: &Path) -> Result<(), String> {
             configure.arg(format!("-DDREAMFRAME_STATIC={}", if link == "static" { "ON" } else { "OFF" }));
             succeed(configure.arg("-DCMAKE_BUILD_TYPE=Release").stdout(Stdio::null()))?;
             succeed(Command::new("cmake").arg("--build").arg(&build).stdout(Stdio::null()))?;
-            say_hello(work(folder), &build.join("hello"), None)?;
+            say_hello_with(work(folder), &build.join("hello"), None)?;
         }
     }
     Ok(())
@@ -269,7 +270,7 @@ fn pkg_config(folder: &Path) -> Result<(), String> {
             let mut compile = Command::new(compiler);
             compile.arg(standard).arg(examples(folder, language).join(format!("hello.{language}")));
             succeed(compile.args(flags.split_whitespace()).arg("-o").arg(&program))?;
-            say_hello(work(folder), &program, Some(&libraries(folder)))?;
+            say_hello_with(work(folder), &program, Some(&libraries(folder)))?;
         }
     }
     Ok(())
@@ -279,21 +280,22 @@ fn examples(folder: &Path, language: &str) -> PathBuf {
     folder.join("share/doc/dreamframe/examples").join(language)
 }
 
-/// Runs an example, which looks for the shared library in `libraries`; it must write a picture of the demo model's
-/// size.
-fn say_hello(work: &Path, program: &Path, libraries: Option<&Path>) -> Result<(), String> {
+/// Runs an example, which looks for the shared library in `libraries`.
+fn say_hello_with(work: &Path, program: &Path, libraries: Option<&Path>) -> Result<(), String> {
+    // A path with a separator, so that `PATH` is not searched.
+    let program = std::path::absolute(program).map_err(|error| error.to_string())?;
+    let mut hello = Command::new(program);
+    hello.env_remove("LD_LIBRARY_PATH").envs(libraries.map(|libraries| ("LD_LIBRARY_PATH", libraries)));
+    say_hello(work, &mut hello)
+}
+
+/// Runs the example `hello` with files in `work`; it must write a picture of the demo model's size.
+pub(crate) fn say_hello(work: &Path, hello: &mut Command) -> Result<(), String> {
     let (frame, picture) = (work.join("frame.ppm"), work.join("picture.ppm"));
     let _ = fs::remove_file(&picture);
     let pixels: Vec<u8> = (0..96 * 64 * 3u32).map(|index| (index / 73) as u8).collect();
     fs::write(&frame, [b"P6\n96 64\n255\n".as_slice(), &pixels].concat()).map_err(|error| error.to_string())?;
-    // A path with a separator, so that `PATH` is not searched.
-    let program = std::path::absolute(program).map_err(|error| error.to_string())?;
-    let mut hello = Command::new(program);
-    hello.arg(&frame).arg(&picture).env_remove("LD_LIBRARY_PATH");
-    if let Some(libraries) = libraries {
-        hello.env("LD_LIBRARY_PATH", libraries);
-    }
-    succeed(&mut hello)?;
+    succeed(hello.arg(&frame).arg(&picture))?;
     let written = fs::read(&picture).map_err(|error| format!("{}: {error}", picture.display()))?;
     if written.len() < 512 * 512 * 3 {
         return Err(format!("picture: got {} bytes, expected those of 512x512 pixels", written.len()));

@@ -13,7 +13,7 @@ use crate::times::Cost;
 use crate::tools::target;
 
 /// Set in CI: a required step that cannot run on this machine fails the task.
-const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
+pub(crate) const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
 
 /// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::test_times;
 use crate::tools::{cargo, output, workspace};
 
 /// Makes the property tests use the same cases in every run, so that failures are reproducible.
-const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
+pub(crate) const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
 
 /// Makes slow tests run with all cases.
 const FULL: (&str, &str) = ("DREAMFRAME_FULL", "1");

@@ -88,7 +88,7 @@ pub(crate) fn build(interpreter: Option<&Path>) -> Result<PathBuf, String> {
 
 /// The licences of the crates and models in the module.
 fn notices() -> Result<String, String> {
-    let mut text = notices::of("dreamframe-python", "")?;
+    let mut text = notices::of("dreamframe-python", "", None)?;
     for file in tools::files()?.iter().filter(|file| CREDITS.iter().any(|credits| file.starts_with(credits))) {
         let credits = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         text += &format!("\n{}\n\n{credits}", file.display());

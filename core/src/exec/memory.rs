@@ -1,9 +1,7 @@
 //! The memory that this process may still allocate, if the system reports it.
 
-use std::fs;
-use std::path::Path;
-
 use crate::error::{Error, ErrorKind, Result};
+use crate::system;
 
 /// Checks that there is enough memory, before it is allocated. If the system does not report the
 /// available memory, the allocation itself must fail.
@@ -17,7 +15,7 @@ pub fn require(bytes: usize, what: &str) -> Result<()> {
 
 /// Returns the bytes that can be allocated without swapping; `None` if the system does not report it.
 pub fn available() -> Option<u64> {
-    available_in(Path::new("/"))
+    system::available_memory()
 }
 
 pub(super) fn require_of(available: Option<u64>, bytes: usize, what: &str) -> Result<()> {
@@ -35,118 +33,9 @@ pub(super) fn refused(bytes: usize, what: &str) -> Error {
     Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {bytes} bytes for {what}"))
 }
 
-/// Returns the bytes that can be allocated without swapping: the minimum for the machine, and for each control group of
-/// this process. `root` is the root of the file system.
-fn available_in(root: &Path) -> Option<u64> {
-    let machine = fs::read_to_string(root.join("proc/meminfo")).ok();
-    let machine = machine.and_then(|info| field(&info, "MemAvailable:")).map(|kib| kib.saturating_mul(1024));
-    let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let groups = groups.lines().filter_map(|line| group_room(&root.join("sys/fs/cgroup"), line));
-    machine.into_iter().chain(groups).min()
-}
-
-/// The file names of a control group.
-struct Names {
-    limit: &'static str,
-    used: &'static str,
-    /// In the group's statistics: page cache that can be reclaimed.
-    files: [&'static str; 2],
-}
-
-const VERSION_1: Names = Names {
-    limit: "memory.limit_in_bytes",
-    used: "memory.usage_in_bytes",
-    files: ["total_active_file", "total_inactive_file"],
-};
-const VERSION_2: Names = Names { limit: "memory.max", used: "memory.current", files: ["active_file", "inactive_file"] };
-
-/// Returns the remaining memory of the control group in a line `number:controllers:path` of `/proc/self/cgroup`: the
-/// minimum of its own and its ancestors'. In a container the path may be valid on the host only; the limit is then at
-/// the root of the visible hierarchy.
-fn group_room(mounted: &Path, line: &str) -> Option<u64> {
-    let (_, line) = line.split_once(':')?;
-    let (controllers, path) = line.split_once(':')?;
-    let (base, names) = match controllers {
-        "" => (mounted.to_owned(), &VERSION_2),
-        _ if controllers.split(',').any(|name| name == "memory") => (mounted.join("memory"), &VERSION_1),
-        _ => return None,
-    };
-    let group = Path::new(path.trim_start_matches('/'));
-    group.ancestors().filter_map(|group| remaining(&base.join(group), names)).min()
-}
-
-/// Returns the remaining memory of a group's own limit, if it has one.
-fn remaining(group: &Path, names: &Names) -> Option<u64> {
-    let number = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
-    // `max` is not a number: no limit.
-    let (limit, used) = (number(names.limit)?, number(names.used)?);
-    let statistics = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-    let files = names.files.iter().filter_map(|name| field(&statistics, name)).fold(0, u64::saturating_add);
-    Some(limit.saturating_sub(used.saturating_sub(files)))
-}
-
-/// Returns the number after `name` in lines of the form `name number`.
-fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some(name)).then(|| words.next()?.parse().ok())?
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A file system with these files.
-    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        root
-    }
-
-    const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:  9000 kB\nMemFree: 1 kB\nMemAvailable:   4000 kB\n");
-
-    #[test]
-    fn available_memory_is_known_on_this_machine() {
-        assert_eq!(available_in(root(&[MACHINE]).path()), Some(4_096_000));
-        assert_eq!(available_in(root(&[]).path()), None);
-    }
-
-    #[test]
-    fn a_group_and_those_it_is_in_have_limits_too() {
-        let group = "sys/fs/cgroup/user/session";
-        let files = |own: &'static str, above: &'static str| {
-            root(&[
-                MACHINE,
-                ("proc/self/cgroup", "0::/user/session\n"),
-                (&format!("{group}/memory.max"), own),
-                (&format!("{group}/memory.current"), "700\n"),
-                (&format!("{group}/memory.stat"), "anon 400\nactive_file 200\ninactive_file 100\n"),
-                ("sys/fs/cgroup/user/memory.max", above),
-                ("sys/fs/cgroup/user/memory.current", "800\n"),
-            ])
-        };
-        assert_eq!(available_in(files("1000\n", "max\n").path()), Some(600));
-        assert_eq!(available_in(files("max\n", "900\n").path()), Some(100));
-        assert_eq!(available_in(files("300\n", "max\n").path()), Some(0));
-        assert_eq!(available_in(files("max\n", "max\n").path()), Some(4_096_000));
-    }
-
-    #[test]
-    fn groups_of_version_1_and_of_a_container_are_found() {
-        let found = root(&[
-            MACHINE,
-            ("proc/self/cgroup", "5:cpu:/x\n4:memory:/docker/abc\n0::/\n"),
-            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "5000\n"),
-            ("sys/fs/cgroup/memory/memory.usage_in_bytes", "2000\n"),
-            ("sys/fs/cgroup/memory/memory.stat", "total_active_file 10\ntotal_inactive_file 5\n"),
-        ]);
-        assert_eq!(available_in(found.path()), Some(3015));
-    }
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers() {
@@ -159,6 +48,6 @@ mod tests {
     #[test]
     fn this_machine_has_some_memory() {
         assert!(require(1, "a byte").is_ok());
-        assert!(!cfg!(target_os = "linux") || require(usize::MAX, "everything").is_err());
+        assert!(available().is_none() || require(usize::MAX, "everything").is_err());
     }
 }

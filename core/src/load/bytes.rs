@@ -23,12 +23,12 @@ pub(crate) enum Bytes {
 impl Bytes {
     /// Opens a file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+        let is_folder = || Error::io(path, "read", io::Error::from(io::ErrorKind::IsADirectory));
+        // Windows refuses to open a folder, for another reason.
+        let failed = |error| if path.is_dir() { is_folder() } else { Error::io(path, "open", error) };
+        let file = File::open(path).map_err(failed)?;
         let meta = file.metadata().map_err(|error| Error::io(path, "read the metadata of", error))?;
-        if meta.is_dir() {
-            return Err(Error::io(path, "read", io::Error::from(io::ErrorKind::IsADirectory)));
-        }
-        Ok(Self::File(file, meta.len()))
+        if meta.is_dir() { Err(is_folder()) } else { Ok(Self::File(file, meta.len())) }
     }
 
     /// Returns the length in bytes.
@@ -96,6 +96,14 @@ mod tests {
         std::fs::write(&path, [7; 8]).unwrap();
         let mut buffer = [0; 16];
         assert_eq!(bytes.read_at(0, &mut buffer).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_folder_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Bytes::open(folder.path()).unwrap_err();
+        let kind = std::error::Error::source(&error).and_then(|source| source.downcast_ref()).map(io::Error::kind);
+        assert_eq!(kind, Some(io::ErrorKind::IsADirectory), "{error:#}");
     }
 
     #[test]

@@ -73,10 +73,34 @@ impl HubCache {
     }
 }
 
-/// Returns the user's folder for caches: `XDG_CACHE_HOME`, or `.cache` in the user's home.
-pub(super) fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let folder = |name: &str| folder(&variable, name);
-    folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME").or_else(|| folder("USERPROFILE"))?.join(".cache")))
+/// Returns the folder for caches of programs that use the same one on all systems, as the hub's library does:
+/// `XDG_CACHE_HOME`, or `.cache` in the user's home.
+fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    folder(&variable, "XDG_CACHE_HOME").or_else(|| Some(home(&variable)?.join(".cache")))
+}
+
+/// Returns this crate's own folder in the user's cache: `dreamframe` in `XDG_CACHE_HOME`, if that is set, or else in
+/// the folder that the system has for caches: `LOCALAPPDATA` on Windows, `~/Library/Caches` on macOS, `~/.cache` on others.
+pub(super) fn own_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    own_cache_on(std::env::consts::OS, variable)
+}
+
+fn own_cache_on(system: &str, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let of_system = || match system {
+        "windows" => folder(&variable, "LOCALAPPDATA"),
+        "macos" => Some(home(&variable)?.join("Library").join("Caches")),
+        _ => None,
+    };
+    let named = folder(&variable, "XDG_CACHE_HOME");
+    let caches = named.or_else(of_system).or_else(|| user_cache(&variable));
+    Some(caches?.join("dreamframe"))
+}
+
+/// Returns the user's home.
+fn home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    // On Windows, `HOME` is set by some shells alone, to another folder.
+    let names = if cfg!(windows) { ["USERPROFILE", "HOME"] } else { ["HOME", "USERPROFILE"] };
+    names.iter().find_map(|name| folder(&variable, name))
 }
 
 /// Returns the folder that a variable names, if it is set.
@@ -110,6 +134,22 @@ mod tests {
         assert_eq!(root(&variables), Some("/h/.cache/huggingface/hub".into()));
         assert_eq!(root(&[]), None);
         assert_eq!(root(&[("HF_HUB_CACHE", ""), ("HOME", "/h")]), Some("/h/.cache/huggingface/hub".into()));
+    }
+
+    #[test]
+    fn each_system_has_its_own_folder_for_caches() {
+        let all = [("HOME", "/h"), ("LOCALAPPDATA", "/l")];
+        let on = |system, variables: &[(&str, &str)]| {
+            own_cache_on(system, |name| Some(variables.iter().find(|(key, _)| *key == name)?.1.into()))
+        };
+        assert_eq!(on("linux", &all), Some("/h/.cache/dreamframe".into()));
+        assert_eq!(on("windows", &all), Some("/l/dreamframe".into()));
+        assert_eq!(on("windows", &all[..1]), Some("/h/.cache/dreamframe".into()));
+        assert_eq!(on("macos", &all), Some("/h/Library/Caches/dreamframe".into()));
+        for system in ["linux", "macos", "windows"] {
+            assert_eq!(on(system, &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Some("/x/dreamframe".into()));
+            assert_eq!(on(system, &[]), None);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! renamed.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::component::{Component, TokenizerFiles, WEIGHT_NAMES};
 use super::header::StoredDtype;
 use super::layout::Checkpoint;
+use super::rename::rename;
 use super::single::{SingleFile, is_unknown};
 use super::weights::WeightFiles;
 use crate::error::{Error, ErrorKind, Result};
@@ -160,21 +161,31 @@ impl Aside {
         let old = temporary_path(folder, "old")?;
         let replaces = folder.exists();
         if replaces {
-            fs::rename(folder, &old).map_err(failed)?;
+            rename(folder, &old).map_err(|error| in_the_way(folder, error))?;
         }
-        if let Err(error) = fs::rename(&self.path, folder) {
+        if let Err(error) = rename(&self.path, folder) {
             if replaces {
                 // The existing folder is restored; the first error is reported.
-                let _ = fs::rename(&old, folder);
+                let _ = rename(&old, folder);
             }
             return Err(failed(error));
         }
         self.whole = true;
-        if replaces {
-            fs::remove_dir_all(&old).map_err(|error| Error::io(&old, "remove", error))?;
+        if replaces && let Err(error) = fs::remove_dir_all(&old) {
+            // The new folder is complete. On Windows, another program may have a file of the old one open.
+            tracing::warn!(%error, folder = %old.display(), "the replaced folder could not be removed");
         }
         Ok(())
     }
+}
+
+/// Returns the error for a folder that cannot get another name.
+fn in_the_way(folder: &Path, error: io::Error) -> Error {
+    if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied {
+        let text = format!("{}: failed to replace it: a program may have a file of it open", folder.display());
+        return Error::new(ErrorKind::Io, text).with_source(error);
+    }
+    Error::io(folder, "replace", error)
 }
 
 impl Drop for Aside {

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::bytes::Bytes;
 use super::convert::{ConvertOptions, ConvertProgress, header, store, temporary_path};
 use super::header::Dtype;
+use super::rename::rename;
 use super::weights::WeightFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::WeightSource as _;
@@ -46,7 +47,7 @@ pub fn convert_weights(
     let aside = temporary_path(to, "part")?;
     let flow = write(&weights, &aside, options, progress);
     if matches!(flow, Ok(ControlFlow::Continue(()))) {
-        fs::rename(&aside, to).map_err(|error| Error::io(to, "write", error))?;
+        rename(&aside, to).map_err(|error| Error::io(to, "write", error))?;
     } else {
         // The first error is reported; what remains is hidden and has a temporary name.
         let _ = fs::remove_file(&aside);

@@ -53,6 +53,7 @@ pub mod packed;
 #[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
 mod packed;
 mod pickle;
+mod portable_names;
 pub(crate) mod published;
 #[cfg(any(feature = "safety", test))]
 mod quantization;
@@ -61,6 +62,7 @@ mod quantization;
     allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")
 )]
 mod random;
+mod rename;
 mod single;
 mod single_component;
 mod source;
@@ -103,6 +105,7 @@ pub(crate) use random::RandomWeights;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use random::RandomWeights;
+pub use rename::rename;
 pub use source::{Found, ModelId, ModelSource};
 pub(crate) use weight_names::WeightFile;
 pub use weight_names::is_weights;

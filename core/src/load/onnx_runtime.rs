@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::cache::user_cache;
+use super::cache::own_cache;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The libraries of an installation of ONNX Runtime.
@@ -52,8 +52,8 @@ impl OnnxRuntimeFiles {
         })
     }
 
-    /// Returns the folder of `dreamframe gpu install`: `dreamframe/onnxruntime` in the user's cache (`XDG_CACHE_HOME`, or
-    /// `~/.cache`). `None` if there is no home folder.
+    /// Returns the folder of `dreamframe gpu install`: `dreamframe/onnxruntime` in the user's cache (`XDG_CACHE_HOME`,
+    /// or else `~/.cache`, on Windows `%LOCALAPPDATA%`, on macOS `~/Library/Caches`). `None` if there is no home folder.
     pub fn install_folder() -> Option<PathBuf> {
         install_folder(|name| std::env::var_os(name))
     }
@@ -112,7 +112,7 @@ fn nvidia_folders(packages: &Path) -> Vec<PathBuf> {
 }
 
 fn install_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    Some(user_cache(variable)?.join("dreamframe").join("onnxruntime"))
+    Some(own_cache(variable)?.join("onnxruntime"))
 }
 
 /// Returns the library that `path` is, or that is in that folder.

@@ -8,6 +8,7 @@ use super::bytes::Bytes;
 use super::cache::HubCache;
 use super::component::Component;
 use super::layout::Checkpoint;
+use super::portable_names::unportable_part;
 use super::single;
 use super::weight_names::{PICKLED, SAFETENSORS, existing, is_weights};
 use super::weights::{WeightFiles, listed};
@@ -19,7 +20,8 @@ const DEMO: &str = "demo";
 const MAX_ID: usize = 256;
 
 /// The name of a model: `demo`, `name` or `organisation/name`, at most 256 bytes. Never a path out of a folder: parsing
-/// returns `InvalidArgument` for empty parts, parts that start with `.`, and characters that are invalid in file names.
+/// returns `InvalidArgument` for empty parts, parts that start with `.`, parts that Windows reserves (such as `NUL`) or
+/// that end in a dot or a space, and characters that are invalid in file names.
 ///
 /// ```
 /// use dreamframe::load::ModelId;
@@ -64,10 +66,13 @@ impl FromStr for ModelId {
     fn from_str(text: &str) -> Result<Self> {
         let usable =
             |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(|c: char| bad_in_path(c));
-        if text.len() <= MAX_ID && text.split('/').all(usable) {
-            return Ok(Self(text.to_owned()));
-        }
         let short: String = text.chars().take(80).collect();
+        if text.len() <= MAX_ID && text.split('/').all(usable) {
+            let Some(part) = unportable_part(text) else { return Ok(Self(text.to_owned())) };
+            let what =
+                format!("model id: got {part:?} in {short:?}, expected parts that are file names on Windows, too");
+            return Err(Error::new(ErrorKind::InvalidArgument, what));
+        }
         let what = format!(
             "model id: got {short:?}, expected `name` or `organisation/name` of at most {MAX_ID} bytes, without `..`, \
              backslashes or a leading `/` or `.`"

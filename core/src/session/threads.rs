@@ -17,10 +17,7 @@ use super::updates::job::Lane;
 use super::updates::queue::UpdateQueue;
 use super::updates::worker;
 use crate::error::{Error, ErrorKind, Result};
-
-/// The nice value of the workers.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+use crate::system::lower_priority;
 
 /// The threads of a session.
 #[derive(Debug)]
@@ -51,6 +48,7 @@ impl<M: FrameProcessor> Threads<M> {
         for (lane, name) in [(Lane::Quick, "dreamframe-quick"), (Lane::Load, "dreamframe-load")] {
             let (queue, preparer) = (queue.clone(), processor.preparer());
             let work = move || {
+                // Frames take precedence over updates on the same core.
                 lower_priority();
                 worker::run(&queue, &preparer, lane);
             };
@@ -109,13 +107,5 @@ impl<M: FrameProcessor> Drop for Threads<M> {
         for (_, worker) in self.workers.drain(..).filter(|(lane, _)| idle(*lane)) {
             let _ = worker.join();
         }
-    }
-}
-
-/// Gives frames precedence over updates on the same core.
-fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::debug!(%error, "the priority of a worker could not be lowered");
     }
 }

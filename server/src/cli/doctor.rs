@@ -60,7 +60,7 @@ impl Facts {
             version: env!("CARGO_PKG_VERSION"),
             debug: cfg!(debug_assertions),
             features: dreamframe::FEATURES.to_vec(),
-            processor: machine::processor_name(),
+            processor: cpu::processor_name(),
             architecture: std::env::consts::ARCH,
             processor_features: machine::processor_features().to_vec(),
             executor: gpu.executor().name(),

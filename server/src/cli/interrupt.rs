@@ -1,16 +1,13 @@
-//! Ctrl-C and termination requests: checked between two frames, so that incomplete files are removed.
+//! Requests to end: checked between two frames, so that incomplete files are removed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dreamframe::{Error, ErrorKind};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use super::exit::{Failure, Result, end};
+use super::signals::on_request_to_end;
 
-use super::exit::{Failure, Result};
-
-/// The exit code of a process that a second Ctrl-C ends immediately.
-const ENDED: i32 = 1;
+/// The exit code of a process that a second request ends immediately.
+const ENDED: u8 = 1;
 
 /// Whether the process was asked to end.
 #[derive(Debug)]
@@ -20,14 +17,14 @@ impl Interrupt {
     /// Listens from now on. The first request is recorded; a second one ends the process immediately, in case a frame takes
     /// minutes.
     pub(super) fn listen() -> Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag not yet set.
-            flag::register_conditional_shutdown(signal, ENDED, asked.clone())
-                .and_then(|_| flag::register(signal, asked.clone()))
-                .map_err(|error| Error::new(ErrorKind::Internal, "failed to listen for signals").with_source(error))?;
-        }
-        Ok(Self(asked))
+        let interrupt = Self(Arc::default());
+        let asked = Arc::clone(&interrupt.0);
+        on_request_to_end(move || {
+            if asked.swap(true, Ordering::Relaxed) {
+                end(ENDED);
+            }
+        })?;
+        Ok(interrupt)
     }
 
     /// Fails once the process was asked to end.

@@ -24,6 +24,7 @@ mod progress;
 mod quantize;
 mod recommend;
 mod serve;
+mod signals;
 mod table;
 mod timeline;
 mod video;

@@ -9,12 +9,11 @@ use std::time::Duration;
 use dreamframe::load::ModelSource;
 use dreamframe::{Error, ErrorKind};
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::exit::{Result, end};
 use super::options::EngineArgs;
 use super::output::Output;
+use super::signals::on_request_to_end;
 use crate::config::{Config, Settings, layered};
 use crate::serve::Bound;
 
@@ -74,29 +73,23 @@ pub(super) fn in_runtime(served: impl Future<Output = Result>) -> Result {
     result
 }
 
-/// Completes at the first Ctrl-C or termination request; a second one ends the process, as does a shutdown that takes
+/// Completes at the first request to end; a second one ends the process, as does a shutdown that takes
 /// longer than allowed after `drain`.
 pub(super) fn signals(drain: Duration) -> Result<impl Future<Output = ()>> {
-    let failed = |error| Error::new(ErrorKind::Internal, "failed to listen for signals").with_source(error);
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let (asked, ended) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let mut asked = Some(asked);
-        for _ in signals.forever() {
-            match asked.take() {
-                Some(asked) => {
-                    // An error means that the server has failed already.
-                    let _ = asked.send(());
-                    std::thread::spawn(move || {
-                        std::thread::sleep(drain.saturating_add(LONGEST_END));
-                        tracing::warn!("shutdown timed out");
-                        end(0);
-                    });
-                }
-                None => end(1),
-            }
+    let mut asked = Some(asked);
+    on_request_to_end(move || match asked.take() {
+        Some(asked) => {
+            // An error means that the server has failed already.
+            let _ = asked.send(());
+            std::thread::spawn(move || {
+                std::thread::sleep(drain.saturating_add(LONGEST_END));
+                tracing::warn!("shutdown timed out");
+                end(0);
+            });
         }
-    });
+        None => end(1),
+    })?;
     Ok(async move {
         let _ = ended.await;
     })

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use dreamframe::load::rename;
 use dreamframe::{Error, Result};
 
 use super::misused;
@@ -11,7 +12,14 @@ use super::misused;
 /// A file under a temporary name in the folder of its final one; removed if it is dropped before [`commit`](Self::commit).
 #[derive(Debug)]
 pub(crate) struct PendingFile {
+    // Dropped first: Windows removes and renames a file only when it is closed.
     file: File,
+    name: PendingName,
+}
+
+/// The names of the file.
+#[derive(Debug)]
+struct PendingName {
     temporary: PathBuf,
     path: PathBuf,
     whole: bool,
@@ -29,14 +37,17 @@ impl PendingFile {
         let temporary = path.with_file_name(hidden);
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
         let file = file.map_err(|error| Error::io(path, "create", error))?;
-        Ok(Self { file, temporary, path: path.to_path_buf(), whole: false })
+        Ok(Self { file, name: PendingName { temporary, path: path.to_path_buf(), whole: false } })
     }
 
     /// Renames the file to its final name. A full disk is reported here at the latest.
-    pub(crate) fn commit(mut self) -> Result<()> {
-        let renamed = self.file.sync_all().and_then(|()| fs::rename(&self.temporary, &self.path));
-        renamed.map_err(|error| Error::io(&self.path, "write", error))?;
-        self.whole = true;
+    pub(crate) fn commit(self) -> Result<()> {
+        let Self { file, mut name } = self;
+        let written = file.sync_all();
+        drop(file);
+        let renamed = written.and_then(|()| rename(&name.temporary, &name.path));
+        renamed.map_err(|error| Error::io(&name.path, "write", error))?;
+        name.whole = true;
         Ok(())
     }
 }
@@ -57,7 +68,7 @@ impl Seek for PendingFile {
     }
 }
 
-impl Drop for PendingFile {
+impl Drop for PendingName {
     fn drop(&mut self) {
         if !self.whole {
             // An error cannot be reported here; the file that stays is hidden and named as a part.

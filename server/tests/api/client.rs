@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use dreamframe_tests::process::{ask_to_end, can_be_asked};
 use serde_json::{Value, json};
 
 /// A running `dreamframe serve` or `dreamframe gateway`.
@@ -46,7 +47,8 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
         command.args([subcommand, "--bind", "127.0.0.1:0"]).args(arguments);
         command.env_remove("RUST_LOG").envs(variables.iter().copied());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child =
+            can_be_asked(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let event: Value = serde_json::from_str(&line).unwrap();
@@ -68,7 +70,7 @@ impl Server {
 
     /// Asks it to end in good order.
     pub(crate) fn ask_to_end(&self) {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        ask_to_end(&self.child, "TERM").unwrap();
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

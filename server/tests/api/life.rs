@@ -229,7 +229,6 @@ fn a_server_is_ready_when_its_models_are_preloaded() {
     assert!(output.status.code() == Some(1) && text.contains("preload: none/such: "), "{text}");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_server_that_is_asked_to_end_does_so_in_five_seconds() {
     let mut server = Server::start();

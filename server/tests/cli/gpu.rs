@@ -20,7 +20,7 @@ fn without_onnx_runtime_the_report_says_so_and_auto_is_the_cpu() {
     let output = run(cache.path(), &["gpu", "--json"]);
     let report = &lines(&output)[0];
     assert_eq!((&report["library"], &report["executor"]), (&serde_json::Value::Null, &"cpu".into()));
-    assert_eq!(report["install_folder"], cache.path().join("dreamframe/onnxruntime").to_str().unwrap());
+    assert_eq!(report["install_folder"], cache.path().join("dreamframe").join("onnxruntime").to_str().unwrap());
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use dreamframe_tests::process::{ask_to_end, can_be_asked};
+
 use crate::{dreamframe, lines, text, words};
 
 const SIDE: u32 = 64;
@@ -165,19 +167,18 @@ fn a_stream_that_is_cut_off_leaves_no_file() {
     assert_eq!(fs::read_dir(folder.path().join("out")).unwrap().count(), 0);
 }
 
-#[cfg(unix)]
 #[test]
 fn an_interrupted_film_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("out")).unwrap();
     let mut command = process(folder.path(), "-", "out/film.mp4", "[46]");
-    let mut child =
-        command.arg("--json").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let command = can_be_asked(command.arg("--json")).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&y4m(2)).unwrap();
     let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(events.by_ref().any(|line| line.unwrap().contains("\"picture\"")));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    ask_to_end(&child, "INT").unwrap();
     drop(stdin);
     assert!(events.any(|line| line.unwrap().contains("\"interrupted\"")));
     assert_eq!(child.wait().unwrap().code(), Some(1));

@@ -10,5 +10,7 @@ mod repeats;
 #[cfg(feature = "demo-model")]
 mod safety;
 #[cfg(feature = "demo-model")]
+mod stack;
+#[cfg(feature = "demo-model")]
 mod text_to_image;
 mod vae;

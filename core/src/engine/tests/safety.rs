@@ -1,7 +1,9 @@
 //! The safety checker in an engine: added, used and removed while frames continue.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use super::packed::copy_folder;
 use crate::engine::{Engine, EngineOptions, Flagged, PictureKind, SafetyChecker};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{FrameView, PixelFormat};
@@ -104,9 +106,9 @@ fn a_picture_that_could_not_be_judged_is_not_shown_later() {
 }
 
 /// An engine over a folder with the demo model as `tiny`, without a checker.
-fn bare(folder: &std::path::Path) -> Engine {
+fn bare(folder: &Path) -> Engine {
     let root = env!("CARGO_MANIFEST_DIR");
-    std::os::unix::fs::symlink(format!("{root}/../models/demo/dreamframe-tiny"), folder.join("tiny")).unwrap();
+    copy_folder(Path::new(&format!("{root}/../models/demo/dreamframe-tiny")), &folder.join("tiny"));
     let options = EngineOptions {
         dtype: crate::Dtype::F32,
         threads: Some(2),
@@ -125,7 +127,7 @@ fn safety_checker_in_the_models_folder_is_found() {
     std::fs::create_dir(folder.path().join("CompVis")).unwrap();
     let published = folder.path().join("CompVis/stable-diffusion-safety-checker");
     let checker = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/safety_checker");
-    std::os::unix::fs::symlink(checker, published).unwrap();
+    copy_folder(Path::new(checker), &published);
     let mut engine = bare(folder.path());
     let update = engine.edit(|params| params.use_safety_checker = true).unwrap();
     assert!(!update.notices.iter().any(|notice| notice.path == "use_safety_checker"), "{:?}", update.notices);

@@ -57,8 +57,8 @@ pub struct CpuOptions {
     /// The instruction set; `None` for the fastest of this machine for `dtype`, or the one given by the environment
     /// variable `DREAMFRAME_CPU`.
     pub isa: Option<Isa>,
-    /// Whether each thread except the caller's is pinned to a core. Supported on Linux, for the first executor of a
-    /// process, and if there are as many cores as threads.
+    /// Whether each thread except the caller's is pinned to a core. Supported on Linux and Windows, for the first
+    /// executor of a process, and if there are as many cores as threads.
     pub pin: bool,
     /// Whether 3x3 convolutions use Winograd's algorithm where that was measured to be faster. It needs 2.25 times
     /// fewer multiplications in bf16, and up to 4 times fewer in f32. The rounding error of bf16 is then 1.5 times as

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::system::place_computing_thread;
 
 /// Low bits of the gate: the number of workers in the job.
 const INSIDE: u64 = (1 << 16) - 1;
@@ -121,7 +122,7 @@ impl Pool {
             let shared = Arc::clone(&pool.shared);
             let work = move || {
                 if pin && first {
-                    pin_to_core(index + 1, threads);
+                    place_computing_thread(index + 1, threads);
                 }
                 shared.work(index);
             };
@@ -272,32 +273,6 @@ impl Drop for Pool {
         }
     }
 }
-
-/// Pins this thread to a core, if each of `threads` can have its own.
-#[cfg(target_os = "linux")]
-fn pin_to_core(index: usize, threads: usize) {
-    // SAFETY: system calls on a set on this stack; zero bytes are an empty set.
-    unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut allowed) != 0 {
-            return;
-        }
-        let cores = (0..libc::CPU_SETSIZE as usize).filter(|&core| libc::CPU_ISSET(core, &allowed));
-        if cores.clone().count() < threads {
-            return;
-        }
-        if let Some(core) = cores.clone().nth(index) {
-            let mut one: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(core, &mut one);
-            // Without pinning, only speed is affected.
-            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &one);
-        }
-    }
-}
-
-/// Not supported on other systems.
-#[cfg(not(target_os = "linux"))]
-fn pin_to_core(_index: usize, _threads: usize) {}
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code, reason = "calls a function of a library")]
 
-use std::error::Error as _;
 use std::ffi::{c_int, c_void};
 use std::num::NonZeroUsize;
 use std::ptr::with_exposed_provenance_mut;
@@ -10,6 +9,7 @@ use std::sync::OnceLock;
 
 use libloading::Library;
 
+use super::libraries;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The library of NVIDIA's driver.
@@ -37,7 +37,7 @@ pub(super) fn wait_for(stream: NonZeroUsize) -> Result<()> {
 ///
 /// Why the library or the function is missing.
 fn load(name: &str) -> Result<Synchronize, String> {
-    let reason = |error: libloading::Error| error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let reason = |error: libloading::Error| libraries::reason(name, &error);
     // SAFETY: the driver's library has no requirements on its loading.
     let library = unsafe { Library::new(name) }.map_err(reason)?;
     // SAFETY: the driver's function has this type.

@@ -22,8 +22,14 @@ pub(super) fn load(path: &Path) -> Result<(), String> {
             std::mem::forget(library);
             Ok(())
         }
-        Err(error) => Err(error.source().map_or_else(|| error.to_string(), ToString::to_string)),
+        Err(error) => Err(reason(&path.display().to_string(), &error)),
     }
+}
+
+/// Returns the system's reason why it cannot load `library`, with its name, which Windows leaves out.
+pub(super) fn reason(library: &str, error: &libloading::Error) -> String {
+    let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    if reason.contains(library) { reason } else { format!("{library}: {reason}") }
 }
 
 /// Checks that a library of Linux is for this processor, and has all segments that its header lists: the system ends a

@@ -11,6 +11,7 @@ use ureq::http::{HeaderMap, StatusCode, header};
 
 use super::http::{Client, Failure};
 use crate::error::{Error, ErrorKind, Result};
+use crate::load::rename::rename;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
@@ -132,7 +133,7 @@ pub(super) fn store(
         verify(blob, &mut file, &half)
     })?;
     file.sync_all().map_err(|error| Error::io(&half, "write", error))?;
-    fs::rename(&half, &path).map_err(|error| Error::io(&path, "write", error))?;
+    rename(&half, &path).map_err(|error| Error::io(&path, "write", error))?;
     Ok(path)
 }
 

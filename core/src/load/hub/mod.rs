@@ -24,6 +24,7 @@ use self::blob::{Blob, store};
 use self::http::Client;
 use self::select::needed;
 use super::cache::{HubCache, MAIN, is_commit};
+use super::rename::rename;
 use super::source::ModelId;
 use super::weight_names::{existing, is_weights};
 use crate::error::{Error, ErrorKind, Result};
@@ -310,7 +311,7 @@ fn link(stored: &Path, blob: &Blob, snapshot: &Path, name: &str) -> Result<()> {
     let _ = fs::remove_file(&path);
     let copied = fs::hard_link(stored, &path).or_else(|_| {
         fs::copy(stored, &half)?;
-        fs::rename(&half, &path)
+        rename(&half, &path)
     });
     copied.map_err(|error| {
         let _ = fs::remove_file(&half);
@@ -321,7 +322,6 @@ fn link(stored: &Path, blob: &Blob, snapshot: &Path, name: &str) -> Result<()> {
 /// Writes a small file so that it is never seen in part.
 fn write_whole(folder: &Path, name: &str, text: &str) -> Result<()> {
     let (half, path) = (folder.join(format!("{name}.incomplete")), folder.join(name));
-    let written =
-        fs::create_dir_all(folder).and_then(|()| fs::write(&half, text)).and_then(|()| fs::rename(&half, &path));
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(&half, text)).and_then(|()| rename(&half, &path));
     written.map_err(|error| Error::io(&path, "write", error))
 }

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::load::ModelId;
 use crate::load::component::{PICKLED_ENDING, PICKLED_NAMES, WEIGHT_NAMES};
 use crate::load::lora;
+use crate::load::portable_names::unportable_part;
 use crate::load::weight_names::{PICKLED, SAFETENSORS, alternatives, is_weights};
 
 /// Parts of a pipeline that are read.
@@ -34,6 +35,10 @@ pub(super) fn needed<'a>(files: &'a [String], repository: &ModelId, inside: Opti
         },
         None => folder(files, "", &parts),
     };
+    if let Some(part) = chosen.iter().find_map(|file| unportable_part(file)) {
+        let what = format!("file of the repository: got the name {part:?}, expected one that Windows has, too");
+        return Err(Error::new(ErrorKind::BadModel, what));
+    }
     if chosen.iter().any(|file| is_weights(Path::new(file))) {
         return Ok(chosen);
     }
@@ -270,6 +275,15 @@ mod tests {
             let error = fetched(&files(&["model_index.json", path])).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadModel, "{path}");
         }
+    }
+
+    #[test]
+    fn a_file_with_a_name_that_windows_reserves_is_refused_if_it_is_needed() {
+        let error = fetched(&files(&["config.json", "nul.safetensors"])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadModel);
+        let expected = "file of the repository: got the name \"nul.safetensors\", expected one that Windows has, too";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(fetched(&files(&["model.safetensors", "con.md"])).unwrap(), ["model.safetensors"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use super::super::bytes::Bytes;
+use super::super::rename::rename;
 use super::ASIDE;
 use super::format::{Head, Memory, PackedError, Purpose, Section, damaged};
 use super::secret::Secret;
@@ -142,7 +143,7 @@ fn replace(path: &Path, fill: &dyn Fn(&mut File) -> io::Result<()>) -> io::Resul
         file.sync_all()
     });
     drop(file);
-    if let Err(error) = done.and_then(|()| fs::rename(&aside, path)) {
+    if let Err(error) = done.and_then(|()| rename(&aside, path)) {
         fs::remove_file(&aside).ok();
         return Err(error);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::super::cache::user_cache;
+use super::super::cache::own_cache;
 
 /// Where packed weights are stored between starts, so that a start need not read and pack a model again.
 ///
@@ -33,7 +33,7 @@ use super::super::cache::user_cache;
 pub enum PackedCache {
     /// In the folder `.dreamframe` of the model. If that cannot be written, is a symbolic link or belongs to another
     /// user, and for models in the Hugging Face cache, which other programs share, in `dreamframe/packed` of the user's
-    /// cache: `XDG_CACHE_HOME`, or `~/.cache`.
+    /// cache: `XDG_CACHE_HOME`, or else `~/.cache`, on Windows `%LOCALAPPDATA%`, on macOS `~/Library/Caches`.
     #[default]
     Beside,
     /// Packed weights are not stored; they are packed at every start.
@@ -68,7 +68,7 @@ impl PackedCache {
         match self {
             Self::Off => None,
             Self::Folder(folder) => Some(folder.clone()),
-            Self::Beside => user_cache(|name| std::env::var_os(name)).map(|cache| cache.join("dreamframe")),
+            Self::Beside => own_cache(|name| std::env::var_os(name)),
         }
     }
 
@@ -78,8 +78,7 @@ impl PackedCache {
             Self::Folder(folder) => vec![folder.join(name_of(model))],
             Self::Beside => {
                 let own = Some(model.join(OWN)).filter(|_| !is_in_hub_cache(model));
-                let users =
-                    user_cache(variable).map(|cache| cache.join("dreamframe").join("packed").join(name_of(model)));
+                let users = own_cache(variable).map(|cache| cache.join("packed").join(name_of(model)));
                 own.into_iter().chain(users).collect()
             }
         }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::super::rename::rename;
+
 /// Bytes of a secret.
 const LEN: usize = 32;
 /// Bytes of an authentication code.
@@ -65,7 +67,7 @@ impl Secret {
         let path = folder.join(FILE);
         let linked = fs::hard_link(&aside, &path);
         let placed = match linked {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&aside, &path),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => rename(&aside, &path),
             Ok(()) | Err(_) => fs::remove_file(&aside),
         };
         placed?;

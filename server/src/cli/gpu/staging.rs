@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use dreamframe::load::rename;
 use dreamframe::{Error, ErrorKind, Result};
 
 /// The future contents of a folder, in a temporary one next to it, which is removed with this value.
@@ -58,11 +59,11 @@ impl Staging {
         let (folder, former) = (&self.folder, self.former());
         let replaces = folder.exists();
         if replaces {
-            fs::rename(folder, &former).map_err(|error| Error::io(folder, "replace", error))?;
+            rename(folder, &former).map_err(|error| Error::io(folder, "replace", error))?;
         }
-        if let Err(error) = fs::rename(self.files(), folder) {
+        if let Err(error) = rename(&self.files(), folder) {
             if replaces {
-                fs::rename(&former, folder).map_err(|error| Error::io(folder, "restore", error))?;
+                rename(&former, folder).map_err(|error| Error::io(folder, "restore", error))?;
             }
             return Err(Error::io(folder, "create", error));
         }
@@ -73,7 +74,7 @@ impl Staging {
     fn recover(&self) -> Result<()> {
         let former = self.former();
         if former.exists() && !self.folder.exists() {
-            fs::rename(&former, &self.folder).map_err(|error| Error::io(&self.folder, "restore", error))?;
+            rename(&former, &self.folder).map_err(|error| Error::io(&self.folder, "restore", error))?;
         }
         remove(&former)?;
         remove(&self.temporary())

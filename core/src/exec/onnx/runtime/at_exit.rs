@@ -14,11 +14,13 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(unix)]
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long `exit` waits for calls that have begun. Compiling for TensorRT can take minutes.
+#[cfg(unix)]
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The number of calls that have begun.
@@ -102,6 +104,7 @@ impl<T> Drop for Owned<T> {
 }
 
 /// Refuses calls, and returns whether those that had begun ended in time. Only the first of the registered functions waits.
+#[cfg(unix)]
 fn end_calls() -> bool {
     if ENDING.swap(true, Ordering::SeqCst) {
         return true;

@@ -35,7 +35,8 @@ fn files_in(folder: &Path) -> Option<Vec<String>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                all.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
+                let inside = path.strip_prefix(folder).unwrap().to_str().unwrap();
+                all.push(inside.replace(std::path::MAIN_SEPARATOR, "/"));
             }
         }
     }

@@ -68,7 +68,8 @@ impl Place {
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                let name = path.strip_prefix(self.root.path()).unwrap().to_str().unwrap().to_owned();
+                let name = path.strip_prefix(self.root.path()).unwrap().to_str().unwrap();
+                let name = name.replace(std::path::MAIN_SEPARATOR, "/");
                 if path.is_dir() {
                     folders.push(path);
                 } else if !name.starts_with("wheels/") {
