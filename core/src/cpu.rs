@@ -6,7 +6,8 @@ use crate::exec::{Dtype, memory};
 use crate::system;
 
 /// Returns the dtype with which the CPU executor is fastest on this machine without a visible loss of quality: bf16 on
-/// processors with AVX512-BF16, f32 on others. The environment variable `DREAMFRAME_CPU` takes precedence.
+/// processors with AVX512-BF16 or, of Arm's, FEAT_BF16; f32 on others. The environment variable `DREAMFRAME_CPU` takes
+/// precedence.
 pub fn fastest_dtype() -> Dtype {
     cpu::fastest_dtype()
 }
@@ -66,8 +67,9 @@ pub fn processor_name() -> Option<String> {
     system::processor_name()
 }
 
-/// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`, `avx2`,
-/// `avx512`, `bf16`, `int8`, `amx-bf16` or `amx-int8`. Each set includes those before it.
+/// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`; on x86-64
+/// `avx2`, `avx512`, `bf16`, `int8`, `amx-bf16` or `amx-int8`; on 64-bit Arm `neon`, `neon-dot`, `neon-bf16` or
+/// `neon-i8mm`. Each set includes those before it, except that `neon-bf16` has no products of bytes.
 pub fn instruction_set() -> &'static str {
     Isa::ALL.into_iter().rev().find(|isa| isa.available()).unwrap_or(Isa::Portable).name()
 }

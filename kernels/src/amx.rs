@@ -385,16 +385,25 @@ static BYTE_KERNELS: ByteKernels = ByteKernels {
 /// bf16, and bytes for quantized layers.
 pub(super) static KERNELS_WITH_BYTES: Kernels = Kernels { isa: Isa::AmxInt8, bytes: Some(&BYTE_KERNELS), ..KERNELS };
 
-/// What AMX needs, and whether this process has it: tiles (the processor's, and the operating system's permission to use
-/// them), products of bf16, and of bytes.
-pub(super) fn detected() -> [(&'static str, bool); 3] {
-    static DETECTED: OnceLock<[bool; 3]> = OnceLock::new();
-    let [tiles, bf16, int8] = *DETECTED.get_or_init(|| {
+/// Whether this process has what AMX needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Detected {
+    /// Tiles: the processor's, and the operating system's permission to use them.
+    pub(super) tiles: bool,
+    /// Products of bf16.
+    pub(super) bf16: bool,
+    /// Products of bytes.
+    pub(super) int8: bool,
+}
+
+/// Asks the operating system for the permission to use tiles, once.
+pub(super) fn detected() -> Detected {
+    static DETECTED: OnceLock<Detected> = OnceLock::new();
+    *DETECTED.get_or_init(|| {
         let features = if __cpuid_count(0, 0).eax >= 7 { __cpuid_count(7, 0).edx } else { 0 };
         let has = |bit: u32| features >> bit & 1 == 1;
-        [has(24) && saved_by_system() && permitted(), has(22), has(25)]
-    });
-    [("AMX-TILE", tiles), ("AMX-BF16", bf16), ("AMX-INT8", int8)]
+        Detected { tiles: has(24) && saved_by_system() && permitted(), bf16: has(22), int8: has(25) }
+    })
 }
 
 /// Whether the operating system saves the tile registers of threads.

@@ -9,6 +9,8 @@ use super::{TileKernel, ToBytes};
 pub struct ByteKernels {
     /// Size of a group of interleaved channels.
     pub group: usize,
+    /// Whether bytes of rows are stored as signed ones: 128 less than the quantized values.
+    pub signed: bool,
     /// Products by width, as [`Kernels::tiles`](super::Kernels::tiles). Rows and panels are bytes; sums and their
     /// initial values are 32-bit integers in place of `f32`s.
     pub tiles: &'static [TileKernel],
@@ -67,6 +69,7 @@ macro_rules! byte_kernels {
             }
             ByteKernels {
                 group: <$bytes as simd::Storage<$simd>>::GROUP,
+                signed: <$bytes as simd::Storage<$simd>>::SIGNED,
                 tiles: &[$(TileKernel { rows: $rows, run: tile::<$rows, $vectors> }),*],
                 to_bytes,
                 peak,

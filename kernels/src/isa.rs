@@ -1,9 +1,26 @@
 //! The instruction sets, and their detection on this machine.
 
 use super::Kernels;
+#[cfg(target_arch = "aarch64")]
+use super::arm::SETS;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
-use super::{amx, avx2, avx512, bf16, int8};
+use super::x86::SETS;
+
+/// A feature of a processor: its name, and whether this one has it.
+pub(super) type Feature = (&'static str, fn() -> bool);
+
+/// An instruction set of this architecture.
+pub(super) struct Set {
+    pub(super) isa: Isa,
+    pub(super) kernels: &'static Kernels,
+    /// The features that a processor needs beyond those that all of the architecture have.
+    pub(super) needs: &'static [Feature],
+}
+
+/// Those of other architectures: none besides portable code.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const SETS: [Set; 0] = [];
 
 /// An instruction set, and its number format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,12 +39,27 @@ pub enum Isa {
     AmxBf16,
     /// AMX for bytes as well: quantized layers multiply tiles of bytes, 16384 products per instruction.
     AmxInt8,
+    /// NEON, which every 64-bit Arm processor has: vectors of four `f32`.
+    Neon,
+    /// FEAT_DotProd in addition: quantized layers multiply bytes, sixteen products per instruction; values are `f32`.
+    NeonDot,
+    /// FEAT_BF16: values and weights are bf16, sixteen products per instruction.
+    NeonBf16,
+    /// FEAT_I8MM in addition: quantized layers multiply bytes, thirty-two products per instruction.
+    NeonI8mm,
 }
 
 impl Isa {
-    /// All of them, slowest first.
-    pub const ALL: [Self; 7] =
-        [Self::Portable, Self::Avx2, Self::Avx512, Self::Bf16, Self::Int8, Self::AmxBf16, Self::AmxInt8];
+    /// Those of this architecture, slowest first.
+    pub const ALL: [Self; 1 + SETS.len()] = {
+        let mut all = [Self::Portable; 1 + SETS.len()];
+        let mut i = 0;
+        while i < SETS.len() {
+            all[i + 1] = SETS[i].isa;
+            i += 1;
+        }
+        all
+    };
 
     /// Its name in reports, and in `DREAMFRAME_CPU`.
     pub fn name(self) -> &'static str {
@@ -39,10 +71,14 @@ impl Isa {
             Self::Int8 => "int8",
             Self::AmxBf16 => "amx-bf16",
             Self::AmxInt8 => "amx-int8",
+            Self::Neon => "neon",
+            Self::NeonDot => "neon-dot",
+            Self::NeonBf16 => "neon-bf16",
+            Self::NeonI8mm => "neon-i8mm",
         }
     }
 
-    /// Returns the one with this name.
+    /// Returns the one of this architecture with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|isa| isa.name() == name)
     }
@@ -54,66 +90,19 @@ impl Isa {
 
     /// Returns its kernels, if this machine supports it.
     pub fn kernels(self) -> Option<&'static Kernels> {
-        match self {
-            Self::Portable => Some(&portable::KERNELS),
-            _ if !self.missing().is_empty() => None,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => Some(&avx2::KERNELS),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Some(&avx512::KERNELS),
-            #[cfg(target_arch = "x86_64")]
-            Self::Bf16 => Some(&bf16::KERNELS),
-            #[cfg(target_arch = "x86_64")]
-            Self::Int8 => Some(&int8::KERNELS),
-            #[cfg(target_arch = "x86_64")]
-            Self::AmxBf16 => Some(&amx::KERNELS),
-            #[cfg(target_arch = "x86_64")]
-            Self::AmxInt8 => Some(&amx::KERNELS_WITH_BYTES),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Bf16 | Self::Int8 | Self::AmxBf16 | Self::AmxInt8 => None,
+        if self == Self::Portable {
+            return Some(&portable::KERNELS);
         }
+        self.set().filter(|_| self.missing().is_empty()).map(|set| set.kernels)
     }
 
-    /// Returns the missing CPU features.
+    /// Returns the missing CPU features; none for a set of another architecture, none of whose features are here.
     pub fn missing(self) -> Vec<&'static str> {
-        #[cfg(target_arch = "x86_64")]
-        let [tiles, bf16_tiles, byte_tiles] = amx::detected();
-        #[cfg(target_arch = "x86_64")]
-        let has = [
-            ("AVX2", is_x86_feature_detected!("avx2")),
-            ("FMA", is_x86_feature_detected!("fma")),
-            ("AVX-512F", is_x86_feature_detected!("avx512f")),
-            ("AVX-512BW", is_x86_feature_detected!("avx512bw")),
-            ("AVX-512VL", is_x86_feature_detected!("avx512vl")),
-            ("AVX512-BF16", is_x86_feature_detected!("avx512bf16")),
-            ("AVX-512 VNNI", is_x86_feature_detected!("avx512vnni")),
-            tiles,
-            bf16_tiles,
-            byte_tiles,
-        ];
-        #[cfg(not(target_arch = "x86_64"))]
-        let has = [
-            "AVX2",
-            "FMA",
-            "AVX-512F",
-            "AVX-512BW",
-            "AVX-512VL",
-            "AVX512-BF16",
-            "AVX-512 VNNI",
-            "AMX-TILE",
-            "AMX-BF16",
-            "AMX-INT8",
-        ]
-        .map(|name| (name, false));
-        let needs = match self {
-            Self::Portable => &has[..0],
-            Self::Avx2 => &has[..2],
-            Self::Avx512 => &has[2..3],
-            Self::Bf16 => &has[2..6],
-            Self::Int8 => &has[2..7],
-            Self::AmxBf16 => &has[2..9],
-            Self::AmxInt8 => &has[2..10],
-        };
-        needs.iter().filter(|(_, there)| !there).map(|&(name, _)| name).collect()
+        let needs = self.set().map_or(&[][..], |set| set.needs);
+        needs.iter().filter(|(_, is_here)| !is_here()).map(|&(name, _)| name).collect()
+    }
+
+    fn set(self) -> Option<&'static Set> {
+        const { &SETS }.iter().find(|set| set.isa == self)
     }
 }

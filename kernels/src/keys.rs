@@ -53,14 +53,14 @@ impl Keys {
         unsafe { self.pack::<f32, 1>() }
     }
 
-    /// Packs 16-bit elements, which are multiplied in pairs.
+    /// Packs 16-bit elements, which are multiplied in groups of two or four.
     ///
     /// # Safety
     ///
     /// Like [`pack_f32`](Self::pack_f32).
-    pub unsafe fn pack_bf16(&self) {
+    pub unsafe fn pack_bf16(&self, group: usize) {
         // SAFETY: guaranteed by the caller.
-        unsafe { self.pack::<u16, 2>() }
+        unsafe { if group == 4 { self.pack::<u16, 4>() } else { self.pack::<u16, 2>() } }
     }
 
     unsafe fn pack<T: Number, const GROUP: usize>(&self) {

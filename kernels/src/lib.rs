@@ -16,6 +16,8 @@
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod args;
+#[cfg(target_arch = "aarch64")]
+mod arm;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -33,6 +35,12 @@ mod int8;
 mod isa;
 mod keys;
 mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_blocks;
+#[cfg(target_arch = "aarch64")]
+mod neon_bytes;
 mod norm;
 pub mod numbers;
 mod panels;
@@ -45,6 +53,8 @@ mod simd;
 mod softmax;
 mod tile;
 mod winograd;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::fmt;
 
@@ -140,6 +150,7 @@ macro_rules! kernels {
                 // SAFETY: guaranteed by the caller, see `Kernels`.
                 unsafe { tile::tile::<$simd, $storage, ROWS, VECTORS>(args) }
             }
+            #[allow(dead_code, reason = "formats that are multiplied in blocks have no narrow products")]
             $(#[$features])*
             unsafe fn narrow<const ROWS: usize, const OUTS: usize>(args: &Tile) {
                 // SAFETY: guaranteed by the caller, see `Kernels`.

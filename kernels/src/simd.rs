@@ -1,5 +1,7 @@
 //! Traits of vectors, and of the storage format of values.
 
+use super::tile;
+
 /// Vectors of `f32` of one instruction set.
 ///
 /// Every function is unsafe because the CPU must support the instructions; pointers must be valid for the number of
@@ -37,6 +39,18 @@ pub(super) trait Simd: Copy {
     unsafe fn sum(a: Self::V) -> f32;
     /// The maximum element.
     unsafe fn largest(a: Self::V) -> f32;
+    /// See [`Storage::four_steps`], for values in [`Plain`]: overridden where an instruction multiplies by a lane of a
+    /// vector, so that four elements of a row are loaded at once.
+    #[inline(always)]
+    unsafe fn four_steps<const ROWS: usize, const VECTORS: usize>(
+        rows: &[*const f32; ROWS],
+        k: usize,
+        weights: *const f32,
+        sums: &mut [[Self::V; VECTORS]; ROWS],
+    ) {
+        // SAFETY: guaranteed by the caller, passed on.
+        unsafe { tile::four_steps::<Self, Plain, ROWS, VECTORS>(rows, k, weights, sums) }
+    }
 }
 
 /// The storage format of values, and its multiplication: `f32` in [`Plain`], or narrower.
@@ -46,14 +60,17 @@ pub(super) trait Simd: Copy {
 pub(super) trait Storage<S: Simd>: Copy {
     /// A stored element.
     type Stored: Copy;
-    /// A vector of factors: [`GROUP`](Self::GROUP) elements per lane.
+    /// A vector of factors: [`GROUP`](Self::GROUP) elements per lane; or those of two rows or columns, for formats that
+    /// are multiplied in blocks. These have no narrow products.
     type Factors: Copy;
-    /// Number of elements that one instruction multiplies and sums per lane.
+    /// Number of elements that one instruction multiplies and sums.
     const GROUP: usize;
     /// Whether the format has so few bits that less accurate functions suffice.
     const COARSE: bool;
     /// Whether sums are 32-bit integers in place of `f32`s.
     const WHOLE: bool = false;
+    /// Whether bytes of rows are stored as signed ones, 128 less than they are.
+    const SIGNED: bool = false;
 
     unsafe fn get(from: *const Self::Stored) -> S::V;
     /// Loads the first `n < LANES` elements, and zeros.
@@ -67,8 +84,35 @@ pub(super) trait Storage<S: Simd>: Copy {
     unsafe fn splat_part(from: *const Self::Stored, n: usize) -> Self::Factors;
     /// Loads a group for each lane.
     unsafe fn load_groups(from: *const Self::Stored) -> Self::Factors;
-    /// `sum + a * b`, in each lane over its group.
+    /// `sum + a * b`, in each lane over its group; for blocks, the sums over the groups of each row and column.
     unsafe fn multiply(a: Self::Factors, b: Self::Factors, sum: S::V) -> S::V;
+    /// Adds the products of one group of channels to the sums of a tile: of those from `k` on, of which `n` are there
+    /// (all, if the group is `WHOLE`). `weights` has a vector of groups for each vector of sums.
+    #[inline(always)]
+    unsafe fn step<const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(
+        rows: &[*const Self::Stored; ROWS],
+        k: usize,
+        n: usize,
+        weights: *const Self::Stored,
+        sums: &mut [[S::V; VECTORS]; ROWS],
+    ) {
+        // SAFETY: guaranteed by the caller, passed on.
+        unsafe { tile::step::<S, Self, ROWS, VECTORS, WHOLE>(rows, k, n, weights, sums) }
+    }
+    /// The same for four whole groups.
+    #[inline(always)]
+    unsafe fn four_steps<const ROWS: usize, const VECTORS: usize>(
+        rows: &[*const Self::Stored; ROWS],
+        k: usize,
+        weights: *const Self::Stored,
+        sums: &mut [[S::V; VECTORS]; ROWS],
+    ) {
+        // SAFETY: guaranteed by the caller, passed on.
+        unsafe { tile::four_steps::<S, Self, ROWS, VECTORS>(rows, k, weights, sums) }
+    }
+    /// Converts the sums of a tile from rows to the order in which steps add to them, and back.
+    #[inline(always)]
+    unsafe fn turn<const ROWS: usize, const VECTORS: usize>(_: &mut [[S::V; VECTORS]; ROWS]) {}
     /// Converts sums to `f32`.
     #[inline(always)]
     unsafe fn numbers(sums: S::V) -> S::V {
@@ -119,5 +163,14 @@ impl<S: Simd> Storage<S> for Plain {
     #[inline(always)]
     unsafe fn multiply(a: S::V, b: S::V, sum: S::V) -> S::V {
         unsafe { S::fma(a, b, sum) }
+    }
+    #[inline(always)]
+    unsafe fn four_steps<const ROWS: usize, const VECTORS: usize>(
+        rows: &[*const f32; ROWS],
+        k: usize,
+        weights: *const f32,
+        sums: &mut [[S::V; VECTORS]; ROWS],
+    ) {
+        unsafe { S::four_steps(rows, k, weights, sums) }
     }
 }

@@ -22,6 +22,7 @@ pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTO
                 *sum = S::load(from.add(j * S::LANES));
             }
         }
+        M::turn(&mut sums);
         for tap in 0..args.taps {
             let mut weights = args.panel.cast::<M::Stored>().add(tap * args.tap_stride);
             let mut rows = [std::ptr::null::<M::Stored>(); ROWS];
@@ -30,22 +31,20 @@ pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTO
             }
             let mut k = 0;
             while k + 4 * M::GROUP <= args.len {
-                for step in 0..4 {
-                    let at = k + step * M::GROUP;
-                    step_of::<S, M, ROWS, VECTORS, true>(&rows, at, M::GROUP, weights.add(step * width), &mut sums);
-                }
+                M::four_steps(&rows, k, weights, &mut sums);
                 weights = weights.add(4 * width);
                 k += 4 * M::GROUP;
             }
             while k + M::GROUP <= args.len {
-                step_of::<S, M, ROWS, VECTORS, true>(&rows, k, M::GROUP, weights, &mut sums);
+                M::step::<ROWS, VECTORS, true>(&rows, k, M::GROUP, weights, &mut sums);
                 weights = weights.add(width);
                 k += M::GROUP;
             }
             if k < args.len {
-                step_of::<S, M, ROWS, VECTORS, false>(&rows, k, args.len - k, weights, &mut sums);
+                M::step::<ROWS, VECTORS, false>(&rows, k, args.len - k, weights, &mut sums);
             }
         }
+        M::turn(&mut sums);
         for (i, row) in sums.iter().enumerate() {
             for (j, &sum) in row.iter().enumerate() {
                 let sum = match args.scaled {
@@ -117,9 +116,26 @@ unsafe fn narrow_sums<S: Simd, M: Storage<S>, const ROWS: usize, const OUTS: usi
     }
 }
 
-/// One group of channels, of which `n` are there (all, if it is `WHOLE`): as many instructions as there are sums.
+/// See [`Storage::four_steps`].
 #[inline(always)]
-unsafe fn step_of<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(
+pub(super) unsafe fn four_steps<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usize>(
+    rows: &[*const M::Stored; ROWS],
+    k: usize,
+    weights: *const M::Stored,
+    sums: &mut [[S::V; VECTORS]; ROWS],
+) {
+    let width = VECTORS * S::LANES * M::GROUP;
+    for step in 0..4 {
+        // SAFETY: guaranteed by the caller, passed on.
+        unsafe {
+            M::step::<ROWS, VECTORS, true>(rows, k + step * M::GROUP, M::GROUP, weights.add(step * width), sums);
+        }
+    }
+}
+
+/// See [`Storage::step`]: as many instructions as there are sums.
+#[inline(always)]
+pub(super) unsafe fn step<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(
     rows: &[*const M::Stored; ROWS],
     k: usize,
     n: usize,

@@ -143,7 +143,7 @@ pub(crate) fn lint_peers() -> Outcome {
     run(clippy.args(DENY_WARNINGS))
 }
 
-/// Lints the portable kernels for aarch64, if the toolchain has the target.
+/// Lints the core and its kernels for aarch64, if the toolchain has the target.
 pub(crate) fn lint_aarch64() -> Outcome {
     const TARGET: &str = "aarch64-unknown-linux-gnu";
     let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
@@ -151,7 +151,8 @@ pub(crate) fn lint_aarch64() -> Outcome {
     if !installed {
         return Outcome::NotRun(format!("the toolchain has no {TARGET}; `rustup target add {TARGET}` adds it"));
     }
-    run(cargo().args(["clippy", "--package", "dreamframe", "--target", TARGET]).args(DENY_WARNINGS))
+    let packages = ["--package", "dreamframe", "--package", "dreamframe-kernels"];
+    run(cargo().args(["clippy", "--target", TARGET]).args(packages).args(DENY_WARNINGS))
 }
 
 /// Writes the documentation of the libraries, without warnings.

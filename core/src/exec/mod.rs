@@ -51,25 +51,26 @@ pub enum Dtype {
     F16,
     /// The upper 16 bits of `F32`; sums and statistics stay `F32`.
     Bf16,
-    /// int8 for layers with quantization parameters, otherwise `Bf16`.
+    /// int8 for layers with quantization parameters, otherwise `Bf16`; `F32` on Arm processors without FEAT_BF16.
     Int8,
 }
 
 impl Dtype {
-    /// Returns the bytes of a number; those of `F32` for `Auto`.
+    /// Returns the bytes of a number; those of `F32` for `Auto`, and of values and other weights for `Int8`.
     pub fn bytes(self) -> usize {
         match self {
             Self::Auto | Self::F32 => 4,
-            Self::F16 | Self::Bf16 | Self::Int8 => 2,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Int8 => cpu::size_beside_int8(),
         }
     }
 
     /// The number format of an instruction set.
     pub fn of(isa: Isa) -> Self {
         match isa {
-            Isa::Portable | Isa::Avx2 | Isa::Avx512 => Self::F32,
-            Isa::Bf16 | Isa::AmxBf16 => Self::Bf16,
-            Isa::Int8 | Isa::AmxInt8 => Self::Int8,
+            Isa::Portable | Isa::Avx2 | Isa::Avx512 | Isa::Neon => Self::F32,
+            Isa::Bf16 | Isa::AmxBf16 | Isa::NeonBf16 => Self::Bf16,
+            Isa::Int8 | Isa::AmxInt8 | Isa::NeonDot | Isa::NeonI8mm => Self::Int8,
         }
     }
 }

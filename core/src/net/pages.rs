@@ -10,12 +10,13 @@ const MIN_LEN: usize = 8 << 20;
 /// system may ignore it.
 #[cfg(target_os = "linux")]
 pub(crate) fn advise_huge_pages(start: *const u8, len: usize) {
-    const PAGE: usize = 4096;
-    let skip = start.align_offset(PAGE);
+    // Processors of the same architecture have pages of different sizes: 4, 16 or 64 KiB on Arm.
+    let page = rustix::param::page_size();
+    let skip = start.align_offset(page);
     if len < MIN_LEN || skip >= len {
         return;
     }
-    let whole = (len - skip) / PAGE * PAGE;
+    let whole = (len - skip) / page * page;
     // SAFETY: whole pages within allocated memory; the advice does not change their contents.
     unsafe {
         libc::madvise(start.add(skip).cast_mut().cast(), whole, libc::MADV_HUGEPAGE);

@@ -62,7 +62,7 @@ impl Facts {
             features: dreamframe::FEATURES.to_vec(),
             processor: cpu::processor_name(),
             architecture: std::env::consts::ARCH,
-            processor_features: machine::processor_features().to_vec(),
+            processor_features: machine::processor_features(),
             executor: gpu.executor().name(),
             provider: gpu.provider().map(Provider::name),
             onnx_runtime: gpu.library(),
@@ -83,7 +83,14 @@ impl Facts {
         }
         advice.extend(self.gpu_remedy.as_ref().map(|remedy| format!("the GPU of this machine: {remedy}")));
         match self.kernels {
-            "portable" => advice.push("a processor with AVX2: here, only the portable kernels run".to_owned()),
+            "portable" => {
+                advice.push("a processor with AVX2 or NEON: here, only the portable kernels run".to_owned());
+            }
+            "neon" => advice.push(
+                "a processor with FEAT_BF16: it multiplies bf16, four times as many products \
+                per instruction"
+                    .to_owned(),
+            ),
             "avx2" => advice.push("a processor with AVX-512: its registers are twice as wide".to_owned()),
             _ => {}
         }

@@ -2,23 +2,12 @@
 
 use dreamframe::cpu;
 
-/// Whether the processor has a feature; never so on another kind of processor.
-macro_rules! has {
-    ($feature:tt) => {{
-        #[cfg(target_arch = "x86_64")]
-        {
-            std::arch::is_x86_feature_detected!($feature)
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            false
-        }
-    }};
-}
-
 /// Processor features that matter to the kernels, with whether they are here.
-pub(super) fn processor_features() -> [(&'static str, bool); 6] {
-    [
+#[cfg(target_arch = "x86_64")]
+pub(super) fn processor_features() -> Vec<(&'static str, bool)> {
+    use std::arch::is_x86_feature_detected as has;
+
+    vec![
         ("avx2", has!("avx2")),
         ("fma", has!("fma")),
         ("avx512f", has!("avx512f")),
@@ -26,6 +15,20 @@ pub(super) fn processor_features() -> [(&'static str, bool); 6] {
         ("avx512bf16", has!("avx512bf16")),
         ("avx512vnni", has!("avx512vnni")),
     ]
+}
+
+/// The same for Arm processors.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn processor_features() -> Vec<(&'static str, bool)> {
+    use std::arch::is_aarch64_feature_detected as has;
+
+    vec![("neon", has!("neon")), ("dotprod", has!("dotprod")), ("bf16", has!("bf16")), ("i8mm", has!("i8mm"))]
+}
+
+/// The same for others, for which there are portable kernels only.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) fn processor_features() -> Vec<(&'static str, bool)> {
+    Vec::new()
 }
 
 /// The number of threads that can run simultaneously.

@@ -172,17 +172,8 @@ fn elements(config: &Config, params: &StreamDiffusionParams, network: &Network) 
 
 /// The bytes of a weight.
 fn weight_bytes(dtype: Dtype) -> u64 {
-    match dtype {
-        Dtype::F32 => 4,
-        Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => 2,
-        Dtype::Auto | _ => {
-            if cpu::fastest_dtype() == Dtype::F32 {
-                4
-            } else {
-                2
-            }
-        }
-    }
+    let dtype = if dtype == Dtype::Auto { cpu::fastest_dtype() } else { dtype };
+    dtype.bytes() as u64
 }
 
 /// The memory of this machine that is available, if networks run on its processor.

@@ -39,7 +39,7 @@ fn a_calibration_is_written_and_read_by_the_commands_that_make_pictures() {
     prepare(folder.path());
     let output = quantize(folder.path(), &["--output", "int8.json", "--max-frames", "2", "--json"]);
     if words(&output).contains("instructions that this processor lacks") {
-        eprintln!("skipped: this processor has no AVX-512 VNNI and BF16");
+        eprintln!("skipped: {}", words(&output));
         return;
     }
     assert!(output.status.success(), "{}", words(&output));

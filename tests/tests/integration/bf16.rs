@@ -1,7 +1,7 @@
 //! Pictures made in bf16, where the processor multiplies it.
 
+use dreamframe::cpu;
 use dreamframe::exec::Dtype;
-use dreamframe::exec::cpu::Isa;
 use dreamframe_tests::frames::{demo_engine, pictures, psnr};
 
 const SIDE: u32 = 128;
@@ -14,10 +14,11 @@ fn made_in(dtype: Dtype, threads: usize) -> Vec<Vec<u8>> {
 
 /// Tells why nothing is tested, where the instructions lack.
 fn possible() -> bool {
-    if !Isa::Bf16.available() {
-        eprintln!("skipped: this processor has no AVX512-BF16");
+    let lacks = cpu::check_dtype(Dtype::Bf16).err();
+    if let Some(lacks) = &lacks {
+        eprintln!("skipped: {lacks}");
     }
-    Isa::Bf16.available()
+    lacks.is_none()
 }
 
 #[test]

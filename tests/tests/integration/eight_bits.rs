@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use dreamframe::cpu;
 use dreamframe::exec::Dtype;
-use dreamframe::exec::cpu::Isa;
 use dreamframe::load::Calibration;
 use dreamframe::{Engine, EngineOptions, ErrorKind, StreamDiffusionParams};
 use dreamframe_tests::frames::{demo_engine, pictures, psnr};
@@ -36,8 +36,8 @@ fn in_bytes(prompt: &str, calibration: &Calibration, threads: usize) -> Vec<Vec<
 #[test]
 fn pictures_in_bytes_are_near_those_in_f32_and_threads_do_not_change_them() {
     const PROMPT: &str = "a mosaic";
-    if !Isa::Int8.available() {
-        eprintln!("skipped: this processor has no AVX-512 VNNI and BF16");
+    if let Err(lacks) = cpu::check_dtype(Dtype::Int8) {
+        eprintln!("skipped: {lacks}");
         return;
     }
     let (calibration, exact) = observed(PROMPT);
@@ -64,7 +64,7 @@ fn without_a_calibration_the_error_names_the_command_that_makes_one() {
     let mut options = EngineOptions::default();
     options.dtype = Dtype::Int8;
     let refused = Engine::builder().options(options).build().unwrap_err();
-    let (kind, part) = if Isa::Int8.available() {
+    let (kind, part) = if cpu::check_dtype(Dtype::Int8).is_ok() {
         (ErrorKind::NotFound, "models quantize demo --frames")
     } else {
         (ErrorKind::Unsupported, "instructions that this processor lacks")

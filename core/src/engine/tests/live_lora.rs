@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::lora::{CONV, Models, QUERY, WORDS, picture, set};
+use crate::cpu;
 use crate::engine::{Device, Engine, EngineOptions, LoraMode};
 use crate::error::Result;
-use crate::exec::cpu::Isa;
 use crate::exec::simulated::SimulatedExecutor;
 use crate::exec::{Dtype, Executor, Network, Queue};
 use crate::net::{Program, Weights};
@@ -87,7 +87,7 @@ fn executors() -> Vec<(&'static str, Arc<dyn Executor>)> {
         ("simulated", Arc::new(SimulatedExecutor::new(cpu(Dtype::F32)))),
         ("reference", Device::reference().unwrap().executor()),
     ];
-    if Isa::Bf16.available() {
+    if cpu::check_dtype(Dtype::Bf16).is_ok() {
         all.push(("bf16", cpu(Dtype::Bf16)));
     }
     #[cfg(feature = "onnx")]

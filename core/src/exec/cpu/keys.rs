@@ -9,7 +9,7 @@ use super::span::{LINE, Span};
 use crate::net::Shape;
 
 /// Keys of a block: with their values they fit into the L2 cache while the queries of a piece use them.
-/// Even, so that groups of keys do not cross its end.
+/// A multiple of every group, so that groups of keys do not cross its end.
 pub(super) const KEYS: usize = 256;
 
 /// The layout of keys and values: row by row of the batch, then head by head, then keys and values as packed by
@@ -171,7 +171,7 @@ impl KeyLayout {
                 if run.kernels.stores_f32() {
                     block.pack_f32();
                 } else {
-                    block.pack_bf16();
+                    block.pack_bf16(self.group);
                 }
             }
         });

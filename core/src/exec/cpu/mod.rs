@@ -153,7 +153,7 @@ impl CpuExecutor {
 /// Returns the number format with the most pictures per second without visible loss: bf16 if the CPU multiplies it,
 /// otherwise f32; or the format of the instruction set given by `DREAMFRAME_CPU`.
 pub fn fastest_dtype() -> Dtype {
-    let fastest = if Isa::Bf16.available() { Dtype::Bf16 } else { Dtype::F32 };
+    let fastest = if best(Dtype::Bf16).is_some() { Dtype::Bf16 } else { Dtype::F32 };
     // An invalid name is rejected when an executor is created.
     named_isa().ok().flatten().map_or(fastest, Dtype::of)
 }
@@ -161,6 +161,11 @@ pub fn fastest_dtype() -> Dtype {
 /// Returns the fastest instruction set of this machine for values of `dtype`.
 fn best(dtype: Dtype) -> Option<Isa> {
     Isa::ALL.into_iter().rev().find(|&isa| Dtype::of(isa) == dtype && isa.available())
+}
+
+/// Returns the bytes of values, and of weights that are not int8, on this machine with [`Dtype::Int8`].
+pub(super) fn size_beside_int8() -> usize {
+    best(Dtype::Int8).and_then(Isa::kernels).map_or(size_of::<u16>(), |kernels| kernels.size)
 }
 
 /// Returns the instruction set given by `DREAMFRAME_CPU`, if it is set.
@@ -187,9 +192,14 @@ fn choose(options: CpuOptions) -> Result<&'static Kernels> {
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let none = || {
-            let lacks = Isa::ALL.into_iter().filter(|&isa| Dtype::of(isa) == dtype).flat_map(Isa::missing);
-            let lacks = lacks.collect::<Vec<_>>().join(", ");
-            let text = format!("dtype {dtype} needs instructions that this processor lacks: {lacks}");
+            let least = Isa::ALL.into_iter().find(|&isa| Dtype::of(isa) == dtype);
+            let text = least.map_or_else(
+                || format!("dtype: got {dtype}, expected f32 on this kind of processor"),
+                |isa| {
+                    let lacks = isa.missing().join(", ");
+                    format!("dtype {dtype} needs instructions that this processor lacks: {lacks}")
+                },
+            );
             Error::new(ErrorKind::Unsupported, text)
         };
         return best(dtype).and_then(Isa::kernels).ok_or_else(none);

@@ -124,6 +124,16 @@ impl Packed {
         self.size
     }
 
+    /// Size of a group of interleaved channels.
+    pub(super) fn group(&self) -> usize {
+        self.group
+    }
+
+    /// By how much the bytes of rows are less than the quantized values.
+    pub(super) fn less(&self) -> i32 {
+        if self.bytes.is_some_and(|bytes| bytes.signed) { 128 } else { 0 }
+    }
+
     /// Returns the tile kernel of a panel, and the distance between its channels.
     pub(super) fn kernel(&self, panel: Panel, kernels: &Kernels) -> (TileKernel, usize) {
         if self.narrow {

@@ -74,7 +74,7 @@ impl Product {
         }
         let first = &packed[0];
         let widest = first.panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
-        let blocks = blocks(first.taps, first.c_in, CACHED / first.size() / widest);
+        let blocks = blocks(first.taps, first.c_in, CACHED / first.size() / widest, first.group());
         // Consecutive pieces share the larger operand, which is then read from memory once.
         let panels_inside = input.len() * first.size() > first.bytes();
         let rows = if packed.len() > 1 && input.w < ROWS {
@@ -133,15 +133,16 @@ impl Bytes {
     /// `None` for weights other than bytes.
     fn new(packed: &Packed, scale: ByteScale, side: usize) -> Result<Option<Self>> {
         let Some((scales_in, sums)) = packed.scales_and_sums() else { return Ok(None) };
+        let zero = i32::from(scale.zero()) - packed.less();
         let out_of_memory = || Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {} scales", sums.len()));
         let mut starts = Aligned::zeros::<f32>(sums.len()).ok_or_else(out_of_memory)?;
         let mut scales = Aligned::zeros::<f32>(sums.len()).ok_or_else(out_of_memory)?;
         let mut zeros = Aligned::zeros::<i8>(side * packed.c_in).ok_or_else(out_of_memory)?;
         for (start, &sum) in starts.elements_mut::<f32>().iter_mut().zip(sums) {
-            *start = f32::from_bits((-i32::from(scale.zero()) * sum as i32) as u32);
+            *start = f32::from_bits((-zero * sum as i32) as u32);
         }
         scales.elements_mut().iter_mut().zip(scales_in).for_each(|(to, from)| *to = from * scale.scale());
-        zeros.elements_mut::<i8>().fill(scale.zero() as i8);
+        zeros.elements_mut::<i8>().fill(zero as i8);
         Ok(Some(Self { starts, scales, zeros }))
     }
 
@@ -309,8 +310,9 @@ fn table_len(taps: usize, kernels: &Kernels) -> usize {
     (tallest(kernels) * taps * size_of::<*const u8>()).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
 }
 
-/// Splits the sum into parts of at most `limit` channels over all taps: into whole taps if possible.
-fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
+/// Splits the sum into parts of at most `limit` channels over all taps: into whole taps if possible, otherwise into
+/// whole groups of `group` channels.
+fn blocks(taps: usize, c_in: usize, limit: usize, group: usize) -> Vec<Block> {
     if taps * c_in <= limit {
         return vec![Block { taps: 0..taps, channels: 0..c_in }];
     }
@@ -325,7 +327,7 @@ fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
             blocks.push(Block { taps: tap..(tap + step).min(taps), channels: 0..c_in });
         }
     } else {
-        let step = c_in.div_ceil(c_in.div_ceil(limit)).next_multiple_of(4);
+        let step = c_in.div_ceil(c_in.div_ceil(limit)).next_multiple_of(group.max(4));
         for tap in 0..taps {
             for c in (0..c_in).step_by(step) {
                 blocks.push(Block { taps: tap..tap + 1, channels: c..(c + step).min(c_in) });
@@ -341,12 +343,18 @@ mod tests {
 
     #[test]
     fn blocks_cover_every_tap_and_channel_once() {
-        for (taps, c_in, limit) in
-            [(9, 64, 1000), (9, 320, 1000), (9, 1280, 1000), (1, 5120, 1000), (1, 7, 1000), (9, 1001, 1000)]
-        {
+        for (taps, c_in, limit, group) in [
+            (9, 64, 1000, 1),
+            (9, 320, 1000, 2),
+            (9, 1280, 1000, 4),
+            (1, 5120, 1000, 8),
+            (1, 7, 1000, 8),
+            (9, 1001, 1000, 8),
+        ] {
             let mut seen = vec![0; taps * c_in];
-            for block in blocks(taps, c_in, limit) {
-                assert!(block.taps.len() * block.channels.len() <= limit + 4);
+            for block in blocks(taps, c_in, limit, group) {
+                assert!(block.taps.len() * block.channels.len() <= limit + group.max(4));
+                assert!(block.channels.start.is_multiple_of(group), "{block:?}");
                 for tap in block.taps {
                     block.channels.clone().for_each(|c| seen[tap * c_in + c] += 1);
                 }

@@ -2,7 +2,6 @@
 
 use dreamframe_kernels::{Isa, Kernels};
 
-use crate::exec::Dtype;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
 
@@ -75,10 +74,11 @@ fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
         return None;
     }
     let tiles = |side| out.n * out.h.div_ceil(side) * out.w.div_ceil(side);
-    let (fewest, large) = match Dtype::of(kernels.isa) {
-        Dtype::F32 => (MIN_CHANNELS_F32, tiles(4) >= MIN_LARGE_TILES),
+    let (fewest, large) = if kernels.stores_f32() {
+        (MIN_CHANNELS_F32, tiles(4) >= MIN_LARGE_TILES)
+    } else {
         // With side 4, the rounding error is ten times as large.
-        Dtype::Auto | Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => (MIN_CHANNELS_BF16, false),
+        (MIN_CHANNELS_BF16, false)
     };
     if c_in.min(out.c) < fewest || tiles(2) < MIN_TILES {
         return None;
@@ -110,7 +110,7 @@ mod tests {
                     for c_out in [1, 32, 64, 320, 5000] {
                         let Some(form) = measured(c, Shape::new(1, side, side, c_out), kernels) else { continue };
                         assert!(form.tiles > 0 && matches!(form.side, 2 | 4));
-                        assert!(form.side == 2 || Dtype::of(isa) == Dtype::F32, "{isa:?} {c} to {c_out} at {side}");
+                        assert!(form.side == 2 || kernels.stores_f32(), "{isa:?} {c} to {c_out} at {side}");
                     }
                 }
             }

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::naive::{self, GeneratedWeights, noise};
 use super::{check_program, executor, inputs, run};
+use crate::exec::Dtype;
 use crate::exec::Executor;
-use crate::exec::cpu::Isa;
+use crate::exec::cpu::best;
 use crate::net::bytes::{ByteScale, ByteScales};
 use crate::net::{Branches, LowRank, OpKind, Program, ProgramBuilder, Rate, Shape, Weights};
 
@@ -94,10 +95,8 @@ fn a_layer_with_a_branch_stays_in_int8_unlike_one_that_is_merged() {
     let live = branches.weights(&base);
     assert_eq!(live.byte_scales(), base.byte_scales());
 
-    if !Isa::Int8.available() {
-        return;
-    }
-    let executor = executor(Isa::Int8, 1);
+    let Some(isa) = best(Dtype::Int8) else { return };
+    let executor = executor(isa, 1);
     let program = Arc::new(program);
     let with_branches = Arc::new(branches.add_to((*program).clone()).unwrap());
     let frame = inputs(&program, Rate::Frame);

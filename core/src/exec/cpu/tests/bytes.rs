@@ -8,6 +8,7 @@ use dreamframe_kernels::{Isa, plain_bytes};
 use super::naive::{self, GeneratedWeights};
 use super::{bits, executor, frame, inputs, run};
 use crate::error::Result;
+use crate::exec::Dtype;
 use crate::exec::cpu::pool::Pool;
 use crate::exec::cpu::step::CpuLayout;
 use crate::exec::cpu::winograd_policy::WinogradPolicy;
@@ -43,9 +44,11 @@ fn executors(threads: usize) -> Vec<(CpuExecutor, f64)> {
     let pool = Arc::new(Pool::new(threads, false).unwrap());
     let mut found =
         vec![(CpuExecutor { kernels: &plain_bytes::KERNELS, winograd: WinogradPolicy::Measured, pool }, 1e-6)];
-    if Isa::Int8.available() {
-        // Half of the last bit of bf16.
-        found.push((executor(Isa::Int8, threads), 1.01 / 256.0));
+    for isa in Isa::ALL.into_iter().filter(|&isa| isa.available() && Dtype::of(isa) == Dtype::Int8) {
+        let executor = executor(isa, threads);
+        // For bf16, half of its last bit.
+        let bound = if executor.kernels.stores_f32() { 1e-6 } else { 1.01 / 256.0 };
+        found.push((executor, bound));
     }
     found
 }
@@ -60,7 +63,8 @@ fn check(shape: Shape, scale: ByteScale, op: impl FnOnce(&mut ProgramBuilder, Va
     let given = inputs(&program, Rate::Frame);
     for (i, (executor, bound)) in executors(1).into_iter().enumerate() {
         // With bf16 storage, values are rounded to bf16 before they are quantized.
-        let stored = |x: f32| if i == 0 { x } else { half::bf16::from_f32(x).to_f32() };
+        let exact = executor.kernels.stores_f32();
+        let stored = |x: f32| if exact { x } else { half::bf16::from_f32(x).to_f32() };
         let rounded: Vec<f32> = given[0].iter().map(|&x| scale.number(scale.byte(stored(x)))).collect();
         let expected = naive::run_with(&program, &Rounded, &[], &[rounded], 0.0);
         let found = run(&*executor.compile(&program, &weights(scale)).unwrap());

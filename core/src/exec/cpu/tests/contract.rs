@@ -6,9 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::naive::GeneratedWeights;
 use super::{executor, frame, run};
 use crate::error::{ErrorKind, Result};
-use crate::exec::cpu::Isa;
-use crate::exec::{Executor, Scratch};
+use crate::exec::cpu::{CpuExecutor, CpuOptions, Isa};
+use crate::exec::{Dtype, Executor, Scratch};
 use crate::net::{ProgramBuilder, Rate, Shape, WeightSource, Weights};
+
+#[test]
+fn instruction_sets_of_another_architecture_are_unknown() {
+    let foreign = if cfg!(target_arch = "aarch64") { Isa::Avx2 } else { Isa::Neon };
+    assert!(!foreign.available() && !Isa::ALL.contains(&foreign));
+    assert_eq!(Isa::from_name(foreign.name()), None);
+    let options = CpuOptions { dtype: Dtype::F32, isa: Some(foreign), ..CpuOptions::default() };
+    let refused = CpuExecutor::new(options).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains(&format!("does not support {}", foreign.name())), "{refused}");
+}
 
 #[test]
 fn an_invalid_token_id_is_rejected() {
