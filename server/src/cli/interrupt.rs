@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::exit::{Failure, Result, end};
-use super::signals::on_request_to_end;
+use super::exit::{Failure, Result};
 
 /// The exit code of a process that a second request ends immediately.
 const ENDED: u8 = 1;
@@ -17,20 +16,41 @@ impl Interrupt {
     /// Listens from now on. The first request is recorded; a second one ends the process immediately, in case a frame takes
     /// minutes.
     pub(super) fn listen() -> Result<Self> {
-        let interrupt = Self(Arc::default());
-        let asked = Arc::clone(&interrupt.0);
-        on_request_to_end(move || {
-            if asked.swap(true, Ordering::Relaxed) {
-                end(ENDED);
-            }
-        })?;
-        Ok(interrupt)
+        let asked = Arc::new(AtomicBool::new(false));
+        record(&asked)?;
+        Ok(Self(asked))
     }
 
     /// Fails once the process was asked to end.
     pub(super) fn check(&self) -> Result {
         if self.0.load(Ordering::Relaxed) { Err(Failure::Interrupted) } else { Ok(()) }
     }
+}
+
+/// Records requests in the signal handler, so that one counts even if the input ends immediately after it.
+#[cfg(unix)]
+fn record(asked: &Arc<AtomicBool>) -> Result {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag;
+
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag not yet set.
+        flag::register_conditional_shutdown(signal, ENDED.into(), asked.clone())
+            .and_then(|_| flag::register(signal, asked.clone()))
+            .map_err(super::signals::failed)?;
+    }
+    Ok(())
+}
+
+/// Records requests on a thread of its own.
+#[cfg(windows)]
+fn record(asked: &Arc<AtomicBool>) -> Result {
+    let asked = Arc::clone(asked);
+    super::signals::on_request_to_end(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            super::exit::end(ENDED);
+        }
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io;
 
 use dreamframe::{Error, ErrorKind};
 
-use super::exit::Result;
+use super::exit::{Failure, Result};
 
 /// Calls `asked` for each request from now on, on a thread of its own.
 ///
@@ -13,8 +13,12 @@ use super::exit::Result;
 ///
 /// `Internal` if the system cannot report requests.
 pub(super) fn on_request_to_end(asked: impl FnMut() + Send + 'static) -> Result {
-    listen(asked)
-        .map_err(|error| Error::new(ErrorKind::Internal, "failed to listen for signals").with_source(error).into())
+    listen(asked).map_err(failed)
+}
+
+/// Returns the failure for a system that cannot report requests.
+pub(super) fn failed(error: io::Error) -> Failure {
+    Error::new(ErrorKind::Internal, "failed to listen for signals").with_source(error).into()
 }
 
 fn listen(mut asked: impl FnMut() + Send + 'static) -> io::Result<()> {
