@@ -36,7 +36,7 @@
  * - Structs begin with `struct_size`; begin with their DREAMFRAME_..._INIT macro. Fields are only ever added at the end.
  * - Objects are handles, not addresses. NULL, an object of another kind and one that was freed give
  *   DREAMFRAME_ERROR_INVALID_ARGUMENT, whatever came after it.
- * - Parameters are JSON, with the names, ranges and defaults that docs/parameters.md lists.
+ * - Parameters are JSON, with the names, ranges and defaults that core/parameters.md lists.
  * - A text that comes back through a `char **` is freed with dreamframe_string_free(). All texts are UTF-8.
  * - Each function says on which threads it may be called, by one of three lines: "any thread", "one call at a time per
  *   object" (a second one gets an error), "only inside the callback".

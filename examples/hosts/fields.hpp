@@ -1,7 +1,7 @@
 // The settings that the plug-ins show individually, and their conversion to JSON. All other parameters are set by the JSON
 // text that each plug-in accepts in addition.
 //
-// Names of parameters are dreamframe's. Their effect and bounds are in docs/parameters.md and checked by the library.
+// Names of parameters are dreamframe's. Their effect and bounds are in core/parameters.md and checked by the library.
 // Defaults are those of the demo model, so that an unchanged plug-in makes the library's default picture.
 #pragma once
 

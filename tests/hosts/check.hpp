@@ -73,7 +73,7 @@ inline std::string in_repository(const char *path) {
 }
 
 // A folder with a model on disk: the one that is also in the library.
-inline std::string demo_folder() { return in_repository("models/dreamframe-tiny"); }
+inline std::string demo_folder() { return in_repository("models/demo/dreamframe-tiny"); }
 
 // A PNG file.
 inline std::string style_image() { return in_repository("tests/golden/ip_adapter/style.png"); }
