@@ -8,7 +8,7 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::install::VERSION;
+use crate::install::{VERSION, copy, copy_as, write};
 use crate::report::Outcome;
 use crate::tools::{Tool, cargo, output, root, succeed, target};
 use crate::{archive, long, notices};
@@ -162,22 +162,6 @@ fn is_release(tag: &str, version: &str, changelog: &str) -> Result<(), String> {
         }
         Some(_) => Ok(()),
     }
-}
-
-/// Copies `file` into `folder`, which is created; returns the copy's path.
-fn copy(file: &Path, folder: &Path) -> Result<PathBuf, String> {
-    let to = folder.join(file.file_name().unwrap_or_default());
-    copy_as(file, &to).map(|()| to)
-}
-
-fn copy_as(from: &Path, to: &Path) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("failed to copy {} to {}: {error}", from.display(), to.display());
-    fs::create_dir_all(to.parent().unwrap_or(to)).map_err(failed)?;
-    fs::copy(from, to).map(drop).map_err(failed)
-}
-
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -141,20 +141,35 @@ fn filled(template: &str, system: System, features: &str) -> String {
         .replace("@SYSTEM_LIBRARIES_CMAKE@", &libraries.join(";"))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
+/// Writes a text file; its folder is created.
+///
+/// # Errors
+///
+/// The path, and the reason.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
     parent(path)?;
     fs::write(path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))
 }
 
-/// Copies `file` into `folder`, which is created.
-fn copy(file: &Path, folder: &Path) -> Result<(), String> {
+/// Copies `file` into `folder`, which is created; returns the path of the copy.
+///
+/// # Errors
+///
+/// The paths, and the reason.
+pub(crate) fn copy(file: &Path, folder: &Path) -> Result<PathBuf, String> {
     let name = file
         .file_name()
         .ok_or_else(|| format!("path: got {}, expected one that ends in a file name", file.display()))?;
-    copy_as(file, &folder.join(name))
+    let to = folder.join(name);
+    copy_as(file, &to).map(|()| to)
 }
 
-fn copy_as(from: &Path, to: &Path) -> Result<(), String> {
+/// Copies a file, and replaces an older copy; its folder is created.
+///
+/// # Errors
+///
+/// The paths, and the reason.
+pub(crate) fn copy_as(from: &Path, to: &Path) -> Result<(), String> {
     parent(to)?;
     // Removed first, so that running programs keep the old file.
     let _ = fs::remove_file(to);

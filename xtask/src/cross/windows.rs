@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::check::DENY_WARNINGS;
-use crate::install::{self, Wanted};
+use crate::install::{self, Wanted, copy_as};
 use crate::package;
 use crate::report::{Outcome, REQUIRE_TOOLS, Report, run as run_command};
 use crate::test::SEED;
@@ -146,7 +146,7 @@ impl Wine {
         succeed(self.with_environment(boot.args(["wineboot", "--init"])))?;
         for name in RUNTIME_LIBRARIES {
             let found = output(Command::new(CPP_COMPILER).arg(format!("-print-file-name={name}")))?;
-            copy(Path::new(found.trim()), &self.libraries().join(name))?;
+            copy_as(Path::new(found.trim()), &self.libraries().join(name))?;
         }
         if self.prefix().join("drive_c/windows/system32").join(RANDOM_LIBRARY).exists() {
             return Ok(());
@@ -261,7 +261,7 @@ impl Wine {
     fn c_library(&self) -> Result<(), String> {
         let (prefix, folder) = (self.results("installed")?, self.results("c")?);
         install::to(&prefix, Wanted { features: "", target: Some(TARGET) })?;
-        copy(&prefix.join("bin/dreamframe.dll"), &folder.join("dreamframe.dll"))?;
+        copy_as(&prefix.join("bin/dreamframe.dll"), &folder.join("dreamframe.dll"))?;
         for (package, name) in [("dreamframe", "shared.exe"), ("dreamframe-static", "static.exe")] {
             let mut ask = Command::new("pkg-config");
             // The paths are those of this system, although the libraries are another's.
@@ -296,10 +296,4 @@ fn is_written(path: &Path) -> Result<(), String> {
         Ok(_) => Err(format!("{}: got an empty file, expected some bytes", path.display())),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
-}
-
-/// Copies a file, and replaces an older copy.
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    let copied = fs::copy(from, to);
-    copied.map(drop).map_err(|error| format!("failed to copy {} to {}: {error}", from.display(), to.display()))
 }
