@@ -20,7 +20,7 @@ const IGNORED: &str = ".dockerignore";
 const DEBIAN: &str = "bookworm";
 /// What the image with Rust has in addition to the compiler, as far as builds use it.
 const COMPILERS: &str = "g++ gcc git libc6-dev make pkg-config";
-/// Where the image with Rust has its compiler's packages.
+/// The home of cargo in the image with Rust, relative to its root.
 const CARGO_HOME: &str = "usr/local/cargo";
 /// Where this machine's compiler is visible in a root.
 const RUST: &str = "usr/local/rust";

@@ -86,7 +86,7 @@ pub(crate) fn bills() -> Outcome {
         let folder = target().join("bills");
         let _ = fs::remove_dir_all(&folder);
         let tool = CARGO_CYCLONEDX.path()?;
-        // It writes one file beside every manifest of the workspace, whichever package it is started for.
+        // It writes one file next to every manifest of the workspace, whichever package it is started for.
         let name = "dreamframe-bill";
         let mut run = Command::new(tool);
         run.args(["cyclonedx", "--format", "json", "--spec-version", "1.5", "--override-filename", name, "--quiet"]);

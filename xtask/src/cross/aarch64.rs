@@ -70,11 +70,7 @@ fn find_tools() -> Result<(), String> {
             return Err(format!("{program}: missing, expected from the Debian packages {packages}"));
         }
     }
-    let installed = output(Command::new("rustup").args(["target", "list", "--installed"]))?;
-    if !installed.lines().any(|line| line == TARGET) {
-        return Err(format!("the toolchain has no {TARGET}; `rustup target add {TARGET}` adds it"));
-    }
-    Ok(())
+    super::require_targets(&[TARGET])
 }
 
 /// The emulator with a processor.

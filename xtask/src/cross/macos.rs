@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::libraries::System;
 use crate::prepare::pip;
 use crate::report::{Outcome, Report, run as run_command};
-use crate::tools::{cargo, output, root, succeed, target};
+use crate::tools::{cargo, root, succeed, target};
 
 const TARGET: &str = "aarch64-apple-darwin";
 const REQUIREMENTS: &str = "xtask/src/cross/macos.txt";
@@ -22,7 +22,7 @@ const ID_DYLIB: u32 = 0xd;
 const LOAD_DYLIB: u32 = 0xc;
 const LOAD_WEAK_DYLIB: u32 = 0x8000_0018;
 const REEXPORT_DYLIB: u32 = 0x8000_001f;
-/// The size of the header, and of a command's name and length before a dylib's offset to its name.
+/// The size of the header, in bytes; the commands follow it.
 const HEADER: usize = 32;
 
 /// Runs all steps.
@@ -59,10 +59,7 @@ impl Zig {
     ///
     /// What is missing.
     fn find() -> Result<Self, String> {
-        let installed = output(Command::new("rustup").args(["target", "list", "--installed"]))?;
-        if !installed.lines().any(|line| line == TARGET) {
-            return Err(format!("the toolchain has no {TARGET}; `rustup target add {TARGET}` adds it"));
-        }
+        super::require_targets(&[TARGET])?;
         let python = pip(Path::new("python3"), &[REQUIREMENTS.into()], &root().join("target/tools/zig"))?;
         Ok(Self { python: std::path::absolute(python).map_err(|error| error.to_string())? })
     }

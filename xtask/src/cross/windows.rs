@@ -126,12 +126,7 @@ impl Wine {
         }
         let loader = WINE.into_iter().find(|loader| works(Command::new(loader).arg("--version")));
         let loader = loader.ok_or("no Wine; on Debian it is in the packages wine and wine64")?;
-        let installed = output(Command::new("rustup").args(["target", "list", "--installed"]))?;
-        for target in [TARGET, MICROSOFT] {
-            if !installed.lines().any(|line| line == target) {
-                return Err(format!("the toolchain has no {target}; `rustup target add {target}` adds it"));
-            }
-        }
+        super::require_targets(&[TARGET, MICROSOFT])?;
         let work = std::path::absolute(target().join("cross/windows")).map_err(|error| error.to_string())?;
         Ok(Self { loader, work })
     }
