@@ -101,7 +101,9 @@ unsafe fn step<const LANE: u8, const ROWS: usize, const VECTORS: usize>(
         // SAFETY: the caller promises the weights of four groups, and that the processor has the instruction.
         unsafe {
             let w = vld1q_u8(weights.add((usize::from(LANE) * VECTORS + j) * 16));
-            for (sums, &x) in sums.iter_mut().zip(x) {
+            // By index: with iterators of both arrays, the loop of twelve rows also stores its sums on the stack.
+            for i in 0..ROWS {
+                let (x, sums) = (x[i], &mut sums[i]);
                 asm!("sdot {sum:v}.4s, {w:v}.16b, {x:v}.4b[{lane}]", sum = inout(vreg) sums[j], w = in(vreg) w,
                     x = in(vreg) x, lane = const LANE, options(pure, nomem, nostack, preserves_flags));
             }

@@ -59,6 +59,23 @@ pub(crate) fn test_newest(wheel: &Path) -> Outcome {
     }
 }
 
+/// Makes a picture with the installed wheel on every Python of this machine that the wheel is for, and prints the versions.
+pub(crate) fn first_pictures(wheel: &Path) -> Outcome {
+    let oldest = match stable_interface() {
+        Ok(oldest) => oldest,
+        Err(why) => return Outcome::Failed(why),
+    };
+    let pythons = interpreters(oldest);
+    if pythons.is_empty() {
+        return Outcome::NotRun(format!("no Python from 3.{oldest} on that can make environments"));
+    }
+    let each = pythons.iter().try_for_each(|python| {
+        eprintln!("   Python 3.{}: {}", python.minor, python.path.display());
+        python.first_picture(wheel).map(drop)
+    });
+    each.into()
+}
+
 /// Builds the wheel for the oldest Python that the package supports, which is older than the stable interface that the
 /// module uses, and runs the tests with it.
 pub(crate) fn test_before_stable() -> Outcome {
@@ -171,29 +188,39 @@ fn pyenv() -> Vec<PathBuf> {
 }
 
 impl Interpreter {
-    /// Returns the interpreter at `path`, if it can create environments.
+    /// Returns the interpreter at `path`, if it can create environments, and extensions of its version are for it: before
+    /// 3.15, those of a free-threaded Python are others.
     fn at(path: PathBuf) -> Option<Self> {
-        const ASK: &str = "import ensurepip, venv, sys; assert sys.version_info[0] == 3; print(sys.version_info[1])";
+        const ASK: &str = "import ensurepip, venv, sys, sysconfig; assert sys.version_info[0] == 3; \
+            assert not sysconfig.get_config_var('Py_GIL_DISABLED'); print(sys.version_info[1])";
         let answer = Command::new(&path).args(["-I", "-c", ASK]).output().ok().filter(|answer| answer.status.success());
         let minor = String::from_utf8(answer?.stdout).ok()?.trim().parse().ok()?;
         Some(Self { path, minor })
     }
 
-    /// Runs the tests with `wheel` in an environment of this Python.
-    fn test(&self, wheel: &Path) -> Result<(), String> {
+    /// Creates an environment of this Python with `wheel` and its declared dependencies alone, and makes a picture there;
+    /// returns the environment's interpreter.
+    fn first_picture(&self, wheel: &Path) -> Result<PathBuf, String> {
         let home = Path::new("target/tools").join(format!("python-3.{}", self.minor));
         let _ = fs::remove_dir_all(&home);
         succeed(Command::new(&self.path).args(["-m", "venv"]).arg(&home))?;
         let python = std::path::absolute(prepare::interpreter(&home)).map_err(|error| error.to_string())?;
-        let install = |what: &[&Path]| {
-            let mut pip = Command::new(&python);
-            succeed(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(what))
-        };
-        install(&[wheel])?;
-        // With only its declared dependencies, it can be imported, and makes a picture.
+        install(&python, &[wheel])?;
         let first = "import dreamframe, numpy; dreamframe.StreamDiffusion()(numpy.zeros((512, 512, 3), 'uint8'))";
         succeed(Command::new(&python).args(["-I", "-c", first]))?;
-        install(&[Path::new("--requirement"), Path::new(REQUIREMENTS)])?;
+        Ok(python)
+    }
+
+    /// Runs the tests with `wheel` in an environment of this Python.
+    fn test(&self, wheel: &Path) -> Result<(), String> {
+        let python = self.first_picture(wheel)?;
+        install(&python, &[Path::new("--requirement"), Path::new(REQUIREMENTS)])?;
         succeed(&mut pytest(&python))
     }
+}
+
+/// Installs packages into the environment of `python`.
+fn install(python: &Path, what: &[&Path]) -> Result<(), String> {
+    let mut pip = Command::new(python);
+    succeed(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(what))
 }

@@ -153,6 +153,9 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::Wheel, "Python: wheel", wheel::make),
     full(Group::Wheel, "Python: contents of the wheel", |context| wheel::with(context, wheel::contents)),
     full(Group::Wheel, "Python: metadata of the wheel", |context| wheel::with(context, wheel::metadata)),
+    full(Group::Wheel, "Python: a picture with the wheel on every version", |context| {
+        wheel::with(context, python::first_pictures)
+    }),
     full(Group::Container, "container: the Containerfile's stages in bare roots", |_| container::stages()),
     full(Group::Container, "container: unit of systemd", |_| container::unit()),
     full(Group::Dist, "program: archive", |_| dist::program()),

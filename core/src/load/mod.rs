@@ -105,6 +105,8 @@ pub(crate) use random::RandomWeights;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use random::RandomWeights;
+// For this repository's program, which is a crate of its own.
+#[doc(hidden)]
 pub use rename::rename;
 pub use source::{Found, ModelId, ModelSource};
 pub(crate) use weight_names::WeightFile;

@@ -28,6 +28,8 @@ const PROCESSORS: [(&str, &str); 3] = [("cortex-a72", "neon"), ("neoverse-n1", "
 
 /// The tests that compare the kernels with their definitions.
 const KERNEL_TESTS: &str = "exec::cpu::";
+/// The modules with the slowest tests, which make pictures with the demo model: each is a step of its own.
+const SLOW_TESTS: [&str; 2] = ["session::", "engine::"];
 
 /// Optimization of the core, since emulated code is slow; and of a crate whose assembly needs it to compile
 /// (github.com/sarah-quinones/gemm/issues/31).
@@ -50,9 +52,15 @@ pub(super) fn run(report: &mut Report) {
     for (processor, level) in PROCESSORS {
         report.step(&format!("aarch64: kernels on {processor}, up to {level}"), || kernels(processor));
     }
-    report.step(&format!("aarch64: unit tests of the core on {ALL_LEVELS}"), || {
-        succeed(core_tests(ALL_LEVELS).args(["--", "--skip", KERNEL_TESTS])).into()
+    report.step(&format!("aarch64: other unit tests of the core on {ALL_LEVELS}"), || {
+        let skipped = SLOW_TESTS.into_iter().chain([KERNEL_TESTS]).flat_map(|name| ["--skip", name]);
+        succeed(core_tests(ALL_LEVELS).arg("--").args(skipped)).into()
     });
+    for name in SLOW_TESTS {
+        report.step(&format!("aarch64: unit tests {name} of the core on {ALL_LEVELS}"), || {
+            succeed(core_tests(ALL_LEVELS).args(["--", name])).into()
+        });
+    }
     report.step("aarch64: build of the C library and the program", || {
         let packages = ["dreamframe-ffi", "dreamframe-server"];
         succeed(for_target("build").args(packages.map(|package| format!("--package={package}")))).into()
