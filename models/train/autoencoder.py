@@ -1,0 +1,237 @@
+"""Train the autoencoder of the demo model: 8 x 8 pixels to 16 channels, robust to the noise of the last steps.
+
+Every picture is encoded and decoded, most of them with noise added to their latents: the more noise latents can bear,
+the more of the picture survives at the timesteps of the stream.
+"""
+
+import argparse
+import glob
+import os
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from safetensors.torch import load_file
+
+from dataset import read_rgb
+from styles import STYLES
+from training import Average, Clock, Log, Muon, Shards, autocast, save, sharpness, slopes, to_signed
+
+CHANNELS = 16
+
+
+def build(width=32, encoder=(0, 1, 4, 4), decoder=(4, 4, 2, 0)):
+    """No blocks at full size and few at half size, where most of the time of a picture goes."""
+    return AutoencoderTiny(
+        encoder_block_out_channels=(width,) * 4,
+        decoder_block_out_channels=(width,) * 4,
+        num_encoder_blocks=encoder,
+        num_decoder_blocks=decoder,
+        latent_channels=CHANNELS,
+        latent_magnitude=3,
+        latent_shift=0.5,
+        scaling_factor=1.0,
+    )
+
+
+# Layers of the first generation (blocks 1, 3, 3, 3 and 3, 3, 3, 1, four channels) for each layer of ours; None is new.
+FIRST_GENERATION = {
+    "encoder": [0, 2, 3, 6, 7, 8, 9, None, 10, 11, 12, 13, None, 14],
+    "decoder": [0, 1, 2, 3, 4, None, 5, 6, 7, 8, 9, None, 10, 11, 12, 13, 15, 16, 18],
+}
+
+
+def start_from(model, path):
+    """Weights of the first generation; its latents become the first channels, new blocks begin as the identity."""
+    given, own = load_file(path), model.state_dict()
+    for half, layers in FIRST_GENERATION.items():
+        for layer, old in enumerate(layers):
+            prefix = f"{half}.layers.{layer}."
+            for name in [n for n in own if n.startswith(prefix)]:
+                if old is None:
+                    own[name][:] = 0 if name.endswith(("conv.4.weight", "conv.4.bias")) else own[name]
+                    continue
+                value = given[f"{half}.layers.{old}." + name[len(prefix) :]].float()
+                own[name][tuple(slice(0, n) for n in value.shape)] = value
+    model.load_state_dict(own)
+
+
+def laplacian_loss(picture, target, levels=3):
+    """L1 over a Laplacian pyramid of the difference, coarse levels included."""
+    gap, total = picture - target, 0.0
+    for _ in range(levels):
+        small = F.avg_pool2d(gap, 2)
+        total = total + (gap - F.interpolate(small, scale_factor=2.0)).abs().mean((1, 2, 3))
+        gap = small
+    return total + gap.abs().mean((1, 2, 3))
+
+
+def slope_loss(picture, target):
+    return sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(slopes(picture), slopes(target)))
+
+
+def energy_loss(picture, target, window=4):
+    """As much slope in each small window as the target has; blur costs, detail beside its place does not."""
+    return sum(
+        (F.avg_pool2d(a.abs(), window) - F.avg_pool2d(b.abs(), window)).abs().mean((1, 2, 3))
+        for a, b in zip(slopes(picture), slopes(target))
+    )
+
+
+def picture_loss(picture, target):
+    """Per picture; pictures in -1..1."""
+    return (
+        (picture - target).abs().mean((1, 2, 3))
+        + 0.5 * laplacian_loss(picture, target)
+        + 0.5 * slope_loss(picture, target)
+        + 0.5 * energy_loss(picture, target)
+    )
+
+
+def scale_loss(latents):
+    """Keeps each channel at mean 0 and variance 1: the noise of the diffusion has variance 1."""
+    mean = latents.mean((0, 2, 3))
+    power = latents.pow(2).mean((0, 2, 3))
+    return mean.pow(2).mean() + (power - 1).pow(2).mean()
+
+
+def batch(shards, n, side, rng):
+    """Crops of `side` pixels at multiples of 16; half of them plain, half styled."""
+    out = np.empty((n, side, side, 3), np.uint8)
+    for i in range(n):
+        _, photo, styled, _ = shards.parts[rng.integers(len(shards.parts))]
+        source = photo if rng.random() < 0.35 else styled
+        picture = source[rng.integers(len(source))]
+        y, x = 16 * rng.integers(0, (picture.shape[0] - side) // 16 + 1, 2)
+        out[i] = picture[y : y + side, x : x + side]
+    return out
+
+
+def test_pictures(folder, size=256):
+    """Held-out pictures, plain and in every third style."""
+    rng, out = np.random.default_rng(0), []
+    for path in sorted(glob.glob(os.path.join(folder, "**", "*.*"), recursive=True))[:4]:
+        picture = read_rgb(path, rng)
+        side = min(picture.shape[:2])
+        y, x = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+        picture = cv2.resize(picture[y : y + side, x : x + side], (size, size), interpolation=cv2.INTER_AREA)
+        out.append(np.stack([draw(picture) for draw in list(STYLES.values())[::3]]))
+    return out
+
+
+@torch.inference_mode()
+def test(model, pictures, device):
+    """PSNR and sharpness of decoded held-out pictures, without noise and with noise of 0.3."""
+    figures, generator = {}, torch.Generator().manual_seed(0)
+    for noise in (0.0, 0.3):
+        psnr, sharp = [], []
+        for group in pictures:
+            target = to_signed(group, device)
+            with autocast(device):
+                latents = model.encode(target).latents.float()
+                noisy = latents + noise * torch.randn(latents.shape, generator=generator).to(device)
+                decoded = model.decode(noisy).sample.float().clamp(-1, 1)
+            psnr += (-10 * torch.log10(((decoded - target) / 2).pow(2).mean((1, 2, 3)))).tolist()
+            sharp += [sharpness(d) / max(sharpness(t), 1e-3) for d, t in zip(decoded, target)]
+        figures |= {f"psnr_{noise}": round(float(np.mean(psnr)), 2), f"sharp_{noise}": round(float(np.mean(sharp)), 3)}
+    return figures
+
+
+class Trainer:
+    def __init__(self, args):
+        self.args, self.device = args, torch.device(args.device)
+        self.model = build()
+        if args.start:
+            start_from(self.model, args.start)
+        self.model.to(self.device, memory_format=torch.channels_last)
+        self.optimiser = Muon(self.model.named_parameters(), args.rate, decay=0.0)
+        self.average, self.clock = Average(self.model), Clock(args.minutes, args.rate)
+        self.checkpoint, self.exported = os.path.join(args.out, "checkpoint.pt"), build()
+        if os.path.exists(self.checkpoint):
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.average.values, self.average.steps = state["average"], state["steps"]
+            self.clock.used, self.clock.steps = state["used"], state["steps"]
+        torch.manual_seed(self.clock.steps)
+        self.rng = np.random.default_rng(self.clock.steps)
+        self.shards, self.held_out = Shards(args.data), test_pictures(args.held_out)
+        self.log = Log(os.path.join(args.out, "log.jsonl"))
+
+    def step(self):
+        target = to_signed(batch(self.shards, self.args.batch, self.args.side, self.rng), self.device)
+        with autocast(self.device):
+            latents = self.model.encode(target).latents
+        latents = latents.float()
+        spread = self.args.noise * torch.rand(len(latents), 1, 1, 1, device=self.device)
+        spread = spread * (torch.rand_like(spread) < 0.6)
+        with autocast(self.device):
+            decoded = self.model.decode(latents + spread * torch.randn_like(latents)).sample
+        each = picture_loss(decoded.float().contiguous(), target.contiguous())
+        scale = scale_loss(latents)
+        loss = (each / (1 + 2 * spread.flatten())).mean() + 0.1 * scale
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.clock.current_rate()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if torch.isfinite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)):
+            self.optimiser.step()
+        self.average.update(self.model)
+        self.clock.tick()
+        clean = spread.flatten() == 0
+        self.log.add(loss=loss.item(), clean=each[clean].mean().item(), scale=scale.item())
+
+    def save(self):
+        save(
+            self.checkpoint,
+            {
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "average": self.average.values,
+                "steps": self.clock.steps,
+                "used": self.clock.used,
+            },
+        )
+        self.exported.load_state_dict(self.average.values)
+        self.log.write(
+            saved=self.clock.steps, crops=len(self.shards), **test(self.exported.eval(), self.held_out, "cpu")
+        )
+        self.exported.save_pretrained(os.path.join(self.args.out, "vae"))
+
+    def run(self):
+        while self.clock.progress < 1:
+            self.step()
+            if self.clock.steps % 50 == 0:
+                self.log.write(
+                    step=self.clock.steps,
+                    minutes=round(self.clock.used / 60, 1),
+                    rate=round(self.clock.current_rate(), 6),
+                )
+            if self.clock.steps % self.args.save_every == 0:
+                self.shards.refresh()
+                self.save()
+        self.save()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, nargs="+", help="folders of shards")
+    parser.add_argument("--held-out", required=True, help="folder of pictures that are not in the shards")
+    parser.add_argument("--out", required=True, help="folder of the checkpoint, the log and the exported model")
+    parser.add_argument("--start", help="weights (.safetensors) of the first generation to start from")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--side", type=int, default=128, help="pixels of a training crop")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--noise", type=float, default=0.5, help="largest standard deviation of the noise on latents")
+    parser.add_argument("--save-every", type=int, default=300, help="steps")
+    args = parser.parse_args()
+    os.makedirs(args.out, exist_ok=True)
+    Trainer(args).run()
+
+
+if __name__ == "__main__":
+    main()
