@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from dataset import read_rgb
 from styles import STYLES
-from training import Average, Clock, Log, Muon, Shards, autocast, save, sharpness, slopes, to_signed
+from training import Shards, Training, autocast, sharpness, slopes, to_signed
 
 CHANNELS = 16
 
@@ -141,27 +141,17 @@ def test(model, pictures, device):
 
 class Trainer:
     def __init__(self, args):
-        self.args, self.device = args, torch.device(args.device)
+        self.args, self.device, self.exported = args, torch.device(args.device), build()
         self.model = build()
         if args.start:
             start_from(self.model, args.start)
         self.model.to(self.device, memory_format=torch.channels_last)
-        self.optimiser = Muon(self.model.named_parameters(), args.rate, decay=0.0)
-        self.average, self.clock = Average(self.model), Clock(args.minutes, args.rate)
-        self.checkpoint, self.exported = os.path.join(args.out, "checkpoint.pt"), build()
-        if os.path.exists(self.checkpoint):
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.average.values, self.average.steps = state["average"], state["steps"]
-            self.clock.used, self.clock.steps = state["used"], state["steps"]
-        torch.manual_seed(self.clock.steps)
-        self.rng = np.random.default_rng(self.clock.steps)
+        self.training = Training(self.model, args, average=0.999, decay=0.0)
         self.shards, self.held_out = Shards(args.data), test_pictures(args.held_out)
-        self.log = Log(os.path.join(args.out, "log.jsonl"))
 
     def step(self):
-        target = to_signed(batch(self.shards, self.args.batch, self.args.side, self.rng), self.device)
+        pictures = batch(self.shards, self.args.batch, self.args.side, self.training.rng)
+        target = to_signed(pictures, self.device)
         with autocast(self.device):
             latents = self.model.encode(target).latents
         latents = latents.float()
@@ -172,47 +162,15 @@ class Trainer:
         each = picture_loss(decoded.float().contiguous(), target.contiguous())
         scale = scale_loss(latents)
         loss = (each / (1 + 2 * spread.flatten())).mean() + 0.1 * scale
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.clock.current_rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if torch.isfinite(torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)):
-            self.optimiser.step()
-        self.average.update(self.model)
-        self.clock.tick()
-        clean = spread.flatten() == 0
-        self.log.add(loss=loss.item(), clean=each[clean].mean().item(), scale=scale.item())
+        self.training.learn(loss, clean=each[spread.flatten() == 0].mean().item(), scale=scale.item())
 
     def save(self):
-        save(
-            self.checkpoint,
-            {
-                "model": self.model.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "average": self.average.values,
-                "steps": self.clock.steps,
-                "used": self.clock.used,
-            },
-        )
-        self.exported.load_state_dict(self.average.values)
-        self.log.write(
-            saved=self.clock.steps, crops=len(self.shards), **test(self.exported.eval(), self.held_out, "cpu")
-        )
+        self.shards.refresh()
+        self.training.save()
+        self.exported.load_state_dict(self.training.average.values)
+        figures = test(self.exported.eval(), self.held_out, "cpu")
+        self.training.log.write(saved=self.training.clock.steps, crops=len(self.shards), **figures)
         self.exported.save_pretrained(os.path.join(self.args.out, "vae"))
-
-    def run(self):
-        while self.clock.progress < 1:
-            self.step()
-            if self.clock.steps % 50 == 0:
-                self.log.write(
-                    step=self.clock.steps,
-                    minutes=round(self.clock.used / 60, 1),
-                    rate=round(self.clock.current_rate(), 6),
-                )
-            if self.clock.steps % self.args.save_every == 0:
-                self.shards.refresh()
-                self.save()
-        self.save()
 
 
 def main():
@@ -230,7 +188,8 @@ def main():
     parser.add_argument("--save-every", type=int, default=300, help="steps")
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
-    Trainer(args).run()
+    trainer = Trainer(args)
+    trainer.training.run(trainer.step, trainer.save, args.save_every)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
-from transformers import CLIPTextModel, CLIPTokenizer
 
+from diffusion import Frozen, Schedule
 from samples import Samples
-from training import Average, Clock, Log, Muon, autocast, save
-from unet import Schedule
+from training import Training, autocast
 
 EMBEDDING = (8, 16, 32, 64)
 
@@ -47,87 +46,37 @@ def rough(latents):
 
 class Trainer:
     def __init__(self, args):
-        self.args, self.device, self.rng = args, torch.device(args.device), np.random.default_rng(args.seed)
-        self.samples = Samples(args.data, self.rng)
-        self.tokenizer = CLIPTokenizer.from_pretrained(os.path.join(args.model, "tokenizer"))
-        text = CLIPTextModel.from_pretrained(os.path.join(args.model, "text_encoder"), torch_dtype=torch.float32)
-        unet = UNet2DConditionModel.from_pretrained(os.path.join(args.model, "unet"), torch_dtype=torch.float32)
-        self.net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=EMBEDDING)
+        self.args, self.device = args, torch.device(args.device)
+        self.base = Frozen(args.model, args.device)
+        self.net = ControlNetModel.from_unet(self.base.unet, conditioning_embedding_out_channels=EMBEDDING)
+        self.net.requires_grad_(True).to(self.device, memory_format=torch.channels_last)
         if self.device.type == "cpu":
-            unet.set_attn_processor(AttnProcessor())
             self.net.set_attn_processor(AttnProcessor())
-        self.text = text.eval().requires_grad_(False).to(self.device)
-        self.unet = unet.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        self.net.to(self.device, memory_format=torch.channels_last)
-        self.optimiser = Muon(self.net.named_parameters(), args.rate)
-        self.average, self.clock = Average(self.net, 0.998), Clock(args.minutes, args.rate)
         self.schedule = Schedule(self.device, args.inner, args.inner_share)
-        self.log, self.checkpoint = Log(os.path.join(args.out, "log.jsonl")), os.path.join(args.out, "checkpoint.pt")
-        if os.path.exists(self.checkpoint):
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            self.net.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.average.values, self.average.steps = state["average"], state["steps"]
-            self.clock.used, self.clock.steps = state["used"], state["steps"]
-        torch.manual_seed(args.seed + self.clock.steps)
+        self.training = Training(self.net, args)
+        self.samples = Samples(args.data, self.training.rng)
 
-    def export(self):
-        save(
-            self.checkpoint,
-            {
-                "model": self.net.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "average": self.average.values,
-                "steps": self.clock.steps,
-                "used": self.clock.used,
-            },
-        )
+    def save(self):
+        self.training.save()
         out = ControlNetModel.from_config(self.net.config)
-        out.load_state_dict(self.average.values)
+        out.load_state_dict(self.training.average.values)
         out.half().save_pretrained(os.path.join(self.args.out, "controlnet"))
 
     def step(self):
-        args, n, size = self.args, self.args.batch, self.args.crop
-        batch = self.samples.draw(n, size, photo=args.photo_share)
+        args, n, rng = self.args, self.args.batch, self.training.rng
+        batch = self.samples.draw(n, args.crop, photo=args.photo_share)
         photo, target = batch.tensors(self.device)
-        control = np.stack([CONTROLS[args.control](p, self.rng) for p in batch.photos])
+        control = np.stack([CONTROLS[args.control](np.ascontiguousarray(p), rng) for p in batch.photos])
         control = torch.from_numpy(control).to(self.device).permute(0, 3, 1, 2).float() / 255
-        ids = self.tokenizer(
-            batch.prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-        ).input_ids
-        with torch.no_grad():
-            words = self.text(ids.to(self.device)).last_hidden_state
-        t = self.schedule.pick(n, 799)
-        a, b = self.schedule.at(t)
+        # A black image changes nothing.
+        control = torch.where(torch.rand(n, 1, 1, 1, device=self.device) < 0.9, control, 0.0)
         given = torch.where(torch.rand(n, 1, 1, 1, device=self.device) < args.rough_share, rough(photo), photo)
-        x = (a * given + b * torch.randn_like(given)).contiguous(memory_format=torch.channels_last)
-        scale = torch.where(torch.rand(n, 1, 1, 1, device=self.device) < 0.9, 1.0, 0.0)  # a black image has no say
+        noised, words = self.base.noised(given, self.schedule), self.base.words(batch.prompts)
         with autocast(self.device):
-            down, middle = self.net(x, t, words, control * scale, return_dict=False)
-            eps = self.unet(
-                x, t, words, down_block_additional_residuals=down, mid_block_additional_residual=middle
-            ).sample
-        gap = (x - b * eps.float()) / a - target
-        weight = torch.clamp(2.3 * a / b, max=1.0).flatten()
-        loss = (weight * (torch.sqrt(gap * gap + 0.25) - 0.5).mean((1, 2, 3))).mean()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.clock.current_rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if torch.isfinite(torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)):
-            self.optimiser.step()
-        self.average.update(self.net)
-        self.clock.tick()
-        self.log.add(loss=loss.item(), error=gap.detach().pow(2).mean().item())
-
-    def run(self):
-        while self.clock.progress < 1:
-            self.step()
-            if self.clock.steps % 50 == 0:
-                self.log.write(step=self.clock.steps, minutes=round(self.clock.used / 60, 1))
-            if self.clock.steps % 500 == 0:
-                self.export()
-        self.export()
+            down, middle = self.net(*noised[:2], words, control, return_dict=False)
+        residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+        loss, error = self.base.loss(noised, words, target, **residuals)
+        self.training.learn(loss, error=error)
 
 
 def main():
@@ -145,10 +94,10 @@ def main():
     parser.add_argument("--rough-share", type=float, default=0.4, help="share of samples whose photo has no lines")
     parser.add_argument("--inner", type=int, nargs=2, default=[300, 700])
     parser.add_argument("--inner-share", type=float, default=0.6)
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
-    Trainer(args).run()
+    trainer = Trainer(args)
+    trainer.training.run(trainer.step, trainer.save, 200)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,14 @@ import os
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
-from transformers import CLIPTextModel, CLIPTokenizer
 
+from diffusion import Frozen, Schedule
 from prompts import SUBJECTS, make_prompt
 from samples import Samples
 from styles.extra import EXTRA
-from training import Clock, Log, autocast, to_signed
-from unet import Schedule
+from training import Training, autocast, to_signed
 
 
 class LowRank(torch.nn.Module):
@@ -71,63 +69,39 @@ def write(path, layers, rank):
 
 class Trainer:
     def __init__(self, args):
-        def part(name):
-            return os.path.join(args.model, name)
-
-        self.args, self.device, self.rng = args, torch.device(args.device), np.random.default_rng(args.seed)
-        torch.manual_seed(args.seed)
-        self.samples = Samples(args.data, self.rng)
-        self.tokenizer = CLIPTokenizer.from_pretrained(part("tokenizer"))
-        self.text = (
-            CLIPTextModel.from_pretrained(part("text_encoder"), torch_dtype=torch.float32).eval().to(self.device)
-        )
-        self.vae = AutoencoderTiny.from_pretrained(part("vae"), torch_dtype=torch.float32).eval().to(self.device)
-        unet = UNet2DConditionModel.from_pretrained(part("unet"), torch_dtype=torch.float32).requires_grad_(False)
-        if self.device.type == "cpu":
-            unet.set_attn_processor(AttnProcessor())
-        self.layers = wrap(unet, args.rank)
-        self.unet = unet.to(self.device, memory_format=torch.channels_last)
-        self.parameters = [
-            p for layer in self.layers.values() for p in (*layer.down.parameters(), *layer.up.parameters())
-        ]
-        self.optimiser = torch.optim.AdamW(self.parameters, betas=(0.9, 0.99), weight_decay=0.0)
-        self.clock, self.schedule = Clock(args.minutes, args.rate, 50), Schedule(self.device, (20, 400), 0.6)
+        self.args, self.device = args, torch.device(args.device)
+        self.base = Frozen(args.model, args.device)
+        vae = AutoencoderTiny.from_pretrained(os.path.join(args.model, "vae"), torch_dtype=torch.float32)
+        self.vae = vae.eval().requires_grad_(False).to(self.device)
+        self.layers = wrap(self.base.unet, args.rank)
+        self.base.unet.to(self.device, memory_format=torch.channels_last)
+        self.schedule = Schedule(self.device, (20, 400), 0.6)
+        self.training = Training(torch.nn.ModuleList(self.layers.values()), args, decay=0.0)
+        self.samples = Samples(args.data, self.training.rng)
 
     def prompts(self, n):
         """Subjects alone, or with a style of the base model, which the LoRA has to win over."""
-        choose = self.rng.choice
+        rng = self.training.rng
         return [
-            str(choose(SUBJECTS)) if self.rng.random() < 0.7 else make_prompt(str(choose(["oil", "pencil", "night"])))
+            str(rng.choice(SUBJECTS))
+            if rng.random() < 0.7
+            else make_prompt(str(rng.choice(["oil", "pencil", "night"])))
             for _ in range(n)
         ]
 
     def step(self):
-        n = self.args.batch
-        batch = self.samples.draw(n, self.args.crop)
+        batch = self.samples.draw(self.args.batch, self.args.crop)
         photo, _ = batch.tensors(self.device)
         drawn = np.stack([EXTRA[self.args.style](np.ascontiguousarray(p)) for p in batch.photos])
         with torch.no_grad(), autocast(self.device):
             target = self.vae.encode(to_signed(drawn, self.device)).latents.float()
-            ids = self.tokenizer(
-                self.prompts(n), padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-            )
-            words = self.text(ids.input_ids.to(self.device)).last_hidden_state
-        t = self.schedule.pick(n, 799)
-        a, b = self.schedule.at(t)
-        x = (a * photo + b * torch.randn_like(photo)).contiguous(memory_format=torch.channels_last)
-        with autocast(self.device):
-            eps = self.unet(x, t, words).sample
-        gap = (x - b * eps.float()) / a - target
-        weight = torch.clamp(2.3 * a / b, max=1.0).flatten()
-        loss = (weight * (torch.sqrt(gap * gap + 0.25) - 0.5).mean((1, 2, 3))).mean()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.clock.current_rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimiser.step()
-        self.clock.tick()
-        return {"loss": loss.item(), "error": gap.detach().pow(2).mean().item()}
+        noised = self.base.noised(photo, self.schedule)
+        loss, error = self.base.loss(noised, self.base.words(self.prompts(len(photo))), target)
+        self.training.learn(loss, error=error)
+
+    def save(self):
+        self.training.save()
+        write(os.path.join(self.args.out, f"{self.args.style}.safetensors"), self.layers, self.args.rank)
 
 
 def main():
@@ -135,21 +109,17 @@ def main():
     parser.add_argument("--data", required=True, nargs="+", help="folders of encoded shards")
     parser.add_argument("--model", required=True, help="folder of the model, written by export.py")
     parser.add_argument("--style", required=True, choices=EXTRA)
-    parser.add_argument("--out", required=True, help="file to write")
+    parser.add_argument("--out", required=True, help="folder of the checkpoint, the log and the file")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--crop", type=int, default=16, help="side of a crop in latents")
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    trainer, log = Trainer(args), Log(args.out + ".jsonl")
-    while trainer.clock.progress < 1:
-        log.add(**trainer.step())
-        if trainer.clock.steps % 50 == 0:
-            log.write(step=trainer.clock.steps, minutes=round(trainer.clock.used / 60, 1))
-    write(args.out, trainer.layers, args.rank)
+    os.makedirs(args.out, exist_ok=True)
+    trainer = Trainer(args)
+    trainer.training.run(trainer.step, trainer.save, 200)
 
 
 if __name__ == "__main__":

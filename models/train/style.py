@@ -5,6 +5,7 @@ that was drawn in the style of the target. The files are those of the published 
 """
 
 import argparse
+import copy
 import json
 import os
 
@@ -12,15 +13,15 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
-from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from diffusion import Frozen, Schedule
 from prompts import SUBJECTS
 from samples import Samples
-from training import Clock, Log, autocast, save
-from unet import Schedule
+from training import Training, autocast
 
+SIDE = 128  # of the encoder's pictures, in pixels
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -51,7 +52,7 @@ class ImageAttention(torch.nn.Module):
 class Adapter(torch.nn.Module):
     def __init__(self, unet, tokens=4):
         super().__init__()
-        words, side = unet.config.cross_attention_dim, 128
+        words = unet.config.cross_attention_dim
         self.tokens, self.words = tokens, words
         self.encoder = CLIPVisionModelWithProjection(
             CLIPVisionConfig(
@@ -59,7 +60,7 @@ class Adapter(torch.nn.Module):
                 intermediate_size=256,
                 num_hidden_layers=3,
                 num_attention_heads=4,
-                image_size=side,
+                image_size=SIDE,
                 patch_size=16,
                 projection_dim=128,
                 hidden_act="quick_gelu",
@@ -87,102 +88,56 @@ class Adapter(torch.nn.Module):
         for layer in self.layers:
             layer.image = tokens
 
-    def write(self, folder):
-        """The adapter in the published layout, and its image encoder beside it."""
-        tensors = {
-            "image_proj.proj.weight": self.proj.weight,
-            "image_proj.proj.bias": self.proj.bias,
-            "image_proj.norm.weight": self.norm.weight,
-            "image_proj.norm.bias": self.norm.bias,
-        }
-        for index, layer in zip(self.names, self.layers):
-            tensors[f"ip_adapter.{index}.to_k_ip.weight"] = layer.to_k_ip.weight
-            tensors[f"ip_adapter.{index}.to_v_ip.weight"] = layer.to_v_ip.weight
+    def write(self, folder, values):
+        """The adapter in the published layout, and its image encoder beside it, with the weights `values`."""
+        layers = {f"ip_adapter.{index}": f"layers.{i}" for i, index in enumerate(self.names)}
+        tensors = {f"image_proj.{name}": values[name] for name in values if name.startswith(("proj.", "norm."))}
+        for name, own in layers.items():
+            tensors |= {f"{name}.{part}.weight": values[f"{own}.{part}.weight"] for part in ("to_k_ip", "to_v_ip")}
         os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, "ip-adapter.safetensors")
-        save_file({k: v.detach().half().contiguous() for k, v in tensors.items()}, path)
-        encoder = os.path.join(folder, "image_encoder")
-        self.encoder.half().save_pretrained(encoder)
-        self.encoder.float()
-        print(
-            json.dumps({f: os.path.getsize(f) for f in (path, os.path.join(encoder, "model.safetensors"))}), flush=True
+        save_file(
+            {k: v.half().contiguous() for k, v in tensors.items()}, os.path.join(folder, "ip-adapter.safetensors")
         )
+        encoder, prefix = copy.deepcopy(self.encoder), "encoder."
+        encoder.load_state_dict({k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)})
+        encoder.half().save_pretrained(os.path.join(folder, "image_encoder"))
+        total = sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(folder) for f in files)
+        print(json.dumps({folder: total}), flush=True)
 
 
 class Trainer:
     def __init__(self, args):
-        def part(name):
-            return os.path.join(args.model, name)
-
-        self.args, self.device, self.rng = args, torch.device(args.device), np.random.default_rng(args.seed)
-        torch.manual_seed(args.seed)
-        self.samples = Samples(args.data, self.rng)
-        self.tokenizer = CLIPTokenizer.from_pretrained(part("tokenizer"))
-        self.text = (
-            CLIPTextModel.from_pretrained(part("text_encoder"), torch_dtype=torch.float32).eval().to(self.device)
-        )
-        unet = UNet2DConditionModel.from_pretrained(part("unet"), torch_dtype=torch.float32).requires_grad_(False)
-        self.adapter = Adapter(unet).to(self.device)
-        self.unet = unet.to(self.device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.adapter.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
-        self.clock, self.schedule = Clock(args.minutes, args.rate), Schedule(self.device, (20, 400), 0.6)
-        self.checkpoint = os.path.join(args.out, "checkpoint.pt")
-        if os.path.exists(self.checkpoint):
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            self.adapter.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.clock.used, self.clock.steps = state["used"], state["steps"]
+        self.args, self.device = args, torch.device(args.device)
+        self.base = Frozen(args.model, args.device)
+        self.adapter = Adapter(self.base.unet).to(self.device)
+        self.schedule = Schedule(self.device, (20, 400), 0.6)
+        self.training = Training(self.adapter, args)
+        self.samples = Samples(args.data, self.training.rng)
 
     def references(self, styles):
         """Another picture of each style, scaled as an image encoder's input."""
-        out = []
+        out, rng = [], self.training.rng
         for style in styles:
-            shard = self.samples.shards[self.rng.integers(len(self.samples.shards))]
-            picture = shard["styled"][self.rng.choice(np.flatnonzero(shard["style"] == style))]
-            out.append(cv2.resize(picture, (128, 128), interpolation=cv2.INTER_CUBIC))
+            shard = self.samples.shards[rng.integers(len(self.samples.shards))]
+            picture = shard["styled"][rng.choice(np.flatnonzero(shard["style"] == style))]
+            out.append(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC))
         return torch.from_numpy(np.stack(out)).to(self.device).permute(0, 3, 1, 2).float() / 255
 
     def step(self):
-        n = self.args.batch
+        n, rng = self.args.batch, self.training.rng
         batch = self.samples.draw(n, self.args.crop)
         photo, target = batch.tensors(self.device)
-        prompts = ["" if self.rng.random() < 0.5 else str(self.rng.choice(SUBJECTS)) for _ in range(n)]
-        ids = self.tokenizer(
-            prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-        ).input_ids
+        words = self.base.words(["" if rng.random() < 0.5 else str(rng.choice(SUBJECTS)) for _ in range(n)])
         present = (torch.rand(n, 1, device=self.device) < 0.9).float()
         target = torch.where(present.view(-1, 1, 1, 1) > 0, target, photo)
-        t = self.schedule.pick(n, 799)
-        a, b = self.schedule.at(t)
-        x = (a * photo + b * torch.randn_like(photo)).contiguous(memory_format=torch.channels_last)
         with autocast(self.device):
-            with torch.no_grad():
-                words = self.text(ids.to(self.device)).last_hidden_state
             self.adapter.look(self.references(batch.styles), present)
-            eps = self.unet(x, t, words).sample
-        gap = (x - b * eps.float()) / a - target
-        weight = torch.clamp(2.3 * a / b, max=1.0).flatten()
-        loss = (weight * (torch.sqrt(gap * gap + 0.25) - 0.5).mean((1, 2, 3))).mean()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.clock.current_rate()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.adapter.parameters(), 1.0)
-        self.optimiser.step()
-        self.clock.tick()
-        return {"loss": loss.item(), "error": gap.detach().pow(2).mean().item()}
+        loss, error = self.base.loss(self.base.noised(photo, self.schedule), words, target)
+        self.training.learn(loss, error=error)
 
-    def export(self):
-        save(
-            self.checkpoint,
-            {
-                "model": self.adapter.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "steps": self.clock.steps,
-                "used": self.clock.used,
-            },
-        )
-        self.adapter.write(os.path.join(self.args.out, "style"))
+    def save(self):
+        self.training.save()
+        self.adapter.write(os.path.join(self.args.out, "style"), self.training.average.values)
 
 
 def main():
@@ -195,17 +150,10 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--crop", type=int, default=16, help="side of a crop in latents")
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
-    trainer, log = Trainer(args), Log(os.path.join(args.out, "log.jsonl"))
-    while trainer.clock.progress < 1:
-        log.add(**trainer.step())
-        if trainer.clock.steps % 50 == 0:
-            log.write(step=trainer.clock.steps, minutes=round(trainer.clock.used / 60, 1))
-        if trainer.clock.steps % 500 == 0:
-            trainer.export()
-    trainer.export()
+    trainer = Trainer(args)
+    trainer.training.run(trainer.step, trainer.save, 200)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import glob
 import json
 import math
 import os
+import random
 import time
 
 import numpy as np
@@ -132,6 +133,57 @@ def save(path, state):
     """Replaces the file at once: a process that is killed leaves the previous one."""
     torch.save(state, path + ".part")
     os.replace(path + ".part", path)
+
+
+class Training:
+    """A network with its optimiser, averaged weights, clock, log and checkpoint, which it goes on from."""
+
+    def __init__(self, net, args, average=0.998, decay=0.01):
+        self.net, self.checkpoint = net, os.path.join(args.out, "checkpoint.pt")
+        self.parameters = [p for p in net.parameters() if p.requires_grad]
+        named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+        self.optimiser = Muon(named, args.rate, decay=decay)
+        self.average, self.clock = Average(net, average), Clock(args.minutes, args.rate)
+        self.log = Log(os.path.join(args.out, "log.jsonl"))
+        if os.path.exists(self.checkpoint):
+            state = torch.load(self.checkpoint, weights_only=True)
+            net.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.average.values, self.average.steps = state["average"], state["steps"]
+            self.clock.used, self.clock.steps = state["used"], state["steps"]
+        # A run that goes on does not repeat the samples of its beginning.
+        torch.manual_seed(self.clock.steps)
+        random.seed(self.clock.steps)
+        self.rng = np.random.default_rng(self.clock.steps)
+
+    def learn(self, loss, **figures):
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.clock.current_rate()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if torch.isfinite(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)):
+            self.optimiser.step()
+        self.average.update(self.net)
+        self.clock.tick()
+        self.log.add(loss=loss.item(), **figures)
+
+    def save(self, **more):
+        state = {
+            "model": self.net.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.values,
+        }
+        save(self.checkpoint, state | {"steps": self.clock.steps, "used": self.clock.used} | more)
+
+    def run(self, step, save, save_every):
+        """Calls `step` until the time is used, and `save` every `save_every` steps and at the end."""
+        while self.clock.progress < 1:
+            step()
+            if self.clock.steps % 50 == 0:
+                self.log.write(step=self.clock.steps, minutes=round(self.clock.used / 60, 1))
+            if self.clock.steps % save_every == 0:
+                save()
+        save()
 
 
 class Shards:
