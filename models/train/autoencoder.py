@@ -4,20 +4,17 @@ Every picture is encoded and decoded, most of them with noise added to their lat
 the more of the picture survives at the timesteps of the stream.
 """
 
-import argparse
-import glob
 import os
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from safetensors.torch import load_file
 
-from dataset import read_rgb
+from dataset import Shards, held_out
 from styles import STYLES
-from training import Shards, Training, autocast, sharpness, slopes, to_signed
+from training import Training, autocast, launch, options, sharpness, slopes, to_signed
 
 CHANNELS = 16
 
@@ -73,7 +70,7 @@ def slope_loss(picture, target):
 
 
 def energy_loss(picture, target, window=4):
-    """As much slope in each small window as the target has; blur costs, detail beside its place does not."""
+    """Difference of the mean slopes in small windows: penalises blur, but not detail that is slightly displaced."""
     return sum(
         (F.avg_pool2d(a.abs(), window) - F.avg_pool2d(b.abs(), window)).abs().mean((1, 2, 3))
         for a, b in zip(slopes(picture), slopes(target))
@@ -98,7 +95,7 @@ def scale_loss(latents):
 
 
 def batch(shards, n, side, rng):
-    """Crops of `side` pixels at multiples of 16; half of them plain, half styled."""
+    """Crops of `side` pixels at multiples of 16; about a third of them plain, the others styled."""
     out = np.empty((n, side, side, 3), np.uint8)
     for i in range(n):
         _, photo, styled, _ = shards.parts[rng.integers(len(shards.parts))]
@@ -109,16 +106,10 @@ def batch(shards, n, side, rng):
     return out
 
 
-def test_pictures(folder, size=256):
+def test_pictures(folder):
     """Held-out pictures, plain and in every third style."""
-    rng, out = np.random.default_rng(0), []
-    for path in sorted(glob.glob(os.path.join(folder, "**", "*.*"), recursive=True))[:4]:
-        picture = read_rgb(path, rng)
-        side = min(picture.shape[:2])
-        y, x = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-        picture = cv2.resize(picture[y : y + side, x : x + side], (size, size), interpolation=cv2.INTER_AREA)
-        out.append(np.stack([draw(picture) for draw in list(STYLES.values())[::3]]))
-    return out
+    styles = list(STYLES.values())[::3]
+    return [np.stack([draw(picture) for draw in styles]) for picture in held_out(folder, 256, 4)]
 
 
 @torch.inference_mode()
@@ -174,22 +165,12 @@ class Trainer:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, nargs="+", help="folders of shards")
+    parser = options(__doc__, minutes=180, batch=12, rate=1e-3)
     parser.add_argument("--held-out", required=True, help="folder of pictures that are not in the shards")
-    parser.add_argument("--out", required=True, help="folder of the checkpoint, the log and the exported model")
     parser.add_argument("--start", help="weights (.safetensors) of the first generation to start from")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--side", type=int, default=128, help="pixels of a training crop")
-    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--noise", type=float, default=0.5, help="largest standard deviation of the noise on latents")
-    parser.add_argument("--save-every", type=int, default=300, help="steps")
-    args = parser.parse_args()
-    os.makedirs(args.out, exist_ok=True)
-    trainer = Trainer(args)
-    trainer.training.run(trainer.step, trainer.save, args.save_every)
+    launch(Trainer, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ In a part of the samples the photo is reduced to its rough colours, so that stru
 alone. Timesteps with much noise, at which the photo's lines are lost, get most of the samples.
 """
 
-import argparse
 import os
 
 import cv2
@@ -16,7 +15,7 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from diffusion import Frozen, Schedule
 from samples import Samples
-from training import Training, autocast
+from training import Training, autocast, launch, options
 
 EMBEDDING = (8, 16, 32, 64)
 
@@ -80,24 +79,15 @@ class Trainer:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, nargs="+", help="folders of encoded shards")
+    parser = options(__doc__, minutes=60, batch=32, rate=1e-3)
     parser.add_argument("--model", required=True, help="folder of the model, written by export.py")
     parser.add_argument("--control", required=True, choices=CONTROLS)
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--crop", type=int, default=16, help="side of a crop in latents")
-    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--photo-share", type=float, default=0.1)
     parser.add_argument("--rough-share", type=float, default=0.4, help="share of samples whose photo has no lines")
     parser.add_argument("--inner", type=int, nargs=2, default=[300, 700])
     parser.add_argument("--inner-share", type=float, default=0.6)
-    args = parser.parse_args()
-    os.makedirs(args.out, exist_ok=True)
-    trainer = Trainer(args)
-    trainer.training.run(trainer.step, trainer.save, 200)
+    launch(Trainer, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ import numpy as np
 from drawings import drawing, jitter
 from styles import NAMES, STYLES
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
-
 
 def read_rgb(path, rng):
     """A picture as RGB; a cut-out is put on a graded ground."""
@@ -36,6 +34,22 @@ def read_rgb(path, rng):
         alpha = picture[..., 3:].astype(np.float32) / 255
         picture = (picture[..., :3] * alpha + ground * (1 - alpha)).astype(np.uint8)
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def square(picture, size):
+    """The middle square of a picture, scaled to `size`."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    y, x = (height - side) // 2, (width - side) // 2
+    shrinks = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    return cv2.resize(picture[y : y + side, x : x + side], (size, size), interpolation=shrinks)
+
+
+def held_out(folder, size, limit):
+    """The first pictures of a folder, as squares of `size` pixels."""
+    rng = np.random.default_rng(0)
+    paths = sorted(glob.glob(os.path.join(folder, "**", "*.*"), recursive=True))
+    return [square(read_rgb(path, rng), size) for path in paths[:limit]]
 
 
 def crop(picture, size, rng):
@@ -58,17 +72,37 @@ def crop(picture, size, rng):
 
 
 def sources(specs):
-    """[(weight, files)] of "weight=folder" arguments."""
+    """[(weight, files)] of "weight=pattern" arguments."""
     found = []
     for spec in specs:
-        weight, folder = spec.split("=", 1)
-        files = sorted(
-            f for f in glob.glob(os.path.join(folder, "**", "*"), recursive=True) if f.lower().endswith(PICTURES)
-        )
+        weight, pattern = spec.split("=", 1)
+        files = sorted(glob.glob(pattern, recursive=True))
         if not files:
-            raise SystemExit(f"{folder}: got no pictures, expected files ending in {', '.join(PICTURES)}")
+            raise SystemExit(f"{pattern}: got no file, expected pictures")
         found.append((float(weight), files))
     return found
+
+
+class Shards:
+    """The pictures of all shards, memory-mapped; shards may arrive while training runs."""
+
+    def __init__(self, folders):
+        self.folders, self.parts = folders, []
+        self.refresh()
+
+    def refresh(self):
+        known = {path for path, *_ in self.parts}
+        for folder in self.folders:
+            for path in sorted(glob.glob(os.path.join(folder, "*", "style.npy"))):
+                if path not in known:
+                    part = os.path.dirname(path)
+                    arrays = (np.load(os.path.join(part, f"{name}.npy"), mmap_mode="r") for name in ("photo", "styled"))
+                    self.parts.append((path, *arrays, np.load(path)))
+        if not self.parts:
+            raise SystemExit(f"{', '.join(self.folders)}: got no shards, expected some of dataset.py")
+
+    def __len__(self):
+        return sum(len(photo) for _, photo, *_ in self.parts)
 
 
 def write_shard(folder, args, found, rng):
@@ -101,7 +135,9 @@ def write_shard(folder, args, found, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", action="append", required=True, help="weight=folder; may be given many times")
+    parser.add_argument(
+        "--source", action="append", required=True, help="weight=pattern of files; may be given many times"
+    )
     parser.add_argument("--out", required=True, help="folder of the shards; those there are kept")
     parser.add_argument("--first", type=int, default=0, help="number of the first shard: it seeds the shard")
     parser.add_argument("--shards", type=int, default=10)

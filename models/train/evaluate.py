@@ -6,36 +6,16 @@ Flicker: mean absolute change, in levels of 0..255, between frames of a static s
 """
 
 import argparse
-import glob
 import json
-import os
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dataset import read_rgb
+from dataset import held_out
 from prompts import TEST
 from stream import Stream
 from styles import NAMES, STYLES
 from training import sharpness, to_signed
-
-
-def square(picture, size):
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    y, x = (height - side) // 2, (width - side) // 2
-    return cv2.resize(
-        picture[y : y + side, x : x + side],
-        (size, size),
-        interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC,
-    )
-
-
-def held_out(folder, size, limit):
-    rng = np.random.default_rng(0)
-    paths = sorted(p for p in glob.glob(os.path.join(folder, "**", "*.*"), recursive=True))
-    return [square(read_rgb(p, rng), size) for p in paths[:limit]]
 
 
 def compare(stream, pictures, words, lists, names):

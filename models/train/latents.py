@@ -1,4 +1,4 @@
-"""Encode shards of dataset.py with a trained autoencoder; writes latents beside the pictures.
+"""Encode shards of dataset.py with a trained autoencoder; writes latents into the folders of the shards.
 
 photo.f16.npy and styled.f16.npy have the rows of photo.npy and styled.npy as float16 (rows, channels, size / 8,
 size / 8); noisy.f16.npy is photo with the noise of a camera, the input from which the clean target has to be drawn.

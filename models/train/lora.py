@@ -3,7 +3,6 @@
 The file has kohya's names, which all programs read. The pictures of the style are drawn and encoded on the spot.
 """
 
-import argparse
 import os
 
 import numpy as np
@@ -15,7 +14,7 @@ from diffusion import Frozen, Schedule
 from prompts import SUBJECTS, make_prompt
 from samples import Samples
 from styles.extra import EXTRA
-from training import Training, autocast, to_signed
+from training import Training, autocast, launch, options, to_signed
 
 
 class LowRank(torch.nn.Module):
@@ -105,21 +104,12 @@ class Trainer:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, nargs="+", help="folders of encoded shards")
+    parser = options(__doc__, minutes=20, batch=24, rate=2e-3)
     parser.add_argument("--model", required=True, help="folder of the model, written by export.py")
     parser.add_argument("--style", required=True, choices=EXTRA)
-    parser.add_argument("--out", required=True, help="folder of the checkpoint, the log and the file")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--crop", type=int, default=16, help="side of a crop in latents")
     parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    args = parser.parse_args()
-    os.makedirs(args.out, exist_ok=True)
-    trainer = Trainer(args)
-    trainer.training.run(trainer.step, trainer.save, 200)
+    launch(Trainer, parser.parse_args())
 
 
 if __name__ == "__main__":

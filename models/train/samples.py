@@ -76,7 +76,7 @@ class Samples:
             target, prompt = clean, make_prompt("photo")
         else:
             target, prompt = styled, make_prompt(NAMES[style])
-        # The camera's noise is not to be drawn.
+        # Only inputs have the noise of a camera: targets are clean.
         batch.photo.append(shard["z_noisy"][crop][at] if self.rng.random() < 0.6 else clean)
         batch.target.append(target)
         batch.prompts.append(prompt)

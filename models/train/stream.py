@@ -42,14 +42,14 @@ class Stream:
         return to_bytes(self.vae.decode(latents).sample.clamp(-1, 1))
 
     @torch.inference_mode()
-    def run(self, latents, words, t_index_list, noise=True):
+    def run(self, latents, words, t_index_list):
         generator = torch.Generator().manual_seed(self.seed)
         rows = torch.randn(len(t_index_list), *latents.shape[1:], generator=generator).to(self.device)
         x0 = latents
         for row, index in enumerate(t_index_list):
             t = self.grid[index]
             a, b = self.abar[t].sqrt().item(), (1 - self.abar[t]).sqrt().item()
-            x = a * x0 + (b * rows[row] if noise else 0)
+            x = a * x0 + b * rows[row]
             steps = torch.full((len(x),), t, device=self.device)
             x0 = (x - b * self.unet(x, steps, encoder_hidden_states=words).sample) / a
         return x0

@@ -1,10 +1,9 @@
 """Train an IP-Adapter of the demo model with a small image encoder: a picture in place of style words.
 
-The frozen UNet gets keys and values for a few image tokens beside those of the text; the reference is another picture
-that was drawn in the style of the target. The files are those of the published adapters.
+The frozen UNet gets keys and values for a few image tokens in addition to those of the text; the reference is another
+picture that was drawn in the style of the target. The files are those of the published adapters.
 """
 
-import argparse
 import copy
 import json
 import os
@@ -19,7 +18,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from diffusion import Frozen, Schedule
 from prompts import SUBJECTS
 from samples import Samples
-from training import Training, autocast
+from training import Training, autocast, launch, options
 
 SIDE = 128  # of the encoder's pictures, in pixels
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -89,7 +88,7 @@ class Adapter(torch.nn.Module):
             layer.image = tokens
 
     def write(self, folder, values):
-        """The adapter in the published layout, and its image encoder beside it, with the weights `values`."""
+        """Writes the adapter in the published layout, with its folder `image_encoder`, from the weights `values`."""
         layers = {f"ip_adapter.{index}": f"layers.{i}" for i, index in enumerate(self.names)}
         tensors = {f"image_proj.{name}": values[name] for name in values if name.startswith(("proj.", "norm."))}
         for name, own in layers.items():
@@ -141,19 +140,10 @@ class Trainer:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, nargs="+", help="folders of encoded shards")
+    parser = options(__doc__, minutes=60, batch=32, rate=1e-3)
     parser.add_argument("--model", required=True, help="folder of the model, written by export.py")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--crop", type=int, default=16, help="side of a crop in latents")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    args = parser.parse_args()
-    os.makedirs(args.out, exist_ok=True)
-    trainer = Trainer(args)
-    trainer.training.run(trainer.step, trainer.save, 200)
+    launch(Trainer, parser.parse_args())
 
 
 if __name__ == "__main__":

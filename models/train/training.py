@@ -1,7 +1,7 @@
-"""What all training scripts share: precision, averages of weights, checkpoints, shards."""
+"""What all training scripts share: options, precision, optimiser, averaged weights, checkpoints, log."""
 
+import argparse
 import contextlib
-import glob
 import json
 import math
 import os
@@ -55,7 +55,8 @@ class Average:
 
 
 def orthogonal(matrix, steps=5):
-    """A matrix near the closest one with orthonormal rows or columns, by Newton-Schulz iterations."""
+    """A matrix near the closest one with orthonormal rows or columns, by the Newton-Schulz iterations of Muon
+    (Keller Jordan and others, 2024)."""
     x = matrix / matrix.norm().clamp_min(1e-7)
     turned = x.shape[0] > x.shape[1]
     x = x.T if turned else x
@@ -68,8 +69,7 @@ def orthogonal(matrix, steps=5):
 class Muon(torch.optim.Optimizer):
     """Momentum whose steps are made orthogonal, for weights of layers; AdamW for vectors and embeddings.
 
-    Steps have the size of AdamW's, so that one rate fits both. For the same quality, the networks here need about half
-    of AdamW's steps.
+    Orthogonal steps are scaled to the size of AdamW's, so that one rate fits both.
     """
 
     def __init__(self, named, rate, momentum=0.95, decay=0.01):
@@ -136,7 +136,7 @@ def save(path, state):
 
 
 class Training:
-    """A network with its optimiser, averaged weights, clock, log and checkpoint, which it goes on from."""
+    """A network with its optimiser, averaged weights, clock, log and checkpoint, from which it resumes."""
 
     def __init__(self, net, args, average=0.998, decay=0.01):
         self.net, self.checkpoint = net, os.path.join(args.out, "checkpoint.pt")
@@ -151,7 +151,7 @@ class Training:
             self.optimiser.load_state_dict(state["optimiser"])
             self.average.values, self.average.steps = state["average"], state["steps"]
             self.clock.used, self.clock.steps = state["used"], state["steps"]
-        # A run that goes on does not repeat the samples of its beginning.
+        # A resumed run does not repeat the samples of its beginning.
         torch.manual_seed(self.clock.steps)
         random.seed(self.clock.steps)
         self.rng = np.random.default_rng(self.clock.steps)
@@ -186,28 +186,6 @@ class Training:
         save()
 
 
-class Shards:
-    """The crops of dataset.py, memory-mapped; shards may arrive while training runs."""
-
-    def __init__(self, folders):
-        self.folders, self.parts = folders, []
-        self.refresh()
-
-    def refresh(self):
-        known = {path for path, *_ in self.parts}
-        for folder in self.folders:
-            for path in sorted(glob.glob(os.path.join(folder, "*", "style.npy"))):
-                if path not in known:
-                    part = os.path.dirname(path)
-                    arrays = (np.load(os.path.join(part, f"{name}.npy"), mmap_mode="r") for name in ("photo", "styled"))
-                    self.parts.append((path, *arrays, np.load(path)))
-        if not self.parts:
-            raise SystemExit(f"{', '.join(self.folders)}: got no shards, expected some written by dataset.py")
-
-    def __len__(self):
-        return sum(len(photo) for _, photo, *_ in self.parts)
-
-
 class Log:
     """Running means of named figures, printed and appended to a file as JSON lines."""
 
@@ -226,3 +204,23 @@ class Log:
         print(json.dumps(line), flush=True)
         with open(self.path, "a", encoding="utf-8") as file:
             print(json.dumps(line), file=file)
+
+
+def options(description, minutes, batch, rate):
+    """A parser with the options of all trainers, and these defaults."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, nargs="+", help="folders of shards")
+    parser.add_argument("--out", required=True, help="folder of the checkpoint, the log and what is exported")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--save-every", type=int, default=200, help="steps")
+    return parser
+
+
+def launch(trainer, args):
+    """Trains with `trainer`, a class with the methods `step` and `save` and an attribute `training`."""
+    os.makedirs(args.out, exist_ok=True)
+    made = trainer(args)
+    made.training.run(made.step, made.save, args.save_every)

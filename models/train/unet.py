@@ -6,7 +6,6 @@ the second half of training a part of the steps is scored on decoded pictures, t
 use does not count; a run continues from its checkpoint.
 """
 
-import argparse
 import os
 
 import numpy as np
@@ -18,7 +17,7 @@ from autoencoder import picture_loss
 from diffusion import Schedule, latent_loss, tokens
 from model import build_text_encoder, build_unet, identity_start, write_tokenizer
 from samples import Samples
-from training import Training, autocast, to_signed
+from training import Training, autocast, launch, options, to_signed
 
 
 def mixed(photo, target):
@@ -110,17 +109,11 @@ class Trainer:
         self.training.learn(loss, **figures)
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, nargs="+", help="folders of encoded shards")
+def main():
+    parser = options(__doc__, minutes=600, batch=48, rate=1.2e-3)
     parser.add_argument("--vae", required=True, help="folder of the autoencoder that encoded them")
     parser.add_argument("--bpe", required=True, help="CLIP's bpe_simple_vocab_16e6.txt.gz")
-    parser.add_argument("--out", required=True, help="folder of the checkpoint, the log and the tokenizer")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=600)
-    parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--crop", type=int, default=16, help="side of a crop in latents")
-    parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--ema", type=float, default=0.9985)
     parser.add_argument("--widths", type=int, nargs="+", default=[96, 96])
     parser.add_argument("--layers", type=int, default=1)
@@ -136,17 +129,9 @@ def arguments():
         "--picture-share", type=float, default=0.35, help="share of steps scored on decoded pictures, too"
     )
     parser.add_argument("--picture-weight", type=float, default=0.5)
-    parser.add_argument("--save-every", type=int, default=100, help="steps")
     parser.add_argument("--inner", type=int, nargs=2, default=[20, 400], help="timesteps that get most of the samples")
     parser.add_argument("--inner-share", type=float, default=0.6)
-    return parser.parse_args()
-
-
-def main():
-    args = arguments()
-    os.makedirs(args.out, exist_ok=True)
-    trainer = Trainer(args)
-    trainer.training.run(trainer.step, trainer.save, args.save_every)
+    launch(Trainer, parser.parse_args())
 
 
 if __name__ == "__main__":

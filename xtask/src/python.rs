@@ -188,8 +188,8 @@ fn pyenv() -> Vec<PathBuf> {
 }
 
 impl Interpreter {
-    /// Returns the interpreter at `path`, if it can create environments, and extensions of its version are for it: before
-    /// 3.15, those of a free-threaded Python are others.
+    /// Returns the interpreter at `path`, if it can create environments and is not free-threaded: before 3.15, extensions
+    /// with the stable interface cannot be loaded there.
     fn at(path: PathBuf) -> Option<Self> {
         const ASK: &str = "import ensurepip, venv, sys, sysconfig; assert sys.version_info[0] == 3; \
             assert not sysconfig.get_config_var('Py_GIL_DISABLED'); print(sys.version_info[1])";

