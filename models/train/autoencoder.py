@@ -77,13 +77,13 @@ def energy_loss(picture, target, window=4):
     )
 
 
-def picture_loss(picture, target):
-    """Per picture; pictures in -1..1."""
+def picture_loss(picture, target, energy):
+    """Per picture; pictures in -1..1. `energy` is the weight of the loss against blur."""
     return (
         (picture - target).abs().mean((1, 2, 3))
         + 0.5 * laplacian_loss(picture, target)
         + 0.5 * slope_loss(picture, target)
-        + 0.5 * energy_loss(picture, target)
+        + energy * energy_loss(picture, target)
     )
 
 
@@ -150,7 +150,7 @@ class Trainer:
         spread = spread * (torch.rand_like(spread) < 0.6)
         with autocast(self.device):
             decoded = self.model.decode(latents + spread * torch.randn_like(latents)).sample
-        each = picture_loss(decoded.float().contiguous(), target.contiguous())
+        each = picture_loss(decoded.float().contiguous(), target.contiguous(), self.args.energy)
         scale = scale_loss(latents)
         loss = (each / (1 + 2 * spread.flatten())).mean() + 0.1 * scale
         self.training.learn(loss, clean=each[spread.flatten() == 0].mean().item(), scale=scale.item())
@@ -169,6 +169,7 @@ def main():
     parser.add_argument("--held-out", required=True, help="folder of pictures that are not in the shards")
     parser.add_argument("--start", help="weights (.safetensors) of the first generation to start from")
     parser.add_argument("--side", type=int, default=128, help="pixels of a training crop")
+    parser.add_argument("--energy", type=float, default=0.5, help="weight of the loss against blur")
     parser.add_argument("--noise", type=float, default=0.5, help="largest standard deviation of the noise on latents")
     launch(Trainer, parser.parse_args())
 

@@ -14,10 +14,30 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from diffusion import Frozen, Schedule
+from export import reduced
 from samples import Samples
 from training import Training, autocast, launch, options
 
-EMBEDDING = (8, 16, 32, 64)
+# Attention to words is the base's task: without it at the second level, the file is smaller and a run takes less time.
+SMALLER = {
+    "down_block_types": ("DownBlock2D", "DownBlock2D"),
+    "only_cross_attention": False,
+    "conditioning_embedding_out_channels": (8, 16, 32, 64),
+}
+
+
+def build(unet):
+    """A ControlNet that starts with the weights of the UNet, and changes nothing yet."""
+    whole = ControlNetModel.from_unet(unet)
+    net = ControlNetModel.from_config(dict(whole.config) | SMALLER)
+    own, given = net.state_dict(), whole.state_dict()
+    net.load_state_dict(
+        {
+            name: given.get(name, value) if not name.startswith("controlnet_cond") else value
+            for name, value in own.items()
+        }
+    )
+    return net
 
 
 def canny(picture, rng):
@@ -27,12 +47,31 @@ def canny(picture, rng):
     return np.repeat(edges[..., None], 3, -1)
 
 
+# Rows and columns of the gradients of the processor `soft_edge`, their factors and the weights of their magnitudes.
+SCALES = (
+    ([([-1, 0, 1], [1, 2, 1])], 1, 0.5),
+    ([([-1, -2, 0, 2, 1], [1, 0, 1, 0, 1]), ([-2, -3, 0, 3, 2], [0, 1, 1, 1, 0])], 1 / 16, 0.3),
+    ([([-1, -2, -3, 0, 3, 2, 1], [1] * 7), ([-1, -1, -1, 0, 1, 1, 1], [0, 1, 2, 3, 2, 1, 0])], 1 / 32, 0.2),
+)
+
+
 def soft_edge(picture, rng):
-    """Wide, graded contours of the larger shapes, as edge networks draw them."""
-    gray = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), rng.uniform(1.0, 2.0)).astype(np.float32)
-    strength = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
-    edges = cv2.GaussianBlur(np.clip(strength * rng.uniform(2.0, 4.0), 0, 255), (0, 0), rng.uniform(0.5, 1.5))
-    return np.repeat(edges[..., None].astype(np.uint8), 3, -1)
+    """Edges as the processor `soft_edge` finds them. It divides by the strongest of a frame, which a crop may lack."""
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    edges = np.zeros_like(gray)
+    for kernels, factor, weight in SCALES:
+        across, down = (
+            sum(
+                cv2.sepFilter2D(gray, -1, *map(np.float32, pair[::order]), borderType=cv2.BORDER_CONSTANT)
+                for pair in kernels
+            )
+            for order in (1, -1)
+        )
+        edges += weight * factor * np.hypot(across, down)
+    edges = cv2.sepFilter2D(edges, -1, *[np.float32([1, 4, 6, 4, 1]) / 16] * 2, borderType=cv2.BORDER_CONSTANT)
+    strongest = edges.max() * rng.uniform(1.0, 1.8) + 1e-8
+    edges = 255 / (1 + np.exp(3 - 6 * edges / strongest))
+    return np.repeat(edges[..., None].round().astype(np.uint8), 3, -1)
 
 
 CONTROLS = {"canny": canny, "softedge": soft_edge}
@@ -47,8 +86,8 @@ class Trainer:
     def __init__(self, args):
         self.args, self.device = args, torch.device(args.device)
         self.base = Frozen(args.model, args.device)
-        self.net = ControlNetModel.from_unet(self.base.unet, conditioning_embedding_out_channels=EMBEDDING)
-        self.net.requires_grad_(True).to(self.device, memory_format=torch.channels_last)
+        self.net = build(self.base.unet).requires_grad_(True)
+        self.net.to(self.device, memory_format=torch.channels_last)
         if self.device.type == "cpu":
             self.net.set_attn_processor(AttnProcessor())
         self.schedule = Schedule(self.device, args.inner, args.inner_share)
@@ -59,7 +98,7 @@ class Trainer:
         self.training.save()
         out = ControlNetModel.from_config(self.net.config)
         out.load_state_dict(self.training.average.values)
-        out.half().save_pretrained(os.path.join(self.args.out, "controlnet"))
+        reduced(out).save_pretrained(os.path.join(self.args.out, "controlnet"))
 
     def step(self):
         args, n, rng = self.args, self.args.batch, self.training.rng

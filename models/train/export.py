@@ -1,4 +1,8 @@
-"""Write a checkpoint of unet.py as a diffusers StableDiffusionPipeline folder in half precision."""
+"""Write a checkpoint of unet.py as a diffusers StableDiffusionPipeline folder in half precision.
+
+Weights are rounded to at most 255 values per output channel, multiples of a power of two: these are exact in half
+precision, and compress to little more than a byte each.
+"""
 
 import argparse
 import json
@@ -25,6 +29,23 @@ INDEX = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderTiny"],
 }
+
+
+def stored(weight):
+    """A weight as it is stored; vectors keep all of half precision."""
+    if weight.ndim < 2:
+        return weight.half()
+    rows = weight.float().reshape(len(weight), -1)
+    step = torch.exp2(torch.ceil(torch.log2(rows.abs().amax(1, keepdim=True).clamp_min(1e-6) / 127)))
+    return ((rows / step).round() * step).reshape(weight.shape).half()
+
+
+@torch.no_grad()
+def reduced(network):
+    """The network with its weights as they are stored."""
+    for weight in network.parameters():
+        weight.copy_(stored(weight))
+    return network.half()
 
 
 def networks(run):
@@ -74,9 +95,9 @@ def main():
     text, unet, state = networks(args.run)
     shutil.rmtree(args.out, ignore_errors=True)
     shutil.copytree(os.path.join(args.run, "tokenizer"), os.path.join(args.out, "tokenizer"))
-    unet.half().save_pretrained(os.path.join(args.out, "unet"))
-    text.half().save_pretrained(os.path.join(args.out, "text_encoder"))
-    AutoencoderTiny.from_pretrained(args.vae, torch_dtype=torch.float16).save_pretrained(os.path.join(args.out, "vae"))
+    vae = AutoencoderTiny.from_pretrained(args.vae, torch_dtype=torch.float32)
+    for name, network in (("unet", unet), ("text_encoder", text), ("vae", vae)):
+        reduced(network).save_pretrained(os.path.join(args.out, name))
     scheduler().save_pretrained(os.path.join(args.out, "scheduler"))
     published_names(os.path.join(args.out, "text_encoder"))
     tidy(args.out)

@@ -11,6 +11,7 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 
 from diffusion import Frozen, Schedule
+from export import stored
 from prompts import SUBJECTS, make_prompt
 from samples import Samples
 from styles.extra import EXTRA
@@ -59,8 +60,8 @@ def write(path, layers, rank):
     tensors = {}
     for name, layer in layers.items():
         key = "lora_unet_" + name.replace(".", "_")
-        tensors[f"{key}.lora_down.weight"] = layer.down.weight.detach().half().contiguous()
-        tensors[f"{key}.lora_up.weight"] = layer.up.weight.detach().half().contiguous()
+        tensors[f"{key}.lora_down.weight"] = stored(layer.down.weight.detach()).contiguous()
+        tensors[f"{key}.lora_up.weight"] = stored(layer.up.weight.detach()).contiguous()
         tensors[f"{key}.alpha"] = torch.tensor(float(rank)).half()
     save_file(tensors, path)
     print(f"{path}: {os.path.getsize(path)} bytes, {len(layers)} layers", flush=True)

@@ -17,7 +17,7 @@ from autoencoder import picture_loss
 from diffusion import Schedule, latent_loss, tokens
 from model import build_text_encoder, build_unet, identity_start, write_tokenizer
 from samples import Samples
-from training import Training, autocast, launch, options, to_signed
+from training import Training, autocast, launch, options, quick_backward, to_signed
 
 
 def mixed(photo, target):
@@ -36,6 +36,7 @@ class Trainer:
         identity_start(unet)
         if self.device.type == "cpu":
             unet.set_attn_processor(AttnProcessor())  # its backward pass is faster at these sizes
+            quick_backward(unet)
         unet.to(memory_format=torch.channels_last)
         self.both = torch.nn.ModuleDict({"unet": unet, "text": text}).to(self.device)
         vae = AutoencoderTiny.from_pretrained(args.vae).eval().requires_grad_(False)
@@ -79,7 +80,8 @@ class Trainer:
         """Of each sample: the decoded latents against the pictures."""
         with autocast(self.device):
             decoded = self.decoder.decode(x0.contiguous(memory_format=torch.channels_last)).sample
-        return picture_loss(decoded.float().contiguous(), to_signed(np.stack(drawn), self.device).contiguous())
+        target = to_signed(np.stack(drawn), self.device)
+        return picture_loss(decoded.float().contiguous(), target.contiguous(), self.args.energy)
 
     def step(self):
         args = self.args
@@ -129,6 +131,7 @@ def main():
         "--picture-share", type=float, default=0.35, help="share of steps scored on decoded pictures, too"
     )
     parser.add_argument("--picture-weight", type=float, default=0.5)
+    parser.add_argument("--energy", type=float, default=1.0, help="weight of the loss against blur, of pictures")
     parser.add_argument("--inner", type=int, nargs=2, default=[20, 400], help="timesteps that get most of the samples")
     parser.add_argument("--inner-share", type=float, default=0.6)
     launch(Trainer, parser.parse_args())

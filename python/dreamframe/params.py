@@ -16,6 +16,7 @@ __all__ = [
     "CfgType",
     "ControlNetConfig",
     "Cost",
+    "FeatureReuseConfig",
     "FieldInfo",
     "IPAdapterConfig",
     "IPAdapterType",
@@ -218,6 +219,19 @@ class CachedAttentionConfig(Model):
     earlier ones."""
 
 
+class FeatureReuseConfig(Model):
+    """The features of the UNet that are used again for later frames."""
+
+    _part: ClassVar[str] = "feature_reuse"
+
+    interval: int = 1
+    """The UNet is computed wholly for at least one of so many frames: 1 computes it for each. Other values have no
+    effect while `cached_attention.enabled` is true."""
+    max_error: float = 0.5
+    """The estimated error up to which features are used again: the change of the UNet's input since they were
+    computed, relative to its size."""
+
+
 class InterpolationConfig(Model):
     """The pictures that a session interpolates between two others."""
 
@@ -335,6 +349,8 @@ class StreamDiffusionParams(Model):
     """The style image: an http, https or data URL, or base64; empty for none."""
     cached_attention: CachedAttentionConfig = CachedAttentionConfig()
     """The attention to earlier frames."""
+    feature_reuse: FeatureReuseConfig = FeatureReuseConfig()
+    """The features of the UNet that are used again for later frames."""
     interpolation: InterpolationConfig = InterpolationConfig()
     """The pictures that a session interpolates between two others."""
     img2img_turbo: Img2ImgTurboConfig = Img2ImgTurboConfig()
@@ -453,6 +469,8 @@ class ParamsPatch(TypedDict, total=False):
     """The style image: an http, https or data URL, or base64; empty for none."""
     cached_attention: CachedAttentionConfig | dict[str, Any] | None
     """The attention to earlier frames."""
+    feature_reuse: FeatureReuseConfig | dict[str, Any] | None
+    """The features of the UNet that are used again for later frames."""
     interpolation: InterpolationConfig | dict[str, Any] | None
     """The pictures that a session interpolates between two others."""
     img2img_turbo: Img2ImgTurboConfig | dict[str, Any] | None

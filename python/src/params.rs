@@ -1,8 +1,8 @@
 //! Parameters and their parts: the native functions for `_model.py`. All rules come from the library.
 
 use dreamframe::params::{
-    CachedAttentionConfig, ControlNetConfig, FIELDS, IPAdapterConfig, Img2ImgTurboConfig, InterpolationConfig, Notice,
-    ProcessingConfig, SingleProcessorConfig, schema,
+    CachedAttentionConfig, ControlNetConfig, FIELDS, FeatureReuseConfig, IPAdapterConfig, Img2ImgTurboConfig,
+    InterpolationConfig, Notice, ProcessingConfig, SingleProcessorConfig, schema,
 };
 use dreamframe::{Error, ErrorKind, ParamsPatch, StreamDiffusionParams, Transition, Violation};
 use pyo3::exceptions::PyValueError;
@@ -23,11 +23,12 @@ struct Part {
     complete: fn(Value) -> serde_json::Result<Value>,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { path: "", sample: || json!({}), complete: complete::<StreamDiffusionParams> },
     Part { path: "controlnets[]", sample: || json!({"model_id": "-"}), complete: complete::<ControlNetConfig> },
     Part { path: "ip_adapter", sample: || json!({}), complete: complete::<IPAdapterConfig> },
     Part { path: "cached_attention", sample: || json!({}), complete: complete::<CachedAttentionConfig> },
+    Part { path: "feature_reuse", sample: || json!({}), complete: complete::<FeatureReuseConfig> },
     Part { path: "interpolation", sample: || json!({}), complete: complete::<InterpolationConfig> },
     Part { path: "img2img_turbo", sample: || json!({}), complete: complete::<Img2ImgTurboConfig> },
     Part { path: "image_preprocessing", sample: || json!({}), complete: complete::<ProcessingConfig> },

@@ -204,7 +204,7 @@ def test_with_block_closes_the_stream() -> None:
     assert stream.closed
 
 
-@pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="the system does not tell it")
+@pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="the system does not report it")
 def test_dropped_streams_free_their_memory() -> None:
     def resident() -> int:
         pages = pathlib.Path("/proc/self/statm").read_text().split()[1]

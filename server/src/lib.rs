@@ -12,7 +12,6 @@ mod authorities;
 pub mod cli;
 mod clips;
 mod cluster;
-mod compare;
 mod config;
 mod connections;
 mod error;

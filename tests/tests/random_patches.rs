@@ -46,7 +46,7 @@ fn patch(draw: &mut Draw) -> Value {
 }
 
 fn change(draw: &mut Draw) -> (&'static str, Value) {
-    match draw.below(30) {
+    match draw.below(31) {
         0 => ("prompt", json!(draw.of(&["a mosaic", "moonlit night", "a photo", ""]))),
         1 => ("prompt", json!([[draw.of(&["snow", "fog"]), draw.unit() + 0.1], ["a mosaic", draw.unit()]])),
         2 => ("guidance_scale", json!(draw.unit() * 3.0)),
@@ -95,6 +95,7 @@ fn change(draw: &mut Draw) -> (&'static str, Value) {
             json!({"feature_injection_strength": draw.below(3) as f64 * 0.4, "token_merging": draw.below(2) == 0}),
         ),
         28 => ("img2img_turbo", json!({"strength": draw.unit() * 1.5, "direction": draw.of(&["a2b", "b2a", "back"])})),
+        29 => ("feature_reuse", json!({"interval": draw.below(5), "max_error": draw.unit() * 2.5})),
         _ => (*draw.of(&["negative_prompt", "no_such_field", "acceleration"]), json!("tensorrt")),
     }
 }

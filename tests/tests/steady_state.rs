@@ -85,8 +85,10 @@ fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
     let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "steady");
     (0..2).for_each(|i| folder.controlnet(&format!("net-{i}"), i));
     for images in [ControlImages::Newest, ControlImages::PerRow] {
-        Loop::over(controlled(&folder, images)).count(22);
+        Loop::over(controlled(&folder, images, 1)).count(22);
     }
+    // With features that are used again.
+    Loop::over(controlled(&folder, ControlImages::Newest, 3)).count(22);
     folder.changed_controlnet("moved", 2, &json!({"conditioning_channels": 6}));
     folder.flow();
     Loop::over(with_flow(&folder)).count(22);
@@ -217,10 +219,11 @@ fn translated() -> Engine {
     Engine::builder().models(models).params(params).options(options).build().unwrap()
 }
 
-/// An engine with two ControlNets, one with a preprocessor.
-fn controlled(folder: &Folder, images: ControlImages) -> Engine {
+/// An engine with two ControlNets, one with a preprocessor, that computes the whole UNet for one of `interval` frames.
+fn controlled(folder: &Folder, images: ControlImages, interval: u32) -> Engine {
     folder.engine(SIDE, |params, options| {
         options.control_images = images;
+        (params.feature_reuse.interval, params.feature_reuse.max_error) = (interval, 2.0);
         params.guidance_scale = 1.3;
         params.controlnets = vec![ControlNetConfig::new("net-0"), ControlNetConfig::new("net-1")];
         params.controlnets[1].preprocessor = Some(ProcessorName::Canny);

@@ -32,12 +32,13 @@ const SOURCES: [&str; 9] = [
 ];
 
 /// The path of each class in the parameters; nested ones come first.
-const CLASSES: [(&str, &str); 8] = [
+const CLASSES: [(&str, &str); 9] = [
     ("SingleProcessorConfig", "image_preprocessing.processors[]"),
     ("ProcessingConfig", "image_preprocessing"),
     ("ControlNetConfig", "controlnets[]"),
     ("IPAdapterConfig", "ip_adapter"),
     ("CachedAttentionConfig", "cached_attention"),
+    ("FeatureReuseConfig", "feature_reuse"),
     ("InterpolationConfig", "interpolation"),
     ("Img2ImgTurboConfig", "img2img_turbo"),
     ("StreamDiffusionParams", ""),
@@ -128,6 +129,7 @@ __all__ = [
     "CfgType",
     "ControlNetConfig",
     "Cost",
+    "FeatureReuseConfig",
     "FieldInfo",
     "IPAdapterConfig",
     "IPAdapterType",

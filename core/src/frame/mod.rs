@@ -4,6 +4,7 @@
 //! buffer to its [`FramePool`] when it is dropped. A [`FrameConverter`] converts between pixels and the floats of the
 //! networks.
 
+mod compare;
 mod convert;
 mod copy;
 mod device;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use crossbeam::queue::ArrayQueue;
 use serde::Serialize;
 
+pub use compare::{psnr, ssim};
 pub use convert::FrameConverter;
 pub use copy::FrameCopier;
 #[cfg(feature = "onnx")]

@@ -3,7 +3,7 @@
 
 use super::config::{AddedConfig, UnetConfig};
 use super::layers::{Norm, Text, norm_silu_conv};
-use super::unet_blocks::{down_block, mid_block, up_block};
+use super::unet_blocks::{down_block, down_layers, mid_block, up_layers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
@@ -36,6 +36,23 @@ pub struct UnetShape {
     pub image_tokens: usize,
     /// What the UNet was trained to predict.
     pub prediction: Prediction,
+    /// Which of its layers the program has.
+    pub part: UnetPart,
+}
+
+/// The layers of a UNet that its program has.
+///
+/// The deep layers change little between frames that resemble each other, and take most of the time: a program may keep
+/// what they make, and another one have the others alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum UnetPart {
+    /// All of them.
+    #[default]
+    Whole,
+    /// All of them; what the last [`SHALLOW_LAYERS`] layers are given is an output, `deep`.
+    KeepingDeep,
+    /// The last [`SHALLOW_LAYERS`] layers, and those of the down half whose outputs they take; `deep` is an input.
+    Shallow,
 }
 
 /// What a UNet was trained to predict, as a scheduler's `prediction_type` names it. Its program returns the noise in any case.
@@ -67,8 +84,15 @@ impl UnetShape {
             residuals: false,
             image_tokens: 0,
             prediction: Prediction::Noise,
+            part: UnetPart::Whole,
         }
     }
+}
+
+/// Returns the shape of `deep`, the output of the deep layers.
+fn deep_shape(config: &UnetConfig, shape: &UnetShape) -> Option<Shape> {
+    // An up block has more than `SHALLOW_LAYERS` resnets: one more than a down block.
+    Some(Shape::new(shape.rows, shape.height, shape.width, config.up.last()?.channels))
 }
 
 /// Returns the shapes of what ControlNets add, for each row: first what the up half wants, in the order in which the
@@ -89,6 +113,8 @@ pub fn residual_shapes(config: &UnetConfig, height: usize, width: usize) -> Vec<
     shapes
 }
 
+/// Layers of the last up block that [`UnetPart::Shallow`] has: a resnet, with its transformer if there is one.
+pub const SHALLOW_LAYERS: usize = 1;
 /// Tokens of a text, as every text encoder of these models gives them.
 pub const TEXT_TOKENS: usize = 77;
 /// Number of up blocks, from the deepest, whose tokens are injected.
@@ -115,11 +141,13 @@ const MAX_SIDE: usize = 1024;
 /// `shape.image_tokens` |
 /// | `sample` | `[rows, height, width, in_channels]` | frame | |
 /// | `down_residual.0` … and `mid_residual` | [`residual_shapes`], for each row | frame | `shape.residuals` |
+/// | `deep` | `[rows, height, width, c]` with the channels `c` of the last up block | frame | [`UnetPart::Shallow`], of the residuals of which only the first [`SHALLOW_LAYERS`] are
+/// inputs, after this one |
 ///
 /// There are image keys and values for each [cross attention](super::ip_adapter::cross_attentions), in that order. How
 /// much an image counts is in its values: attention is linear in them, and with values of zero it changes nothing.
 ///
-/// Output: `eps`, `[rows, height, width, out_channels]`. The embeddings come from
+/// Outputs: `eps`, `[rows, height, width, out_channels]`, and with [`UnetPart::KeepingDeep`], `deep`. The embeddings come from
 /// [`timestep_embedding`](super::timestep_embedding) and its neighbours.
 ///
 /// # Errors
@@ -138,7 +166,7 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
         inject: false,
         image_tokens: shape.image_tokens,
     };
-    let deep = Text { inject: shape.cached_attention && shape.feature_injection, ..text };
+    let injected = Text { inject: shape.cached_attention && shape.feature_injection, ..text };
     if shape.cached_attention && shape.token_merging {
         b.merge_tokens();
     }
@@ -149,39 +177,99 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     });
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);
-    let residuals = if shape.residuals { residual_inputs(b, config, shape) } else { Vec::new() };
-
-    let mut x = conv(b, "conv_in", sample, config.down[0].channels, config.conv_in_kernel);
-    let mut skips = vec![x];
-    for i in 0..config.down.len() {
-        x = b.scope(format!("down_blocks.{i}"), |b| down_block(b, config, i, x, time, text, &mut skips));
-    }
-    if let Some(mid) = &config.mid {
-        x = b.scope("mid_block", |b| mid_block(b, config, mid, x, time, deep));
-    }
-    if let Some((&mid, down)) = residuals.split_last() {
-        // The way down itself never sees them.
-        skips = skips.into_iter().zip(down).map(|(skip, &residual)| b.add(skip, residual)).collect();
-        x = b.add(x, mid);
-    }
-    for i in 0..config.up.len() {
-        let text = if i < INJECTED_UP_BLOCKS { deep } else { text };
-        x = b.scope(format!("up_blocks.{i}"), |b| up_block(b, config, i, x, time, text, &mut skips));
-    }
-    let norm = Norm { groups: config.norm_groups, eps: config.norm_eps };
-    let mut eps = if config.conv_out_kernel == 3 {
-        norm_silu_conv(b, ["conv_norm_out", "conv_out"], x, config.out_channels, norm)
-    } else {
-        x = b.group_norm("conv_norm_out", x, norm.groups, norm.eps);
-        x = b.silu(x);
-        conv(b, "conv_out", x, config.out_channels, config.conv_out_kernel)
-    };
+    let layers = Layers { config, shape, time, text, injected };
+    let x = conv(b, "conv_in", sample, config.down[0].channels, config.conv_in_kernel);
+    let (x, deep) = if shape.part == UnetPart::Shallow { (layers.shallow(b, x)?, None) } else { layers.whole(b, x) };
+    let mut eps = prediction(b, config, x);
     if let Some([prediction_weight, sample_weight]) = weights {
         let (prediction, sample) = (b.mul(eps, prediction_weight), b.mul(sample, sample_weight));
         eps = b.add(prediction, sample);
     }
     b.output("eps", eps);
+    if let Some(deep) = deep.filter(|_| shape.part == UnetPart::KeepingDeep) {
+        b.output("deep", deep);
+    }
     builder.finish()
+}
+
+/// The layers between the first convolution and the last norm.
+#[derive(Debug, Clone, Copy)]
+struct Layers<'a> {
+    config: &'a UnetConfig,
+    shape: &'a UnetShape,
+    time: ValueId,
+    text: Text<'a>,
+    /// The same, for blocks whose tokens are injected.
+    injected: Text<'a>,
+}
+
+impl Layers<'_> {
+    /// All of them; returns their output, and what the last [`SHALLOW_LAYERS`] are given.
+    fn whole(&self, b: &mut ProgramBuilder, mut x: ValueId) -> (ValueId, Option<ValueId>) {
+        let Self { config, shape, time, text, injected } = *self;
+        let residuals = if shape.residuals { residual_inputs(b, config, shape) } else { Vec::new() };
+        let mut skips = vec![x];
+        for i in 0..config.down.len() {
+            x = b.scope(format!("down_blocks.{i}"), |b| down_block(b, config, i, x, time, text, &mut skips));
+        }
+        if let Some(mid) = &config.mid {
+            x = b.scope("mid_block", |b| mid_block(b, config, mid, x, time, injected));
+        }
+        if let Some((&mid, down)) = residuals.split_last() {
+            // The way down itself never sees them.
+            skips = skips.into_iter().zip(down).map(|(skip, &residual)| b.add(skip, residual)).collect();
+            x = b.add(x, mid);
+        }
+        let mut deep = None;
+        for (i, block) in config.up.iter().enumerate() {
+            let text = if i < INJECTED_UP_BLOCKS { injected } else { text };
+            let is_last = i + 1 == config.up.len();
+            let first = if is_last { block.resnets.saturating_sub(SHALLOW_LAYERS) } else { block.resnets };
+            let (scope, at) = (format!("up_blocks.{i}"), (time, text));
+            x = b.scope(&*scope, |b| up_layers(b, config, i, 0..first, x, at, &mut skips));
+            if is_last {
+                deep = Some(x);
+                x = b.scope(&*scope, |b| up_layers(b, config, i, first..block.resnets, x, at, &mut skips));
+            }
+        }
+        (x, deep)
+    }
+
+    /// The last ones.
+    fn shallow(&self, b: &mut ProgramBuilder, x: ValueId) -> Result<ValueId> {
+        let Self { config, shape, time, text, injected } = *self;
+        let deep = deep_shape(config, shape);
+        let (Some((last, before)), Some(deep)) = (config.up.split_last(), deep) else {
+            return Err(Error::new(ErrorKind::BadModel, "the UNet has no up block"));
+        };
+        let deep = b.input("deep", deep, Rate::Frame);
+        let mut skips = vec![x];
+        let layers = SHALLOW_LAYERS - 1;
+        b.scope("down_blocks.0", |b| down_layers(b, config, 0, layers, x, (time, text), &mut skips));
+        if shape.residuals {
+            let shapes = residual_shapes(config, shape.height, shape.width).into_iter().take(skips.len());
+            for (i, (skip, one)) in skips.iter_mut().zip(shapes).enumerate() {
+                let residual = b.input(residual_name(i, usize::MAX), Shape { n: shape.rows, ..one }, Rate::Frame);
+                *skip = b.add(*skip, residual);
+            }
+        }
+        let text = if before.len() < INJECTED_UP_BLOCKS { injected } else { text };
+        let range = last.resnets.saturating_sub(SHALLOW_LAYERS)..last.resnets;
+        Ok(b.scope(format!("up_blocks.{}", before.len()), |b| {
+            up_layers(b, config, before.len(), range, deep, (time, text), &mut skips)
+        }))
+    }
+}
+
+/// The last norm and convolution.
+fn prediction(b: &mut ProgramBuilder, config: &UnetConfig, x: ValueId) -> ValueId {
+    let norm = Norm { groups: config.norm_groups, eps: config.norm_eps };
+    if config.conv_out_kernel == 3 {
+        return norm_silu_conv(b, ["conv_norm_out", "conv_out"], x, config.out_channels, norm);
+    }
+    let x = b.group_norm("conv_norm_out", x, norm.groups, norm.eps);
+    let x = b.silu(x);
+    conv(b, "conv_out", x, config.out_channels, config.conv_out_kernel)
 }
 
 /// Builds the UNet at the smallest size that it can be run at, whose layers and weights are those of every size.
@@ -273,8 +361,14 @@ pub(super) fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
     use super::*;
-    use crate::net::OpKind;
+    use crate::exec::cpu::{CpuExecutor, CpuOptions};
+    use crate::exec::{Dtype, Executor as _, Scratch};
+    use crate::load::RandomWeights;
+    use crate::net::{OpKind, Weights};
 
     fn shape() -> UnetShape {
         UnetShape { text_rows: 2, text_of_row: vec![0, 1, 0], ..UnetShape::new(3, 16, 8) }
@@ -310,6 +404,67 @@ mod tests {
         assert_eq!(count("{}", false), (0, 32));
         // The middle attends to itself all the same.
         assert_eq!(count(r#"{"only_cross_attention": true}"#, true).0, 1);
+    }
+
+    #[test]
+    fn the_last_layers_predict_the_same_noise_from_what_a_whole_run_keeps() {
+        for (json, prediction) in [
+            (
+                r#"{"block_out_channels": [8, 16], "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+                 "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"], "layers_per_block": 2, "norm_num_groups": 4,
+                 "cross_attention_dim": 8, "attention_head_dim": 2}"#,
+                Prediction::Noise,
+            ),
+            (
+                r#"{"block_out_channels": [8, 16], "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+                 "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"], "layers_per_block": 1, "norm_num_groups": 4,
+                 "cross_attention_dim": 8, "attention_head_dim": 2}"#,
+                Prediction::Velocity,
+            ),
+        ] {
+            let config = UnetConfig::from_json(json).unwrap();
+            let of = |part| {
+                let shape = UnetShape { residuals: true, image_tokens: 2, prediction, part, ..shape() };
+                unet_program(&config, &shape).unwrap()
+            };
+            let [whole, shallow] = [of(UnetPart::KeepingDeep), of(UnetPart::Shallow)];
+            assert_eq!(whole.outputs().len(), 2);
+            assert_eq!(whole.shape(whole.outputs()[1].value), deep_shape(&config, &shape()).unwrap());
+            assert_eq!(
+                shallow.inputs_at(Rate::Frame).map(|input| &*input.name).collect::<Vec<_>>(),
+                ["sample", "deep", "down_residual.0"]
+            );
+            assert!(shallow.weights().len() < whole.weights().len() / 2);
+            let expected = outputs(&whole, &HashMap::new());
+            let given = [("deep".to_owned(), expected[1].clone())].into();
+            assert!(outputs(&shallow, &given)[0] == expected[0], "{json}");
+        }
+    }
+
+    /// What `program` makes of weights and inputs that hang on their names alone, but for those that are `given`.
+    fn outputs(program: &Program, given: &HashMap<String, Vec<f32>>) -> Vec<Vec<f32>> {
+        fn views(data: &[Vec<f32>]) -> Vec<&[f32]> {
+            data.iter().map(Vec::as_slice).collect()
+        }
+
+        let values = |name: &str, len: usize| {
+            let phase = name.bytes().fold(0.0, |sum: f32, byte| sum * 0.7 + f32::from(byte));
+            given.get(name).cloned().unwrap_or_else(|| (0..len).map(|i| (phase + i as f32).sin() * 0.2).collect())
+        };
+        let inputs = |rate| {
+            let of = |input: &crate::net::Input| values(&input.name, program.shape(input.value).len());
+            program.inputs_at(rate).map(of).collect::<Vec<_>>()
+        };
+        let (constant, frame) = (inputs(Rate::Constant), inputs(Rate::Frame));
+        let weights = Weights::new(Arc::new(RandomWeights::new(1, program.weights())));
+        let executor = CpuExecutor::new(CpuOptions { dtype: Dtype::F32, ..CpuOptions::default() }).unwrap();
+        let network = executor.compile(&Arc::new(program.clone()), &weights).unwrap();
+        let constants = network.constants(&views(&constant)).unwrap();
+        let mut outputs: Vec<Vec<f32>> =
+            program.outputs().iter().map(|output| vec![0.0; program.shape(output.value).len()]).collect();
+        let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        network.run_on_host(&constants, &mut Scratch::new(), &views(&frame), &mut slices).unwrap();
+        outputs
     }
 
     #[test]

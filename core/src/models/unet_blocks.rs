@@ -1,5 +1,7 @@
 //! Blocks of the UNet: resnets and transformers at one resolution, and resampling to the next.
 
+use std::ops::Range;
+
 use super::config::{AttentionConfig, BlockConfig, UnetConfig};
 use super::layers::{Norm, Text, Transformer, downsample, resnet, upsample};
 use crate::net::{ProgramBuilder, ValueId};
@@ -44,21 +46,35 @@ fn transformer(
     b.scope(format!("attentions.{i}"), |b| transformer.write(b, x, text))
 }
 
+/// The first `layers` resnets of down block `i`, with their transformers; what the up half will want is added to `skips`.
+pub(super) fn down_layers(
+    b: &mut ProgramBuilder,
+    config: &UnetConfig,
+    i: usize,
+    layers: usize,
+    mut x: ValueId,
+    (time, text): (ValueId, Text<'_>),
+    skips: &mut Vec<ValueId>,
+) -> ValueId {
+    let block = &config.down[i];
+    for layer in 0..layers.min(block.resnets) {
+        x = resnet_and_transformer(b, config, block, layer, x, time, text);
+        skips.push(x);
+    }
+    x
+}
+
 /// Down block `i`; what the up half will want is added to `skips`.
 pub(super) fn down_block(
     b: &mut ProgramBuilder,
     config: &UnetConfig,
     i: usize,
-    mut x: ValueId,
+    x: ValueId,
     time: ValueId,
     text: Text<'_>,
     skips: &mut Vec<ValueId>,
 ) -> ValueId {
-    let block = &config.down[i];
-    for layer in 0..block.resnets {
-        x = resnet_and_transformer(b, config, block, layer, x, time, text);
-        skips.push(x);
-    }
+    let mut x = down_layers(b, config, i, config.down[i].resnets, x, (time, text), skips);
     if i + 1 < config.down.len() {
         x = downsample(b, x, config.downsample_padding);
         skips.push(x);
@@ -85,24 +101,26 @@ pub(super) fn mid_block(
     x
 }
 
-/// Up block `i`; each resnet takes the newest of `skips` and the output of the block below.
-pub(super) fn up_block(
+/// Resnets `layers` of up block `i`, with their transformers; each resnet takes the newest of `skips` and the output of the
+/// block below. After the last one, the image is enlarged, except for the last block.
+pub(super) fn up_layers(
     b: &mut ProgramBuilder,
     config: &UnetConfig,
     i: usize,
+    layers: Range<usize>,
     mut x: ValueId,
-    time: ValueId,
-    text: Text<'_>,
+    (time, text): (ValueId, Text<'_>),
     skips: &mut Vec<ValueId>,
 ) -> ValueId {
     let block = &config.up[i];
-    for layer in 0..block.resnets {
+    let is_last = layers.end == block.resnets;
+    for layer in layers {
         if let Some(skip) = skips.pop() {
             x = b.concat(x, skip);
         }
         x = resnet_and_transformer(b, config, block, layer, x, time, text);
     }
-    if i + 1 < config.up.len() {
+    if is_last && i + 1 < config.up.len() {
         x = upsample(b, x);
     }
     x

@@ -74,6 +74,7 @@ pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
         }
     }
     out.extend(adapter(&params.ip_adapter));
+    out.extend(feature_reuse(params));
     out.extend(interpolation(&params.interpolation));
     out.extend(turbo(params));
     out
@@ -94,6 +95,13 @@ fn adapter(adapter: &IPAdapterConfig) -> impl Iterator<Item = Notice> {
         Notice::new("ip_adapter.insightface_model_name", message)
     });
     encoder.into_iter().chain(face)
+}
+
+/// Returns the notice that features are not used again, if attention to earlier frames prevents it.
+fn feature_reuse(params: &StreamDiffusionParams) -> Option<Notice> {
+    let interval = Some(params.feature_reuse.interval).filter(|&interval| interval > 1 && !params.reuses_features())?;
+    let message = format!("is {interval}, which has no effect: cached_attention.enabled is true");
+    Some(Notice::new("feature_reuse.interval", message))
 }
 
 /// Returns the notice that the network has no effect, if pictures are not interpolated.

@@ -108,6 +108,10 @@ fn rule_cost(field: &Field, sides: [&StreamDiffusionParams; 2]) -> Option<Cost> 
             let [old, new] = sides.map(|side| side.cached_attention.feature_injection_strength > 0.0);
             (old != new).then_some(Cost::Load)
         }
+        CostRule::FeatureReuse => {
+            let [old, new] = sides.map(|side| side.reuses_features());
+            (old != new).then_some(Cost::Load)
+        }
         CostRule::NegativePromptUsed => sides.iter().any(|side| side.uses_negative_prompt()).then_some(Cost::Recompute),
         CostRule::ProcessorWithWeights => {
             let has_weights = |chain: &ProcessingConfig| chain.processors.iter().any(has_weights);

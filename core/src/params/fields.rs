@@ -43,6 +43,8 @@ pub enum CostRule {
     ProcessorWithWeights,
     /// `load` if it begins or ends feature injection.
     FeatureInjection,
+    /// `load` if it begins or ends the reuse of features.
+    FeatureReuse,
 }
 
 impl CostRule {
@@ -58,6 +60,7 @@ impl CostRule {
             }
             Self::ProcessorWithWeights => "`load` if the processor, before or after, is a network",
             Self::FeatureInjection => "`load` from or to 0",
+            Self::FeatureReuse => "`load` from or to 1",
         }
     }
 }
@@ -243,6 +246,9 @@ pub const FIELDS: &[Field] = &[
     row(at!(cached_attention.feature_injection_strength), UNIT, Cost::Hot).cost_rule(CostRule::FeatureInjection),
     row(at!(cached_attention.feature_similarity_threshold), UNIT, Cost::Hot),
     row(at!(cached_attention.token_merging), FLAG, Cost::Load),
+    row(at!(feature_reuse.interval), Constraint::Integer { min: 1, max: 60, step: 1 }, Cost::Hot)
+        .cost_rule(CostRule::FeatureReuse),
+    row(at!(feature_reuse.max_error), Constraint::Number { min: 0.0, max: 2.0 }, Cost::Hot),
     row(at!(interpolation.factor), Constraint::Integer { min: 1, max: 4, step: 1 }, Cost::Hot),
     row(at!(interpolation.scene_cut), UNIT, Cost::Hot),
     row(at!(interpolation.model_id), Constraint::Nullable(&MODEL), Cost::Load),

@@ -11,6 +11,7 @@ mod compat;
 mod constraint;
 mod controlnet;
 mod diff;
+mod feature_reuse;
 mod fields;
 mod img2img_turbo;
 mod interpolation;
@@ -52,6 +53,7 @@ pub use constraint::Constraint;
 pub use controlnet::ControlNetConfig;
 pub(crate) use diff::diff_with_live_loras;
 pub use diff::{Change, diff, total_cost};
+pub use feature_reuse::FeatureReuseConfig;
 pub use fields::{Cost, CostRule, FIELDS, Field, field};
 pub use img2img_turbo::{Img2ImgTurboConfig, TurboDirection};
 pub use interpolation::InterpolationConfig;
@@ -174,6 +176,8 @@ pub struct StreamDiffusionParams {
     pub ip_adapter_style_image_url: StyleImageUrl,
     /// The attention to earlier frames.
     pub cached_attention: CachedAttentionConfig,
+    /// The features of the UNet that are used again for later frames.
+    pub feature_reuse: FeatureReuseConfig,
     /// The pictures that a session interpolates between two others.
     pub interpolation: InterpolationConfig,
     /// Translation of frames in one step by img2img-turbo.
@@ -222,6 +226,7 @@ impl Default for StreamDiffusionParams {
             ip_adapter: IPAdapterConfig::default(),
             ip_adapter_style_image_url: StyleImageUrl::default(),
             cached_attention: CachedAttentionConfig::default(),
+            feature_reuse: FeatureReuseConfig::default(),
             interpolation: InterpolationConfig::default(),
             img2img_turbo: Img2ImgTurboConfig::default(),
         }
@@ -233,6 +238,11 @@ impl StreamDiffusionParams {
     /// is above 1.
     pub fn uses_negative_prompt(&self) -> bool {
         self.cfg_type.uses_negative_prompt(self.guidance_scale as f32)
+    }
+
+    /// Returns whether features of the UNet are used again for later frames.
+    pub(crate) fn reuses_features(&self) -> bool {
+        self.feature_reuse.interval > 1 && !self.cached_attention.enabled
     }
 
     /// Returns the update rule of `scheduler` and `eta`.

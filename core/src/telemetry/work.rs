@@ -32,10 +32,12 @@ pub struct Work {
     pub encoder_evaluations: u64,
     /// Runs of the autoencoder's decoder, each for one picture.
     pub decoder_evaluations: u64,
-    /// Runs of the UNet.
+    /// Runs of the whole UNet.
     pub unet_evaluations: u64,
     /// Batch rows of all UNet runs.
     pub unet_rows: u64,
+    /// Runs of the UNet's last layers alone, with features of an earlier frame (`feature_reuse`).
+    pub shallow_evaluations: u64,
     /// Control images made; ControlNets with the same preprocessor and settings share one.
     pub control_images: u64,
     /// Runs of the layers that embed a control image for a ControlNet.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use dreamframe::cpu;
-use dreamframe::frame::{Frame, PixelFormat};
+use dreamframe::frame::{Frame, PixelFormat, psnr, ssim};
 use dreamframe::load::{Calibration, Checkpoint, ModelSource, Quality};
 use dreamframe::params::StreamDiffusionParams;
 use dreamframe::{Dtype, Engine, EngineOptions, Error, ErrorKind, PackedCache};
@@ -15,7 +15,6 @@ use super::exit::{Failure, Result};
 use super::interrupt::Interrupt;
 use super::options::{FitName, VideoArgs, read_params};
 use super::progress::{Progress, rounded};
-use crate::compare::{psnr, ssim};
 use crate::media::{self, PendingFile};
 
 /// The least quality of int8 pictures against those in `f32`: structural similarity on average and at worst, signal to

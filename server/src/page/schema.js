@@ -15,6 +15,8 @@ const SPANS = /** @type {Record<string, [number, number]>} */ ({
   similar_image_filter_max_skip_frame: [0, 60],
   "ip_adapter.scale": [0, 2],
   "cached_attention.interval": [1, 60],
+  "feature_reuse.interval": [1, 10],
+  "feature_reuse.max_error": [0, 1.5],
 });
 
 /** Parameters with separate controls on the page. */
@@ -29,7 +31,7 @@ export const GROUPS = [
   { title: "Seed and noise", paths: /^(seed|seed_interpolation_method|normalize_seed_weights)$/ },
   { title: "Timesteps", paths: /^(t_index_list|num_inference_steps|timestep_spacing|scheduler|eta|do_add_noise)$/ },
   { title: "Style image", paths: /^ip_adapter/ },
-  { title: "Earlier frames", paths: /^cached_attention/ },
+  { title: "Earlier frames", paths: /^(cached_attention|feature_reuse)/ },
   { title: "Between pictures", paths: /^interpolation/ },
   { title: "Skipping frames", paths: /^(skip_diffusion|.*similar_image_filter.*)$/ },
   { title: "Processing", paths: /_(pre|post)processing$/ },
@@ -228,6 +230,10 @@ export function counts(path, params, catalogue) {
     case "cached_attention.feature_similarity_threshold":
     case "cached_attention.token_merging":
       return Boolean(params.cached_attention?.enabled);
+    case "feature_reuse.max_error":
+      return (params.feature_reuse?.interval ?? 1) > 1 && !params.cached_attention?.enabled;
+    case "feature_reuse.interval":
+      return !params.cached_attention?.enabled;
     case "interpolation.scene_cut":
     case "interpolation.model_id":
       return (params.interpolation?.factor ?? 1) > 1;

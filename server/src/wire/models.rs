@@ -21,11 +21,12 @@ pub(crate) fn of_pipeline(id: &str) -> Option<(&'static str, bool)> {
 }
 
 /// The engine's own parameters, which are in no public schema, and in `pipeline_params` of responses.
-pub(crate) const OWN: [&str; 8] = [
+pub(crate) const OWN: [&str; 9] = [
     "cfg_type",
     "scheduler",
     "eta",
     "timestep_spacing",
+    "feature_reuse",
     "interpolation",
     "img2img_turbo",
     "safety_checker_threshold",

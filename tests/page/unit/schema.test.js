@@ -55,11 +55,15 @@ test("a name that may be absent has a choice for that", () => {
 });
 
 test("what would do nothing is not shown", () => {
-  const params = { model_id: "demo", cfg_type: "none", guidance_scale: 1, seed: 5, ip_adapter: { enabled: false }, cached_attention: { enabled: false }, interpolation: { factor: 1 }, img2img_turbo: { weights: null } };
-  for (const path of ["delta", "guidance_scale", "negative_prompt", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "interpolation.scene_cut", "interpolation.model_id", "img2img_turbo.strength", "use_lcm_lora", "safety_checker_threshold", "lora_dict"]) {
+  const params = { model_id: "demo", cfg_type: "none", guidance_scale: 1, seed: 5, ip_adapter: { enabled: false }, cached_attention: { enabled: false }, feature_reuse: { interval: 1 }, interpolation: { factor: 1 }, img2img_turbo: { weights: null } };
+  for (const path of ["delta", "guidance_scale", "negative_prompt", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "feature_reuse.max_error", "interpolation.scene_cut", "interpolation.model_id", "img2img_turbo.strength", "use_lcm_lora", "safety_checker_threshold", "lora_dict"]) {
     assert.ok(!counts(path, params, catalogue), path);
   }
   const rich = { model_id: "Lykon/dreamshaper-8", cfg_type: "initialize", guidance_scale: 2, seed: [[1, 1], [2, 1]], ip_adapter: { enabled: true }, cached_attention: { enabled: true }, interpolation: { factor: 2 }, img2img_turbo: { weights: "edges.pkl" }, use_safety_checker: true };
+  for (const path of ["feature_reuse.interval", "feature_reuse.max_error"]) {
+    assert.ok(!counts(path, { ...rich, feature_reuse: { interval: 3 } }, catalogue), path);
+    assert.ok(counts(path, { ...params, feature_reuse: { interval: 3 } }, catalogue), path);
+  }
   for (const path of ["delta", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "interpolation.scene_cut", "interpolation.model_id", "img2img_turbo.strength", "use_lcm_lora", "safety_checker_threshold", "guidance_scale", "negative_prompt"]) {
     assert.ok(counts(path, rich, catalogue), path);
   }

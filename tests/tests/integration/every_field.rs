@@ -171,7 +171,7 @@ fn every_field_changes_while_frames_are_processed() {
 }
 
 /// Fields whose change has no effect on these pictures, and why.
-const WITHOUT_EFFECT: [(&str, &str); 21] = [
+const WITHOUT_EFFECT: [(&str, &str); 23] = [
     ("negative_prompt", "the type of guidance does not use it"),
     ("use_safety_checker", "the host's checker finds every picture harmless"),
     ("safety_checker_threshold", "as above"),
@@ -188,6 +188,8 @@ const WITHOUT_EFFECT: [(&str, &str); 21] = [
     ("controlnets[].conditioning_channels", "the number that the ControlNet has anyway"),
     ("ip_adapter.image_encoder_path", "an encoder with the same weights"),
     ("ip_adapter.insightface_model_name", "faces are embedded by the host"),
+    ("feature_reuse.interval", "attention to earlier frames is on"),
+    ("feature_reuse.max_error", "as above"),
     ("interpolation.factor", "sessions interpolate between pictures, engines do not"),
     ("interpolation.scene_cut", "as above"),
     ("interpolation.model_id", "as above"),

@@ -15,6 +15,7 @@ mod device;
 mod device_frames;
 mod eight_bits;
 mod every_field;
+mod feature_reuse;
 mod host_images;
 mod hosts;
 mod img2img_turbo;

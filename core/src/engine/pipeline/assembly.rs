@@ -23,12 +23,12 @@ use super::recipes::Recipes;
 use super::safety::{self, CachedSafety};
 use super::style::{Style, invalid};
 use super::text::Text;
-use super::unet::{CallRows, Extras, UnetNetworks, call_rows, wants_negative};
+use super::unet::{CallConstants, CallRows, Extras, UnetNetworks, call_rows, wants_negative};
 use crate::conditioning::seed::seed_noise;
 use crate::conditioning::transition::TransitionState;
 use crate::engine::options::Vae;
 use crate::error::Result;
-use crate::exec::{Buffer, Constants};
+use crate::exec::Buffer;
 use crate::net::{Shape, Weights};
 use crate::params::{Notice, StreamDiffusionParams};
 use crate::schedule::StepTable;
@@ -79,6 +79,7 @@ impl<'a> Assembly<'a> {
             feature_injection: earlier.enabled && earlier.feature_injection_strength > 0.0,
             token_merging: earlier.enabled && earlier.token_merging,
             image_tokens: adapter.get().as_ref().as_ref().map_or(0, Adapter::tokens),
+            feature_reuse: params.reuses_features(),
         };
         let key = UnetKey { weights: weights.key().clone(), size, call_rows: call_rows.clone(), extras };
         let unet = self.unet(loaded, weights.get(), key, latent)?;
@@ -281,7 +282,7 @@ impl<'a> Assembly<'a> {
         image: &ImagePrompt<'_>,
         weights: &UnetWeights,
         key: ConstantsKey,
-    ) -> Result<Cached<ConstantsKey, Vec<Constants>>> {
+    ) -> Result<Cached<ConstantsKey, Vec<CallConstants>>> {
         let size = (self.params.width, self.params.height);
         // Constants are valid for one UNet only, and pipelines with equal keys may have different ones.
         let same = self.previous.iter().filter(|components| ptr::eq(components.unet(), unet));

@@ -48,11 +48,11 @@ use self::models::Models;
 use self::recipes::Recipes;
 use self::safety::CachedSafety;
 use self::text::Text;
-use self::unet::UnetNetworks;
+use self::unet::{CallConstants, UnetNetworks};
 use crate::conditioning::transition::TransitionState;
 use crate::engine::host::SafetyChecker;
 use crate::error::Result;
-use crate::exec::{Buffer, Constants, Network};
+use crate::exec::{Buffer, Network};
 use crate::interpolation::Rife;
 use crate::params::{Change, Notice, StreamDiffusionParams, diff_with_live_loras};
 use crate::stream::StreamConfig;
@@ -82,7 +82,7 @@ pub(crate) struct Components {
     adapter: Cached<Option<AdapterKey>, Option<Adapter>>,
     image: Cached<Option<ImageKey>, Option<ImageKeys>>,
     conditioning: Cached<TextKey, Conditioning>,
-    constants: Cached<ConstantsKey, Vec<Constants>>,
+    constants: Cached<ConstantsKey, Vec<CallConstants>>,
     noise: Cached<NoiseKey, Buffer>,
     pub(super) controls: ControlNets,
     safety: CachedSafety,
@@ -207,7 +207,7 @@ impl Components {
     pub(super) fn frame_networks(&self) -> Vec<&Arc<dyn Network>> {
         let autoencoder = self.autoencoder();
         let mut networks: Vec<&Arc<dyn Network>> = vec![&autoencoder.encoder, &autoencoder.decoder];
-        for network in self.unet().networks().iter().chain(self.controls.frame_networks()) {
+        for network in self.unet().all().chain(self.controls.frame_networks()) {
             if !networks.iter().any(|known| Arc::ptr_eq(known, network)) {
                 networks.push(network);
             }
@@ -257,7 +257,7 @@ impl Components {
     }
 
     /// Returns what the UNet computes from prompt and schedule, one set of constants for each call.
-    pub(crate) fn constants(&self) -> &[Constants] {
+    pub(crate) fn constants(&self) -> &[CallConstants] {
         self.constants.get()
     }
 }

@@ -6,10 +6,12 @@ use super::conditioning::Conditioning;
 use super::context::Compiler;
 use super::lora::UnetWeights;
 use super::models::Models;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Constants, Network};
-use crate::models::{Prediction, UnetConfig, UnetShape, time_ids_embedding, timestep_embedding, unet_program};
-use crate::net::Shape;
+use crate::models::{
+    Prediction, UnetConfig, UnetPart, UnetShape, time_ids_embedding, timestep_embedding, unet_program,
+};
+use crate::net::{Program, Rate, Shape};
 use crate::params::CfgType;
 use crate::schedule::StepTable;
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
@@ -44,13 +46,16 @@ pub(crate) struct Extras {
     pub(crate) token_merging: bool,
     /// Number of image tokens that rows attend to in addition to their text.
     pub(crate) image_tokens: usize,
+    /// Whether features of the deep layers are used again for later frames.
+    pub(crate) feature_reuse: bool,
 }
 
 impl Extras {
     /// Returns `plain` with these inputs.
     fn shape(self, plain: UnetShape) -> UnetShape {
-        let Self { residuals, cached_attention, feature_injection, token_merging, image_tokens } = self;
-        UnetShape { residuals, cached_attention, feature_injection, token_merging, image_tokens, ..plain }
+        let Self { residuals, cached_attention, feature_injection, token_merging, image_tokens, feature_reuse } = self;
+        let part = if feature_reuse { UnetPart::KeepingDeep } else { UnetPart::Whole };
+        UnetShape { residuals, cached_attention, feature_injection, token_merging, image_tokens, part, ..plain }
     }
 }
 
@@ -59,6 +64,45 @@ impl Extras {
 pub(crate) struct UnetNetworks {
     call_rows: CallRows,
     networks: Vec<Arc<dyn Network>>,
+    /// The last layers alone, of each call, for features that are used again; empty without.
+    shallow: Vec<Arc<dyn Network>>,
+    /// What each call keeps of a whole run; empty without reuse.
+    kept: Vec<KeptLengths>,
+}
+
+/// The number of elements that a call keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeptLengths {
+    pub(crate) rows: usize,
+    /// Of the UNet's input.
+    pub(crate) input: usize,
+    /// Of the output of the deep layers.
+    pub(crate) deep: usize,
+    /// Of each residual that the other layers read.
+    pub(crate) residuals: Vec<usize>,
+}
+
+impl KeptLengths {
+    /// Returns the sum of them, with memory of the host for an input of the device.
+    pub(crate) fn elements(&self) -> usize {
+        let residuals = self.residuals.iter().fold(0_usize, |sum, &len| sum.saturating_add(len));
+        self.deep.saturating_add(residuals).saturating_add(self.input.saturating_mul(2))
+    }
+}
+
+/// The networks of a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallNetworks<'a> {
+    pub(crate) whole: &'a Arc<dyn Network>,
+    /// The last layers alone.
+    pub(crate) shallow: Option<&'a Arc<dyn Network>>,
+}
+
+/// The constants of the networks of a call.
+#[derive(Debug)]
+pub(crate) struct CallConstants {
+    pub(crate) whole: Constants,
+    pub(crate) shallow: Option<Constants>,
 }
 
 impl UnetNetworks {
@@ -75,18 +119,18 @@ impl UnetNetworks {
         latent: Shape,
         extras: Extras,
     ) -> Result<Self> {
-        let networks = compile_calls(call_rows, |CallTexts { text_rows, text_of_row }| {
-            let rows = text_of_row.len();
-            let shape = UnetShape {
-                text_rows,
-                text_of_row,
-                prediction: models.prediction,
-                ..extras.shape(UnetShape::new(rows, latent.h, latent.w))
-            };
-            let program = weights.branches.add_to(unet_program(&models.unet, &shape)?)?;
-            compiler.compile(program, &weights.weights)
-        })?;
-        Ok(Self { call_rows: call_rows.clone(), networks })
+        let compile = |part: Option<UnetPart>| {
+            compile_calls(call_rows, |CallTexts { text_rows, text_of_row }| {
+                let plain = extras.shape(UnetShape::new(text_of_row.len(), latent.h, latent.w));
+                let part = part.unwrap_or(plain.part);
+                let shape = UnetShape { text_rows, text_of_row, prediction: models.prediction, part, ..plain };
+                let program = weights.branches.add_to(unet_program(&models.unet, &shape)?)?;
+                compiler.compile(program, &weights.weights)
+            })
+        };
+        let shallow = if extras.feature_reuse { compile(Some(UnetPart::Shallow))? } else { Vec::new() };
+        let kept = shallow.iter().map(|network| kept_lengths(network.program(), latent)).collect();
+        Ok(Self { call_rows: call_rows.clone(), networks: compile(None)?, shallow, kept })
     }
 
     /// Computes what depends on prompt, schedule and `further` inputs of the rows alone: one set of constants for each
@@ -102,18 +146,46 @@ impl UnetNetworks {
         table: &StepTable,
         size: (u32, u32),
         further: impl Fn(&[UnetRow]) -> Vec<Vec<f32>>,
-    ) -> Result<Vec<Constants>> {
+    ) -> Result<Vec<CallConstants>> {
         let of_rows = |call: &[UnetRow]| {
             let mut inputs = prediction_weights(models.prediction, call, table, models.unet.out_channels);
             inputs.extend(further(call));
             inputs
         };
-        call_constants(&models.unet, &self.call_rows, &self.networks, conditioning, table, size, of_rows)
+        let calls = call_inputs(&models.unet, &self.call_rows, conditioning, table, size, of_rows);
+        let of_call = |(index, inputs): (usize, Vec<Vec<f32>>)| {
+            let networks = self.call(index).ok_or_else(|| Error::new(ErrorKind::Internal, "a call has no network"))?;
+            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let shallow = |network: &Arc<dyn Network>| {
+                let named = || networks.whole.program().inputs_at(Rate::Constant).zip(&inputs);
+                let own = |name: &str| named().find(|(input, _)| input.name == name).map(|(_, data)| *data);
+                let inputs = network.program().inputs_at(Rate::Constant).filter_map(|input| own(&input.name));
+                network.constants(&inputs.collect::<Vec<_>>())
+            };
+            let shallow = networks.shallow.map(shallow).transpose()?;
+            Ok(CallConstants { whole: networks.whole.constants(&inputs)?, shallow })
+        };
+        calls.enumerate().map(of_call).collect()
     }
 
-    /// Returns the network of each call.
+    /// Returns the networks of whole runs, one for each call.
     pub(crate) fn networks(&self) -> &[Arc<dyn Network>] {
         &self.networks
+    }
+
+    /// Returns all networks.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<dyn Network>> {
+        self.networks.iter().chain(&self.shallow)
+    }
+
+    /// Returns the networks of a call.
+    pub(crate) fn call(&self, call: usize) -> Option<CallNetworks<'_>> {
+        Some(CallNetworks { whole: self.networks.get(call)?, shallow: self.shallow.get(call) })
+    }
+
+    /// Returns what each call keeps of a whole run; none without reuse.
+    pub(crate) fn kept_lengths(&self) -> &[KeptLengths] {
+        &self.kept
     }
 
     /// Returns how many UNet rows a call has; 0 if there is no such call.
@@ -128,8 +200,15 @@ impl UnetNetworks {
 
     /// Returns the bytes of scratch memory that the largest call needs.
     pub(crate) fn scratch_bytes(&self) -> usize {
-        self.networks.iter().map(|network| network.scratch_bytes()).max().unwrap_or(0)
+        self.all().map(|network| network.scratch_bytes()).max().unwrap_or(0)
     }
+}
+
+/// Returns what a whole run keeps for `shallow`, the program of the last layers.
+fn kept_lengths(shallow: &Program, latent: Shape) -> KeptLengths {
+    let mut lengths = shallow.inputs_at(Rate::Frame).map(|input| shallow.shape(input.value).len());
+    let (input, deep) = (lengths.next().unwrap_or(0), lengths.next().unwrap_or(0));
+    KeptLengths { rows: input / latent.len().max(1), input, deep, residuals: lengths.collect() }
 }
 
 /// The text of each row of a call.
@@ -179,28 +258,42 @@ pub(super) fn call_constants(
     networks: &[Arc<dyn Network>],
     conditioning: &Conditioning,
     table: &StepTable,
-    (width, height): (u32, u32),
+    size: (u32, u32),
     further: impl Fn(&[UnetRow]) -> Vec<Vec<f32>>,
 ) -> Result<Vec<Constants>> {
+    let calls = call_inputs(config, call_rows, conditioning, table, size, further);
+    let one = |(inputs, network): (Vec<Vec<f32>>, &Arc<dyn Network>)| {
+        network.constants(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    };
+    calls.zip(networks).map(one).collect()
+}
+
+/// Returns the constant inputs of each call, in order.
+fn call_inputs<'a>(
+    config: &'a UnetConfig,
+    call_rows: &'a CallRows,
+    conditioning: &'a Conditioning,
+    table: &'a StepTable,
+    (width, height): (u32, u32),
+    further: impl Fn(&[UnetRow]) -> Vec<Vec<f32>> + 'a,
+) -> impl Iterator<Item = Vec<Vec<f32>>> + 'a {
     let mut states = conditioning.prompt.states.clone();
     if wants_negative(call_rows) {
         states.extend_from_slice(&conditioning.negative.states);
     }
     let (width, height) = (width as f32, height as f32);
-    let one = |(call, network): (&Vec<UnetRow>, &Arc<dyn Network>)| {
+    call_rows.iter().map(move |call| {
         let timesteps: Vec<f32> =
             call.iter().filter_map(|row| table.steps().get(row.stage)).map(|step| step.timestep as f32).collect();
-        let mut inputs = vec![timestep_embedding(&timesteps, config)];
+        let mut inputs = vec![states.clone(), timestep_embedding(&timesteps, config)];
         if config.added.is_some() {
             inputs.push(pooled(call, conditioning));
             let sizes = vec![[height, width, 0.0, 0.0, height, width]; call.len()];
             inputs.push(time_ids_embedding(&sizes, config));
         }
         inputs.extend(further(call));
-        let inputs: Vec<&[f32]> = [&*states].into_iter().chain(inputs.iter().map(Vec::as_slice)).collect();
-        network.constants(&inputs)
-    };
-    call_rows.iter().zip(networks).map(one).collect()
+        inputs
+    })
 }
 
 /// The weights of prediction and sample in the noise of each row, in every channel; none if the noise is predicted.

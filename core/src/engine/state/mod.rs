@@ -8,6 +8,7 @@ mod cached_attention;
 mod chains;
 mod control;
 mod control_calls;
+mod deep_features;
 mod guard;
 mod predict;
 mod restyle;
@@ -20,6 +21,7 @@ use self::buffers::FrameBuffers;
 use self::cached_attention::AttentionCache;
 use self::chains::{Chains, ChainsUpdate};
 use self::control::{ControlState, ControlUpdate};
+use self::deep_features::DeepFeatures;
 use self::guard::Guard;
 pub(super) use self::sources::Source;
 use self::sources::SourceFrames;
@@ -43,6 +45,7 @@ pub(super) struct FrameState {
     /// Scratch memory of the networks.
     scratch: Scratch,
     attention: AttentionCache,
+    features: DeepFeatures,
     guard: Guard,
     buffers: FrameBuffers,
     chains: Chains,
@@ -67,6 +70,7 @@ pub(super) struct StateUpdate {
     filter: Option<SimilarFilter>,
     scratch: Option<Scratch>,
     attention: Option<AttentionCache>,
+    features: Option<DeepFeatures>,
     guard: Option<Guard>,
     buffers: Option<FrameBuffers>,
     chains: ChainsUpdate,
@@ -94,6 +98,7 @@ impl StateUpdate {
             filter: base.is_none_or(|base| !same_filter(base, next)).then(|| new_filter(&next.params)),
             scratch: (!scratch_fits).then(|| queue.scratch(needed.scratch)).transpose()?,
             attention: AttentionCache::replacing(&**queue, base, next)?,
+            features: DeepFeatures::replacing(&**queue, base, next)?,
             guard: Guard::replacing(base, next)?,
             buffers: (!same_sizes).then(|| FrameBuffers::new(&**queue, needed)).transpose()?,
             chains: ChainsUpdate::prepare(base, next),
@@ -120,6 +125,7 @@ impl FrameState {
             filter,
             scratch: Scratch::new(),
             attention: AttentionCache::default(),
+            features: DeepFeatures::default(),
             guard: Guard::default(),
             buffers,
             chains: Chains::new(),
@@ -140,7 +146,8 @@ impl FrameState {
     ///
     /// Those of [`StreamBatch::configure_with`]; nothing has changed then.
     pub(super) fn swap(&mut self, update: &mut StateUpdate, next: &Pipeline) -> Result<()> {
-        let StateUpdate { stream, rows, filter, scratch, attention, guard, buffers, chains, control } = update;
+        let StateUpdate { stream, rows, filter, scratch, attention, features, guard, buffers, chains, control } =
+            update;
         match stream {
             Some(stream) => std::mem::swap(&mut self.stream, stream),
             None => self.stream.configure_with(next.stream.clone(), rows)?,
@@ -156,6 +163,8 @@ impl FrameState {
         if let Some(attention) = attention {
             attention.swap(&mut self.attention, next.cached_frames());
         }
+        swap_if_some(&mut self.features, features);
+        self.features.forget();
         swap_if_some(&mut self.guard, guard);
         swap_if_some(&mut self.buffers, buffers);
         self.chains.swap(chains);
@@ -168,6 +177,7 @@ impl FrameState {
     pub(super) fn release(&mut self) {
         self.scratch = Scratch::new();
         self.attention = AttentionCache::default();
+        self.features = DeepFeatures::default();
         self.control = ControlState::default();
         self.chains = Chains::new();
     }

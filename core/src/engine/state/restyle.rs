@@ -112,7 +112,7 @@ impl FrameState {
 
     /// Runs the stream on the frame's latent; returns the frame that the resulting clean latent was made from.
     fn denoise(&mut self, pipeline: &Pipeline, id: FrameId, timer: &mut FrameTimer) -> Result<Source> {
-        let Self { queue, chains, buffers, stream, scratch, control, attention, work, .. } = self;
+        let Self { queue, chains, buffers, stream, scratch, control, attention, features, work, .. } = self;
         let queue = &**queue;
         let components = &pipeline.components;
         let from = queue.mark();
@@ -130,6 +130,8 @@ impl FrameState {
             scratch,
             attention,
             cache: (&pipeline.params.cached_attention).into(),
+            features,
+            reuse: &pipeline.params.feature_reuse,
             control: ControlCalls { queue, controls: &components.controls, state: control, timer },
             work,
         };

@@ -1,5 +1,7 @@
 //! Tests of whole engines.
 
+#[cfg(feature = "demo-model")]
+mod feature_reuse;
 mod live_lora;
 mod lora;
 #[cfg(feature = "demo-model")]

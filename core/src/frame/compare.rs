@@ -3,11 +3,11 @@
 //! Implemented here because available crates use other windows or colour spaces, so that their values are not
 //! comparable with published ones.
 
-use dreamframe::frame::Frame;
-use dreamframe::{Error, ErrorKind, PixelFormat, Result};
+use super::{Frame, PixelFormat};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The maximum number of decibels that are reported: those of equal pictures.
-pub(crate) const MOST_DECIBELS: f64 = 100.0;
+const MOST_DECIBELS: f64 = 100.0;
 
 /// Taps on either side of the centre of SSIM's window.
 const REACH: usize = 5;
@@ -18,13 +18,13 @@ const SIGMA: f64 = 1.5;
 const C1: f64 = (0.01 * 255.0) * (0.01 * 255.0);
 const C2: f64 = (0.03 * 255.0) * (0.03 * 255.0);
 
-/// The signal-to-noise ratio of two RGB pictures of one size in decibels, over all colours; at most
-/// [`MOST_DECIBELS`].
+/// Returns the peak signal-to-noise ratio of two `Rgb8` pictures of the same size in decibels, over all colours; at most 100,
+/// that of equal pictures.
 ///
 /// # Errors
 ///
 /// `InvalidArgument` for pictures of different sizes or of another format.
-pub(crate) fn psnr(a: &Frame, b: &Frame) -> Result<f64> {
+pub fn psnr(a: &Frame, b: &Frame) -> Result<f64> {
     check(a, b)?;
     let square = |(&a, &b): (&u8, &u8)| (f64::from(a) - f64::from(b)).powi(2);
     let noise = a.pixels().iter().zip(b.pixels()).map(square).sum::<f64>() / a.pixels().len() as f64;
@@ -32,14 +32,14 @@ pub(crate) fn psnr(a: &Frame, b: &Frame) -> Result<f64> {
     Ok(decibels.min(MOST_DECIBELS))
 }
 
-/// The structural similarity of the luma (BT.601) of two RGB pictures of one size, at least 11 pixels in each
+/// Returns the structural similarity of the luma (BT.601) of two `Rgb8` pictures of the same size, at least 11 pixels in each
 /// direction: the mean over all positions of a window of 11 x 11 pixels, weighted by a Gaussian of deviation 1.5, as
 /// defined by Wang, Bovik, Sheikh and Simoncelli. 1 for equal pictures.
 ///
 /// # Errors
 ///
 /// Like [`psnr`], and for pictures that are too small.
-pub(crate) fn ssim(a: &Frame, b: &Frame) -> Result<f64> {
+pub fn ssim(a: &Frame, b: &Frame) -> Result<f64> {
     check(a, b)?;
     let (width, height) = (a.width() as usize, a.height() as usize);
     if width.min(height) < TAPS {
