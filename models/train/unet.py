@@ -91,7 +91,7 @@ class Trainer:
         photo, target = batch.tensors(self.device)
         with autocast(self.device):
             words = self.both["text"](tokens(self.tokenizer, batch.prompts, self.device)).last_hidden_state
-        t = self.schedule.pick(n, 359 if pictures else 999)
+        t = self.schedule.pick(n, 659 if pictures else 999)
         given = mixed(photo, target)
         if self.training.clock.progress > 0.3 and self.rng.random() < args.rollout:
             own = self.first_stage(photo, t, words.detach())
