@@ -225,8 +225,8 @@ class FeatureReuseConfig(Model):
     _part: ClassVar[str] = "feature_reuse"
 
     interval: int = 1
-    """The UNet is computed wholly for at least one of so many frames: 1 computes it for each. Other values have no
-    effect while `cached_attention.enabled` is true."""
+    """At least one of every `interval` frames runs the whole UNet; with 1, all do. Other values have no effect while
+    `cached_attention.enabled` is true."""
     max_error: float = 0.5
     """The estimated error up to which features are used again: the change of the UNet's input since they were
     computed, relative to its size."""

@@ -37,5 +37,5 @@ pub use img2img_turbo::{TurboChanges, is_skip_weight};
 pub use lora::{LoraChanges, LoraNames, LoraTarget};
 pub use nsfw::{CLASSES as NSFW_CLASSES, SIDE as NSFW_SIDE, nsfw_program};
 pub(crate) use unet::smallest_unet;
-pub use unet::{Prediction, SHALLOW_LAYERS, TEXT_TOKENS, UnetPart, UnetShape, residual_shapes, unet_program};
+pub use unet::{Prediction, TEXT_TOKENS, UnetPart, UnetShape, residual_shapes, unet_program};
 pub use vae::PictureRange;

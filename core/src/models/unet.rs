@@ -3,7 +3,7 @@
 
 use super::config::{AddedConfig, UnetConfig};
 use super::layers::{Norm, Text, norm_silu_conv};
-use super::unet_blocks::{down_block, down_layers, mid_block, up_layers};
+use super::unet_blocks::{down_block, mid_block, up_layers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
@@ -48,10 +48,10 @@ pub struct UnetShape {
 pub enum UnetPart {
     /// All of them.
     #[default]
-    Whole,
-    /// All of them; what the last [`SHALLOW_LAYERS`] layers are given is an output, `deep`.
+    Full,
+    /// All of them; the input of the last resnet that comes from the layers before is an output, `deep`.
     KeepingDeep,
-    /// The last [`SHALLOW_LAYERS`] layers, and those of the down half whose outputs they take; `deep` is an input.
+    /// The first convolution, the last resnet with its transformer, if it has one, and what follows it; `deep` is an input.
     Shallow,
 }
 
@@ -84,15 +84,9 @@ impl UnetShape {
             residuals: false,
             image_tokens: 0,
             prediction: Prediction::Noise,
-            part: UnetPart::Whole,
+            part: UnetPart::Full,
         }
     }
-}
-
-/// Returns the shape of `deep`, the output of the deep layers.
-fn deep_shape(config: &UnetConfig, shape: &UnetShape) -> Option<Shape> {
-    // An up block has more than `SHALLOW_LAYERS` resnets: one more than a down block.
-    Some(Shape::new(shape.rows, shape.height, shape.width, config.up.last()?.channels))
 }
 
 /// Returns the shapes of what ControlNets add, for each row: first what the up half wants, in the order in which the
@@ -113,8 +107,6 @@ pub fn residual_shapes(config: &UnetConfig, height: usize, width: usize) -> Vec<
     shapes
 }
 
-/// Layers of the last up block that [`UnetPart::Shallow`] has: a resnet, with its transformer if there is one.
-pub const SHALLOW_LAYERS: usize = 1;
 /// Tokens of a text, as every text encoder of these models gives them.
 pub const TEXT_TOKENS: usize = 77;
 /// Number of up blocks, from the deepest, whose tokens are injected.
@@ -141,13 +133,15 @@ const MAX_SIDE: usize = 1024;
 /// `shape.image_tokens` |
 /// | `sample` | `[rows, height, width, in_channels]` | frame | |
 /// | `down_residual.0` … and `mid_residual` | [`residual_shapes`], for each row | frame | `shape.residuals` |
-/// | `deep` | `[rows, height, width, c]` with the channels `c` of the last up block | frame | [`UnetPart::Shallow`], of the residuals of which only the first [`SHALLOW_LAYERS`] are
-/// inputs, after this one |
+/// | `deep` | `[rows, height, width, c]` with the channels `c` of the last up block | frame | [`UnetPart::Shallow`] |
+///
+/// [`UnetPart::Shallow`] has `deep` after `sample`, of the image keys and values those of its own layers, and of the residuals
+/// the first.
 ///
 /// There are image keys and values for each [cross attention](super::ip_adapter::cross_attentions), in that order. How
 /// much an image counts is in its values: attention is linear in them, and with values of zero it changes nothing.
 ///
-/// Outputs: `eps`, `[rows, height, width, out_channels]`, and with [`UnetPart::KeepingDeep`], `deep`. The embeddings come from
+/// Outputs: `eps`, `[rows, height, width, out_channels]`, and with [`UnetPart::KeepingDeep`] `deep`. The embeddings come from
 /// [`timestep_embedding`](super::timestep_embedding) and its neighbours.
 ///
 /// # Errors
@@ -179,7 +173,7 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let sample = b.input("sample", sample, Rate::Frame);
     let layers = Layers { config, shape, time, text, injected };
     let x = conv(b, "conv_in", sample, config.down[0].channels, config.conv_in_kernel);
-    let (x, deep) = if shape.part == UnetPart::Shallow { (layers.shallow(b, x)?, None) } else { layers.whole(b, x) };
+    let (x, deep) = if shape.part == UnetPart::Shallow { (layers.shallow(b, x)?, None) } else { layers.full(b, x) };
     let mut eps = prediction(b, config, x);
     if let Some([prediction_weight, sample_weight]) = weights {
         let (prediction, sample) = (b.mul(eps, prediction_weight), b.mul(sample, sample_weight));
@@ -204,8 +198,8 @@ struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// All of them; returns their output, and what the last [`SHALLOW_LAYERS`] are given.
-    fn whole(&self, b: &mut ProgramBuilder, mut x: ValueId) -> (ValueId, Option<ValueId>) {
+    /// All of them; returns their output, and what the last resnet is given from the layers before.
+    fn full(&self, b: &mut ProgramBuilder, mut x: ValueId) -> (ValueId, Option<ValueId>) {
         let Self { config, shape, time, text, injected } = *self;
         let residuals = if shape.residuals { residual_inputs(b, config, shape) } else { Vec::new() };
         let mut skips = vec![x];
@@ -224,39 +218,32 @@ impl Layers<'_> {
         for (i, block) in config.up.iter().enumerate() {
             let text = if i < INJECTED_UP_BLOCKS { injected } else { text };
             let is_last = i + 1 == config.up.len();
-            let first = if is_last { block.resnets.saturating_sub(SHALLOW_LAYERS) } else { block.resnets };
+            let last = if is_last { block.resnets.saturating_sub(1) } else { block.resnets };
             let (scope, at) = (format!("up_blocks.{i}"), (time, text));
-            x = b.scope(&*scope, |b| up_layers(b, config, i, 0..first, x, at, &mut skips));
+            x = b.scope(&*scope, |b| up_layers(b, config, i, 0..last, x, at, &mut skips));
             if is_last {
                 deep = Some(x);
-                x = b.scope(&*scope, |b| up_layers(b, config, i, first..block.resnets, x, at, &mut skips));
+                x = b.scope(&*scope, |b| up_layers(b, config, i, last..block.resnets, x, at, &mut skips));
             }
         }
         (x, deep)
     }
 
-    /// The last ones.
-    fn shallow(&self, b: &mut ProgramBuilder, x: ValueId) -> Result<ValueId> {
+    /// The last resnet, which takes the output `x` of the first convolution, and its transformer.
+    fn shallow(&self, b: &mut ProgramBuilder, mut x: ValueId) -> Result<ValueId> {
         let Self { config, shape, time, text, injected } = *self;
-        let deep = deep_shape(config, shape);
-        let (Some((last, before)), Some(deep)) = (config.up.split_last(), deep) else {
-            return Err(Error::new(ErrorKind::BadModel, "the UNet has no up block"));
-        };
-        let deep = b.input("deep", deep, Rate::Frame);
-        let mut skips = vec![x];
-        let layers = SHALLOW_LAYERS - 1;
-        b.scope("down_blocks.0", |b| down_layers(b, config, 0, layers, x, (time, text), &mut skips));
-        if shape.residuals {
-            let shapes = residual_shapes(config, shape.height, shape.width).into_iter().take(skips.len());
-            for (i, (skip, one)) in skips.iter_mut().zip(shapes).enumerate() {
-                let residual = b.input(residual_name(i, usize::MAX), Shape { n: shape.rows, ..one }, Rate::Frame);
-                *skip = b.add(*skip, residual);
-            }
+        let no_block = || Error::new(ErrorKind::BadModel, "the UNet has no up block");
+        let (last, before) = config.up.split_last().ok_or_else(no_block)?;
+        let UnetShape { rows, height, width, .. } = *shape;
+        let deep = b.input("deep", Shape::new(rows, height, width, last.channels), Rate::Frame);
+        if let (true, Some(first)) = (shape.residuals, residual_shapes(config, height, width).first()) {
+            let residual = b.input(residual_name(0, usize::MAX), Shape { n: rows, ..*first }, Rate::Frame);
+            x = b.add(x, residual);
         }
         let text = if before.len() < INJECTED_UP_BLOCKS { injected } else { text };
-        let range = last.resnets.saturating_sub(SHALLOW_LAYERS)..last.resnets;
+        let layers = last.resnets.saturating_sub(1)..last.resnets;
         Ok(b.scope(format!("up_blocks.{}", before.len()), |b| {
-            up_layers(b, config, before.len(), range, deep, (time, text), &mut skips)
+            up_layers(b, config, before.len(), layers, deep, (time, text), &mut vec![x])
         }))
     }
 }
@@ -368,6 +355,7 @@ mod tests {
     use crate::exec::cpu::{CpuExecutor, CpuOptions};
     use crate::exec::{Dtype, Executor as _, Scratch};
     use crate::load::RandomWeights;
+    use crate::models::known::known_model;
     use crate::net::{OpKind, Weights};
 
     fn shape() -> UnetShape {
@@ -407,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_layers_predict_the_same_noise_from_what_a_whole_run_keeps() {
+    fn the_last_layers_predict_the_same_noise_from_what_a_full_run_keeps() {
         for (json, prediction) in [
             (
                 r#"{"block_out_channels": [8, 16], "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
@@ -427,21 +415,45 @@ mod tests {
                 let shape = UnetShape { residuals: true, image_tokens: 2, prediction, part, ..shape() };
                 unet_program(&config, &shape).unwrap()
             };
-            let [whole, shallow] = [of(UnetPart::KeepingDeep), of(UnetPart::Shallow)];
-            assert_eq!(whole.outputs().len(), 2);
-            assert_eq!(whole.shape(whole.outputs()[1].value), deep_shape(&config, &shape()).unwrap());
+            let [full, shallow] = [of(UnetPart::KeepingDeep), of(UnetPart::Shallow)];
+            assert_eq!(full.outputs().len(), 2);
+            let frame: Vec<_> = shallow.inputs_at(Rate::Frame).collect();
             assert_eq!(
-                shallow.inputs_at(Rate::Frame).map(|input| &*input.name).collect::<Vec<_>>(),
+                frame.iter().map(|input| &*input.name).collect::<Vec<_>>(),
                 ["sample", "deep", "down_residual.0"]
             );
-            assert!(shallow.weights().len() < whole.weights().len() / 2);
-            let expected = outputs(&whole, &HashMap::new());
+            assert_eq!(shallow.shape(frame[1].value), full.shape(full.outputs()[1].value));
+            assert!(shallow.weights().len() < full.weights().len() / 2);
+            let expected = outputs(&full, &HashMap::new());
             let given = [("deep".to_owned(), expected[1].clone())].into();
             assert!(outputs(&shallow, &given)[0] == expected[0], "{json}");
         }
     }
 
-    /// What `program` makes of weights and inputs that hang on their names alone, but for those that are `given`.
+    #[test]
+    fn the_last_layers_are_the_part_of_known_unets_that_the_documentation_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/feature-reuse.md");
+        let documented = std::fs::read_to_string(path).unwrap();
+        for (name, row) in [
+            ("sd15", "Stable Diffusion 1.5, 2.1, SD-Turbo"),
+            ("sd-turbo", "Stable Diffusion 1.5, 2.1, SD-Turbo"),
+            ("sdxl-turbo", "SDXL-Turbo"),
+            ("ssd-1b", "SSD-1B"),
+            ("segmind-vega", "Segmind-Vega"),
+            ("bk-sdm-tiny", "BK-SDM-Tiny"),
+            ("sdxs", "SDXS-512-0.9"),
+        ] {
+            let config = UnetConfig::from_json(known_model(name).unwrap().unet).unwrap();
+            let [full, shallow] = [UnetPart::Full, UnetPart::Shallow].map(|part| {
+                let program = unet_program(&config, &UnetShape { part, ..UnetShape::new(1, 64, 64) }).unwrap();
+                program.multiplications() as f64 / 1e9
+            });
+            let expected = format!("| {row} | {full:.0} | {shallow:.0} |");
+            assert!(documented.contains(&expected), "{name}: {expected}");
+        }
+    }
+
+    /// Returns the outputs of `program` for weights and inputs that depend on their names alone, except for those in `given`.
     fn outputs(program: &Program, given: &HashMap<String, Vec<f32>>) -> Vec<Vec<f32>> {
         fn views(data: &[Vec<f32>]) -> Vec<&[f32]> {
             data.iter().map(Vec::as_slice).collect()

@@ -46,35 +46,21 @@ fn transformer(
     b.scope(format!("attentions.{i}"), |b| transformer.write(b, x, text))
 }
 
-/// The first `layers` resnets of down block `i`, with their transformers; what the up half will want is added to `skips`.
-pub(super) fn down_layers(
-    b: &mut ProgramBuilder,
-    config: &UnetConfig,
-    i: usize,
-    layers: usize,
-    mut x: ValueId,
-    (time, text): (ValueId, Text<'_>),
-    skips: &mut Vec<ValueId>,
-) -> ValueId {
-    let block = &config.down[i];
-    for layer in 0..layers.min(block.resnets) {
-        x = resnet_and_transformer(b, config, block, layer, x, time, text);
-        skips.push(x);
-    }
-    x
-}
-
 /// Down block `i`; what the up half will want is added to `skips`.
 pub(super) fn down_block(
     b: &mut ProgramBuilder,
     config: &UnetConfig,
     i: usize,
-    x: ValueId,
+    mut x: ValueId,
     time: ValueId,
     text: Text<'_>,
     skips: &mut Vec<ValueId>,
 ) -> ValueId {
-    let mut x = down_layers(b, config, i, config.down[i].resnets, x, (time, text), skips);
+    let block = &config.down[i];
+    for layer in 0..block.resnets {
+        x = resnet_and_transformer(b, config, block, layer, x, time, text);
+        skips.push(x);
+    }
     if i + 1 < config.down.len() {
         x = downsample(b, x, config.downsample_padding);
         skips.push(x);

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeatureReuseConfig {
-    /// The UNet is computed wholly for at least one of so many frames: 1 computes it for each. Other values have no effect
-    /// while `cached_attention.enabled` is true.
+    /// At least one of every `interval` frames runs the whole UNet; with 1, all do. Other values have no effect while
+    /// `cached_attention.enabled` is true.
     pub interval: u32,
     /// The estimated error up to which features are used again: the change of the UNet's input since they were computed,
     /// relative to its size.

@@ -34,7 +34,7 @@ pub struct Work {
     pub decoder_evaluations: u64,
     /// Runs of the whole UNet.
     pub unet_evaluations: u64,
-    /// Batch rows of all UNet runs.
+    /// Batch rows of all these runs.
     pub unet_rows: u64,
     /// Runs of the UNet's last layers alone, with features of an earlier frame (`feature_reuse`).
     pub shallow_evaluations: u64,

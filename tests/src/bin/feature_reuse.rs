@@ -3,7 +3,8 @@
 //!
 //! `cargo run --release -p dreamframe-tests --bin feature_reuse -- [OPTION]... FOLDER...`
 //!
-//! A folder has the frames of a clip, PNG files in order, of the size of the pictures.
+//! A folder has the frames of a clip, PNG files in order, of the size of the pictures. From the first frame of the first
+//! clip, two further ones are made, with the noise of a sensor: a still one, and one in which the camera moves.
 //!
 //! - `--model MODEL`: `demo` (the default), a folder, or a name of random weights such as `sd-turbo-random`
 //! - `--dtype DTYPE`: the number format, `auto` unless given
@@ -13,14 +14,14 @@
 //! - `--reuse JSON`: a value of `feature_reuse` to measure, any number, instead of the usual ones
 
 use std::error::Error;
-use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use dreamframe::frame::{Frame, psnr, ssim};
-use dreamframe::{Dtype, Engine, EngineOptions, FrameView, ModelSource, PixelFormat, StreamDiffusionParams};
-use image::RgbImage;
+use dreamframe::preprocess::Image;
+use dreamframe::{Dtype, Engine, EngineOptions, FrameView, PixelFormat, StreamDiffusionParams};
+use dreamframe_tests::clips::{arguments, bytes, clips, model_source};
 use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -44,19 +45,18 @@ impl Options {
         let (model, params) = ("demo".to_owned(), "{}".to_owned());
         let (reuse, folders) = (Vec::new(), Vec::new());
         let mut options = Self { model, dtype: Dtype::Auto, frames: 40, passes: 3, params, reuse, folders };
-        let mut args = std::env::args().skip(1);
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg}: missing, expected a value"));
-            match arg.as_str() {
-                "--model" => options.model = value()?,
-                "--dtype" => options.dtype = value()?.parse()?,
-                "--frames" => options.frames = value()?.parse()?,
-                "--passes" => options.passes = value()?.parse()?,
-                "--params" => options.params = value()?,
-                "--reuse" => options.reuse.push(serde_json::from_str(&value()?)?),
-                _ => options.folders.push(arg.into()),
+        options.folders = arguments(|flag, value| {
+            match flag {
+                "--model" => options.model = value,
+                "--dtype" => options.dtype = value.parse()?,
+                "--frames" => options.frames = value.parse()?,
+                "--passes" => options.passes = value.parse()?,
+                "--params" => options.params = value,
+                "--reuse" => options.reuse.push(serde_json::from_str(&value)?),
+                _ => return Err("unknown option".into()),
             }
-        }
+            Ok(())
+        })?;
         if options.reuse.is_empty() {
             let usual = |interval: u32| json!({"interval": interval, "max_error": 0.5});
             options.reuse = [2, 3, 5].map(usual).into();
@@ -69,10 +69,7 @@ impl Options {
         let (mut params, _) = StreamDiffusionParams::demo().patched(&self.params)?;
         params = params.patched(&json!({"feature_reuse": reuse}).to_string())?.0;
         (params.width, params.height) = size;
-        let models = match self.model.ends_with("-random") {
-            true => ModelSource::Random(self.model.clone()),
-            false => ModelSource::from(self.model.as_str()),
-        };
+        let models = model_source(&self.model);
         let options = EngineOptions::default().with_dtype(self.dtype);
         Ok(Engine::builder().models(models).params(params).options(options).build()?)
     }
@@ -84,15 +81,8 @@ struct Figures {
     pictures: Vec<Frame>,
     /// Milliseconds of all measured frames of each pass.
     passes: Vec<f64>,
-    /// The share of runs that compute the whole UNet.
-    whole: f64,
-}
-
-/// Reads up to `count` frames of a folder.
-fn frames(folder: &Path, count: usize) -> Result<Vec<RgbImage>> {
-    let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    paths.iter().take(count).map(|path| Ok(image::open(path)?.into_rgb8())).collect()
+    /// The share of full runs.
+    full: f64,
 }
 
 fn rgb(picture: &Frame) -> Result<Frame> {
@@ -101,14 +91,16 @@ fn rgb(picture: &Frame) -> Result<Frame> {
 }
 
 /// Shows the clip to all engines, which take turns frame by frame.
-fn measure(options: &Options, clip: &[RgbImage]) -> Result<Vec<Figures>> {
-    let size = clip.first().ok_or("the clip has no frame")?.dimensions();
+fn measure(options: &Options, clip: &[Image]) -> Result<Vec<Figures>> {
+    let size =
+        clip.first().map(|frame| (frame.width() as u32, frame.height() as u32)).ok_or("the clip has no frame")?;
+    let clip: Vec<Vec<u8>> = clip.iter().map(bytes).collect();
     let mut engines = options.reuse.iter().map(|reuse| options.engine(size, reuse)).collect::<Result<Vec<_>>>()?;
     let mut figures: Vec<Figures> = engines.iter().map(|_| Figures::default()).collect();
     for pass in 0..options.passes {
         figures.iter_mut().for_each(|figures| figures.passes.push(0.0));
         for (number, frame) in clip.iter().enumerate() {
-            let frame = FrameView::packed(PixelFormat::Rgb8, size.0, size.1, frame.as_raw())?;
+            let frame = FrameView::packed(PixelFormat::Rgb8, size.0, size.1, frame)?;
             for (engine, figures) in engines.iter_mut().zip(&mut figures) {
                 let start = Instant::now();
                 let picture = engine.process(&frame)?;
@@ -125,8 +117,8 @@ fn measure(options: &Options, clip: &[RgbImage]) -> Result<Vec<Figures>> {
     }
     for (engine, figures) in engines.iter().zip(&mut figures) {
         let work = engine.work();
-        let (whole, shallow) = (work.unet_evaluations as f64, work.shallow_evaluations as f64);
-        figures.whole = whole / (whole + shallow);
+        let (full, shallow) = (work.unet_evaluations as f64, work.shallow_evaluations as f64);
+        figures.full = full / (full + shallow);
     }
     Ok(figures)
 }
@@ -138,15 +130,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() -> Result<()> {
     let options = Options::read()?;
-    if options.folders.is_empty() {
-        return Err("usage: feature_reuse [OPTION]... FOLDER...: expected a folder of PNG files".into());
-    }
     let mut out = std::io::stdout();
-    writeln!(out, "| clip | `feature_reuse` | whole runs | SSIM: mean, worst | PSNR | times as fast | ms |")?;
+    writeln!(out, "| clip | `feature_reuse` | full runs | SSIM: mean, worst | PSNR | times as fast | ms |")?;
     writeln!(out, "|---|---|---|---|---|---|---|")?;
-    for folder in &options.folders {
-        let clip = frames(folder, options.frames)?;
-        let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    for (name, clip) in clips(&options.folders, options.frames, WARM_UP + 2)? {
         let all = measure(&options, &clip)?;
         let plain = &all[0];
         for (reuse, figures) in options.reuse.iter().zip(&all) {
@@ -159,7 +146,7 @@ fn main() -> Result<()> {
             writeln!(
                 out,
                 "| {name} | `{reuse}` | {:.0} % | {:.4}, {:.4} | {:.1} | {:.2} | {:.1} |",
-                100.0 * figures.whole,
+                100.0 * figures.full,
                 mean(&alike),
                 alike.iter().copied().fold(f64::INFINITY, f64::min),
                 mean(&signal),

@@ -16,11 +16,12 @@
 use std::error::Error;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use dreamframe::preprocess::Image;
-use dreamframe::{Dtype, Engine, EngineOptions, FrameView, ModelSource, PixelFormat, StreamDiffusionParams};
-use dreamframe_tests::steadiness::{Motion, detail, difference, edges, noisy_clip};
+use dreamframe::{Dtype, Engine, EngineOptions, FrameView, PixelFormat, StreamDiffusionParams};
+use dreamframe_tests::clips::{arguments, bytes, clips, from_bytes, model_source};
+use dreamframe_tests::steadiness::{Motion, detail, difference, edges};
 use image::RgbImage;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -58,19 +59,18 @@ impl Options {
         let dtype = Dtype::F32;
         let (parts, folders) = (Vec::new(), Vec::new());
         let mut options = Self { model, dtype, frames: 40, params, parts, pictures: None, folders };
-        let mut args = std::env::args().skip(1);
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg}: missing, expected a value"));
-            match arg.as_str() {
-                "--model" => options.model = value()?,
-                "--dtype" => options.dtype = value()?.parse()?,
-                "--frames" => options.frames = value()?.parse()?,
-                "--params" => options.params = value()?,
-                "--part" => options.parts.push(value()?),
-                "--pictures" => options.pictures = Some(value()?.into()),
-                _ => options.folders.push(arg.into()),
+        options.folders = arguments(|flag, value| {
+            match flag {
+                "--model" => options.model = value,
+                "--dtype" => options.dtype = value.parse()?,
+                "--frames" => options.frames = value.parse()?,
+                "--params" => options.params = value,
+                "--part" => options.parts.push(value),
+                "--pictures" => options.pictures = Some(value.into()),
+                _ => return Err("unknown option".into()),
             }
-        }
+            Ok(())
+        })?;
         if options.parts.is_empty() {
             options.parts = PARTS.map(str::to_owned).into();
         }
@@ -84,9 +84,7 @@ impl Options {
         let (mut params, _) = StreamDiffusionParams::demo().patched(&self.params)?;
         params = params.patched(&format!(r#"{{"cached_attention": {part}}}"#))?.0;
         (params.width, params.height) = (width, height);
-        let is_random = self.model.ends_with("-random");
-        let models =
-            if is_random { ModelSource::Random(self.model.clone()) } else { ModelSource::from(self.model.as_str()) };
+        let models = model_source(&self.model);
         let options = EngineOptions::default().with_dtype(self.dtype);
         let mut engine = Engine::builder().models(models).params(params).options(options).build()?;
         let mut pictures = Vec::new();
@@ -118,42 +116,9 @@ impl Options {
     }
 }
 
-fn bytes(image: &Image) -> Vec<u8> {
-    image.pixels().iter().map(|x| (x * 255.0).round() as u8).collect()
-}
-
-fn from_bytes(width: u32, height: u32, bytes: impl Iterator<Item = u8>) -> Result<Image> {
-    let pixels = bytes.map(|x| f32::from(x) / 255.0).collect();
-    Ok(Image::from_pixels(width as usize, height as usize, 3, pixels)?)
-}
-
-/// Reads up to `count` pictures of a folder.
-fn frames(folder: &Path, count: usize) -> Result<Vec<Image>> {
-    let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    let read = |path: &PathBuf| {
-        let picture = image::open(path)?.into_rgb8();
-        from_bytes(picture.width(), picture.height(), picture.into_raw().into_iter())
-    };
-    paths.iter().take(count).map(read).collect()
-}
-
 fn main() -> Result<()> {
     let options = Options::read()?;
-    let mut clips = Vec::new();
-    for folder in &options.folders {
-        let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let frames = frames(folder, options.frames)?;
-        if frames.len() < WARM_UP + 2 {
-            return Err(format!("frames of {name}: got {}, expected at least {}", frames.len(), WARM_UP + 2).into());
-        }
-        clips.push((name, frames));
-    }
-    let still = clips.first().and_then(|(_, frames)| frames.first().cloned());
-    let still = still.ok_or("usage: steadiness [OPTION]... FOLDER...: expected a folder of PNG files")?;
-    for (name, moves) in [("still", false), ("camera", true)] {
-        clips.push((name.to_owned(), noisy_clip(&still, options.frames, moves)?));
-    }
+    let clips = clips(&options.folders, options.frames, WARM_UP + 2)?;
     let mut out = std::io::stdout();
     writeln!(out, "| clip | `cached_attention` | flicker | detail | edges | difference |\n|---|---|---|---|---|---|")?;
     for (clip, frames) in &clips {

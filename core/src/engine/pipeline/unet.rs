@@ -11,7 +11,7 @@ use crate::exec::{Constants, Network};
 use crate::models::{
     Prediction, UnetConfig, UnetPart, UnetShape, time_ids_embedding, timestep_embedding, unet_program,
 };
-use crate::net::{Program, Rate, Shape};
+use crate::net::{Rate, Shape};
 use crate::params::CfgType;
 use crate::schedule::StepTable;
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
@@ -53,9 +53,8 @@ pub(crate) struct Extras {
 impl Extras {
     /// Returns `plain` with these inputs.
     fn shape(self, plain: UnetShape) -> UnetShape {
-        let Self { residuals, cached_attention, feature_injection, token_merging, image_tokens, feature_reuse } = self;
-        let part = if feature_reuse { UnetPart::KeepingDeep } else { UnetPart::Whole };
-        UnetShape { residuals, cached_attention, feature_injection, token_merging, image_tokens, part, ..plain }
+        let Self { residuals, cached_attention, feature_injection, token_merging, image_tokens, .. } = self;
+        UnetShape { residuals, cached_attention, feature_injection, token_merging, image_tokens, ..plain }
     }
 }
 
@@ -66,34 +65,12 @@ pub(crate) struct UnetNetworks {
     networks: Vec<Arc<dyn Network>>,
     /// The last layers alone, of each call, for features that are used again; empty without.
     shallow: Vec<Arc<dyn Network>>,
-    /// What each call keeps of a whole run; empty without reuse.
-    kept: Vec<KeptLengths>,
-}
-
-/// The number of elements that a call keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KeptLengths {
-    pub(crate) rows: usize,
-    /// Of the UNet's input.
-    pub(crate) input: usize,
-    /// Of the output of the deep layers.
-    pub(crate) deep: usize,
-    /// Of each residual that the other layers read.
-    pub(crate) residuals: Vec<usize>,
-}
-
-impl KeptLengths {
-    /// Returns the sum of them, with memory of the host for an input of the device.
-    pub(crate) fn elements(&self) -> usize {
-        let residuals = self.residuals.iter().fold(0_usize, |sum, &len| sum.saturating_add(len));
-        self.deep.saturating_add(residuals).saturating_add(self.input.saturating_mul(2))
-    }
 }
 
 /// The networks of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallNetworks<'a> {
-    pub(crate) whole: &'a Arc<dyn Network>,
+    pub(crate) full: &'a Arc<dyn Network>,
     /// The last layers alone.
     pub(crate) shallow: Option<&'a Arc<dyn Network>>,
 }
@@ -101,7 +78,7 @@ pub(crate) struct CallNetworks<'a> {
 /// The constants of the networks of a call.
 #[derive(Debug)]
 pub(crate) struct CallConstants {
-    pub(crate) whole: Constants,
+    pub(crate) full: Constants,
     pub(crate) shallow: Option<Constants>,
 }
 
@@ -119,18 +96,19 @@ impl UnetNetworks {
         latent: Shape,
         extras: Extras,
     ) -> Result<Self> {
-        let compile = |part: Option<UnetPart>| {
+        let compile = |part| {
             compile_calls(call_rows, |CallTexts { text_rows, text_of_row }| {
                 let plain = extras.shape(UnetShape::new(text_of_row.len(), latent.h, latent.w));
-                let part = part.unwrap_or(plain.part);
                 let shape = UnetShape { text_rows, text_of_row, prediction: models.prediction, part, ..plain };
                 let program = weights.branches.add_to(unet_program(&models.unet, &shape)?)?;
                 compiler.compile(program, &weights.weights)
             })
         };
-        let shallow = if extras.feature_reuse { compile(Some(UnetPart::Shallow))? } else { Vec::new() };
-        let kept = shallow.iter().map(|network| kept_lengths(network.program(), latent)).collect();
-        Ok(Self { call_rows: call_rows.clone(), networks: compile(None)?, shallow, kept })
+        let (networks, shallow) = match extras.feature_reuse {
+            true => (compile(UnetPart::KeepingDeep)?, compile(UnetPart::Shallow)?),
+            false => (compile(UnetPart::Full)?, Vec::new()),
+        };
+        Ok(Self { call_rows: call_rows.clone(), networks, shallow })
     }
 
     /// Computes what depends on prompt, schedule and `further` inputs of the rows alone: one set of constants for each
@@ -157,18 +135,18 @@ impl UnetNetworks {
             let networks = self.call(index).ok_or_else(|| Error::new(ErrorKind::Internal, "a call has no network"))?;
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
             let shallow = |network: &Arc<dyn Network>| {
-                let named = || networks.whole.program().inputs_at(Rate::Constant).zip(&inputs);
+                let named = || networks.full.program().inputs_at(Rate::Constant).zip(&inputs);
                 let own = |name: &str| named().find(|(input, _)| input.name == name).map(|(_, data)| *data);
                 let inputs = network.program().inputs_at(Rate::Constant).filter_map(|input| own(&input.name));
                 network.constants(&inputs.collect::<Vec<_>>())
             };
             let shallow = networks.shallow.map(shallow).transpose()?;
-            Ok(CallConstants { whole: networks.whole.constants(&inputs)?, shallow })
+            Ok(CallConstants { full: networks.full.constants(&inputs)?, shallow })
         };
         calls.enumerate().map(of_call).collect()
     }
 
-    /// Returns the networks of whole runs, one for each call.
+    /// Returns the networks of full runs, one for each call.
     pub(crate) fn networks(&self) -> &[Arc<dyn Network>] {
         &self.networks
     }
@@ -180,12 +158,12 @@ impl UnetNetworks {
 
     /// Returns the networks of a call.
     pub(crate) fn call(&self, call: usize) -> Option<CallNetworks<'_>> {
-        Some(CallNetworks { whole: self.networks.get(call)?, shallow: self.shallow.get(call) })
+        Some(CallNetworks { full: self.networks.get(call)?, shallow: self.shallow.get(call) })
     }
 
-    /// Returns what each call keeps of a whole run; none without reuse.
-    pub(crate) fn kept_lengths(&self) -> &[KeptLengths] {
-        &self.kept
+    /// Returns the networks of the last layers alone, one for each call; none without reuse.
+    pub(crate) fn shallow(&self) -> &[Arc<dyn Network>] {
+        &self.shallow
     }
 
     /// Returns how many UNet rows a call has; 0 if there is no such call.
@@ -202,13 +180,6 @@ impl UnetNetworks {
     pub(crate) fn scratch_bytes(&self) -> usize {
         self.all().map(|network| network.scratch_bytes()).max().unwrap_or(0)
     }
-}
-
-/// Returns what a whole run keeps for `shallow`, the program of the last layers.
-fn kept_lengths(shallow: &Program, latent: Shape) -> KeptLengths {
-    let mut lengths = shallow.inputs_at(Rate::Frame).map(|input| shallow.shape(input.value).len());
-    let (input, deep) = (lengths.next().unwrap_or(0), lengths.next().unwrap_or(0));
-    KeptLengths { rows: input / latent.len().max(1), input, deep, residuals: lengths.collect() }
 }
 
 /// The text of each row of a call.

@@ -1,10 +1,9 @@
 //! Features of the UNet's deep layers that are used again for later frames.
 
 use crate::engine::pipeline::Pipeline;
-use crate::engine::pipeline::unet::KeptLengths;
-use crate::error::Result;
-use crate::exec::{Buffer, Queue, View};
-use crate::models::SHALLOW_LAYERS;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{Buffer, Queue, View, ViewMut};
+use crate::net::{Program, Rate, Shape};
 use crate::params::FeatureReuseConfig;
 
 /// The name in error messages.
@@ -16,16 +15,14 @@ pub(crate) struct DeepFeatures {
     calls: Vec<CallFeatures>,
 }
 
-/// What one call keeps of its last whole run. Each row keeps its own, since it is at another timestep.
+/// What one call keeps of its last full run. Each row has features of its own, since it is at its own timestep.
 #[derive(Debug)]
 pub(super) struct CallFeatures {
-    /// The output of the deep layers.
-    pub(super) deep: Buffer,
-    /// What ControlNets added to the inputs of the other layers; empty without them.
-    residuals: Vec<Buffer>,
-    /// The UNet's input.
-    input: Vec<f32>,
-    /// Memory of the host for an input of the device.
+    /// The inputs of the last layers after the sample: the output of the deep layers, then what ControlNets add.
+    kept: Vec<Buffer>,
+    /// The sample.
+    sample: Vec<f32>,
+    /// Memory of the host for the sample of a device.
     staging: Vec<f32>,
     rows: usize,
     /// Number of runs since then; `None` if no features are kept.
@@ -42,14 +39,15 @@ impl DeepFeatures {
         if base.is_some_and(|base| pipeline.shares_unet(base)) {
             return Ok(None);
         }
-        let lengths = pipeline.components.unet().kept_lengths();
-        let elements = lengths.iter().fold(0_usize, |sum, call| sum.saturating_add(call.elements()));
+        let calls: Vec<Vec<Shape>> =
+            pipeline.components.unet().shallow().iter().map(|network| frame_inputs(network.program())).collect();
+        let elements = calls.iter().flatten().fold(0_usize, |sum, shape| sum.saturating_add(shape.len()));
         queue.require(elements.saturating_mul(size_of::<f32>()), WHAT)?;
-        let calls = lengths.iter().map(|call| CallFeatures::new(queue, call)).collect::<Result<_>>()?;
+        let calls = calls.iter().map(|inputs| CallFeatures::new(queue, inputs)).collect::<Result<_>>()?;
         Ok(Some(Self { calls }))
     }
 
-    /// Makes the next run of each call a whole one.
+    /// Makes the next run of each call a full one.
     pub(super) fn forget(&mut self) {
         for call in &mut self.calls {
             call.age = None;
@@ -62,73 +60,72 @@ impl DeepFeatures {
     }
 }
 
+/// Returns the shapes of the frame inputs of a program.
+fn frame_inputs(program: &Program) -> Vec<Shape> {
+    program.inputs_at(Rate::Frame).map(|input| program.shape(input.value)).collect()
+}
+
 impl CallFeatures {
-    fn new(queue: &dyn Queue, lengths: &KeptLengths) -> Result<Self> {
-        let KeptLengths { rows, input, deep, ref residuals } = *lengths;
+    /// Allocates what a program of the last layers with these frame inputs reads.
+    fn new(queue: &dyn Queue, inputs: &[Shape]) -> Result<Self> {
+        let no_sample = || Error::new(ErrorKind::Internal, "the last layers have no sample");
+        let (sample, others) = inputs.split_first().ok_or_else(no_sample)?;
         Ok(Self {
-            deep: queue.buffer(deep)?,
-            residuals: residuals.iter().map(|&len| queue.buffer(len)).collect::<Result<_>>()?,
-            input: vec![0.0; input],
-            staging: vec![0.0; input],
-            rows,
+            kept: others.iter().map(|shape| queue.buffer(shape.len())).collect::<Result<_>>()?,
+            sample: vec![0.0; sample.len()],
+            staging: vec![0.0; sample.len()],
+            rows: sample.n,
             age: None,
         })
     }
 
-    /// Returns whether the features may stand for those of the input `x`: they are younger than `interval` frames, and the
-    /// estimated error is at most `max_error`. Counts the run.
+    /// Returns whether the features may be used for the sample `x`: they are younger than `interval` frames, and the
+    /// estimated error is at most `max_error`. Otherwise, a full run must follow.
     ///
     /// # Errors
     ///
     /// Those of the device.
     pub(super) fn advance(&mut self, queue: &dyn Queue, x: View<'_>, settings: &FeatureReuseConfig) -> Result<bool> {
-        let Some(age) = self.age.filter(|&age| age + 1 < settings.interval) else { return Ok(false) };
+        let age = self.age.take().filter(|&age| age + 1 < settings.interval);
         let x = queue.read(x, &mut self.staging)?;
-        if estimated_error(x, &self.input, self.rows) > settings.max_error {
-            return Ok(false);
+        let age = age.filter(|_| estimated_error(x, &self.sample, self.rows) <= settings.max_error);
+        self.age = age.map(|age| age + 1);
+        if self.age.is_none() {
+            self.sample.iter_mut().zip(x).for_each(|(kept, x)| *kept = *x);
         }
-        self.age = Some(age + 1);
-        Ok(true)
+        Ok(self.age.is_some())
     }
 
-    /// Starts a whole run with the input `x`, which writes the features anew.
-    ///
-    /// # Errors
-    ///
-    /// Those of the device.
-    pub(super) fn begin(&mut self, queue: &dyn Queue, x: View<'_>) -> Result<()> {
-        self.age = None;
-        let x = queue.read(x, &mut self.staging)?;
-        self.input.iter_mut().zip(x).for_each(|(kept, x)| *kept = *x);
-        Ok(())
-    }
-
-    /// Keeps residual `i` of a whole run, if the other layers read it.
+    /// Keeps residual `i` of a full run, if the last layers read it.
     ///
     /// # Errors
     ///
     /// Those of the device.
     pub(super) fn keep_residual(&mut self, queue: &dyn Queue, i: usize, residual: View<'_>) -> Result<()> {
-        match self.residuals.get_mut(i) {
+        match self.kept.get_mut(i + 1) {
             Some(kept) => queue.copy(residual, kept.view_mut()),
             None => Ok(()),
         }
     }
 
-    /// Ends a whole run that has succeeded.
+    /// Returns the memory for the output of the deep layers.
+    pub(super) fn deep(&mut self) -> ViewMut<'_> {
+        self.kept.first_mut().map_or_else(ViewMut::default, Buffer::view_mut)
+    }
+
+    /// Ends a full run that has succeeded.
     pub(super) fn finish(&mut self) {
         self.age = Some(0);
     }
 
-    /// Returns the inputs of the other layers besides the UNet's own, in order.
+    /// Returns the inputs of the last layers after the sample, in order.
     pub(super) fn inputs(&self) -> impl Iterator<Item = View<'_>> {
-        debug_assert!(self.residuals.is_empty() || self.residuals.len() == SHALLOW_LAYERS);
-        [&self.deep].into_iter().chain(&self.residuals).map(Buffer::view)
+        self.kept.iter().map(Buffer::view)
     }
 }
 
-/// Estimates the error of features that were computed for the input `kept` in place of `x`: the change of the input relative
-/// to its size, of the row where that is largest.
+/// Estimates the error of features that were computed for the sample `kept` in place of `x`: the change of the sample
+/// relative to its size, of the row where that is largest.
 fn estimated_error(x: &[f32], kept: &[f32], rows: usize) -> f64 {
     let len = (x.len() / rows.max(1)).max(1);
     let of_row = |(x, kept): (&[f32], &[f32])| {
@@ -138,7 +135,7 @@ fn estimated_error(x: &[f32], kept: &[f32], rows: usize) -> f64 {
             change += gap * gap;
             size += f64::from(kept) * f64::from(kept);
         }
-        // Not a number, of an input that is not: then nothing is used again.
+        // NaN for a sample with values that are not finite.
         if size > 0.0 { (change / size).sqrt() } else { f64::INFINITY }
     };
     let worst = |worst: f64, error: f64| if error.is_nan() { f64::INFINITY } else { worst.max(error) };
@@ -150,58 +147,59 @@ mod tests {
     use super::*;
     use crate::exec::HostQueue;
 
-    const LENGTHS: KeptLengths = KeptLengths { rows: 2, input: 8, deep: 4, residuals: Vec::new() };
-
-    fn settings(interval: u32, max_error: f64) -> FeatureReuseConfig {
-        FeatureReuseConfig { interval, max_error }
+    /// Two rows of four elements.
+    fn call() -> CallFeatures {
+        CallFeatures::new(&HostQueue, &[Shape::new(2, 1, 1, 4), Shape::new(2, 1, 1, 2)]).unwrap()
     }
 
-    fn whole(kept: &mut CallFeatures, x: &[f32]) {
-        kept.begin(&HostQueue, x.into()).unwrap();
+    fn advance(kept: &mut CallFeatures, x: [f32; 8], (interval, max_error): (u32, f64)) -> bool {
+        kept.advance(&HostQueue, (&x[..]).into(), &FeatureReuseConfig { interval, max_error }).unwrap()
+    }
+
+    /// A full run.
+    fn run(kept: &mut CallFeatures, x: [f32; 8]) {
+        assert!(!advance(kept, x, (1, 2.0)));
         kept.finish();
     }
 
     #[test]
     fn features_are_kept_for_fewer_frames_than_the_interval() {
-        let mut kept = CallFeatures::new(&HostQueue, &LENGTHS).unwrap();
-        let x = [1.0; 8];
-        let mut runs = Vec::new();
-        for _ in 0..7 {
-            let again = kept.advance(&HostQueue, (&x[..]).into(), &settings(3, 0.0)).unwrap();
+        let mut kept = call();
+        let runs = [(); 7].map(|()| {
+            let again = advance(&mut kept, [1.0; 8], (3, 0.0));
             if !again {
-                whole(&mut kept, &x);
+                kept.finish();
             }
-            runs.push(again);
-        }
+            again
+        });
         assert_eq!(runs, [false, true, true, false, true, true, false]);
-        assert!(!kept.advance(&HostQueue, (&x[..]).into(), &settings(1, 1.0)).unwrap());
     }
 
     #[test]
     fn the_row_that_changed_most_decides() {
-        let mut kept = CallFeatures::new(&HostQueue, &LENGTHS).unwrap();
-        whole(&mut kept, &[2.0; 8]);
-        let mut x = [2.0; 8];
-        x[4..].fill(2.5);
-        assert!((estimated_error(&x, &kept.input, 2) - 0.25).abs() < 1e-9);
-        assert!(!kept.advance(&HostQueue, (&x[..]).into(), &settings(9, 0.24)).unwrap());
-        assert!(kept.advance(&HostQueue, (&x[..]).into(), &settings(9, 0.26)).unwrap());
+        let x = [2.0, 2.0, 2.0, 2.0, 2.5, 2.5, 2.5, 2.5];
+        for (bound, is_enough) in [(0.24, false), (0.26, true)] {
+            let mut kept = call();
+            run(&mut kept, [2.0; 8]);
+            assert_eq!(advance(&mut kept, x, (9, bound)), is_enough);
+        }
+        assert!((estimated_error(&x, &[2.0; 8], 2) - 0.25).abs() < 1e-9);
     }
 
     #[test]
-    fn nothing_is_used_again_after_a_failed_run_or_for_inputs_that_are_not_numbers() {
-        let mut kept = CallFeatures::new(&HostQueue, &LENGTHS).unwrap();
-        let x = [1.0; 8];
-        whole(&mut kept, &x);
-        kept.begin(&HostQueue, (&x[..]).into()).unwrap();
-        assert!(!kept.advance(&HostQueue, (&x[..]).into(), &settings(9, 1.0)).unwrap());
+    fn features_are_not_used_after_a_failed_run_or_for_samples_that_are_not_finite() {
+        let mut kept = call();
+        run(&mut kept, [1.0; 8]);
+        assert!(!advance(&mut kept, [9.0; 8], (9, 0.1)));
+        // The run fails.
+        assert!(!advance(&mut kept, [9.0; 8], (9, 2.0)));
         for bad in [[f32::NAN; 8], [f32::INFINITY; 8]] {
-            whole(&mut kept, &x);
-            assert!(!kept.advance(&HostQueue, (&bad[..]).into(), &settings(9, 1.0)).unwrap());
-            whole(&mut kept, &bad);
-            assert!(!kept.advance(&HostQueue, (&x[..]).into(), &settings(9, 1.0)).unwrap());
+            run(&mut kept, [1.0; 8]);
+            assert!(!advance(&mut kept, bad, (9, 2.0)));
+            run(&mut kept, bad);
+            assert!(!advance(&mut kept, [1.0; 8], (9, 2.0)));
         }
-        whole(&mut kept, &[0.0; 8]);
-        assert!(!kept.advance(&HostQueue, (&x[..]).into(), &settings(9, 1.0)).unwrap());
+        run(&mut kept, [0.0; 8]);
+        assert!(!advance(&mut kept, [1.0; 8], (9, 2.0)));
     }
 }

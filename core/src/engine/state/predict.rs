@@ -47,13 +47,13 @@ impl Predict for UnetPredictor<'_> {
             self.work.shallow_evaluations += 1;
             return Ok(());
         }
-        self.whole(index, networks.whole, &constants.whole, x, eps)
+        self.full(index, networks.full, &constants.full, x, eps)
     }
 }
 
 impl UnetPredictor<'_> {
     /// Runs the whole UNet, and keeps the features of its deep layers if they are used again.
-    fn whole(
+    fn full(
         &mut self,
         index: usize,
         network: &Arc<dyn Network>,
@@ -63,9 +63,6 @@ impl UnetPredictor<'_> {
     ) -> Result<()> {
         let (queue, rows) = (self.control.queue, self.unet.rows(index));
         let mut kept = self.features.call(index);
-        if let Some(kept) = &mut kept {
-            kept.begin(queue, x)?;
-        }
         let mut inputs = Inputs::new();
         inputs.push(x)?;
         for (i, residual) in self.control.residuals(index, rows, x, self.scratch, self.work)?.enumerate() {
@@ -75,7 +72,7 @@ impl UnetPredictor<'_> {
             }
         }
         let count = if kept.is_some() { 2 } else { 1 };
-        let deep = kept.as_mut().map_or_else(ViewMut::default, |kept| kept.deep.view_mut());
+        let deep = kept.as_mut().map_or_else(ViewMut::default, |kept| kept.deep());
         let (scratch, outputs) = (&mut *self.scratch, &mut [eps, deep][..count]);
         self.attention.run(index, self.cache, |past| {
             let args = RunArgs::new(constants, scratch, inputs.get(), outputs);

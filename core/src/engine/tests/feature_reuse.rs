@@ -5,20 +5,18 @@ use serde_json::{Value, json};
 use super::lora::Models;
 use crate::engine::{Engine, EngineOptions, LoraMode};
 use crate::frame::{FrameView, PixelFormat};
-use crate::params::{ParamsPatch, StreamDiffusionParams};
+use crate::params::{FeatureReuseConfig, ParamsPatch, StreamDiffusionParams};
 
 const SIDE: u32 = 64;
 /// A layer of the demo model that runs for every frame.
 const LAST: (&str, [usize; 4]) = ("lora_unet_up_blocks_1_resnets_1_conv2", [64, 64, 3, 3]);
 
-fn engine(changes: &Value) -> Engine {
+/// An engine with `changes` of the parameters, among them the interval and the largest error.
+fn engine((interval, max_error): (u32, f64), changes: &Value) -> Engine {
     let params = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
-    let (params, _) = params.patched(&changes.to_string()).unwrap();
+    let (mut params, _) = params.patched(&changes.to_string()).unwrap();
+    params.feature_reuse = FeatureReuseConfig { interval, max_error };
     Engine::builder().params(params).build().unwrap()
-}
-
-fn reuse(interval: u32, max_error: f64) -> Value {
-    json!({"feature_reuse": {"interval": interval, "max_error": max_error}})
 }
 
 /// The picture of stripes, `shift` pixels to the right.
@@ -37,11 +35,7 @@ fn runs(engine: &Engine) -> (u64, u64) {
 #[test]
 fn pictures_of_a_frame_that_stays_are_the_same_to_the_byte() {
     for stages in [json!({}), json!({"t_index_list": [46]}), json!({"use_denoising_batch": false})] {
-        let [mut plain, mut reusing] = [reuse(1, 1.0), reuse(4, 0.0)].map(|change| {
-            let mut all = stages.clone();
-            all["feature_reuse"] = change["feature_reuse"].clone();
-            engine(&all)
-        });
+        let [mut plain, mut reusing] = [(1, 1.0), (4, 0.0)].map(|reuse| engine(reuse, &stages));
         for frame in 0..6 {
             assert!(picture(&mut plain, 0) == picture(&mut reusing, 0), "{stages}, frame {frame}");
         }
@@ -51,14 +45,9 @@ fn pictures_of_a_frame_that_stays_are_the_same_to_the_byte() {
 }
 
 #[test]
-fn a_frame_that_changed_is_computed_wholly_and_a_lenient_bound_makes_another_picture_of_it() {
-    let one = json!({"t_index_list": [46]});
-    let of = |bound| {
-        let mut changes = one.clone();
-        changes["feature_reuse"] = reuse(9, bound)["feature_reuse"].clone();
-        engine(&changes)
-    };
-    let (mut plain, mut strict, mut lenient) = (engine(&one), of(0.05), of(1.0));
+fn a_frame_that_changed_runs_the_whole_unet_and_a_lenient_bound_makes_another_picture_of_it() {
+    let [mut plain, mut strict, mut lenient] =
+        [(1, 1.0), (9, 0.05), (9, 1.0)].map(|reuse| engine(reuse, &json!({"t_index_list": [46]})));
     let [expected, of_strict, of_lenient] = [&mut plain, &mut strict, &mut lenient].map(|engine| {
         picture(engine, 0);
         picture(engine, 1)
@@ -68,8 +57,8 @@ fn a_frame_that_changed_is_computed_wholly_and_a_lenient_bound_makes_another_pic
 }
 
 #[test]
-fn every_change_of_parameters_begins_with_a_whole_run() {
-    let mut engine = engine(&json!({"t_index_list": [46], "feature_reuse": {"interval": 60, "max_error": 1}}));
+fn every_change_of_parameters_begins_with_a_full_run() {
+    let mut engine = engine((60, 1.0), &json!({"t_index_list": [46]}));
     (0..3).for_each(|_| drop(picture(&mut engine, 0)));
     let before = runs(&engine);
     for change in [json!({"prompt": "blueprint"}), json!({"guidance_scale": 1.5}), json!({"seed": 3})] {
@@ -82,10 +71,10 @@ fn every_change_of_parameters_begins_with_a_whole_run() {
 
 #[test]
 fn it_begins_and_ends_while_frames_are_processed_and_yields_to_cached_attention() {
-    let mut engine = engine(&json!({}));
+    let mut engine = engine((1, 1.0), &json!({}));
     picture(&mut engine, 0);
     for (change, shallow) in [
-        (reuse(3, 1.0), 2),
+        (json!({"feature_reuse": {"interval": 3}}), 2),
         (json!({"feature_reuse": {"interval": 2}}), 3),
         (json!({"cached_attention": {"enabled": true}}), 3),
         (json!({"cached_attention": {"enabled": false}, "feature_reuse": {"interval": 1}}), 3),
