@@ -71,8 +71,9 @@ fn vp8() -> io::Result<()> {
 fn pack(bytes: &[u8]) -> io::Result<(&'static str, Vec<u8>)> {
     let every_second = |first: usize| bytes.iter().skip(first).step_by(2).copied().collect::<Vec<u8>>();
     let (low, high) = (every_second(0), every_second(1));
-    let halves = [low, deflated(&high)?].concat();
-    let whole = deflated(bytes)?;
+    let (low, high, whole) = (deflated(&low)?, deflated(&high)?, deflated(bytes)?);
+    let length = u32::try_from(low.len()).map_err(io::Error::other)?.to_le_bytes();
+    let halves = [&length[..], &low, &high].concat();
     Ok(if halves.len() < whole.len() { ("Halves", halves) } else { ("Deflated", whole) })
 }
 

@@ -26,12 +26,12 @@ pub struct FamilyInfo {
     pub max_controlnets: Option<usize>,
 }
 
-/// The properties of the embedded demo model, whose networks are those of Stable Diffusion 1.x, and which no published
-/// ControlNet or IP-Adapter fits.
+/// The properties of the embedded demo model, whose networks are like those of Stable Diffusion 1.x, but smaller: only
+/// ControlNets and an IP-Adapter of its own fit.
 pub(crate) const DEMO: FamilyInfo = FamilyInfo {
     name: "the demo model",
     text_encoders: 1,
-    image_adapters: false,
+    image_adapters: true,
     face_adapters: false,
     max_controlnets: None,
 };

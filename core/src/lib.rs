@@ -82,7 +82,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `demo-model` | yes | the embedded demo model (7 MB) |
+//! | `demo-model` | yes | the embedded demo model with its ControlNets, LoRA and IP-Adapter (10 MB) |
 //! | `clip-tokenizer` | yes | the tokenizer of checkpoints in a single file, which contain none |
 //! | `edges` | yes | the embedded edge detector of the preprocessor `hed` |
 //! | `pose` | no | the embedded pose network of the preprocessors `openpose`, `mediapipe_pose` and `pose_tensorrt` |

@@ -1,7 +1,7 @@
 /* Restyles one picture file.
  *
  *   cc hello.c $(pkg-config --cflags --libs dreamframe) -o hello
- *   ./hello in.ppm out.ppm '{"prompt": "van gogh painting"}'
+ *   ./hello in.ppm out.ppm '{"prompt": "stained glass window"}'
  */
 #include "example.h"
 

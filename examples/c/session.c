@@ -17,7 +17,7 @@
 
 enum { SIDE = 256, LIMIT_MS = 60000, FRAME_MS = 1000 / 30 };
 
-static const char *const PROMPTS[] = {"moonlit night", "golden sunset", "blueprint", "van gogh painting"};
+static const char *const PROMPTS[] = {"ink line art", "a blueprint", "cyberpunk city, neon lights", "stained glass window"};
 enum { PROMPT_COUNT = sizeof PROMPTS / sizeof *PROMPTS };
 
 /* Draws a disc that moves in a circle on a gradient. */

@@ -1,7 +1,7 @@
 // Restyles one picture file.
 //
 //   c++ -std=c++17 hello.cpp $(pkg-config --cflags --libs dreamframe) -o hello
-//   ./hello in.ppm out.ppm '{"prompt": "van gogh painting"}'
+//   ./hello in.ppm out.ppm '{"prompt": "stained glass window"}'
 
 #include "example.hpp"
 

@@ -51,7 +51,7 @@ void write_sheet(const std::string &path, unsigned frames) {
   dreamframe::Engine engine(options);
   dreamframe::Session session = engine.start();
 
-  const std::string prompts[] = {"moonlit night", "golden sunset", "blueprint", "van gogh painting"};
+  const std::string prompts[] = {"ink line art", "a blueprint", "cyberpunk city, neon lights", "stained glass window"};
   Image sheet(SIDE * static_cast<std::uint32_t>(std::size(prompts)), SIDE * 2), out(SIDE, SIDE);
   unsigned column = 0;
   for (const std::string &prompt : prompts) {

@@ -55,7 +55,7 @@ inline std::string slot_name(const char *kind, int slot, const char *part = "") 
 inline std::vector<Field> parameter_fields() {
   const std::vector<const char *> guidance{"none", "self", "full", "initialize"};
   return {
-      {"prompt", "Prompt", main_page, Kind::text, 0, "van gogh painting"},
+      {"prompt", "Prompt", main_page, Kind::text, 0, "stained glass window"},
       {"negative_prompt", "Negative Prompt (Guidance Type full, initialize; Scale above 1)", main_page, Kind::text},
       {"cfg_type", "Guidance Type", main_page, Kind::choice, 0, "self", 0, 0, guidance},
       {"guidance_scale", "Guidance Scale", main_page, Kind::number, 1.0, "", 0, 5},

@@ -1,6 +1,6 @@
 """Restyles one picture file.
 
-$ python examples/python/hello.py in.png out.png "van gogh painting"
+$ python examples/python/hello.py in.png out.png "stained glass window"
 """
 
 import sys
@@ -10,7 +10,7 @@ from PIL import Image
 from dreamframe import StreamDiffusion, StreamDiffusionParams
 
 
-def main(source: str, target: str, prompt: str = "van gogh painting") -> None:
+def main(source: str, target: str, prompt: str = "stained glass window") -> None:
     """Restyles `source` and writes `target`."""
     params = StreamDiffusionParams.demo().model_copy(update={"prompt": prompt})
     with StreamDiffusion(params) as stream:

@@ -17,7 +17,7 @@ from dreamframe import Picture, Session, StreamDiffusion, StreamDiffusionParams
 
 SIDE = 256
 LIMIT = 60.0
-PROMPTS = ["moonlit night", "golden sunset", "blueprint", "van gogh painting"]
+PROMPTS = ["ink line art", "a blueprint", "cyberpunk city, neon lights", "stained glass window"]
 
 
 def main(target: str, frames_per_prompt: int = 30) -> None:

@@ -14,9 +14,9 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from diffusion import Frozen, Schedule
-from export import reduced
+from export import MOST_OF_EXTRAS, reduced
 from samples import Samples
-from training import Training, autocast, launch, options
+from training import Training, autocast, launch, options, quick_backward
 
 # Attention to words is the base's task: without it at the second level, the file is smaller and a run takes less time.
 SMALLER = {
@@ -90,6 +90,7 @@ class Trainer:
         self.net.to(self.device, memory_format=torch.channels_last)
         if self.device.type == "cpu":
             self.net.set_attn_processor(AttnProcessor())
+            quick_backward(self.net)
         self.schedule = Schedule(self.device, args.inner, args.inner_share)
         self.training = Training(self.net, args)
         self.samples = Samples(args.data, self.training.rng)
@@ -98,7 +99,7 @@ class Trainer:
         self.training.save()
         out = ControlNetModel.from_config(self.net.config)
         out.load_state_dict(self.training.average.values)
-        reduced(out).save_pretrained(os.path.join(self.args.out, "controlnet"))
+        reduced(out, MOST_OF_EXTRAS).save_pretrained(os.path.join(self.args.out, "controlnet"))
 
     def step(self):
         args, n, rng = self.args, self.args.batch, self.training.rng

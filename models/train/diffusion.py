@@ -8,7 +8,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from model import scheduler
-from training import autocast
+from training import autocast, quick_backward
 
 
 class Schedule:
@@ -54,6 +54,7 @@ class Frozen:
         self.unet = part(UNet2DConditionModel, "unet").to(memory_format=torch.channels_last)
         if self.device.type == "cpu":
             self.unet.set_attn_processor(AttnProcessor())
+            quick_backward(self.unet)
 
     @torch.no_grad()
     def words(self, prompts):

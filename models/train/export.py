@@ -31,20 +31,24 @@ INDEX = {
 }
 
 
-def stored(weight):
-    """A weight as it is stored; vectors keep all of half precision."""
+# Of a row of a ControlNet, a LoRA or an adapter, which need less precision than the model.
+MOST_OF_EXTRAS = 63
+
+
+def stored(weight, most=127):
+    """A weight as it is stored, in at most `2 * most + 1` values a row; vectors keep all of half precision."""
     if weight.ndim < 2:
         return weight.half()
     rows = weight.float().reshape(len(weight), -1)
-    step = torch.exp2(torch.ceil(torch.log2(rows.abs().amax(1, keepdim=True).clamp_min(1e-6) / 127)))
+    step = torch.exp2(torch.ceil(torch.log2(rows.abs().amax(1, keepdim=True).clamp_min(1e-6) / most)))
     return ((rows / step).round() * step).reshape(weight.shape).half()
 
 
 @torch.no_grad()
-def reduced(network):
+def reduced(network, most=127):
     """The network with its weights as they are stored."""
     for weight in network.parameters():
-        weight.copy_(stored(weight))
+        weight.copy_(stored(weight, most))
     return network.half()
 
 

@@ -11,11 +11,11 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 
 from diffusion import Frozen, Schedule
-from export import stored
+from export import MOST_OF_EXTRAS, stored
 from prompts import SUBJECTS, make_prompt
 from samples import Samples
 from styles.extra import EXTRA
-from training import Training, autocast, launch, options, to_signed
+from training import Training, autocast, launch, options, quick_backward, to_signed
 
 
 class LowRank(torch.nn.Module):
@@ -60,8 +60,8 @@ def write(path, layers, rank):
     tensors = {}
     for name, layer in layers.items():
         key = "lora_unet_" + name.replace(".", "_")
-        tensors[f"{key}.lora_down.weight"] = stored(layer.down.weight.detach()).contiguous()
-        tensors[f"{key}.lora_up.weight"] = stored(layer.up.weight.detach()).contiguous()
+        tensors[f"{key}.lora_down.weight"] = stored(layer.down.weight.detach(), MOST_OF_EXTRAS).contiguous()
+        tensors[f"{key}.lora_up.weight"] = stored(layer.up.weight.detach(), MOST_OF_EXTRAS).contiguous()
         tensors[f"{key}.alpha"] = torch.tensor(float(rank)).half()
     save_file(tensors, path)
     print(f"{path}: {os.path.getsize(path)} bytes, {len(layers)} layers", flush=True)
@@ -75,6 +75,8 @@ class Trainer:
         self.vae = vae.eval().requires_grad_(False).to(self.device)
         self.layers = wrap(self.base.unet, args.rank)
         self.base.unet.to(self.device, memory_format=torch.channels_last)
+        if self.device.type == "cpu":
+            quick_backward(self.base.unet)
         self.schedule = Schedule(self.device, (20, 400), 0.6)
         self.training = Training(torch.nn.ModuleList(self.layers.values()), args, decay=0.0)
         self.samples = Samples(args.data, self.training.rng)

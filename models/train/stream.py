@@ -42,7 +42,8 @@ class Stream:
         return to_bytes(self.vae.decode(latents).sample.clamp(-1, 1))
 
     @torch.inference_mode()
-    def run(self, latents, words, t_index_list):
+    def run(self, latents, words, t_index_list, control=None):
+        """The pictures' latents after the steps of a list; `control` is a ControlNet and its images from 0 to 1."""
         generator = torch.Generator().manual_seed(self.seed)
         rows = torch.randn(len(t_index_list), *latents.shape[1:], generator=generator).to(self.device)
         x0 = latents
@@ -51,5 +52,10 @@ class Stream:
             a, b = self.abar[t].sqrt().item(), (1 - self.abar[t]).sqrt().item()
             x = a * x0 + b * rows[row]
             steps = torch.full((len(x),), t, device=self.device)
-            x0 = (x - b * self.unet(x, steps, encoder_hidden_states=words).sample) / a
+            residuals = {}
+            if control:
+                network, images = control
+                down, middle = network(x, steps, words, images, return_dict=False)
+                residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+            x0 = (x - b * self.unet(x, steps, encoder_hidden_states=words, **residuals).sample) / a
         return x0

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from diffusion import Frozen, Schedule
-from export import reduced, stored
+from export import MOST_OF_EXTRAS, reduced, stored
 from prompts import SUBJECTS
 from samples import Samples
 from training import Training, autocast, launch, options
@@ -96,11 +96,12 @@ class Adapter(torch.nn.Module):
             tensors |= {f"{name}.{part}.weight": values[f"{own}.{part}.weight"] for part in ("to_k_ip", "to_v_ip")}
         os.makedirs(folder, exist_ok=True)
         save_file(
-            {k: stored(v).contiguous() for k, v in tensors.items()}, os.path.join(folder, "ip-adapter.safetensors")
+            {k: stored(v, MOST_OF_EXTRAS).contiguous() for k, v in tensors.items()},
+            os.path.join(folder, "ip-adapter.safetensors"),
         )
         encoder, prefix = copy.deepcopy(self.encoder), "encoder."
         encoder.load_state_dict({k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)})
-        reduced(encoder).save_pretrained(os.path.join(folder, "image_encoder"))
+        reduced(encoder, MOST_OF_EXTRAS).save_pretrained(os.path.join(folder, "image_encoder"))
         total = sum(os.path.getsize(os.path.join(d, f)) for d, _, files in os.walk(folder) for f in files)
         print(json.dumps({folder: total}), flush=True)
 

@@ -2,7 +2,7 @@
 
 >>> from dreamframe.compat import StreamDiffusionWrapper     # was: from utils.wrapper import StreamDiffusionWrapper
 >>> stream = StreamDiffusionWrapper("demo", t_index_list=[41, 46], cfg_type="none")
->>> stream.prepare(prompt="van gogh painting")
+>>> stream.prepare(prompt="stained glass window")
 >>> picture = stream(image="in.png")
 
 Differences from the original:

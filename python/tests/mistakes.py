@@ -233,9 +233,9 @@ MISTAKES = [
         "width: got 60, expected an integer from 64 to 2048 in steps of 8",
     ),
     Mistake(
-        "StreamDiffusion({**demo, 'ip_adapter': {'enabled': True}})",
+        "StreamDiffusion({**demo, 'model_id': 'stabilityai/sd-turbo', 'ip_adapter': {'enabled': True}})",
         "InvalidParamsError",
-        'ip_adapter.enabled: got true, expected false: there is no IP-Adapter for "demo", the demo model',
+        'ip_adapter.enabled: got true, expected false: there is no IP-Adapter for "stabilityai/sd-turbo", Stable Diffusion 2.1',
     ),
     Mistake(
         "StreamDiffusion(model='demo')",

@@ -16,10 +16,7 @@ from PIL import Image
 import dreamframe
 from dreamframe import InvalidArgumentError, IoError, ProcessorContext, StreamDiffusion, StreamDiffusionParams
 
-from conftest import ROOT, SIDE, gradient
-
-sys.path.append(str(ROOT / "examples" / "notebook"))
-import tiny_adapters  # noqa: E402
+from conftest import SIDE, gradient
 
 LIMIT = 60.0
 SHAPES = "expected height x width x 3, or height x width"
@@ -231,20 +228,13 @@ def jpeg(colour: tuple[int, int, int]) -> bytes:
     return file.getvalue()
 
 
-@pytest.fixture(scope="module")
-def adapters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tiny_adapters.write_models(folder)
-    return folder
-
-
-def styled(adapters: Path, style_images: Any) -> StreamDiffusion:
+def styled(style_images: Any) -> StreamDiffusion:
     changes: dict[str, Any] = {"ip_adapter": {"enabled": True}, "ip_adapter_style_image_url": STYLE}
-    params = StreamDiffusionParams.demo(model_id="tiny", width=SIDE, height=SIDE, **changes)
-    return StreamDiffusion(params, models=adapters, threads=2, packed_cache="off", style_images=style_images)
+    params = StreamDiffusionParams.demo(width=SIDE, height=SIDE, **changes)
+    return StreamDiffusion(params, threads=2, packed_cache="off", style_images=style_images)
 
 
-def test_style_images_come_as_bytes_arrays_or_images(adapters: Path) -> None:
+def test_style_images_come_as_bytes_arrays_or_images() -> None:
     urls: list[str] = []
     array = np.full((30, 20, 3), (200, 40, 10), np.uint8)
     sources: dict[str, Any] = {
@@ -256,7 +246,7 @@ def test_style_images_come_as_bytes_arrays_or_images(adapters: Path) -> None:
     }
     pictures: dict[str, Any] = {}
     for name, source in sources.items():
-        with styled(adapters, lambda url, source=source: urls.append(url) or source) as stream:
+        with styled(lambda url, source=source: urls.append(url) or source) as stream:
             pictures[name] = stream(gradient())
     assert urls == [STYLE] * len(sources)
     for name in ("with alpha", "PIL", "file"):
@@ -264,7 +254,7 @@ def test_style_images_come_as_bytes_arrays_or_images(adapters: Path) -> None:
     assert not np.array_equal(pictures["other"], pictures["array"])
 
 
-def test_exception_of_style_images_rejects_the_update_and_is_the_cause(adapters: Path) -> None:
+def test_exception_of_style_images_rejects_the_update_and_is_the_cause() -> None:
     failures = iter([jpeg((9, 9, 9)), OSError("no network"), ValueError("no image")])
 
     def source(url: str) -> bytes:
@@ -273,7 +263,7 @@ def test_exception_of_style_images_rejects_the_update_and_is_the_cause(adapters:
             raise answer
         return answer
 
-    with styled(adapters, source) as stream:
+    with styled(source) as stream:
         before = stream(gradient())
         with pytest.raises(IoError, match="`style_images` failed: OSError: no network") as error:
             stream.update(ip_adapter_style_image_url=STYLE + "?1")

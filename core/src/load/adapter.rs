@@ -6,6 +6,7 @@
 //! | `h94/IP-Adapter` | SDXL | `sdxl_models/ip-adapter_sdxl.safetensors` | `sdxl_models/image_encoder` |
 //! | `h94/IP-Adapter-FaceID` | either | `ip-adapter-faceid_sd15.safetensors`, `ip-adapter-faceid_sdxl.safetensors` | none |
 //!
+//! The one of the demo model is built in: `demo-style`.
 //! Any other folder has one `.safetensors` file, of any name and kind, and the folder `image_encoder`. Pickled files with
 //! the same names (`ip-adapter_sd15.bin`) are used where there is no safetensors file.
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::bytes::Bytes;
 use super::component::Component;
 use super::source::{ModelId, ModelSource};
+use super::storage::Storage;
 use super::weight_names::{existing, is_weights, preferred};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
@@ -89,18 +91,20 @@ impl AdapterWanted {
     }
 }
 
+/// The file of an adapter that is built in.
+const BUILT_IN: &str = "ip-adapter.safetensors";
 /// The folder of the image encoder in an explicit folder.
 const ENCODER: &str = "image_encoder";
 
 /// The files of an adapter; only their headers are read.
 #[derive(Debug)]
 pub struct AdapterFiles {
-    /// The file of the adapter.
-    pub path: PathBuf,
+    /// The path of the adapter, for messages.
+    pub path: String,
     /// Its tensors.
     pub weights: WeightFiles,
     /// The folder that must contain its image encoder, if it needs one.
-    pub encoder: PathBuf,
+    pub(crate) encoder: Storage,
 }
 
 impl AdapterFiles {
@@ -111,6 +115,9 @@ impl AdapterFiles {
     /// `NotFound` listing the searched locations, `BadModel` for a broken file, `Unsupported` for a pickled one with more
     /// than tensors, `InvalidArgument` for a folder with several adapters.
     pub fn find(source: &ModelSource, id: Option<&ModelId>, wanted: AdapterWanted) -> Result<Self> {
+        if let Some(storage) = id.and_then(ModelId::built_in) {
+            return Self::built_in(&storage);
+        }
         let place = match id {
             Some(id) => source.file_or_folder(id)?,
             None => source.find(&wanted.repository().parse()?)?,
@@ -126,7 +133,12 @@ impl AdapterFiles {
             }
         };
         let weights = WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)?;
-        Ok(Self { path, weights, encoder })
+        Ok(Self { path: path.display().to_string(), weights, encoder: Storage::Folder(encoder) })
+    }
+
+    fn built_in(storage: &Storage) -> Result<Self> {
+        let (path, encoder) = (storage.describe(BUILT_IN), storage.inside(ENCODER)?);
+        Ok(Self { weights: WeightFiles::single(path.clone(), storage.open(BUILT_IN)?)?, path, encoder })
     }
 
     /// Opens the image encoder.
@@ -135,7 +147,7 @@ impl AdapterFiles {
     ///
     /// Those of [`Component::folder`], naming the folder.
     pub fn image_encoder(&self) -> Result<Component> {
-        Component::folder(&self.encoder).map_err(|error| error.within("image encoder of the IP-Adapter"))
+        Component::alone(&self.encoder).map_err(|error| error.within("image encoder of the IP-Adapter"))
     }
 }
 
@@ -194,7 +206,7 @@ mod tests {
             assert_eq!(AdapterFiles::find(&source, None, wanted).unwrap_err().kind(), ErrorKind::NotFound);
             empty_file(&path);
             let found = AdapterFiles::find(&source, None, wanted).unwrap();
-            assert_eq!((found.path, found.encoder), (path, encoder));
+            assert_eq!((found.path, found.encoder), (path.display().to_string(), Storage::Folder(encoder)));
         }
     }
 
@@ -206,7 +218,8 @@ mod tests {
         let own = folder.path().join("mine");
         empty_file(&own.join("ip-adapter-plus.safetensors"));
         let found = AdapterFiles::find(&source, Some(&id), SD15).unwrap();
-        assert_eq!((found.path, found.encoder), (own.join("ip-adapter-plus.safetensors"), own.join("image_encoder")));
+        let path = own.join("ip-adapter-plus.safetensors").display().to_string();
+        assert_eq!((found.path, found.encoder), (path, Storage::Folder(own.join("image_encoder"))));
         assert_eq!(found.weights.names().count(), 0);
         empty_file(&own.join("another.safetensors"));
         let refused = AdapterFiles::find(&source, Some(&id), SD15).unwrap_err();
@@ -225,7 +238,8 @@ mod tests {
         for name in ["ip-adapter-plus_sd15.safetensors", "ip-adapter-plus_sd15.bin", "ip-adapter-plus_sd15"] {
             let id: ModelId = format!("h94/IP-Adapter/models/{name}").parse().unwrap();
             let found = AdapterFiles::find(&source, Some(&id), SD15).unwrap();
-            assert_eq!((found.path, found.encoder), (plus.clone(), models.join("image_encoder")), "{name}");
+            assert_eq!(found.path, plus.display().to_string(), "{name}");
+            assert_eq!(found.encoder, Storage::Folder(models.join("image_encoder")), "{name}");
         }
         let missing: ModelId = "h94/IP-Adapter/models/other.bin".parse().unwrap();
         let refused = AdapterFiles::find(&source, Some(&missing), SD15).unwrap_err();
@@ -253,11 +267,11 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, pickled).unwrap();
             let find = || AdapterFiles::find(&source, Some(&id.parse().unwrap()), SD15).unwrap();
-            assert_eq!(find().path, path);
+            assert_eq!(find().path, path.display().to_string());
             assert!(find().weights.notice().unwrap().contains(file));
             let safe = path.with_extension("safetensors");
             empty_file(&safe);
-            assert_eq!((find().path, find().weights.notice()), (safe, None));
+            assert_eq!((find().path, find().weights.notice()), (safe.display().to_string(), None));
         }
     }
 }

@@ -61,7 +61,12 @@ impl Component {
     ///
     /// Those of [`Checkpoint::component`](super::Checkpoint::component); also `BadModel` if its config names no class.
     pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
-        read_component(&Storage::Folder(path.into()), "", None)
+        Self::alone(&Storage::Folder(path.into()))
+    }
+
+    /// Like [`folder`](Self::folder), of a folder or of built-in files.
+    pub(crate) fn alone(storage: &Storage) -> Result<Self> {
+        read_component(storage, "", None)
     }
 }
 

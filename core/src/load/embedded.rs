@@ -23,8 +23,8 @@ struct Embedded {
 enum Form {
     /// As a DEFLATE stream.
     Deflated,
-    /// The bytes at even positions unchanged, then those at odd positions as a DEFLATE stream: for 16-bit floats the
-    /// former are mantissas, the latter the compressible exponents.
+    /// The bytes at even positions and those at odd positions, as DEFLATE streams; before them, the length of the first as
+    /// four bytes, little-endian. Of 16-bit floats, the former are lower bits of mantissas, the latter exponents.
     Halves,
 }
 
@@ -50,6 +50,15 @@ pub(crate) fn read(path: &str) -> Option<Arc<Vec<u8>>> {
     Some(bytes)
 }
 
+/// Returns the path of a folder of built-in files; `None` if there is none.
+#[cfg(feature = "demo-model")]
+pub(crate) fn folder(path: &str) -> Option<&'static str> {
+    FILES.iter().find_map(|file| {
+        let rest = file.path.strip_prefix(path)?;
+        rest.starts_with('/').then(|| file.path.strip_suffix(rest))?
+    })
+}
+
 fn find(path: &str) -> Option<&'static Embedded> {
     FILES.iter().find(|file| file.path == path)
 }
@@ -59,10 +68,11 @@ impl Embedded {
         match self.form {
             Form::Deflated => inflated(self.packed, self.len),
             Form::Halves => {
-                let (low, high) = self.packed.split_at_checked(self.len.div_ceil(2))?;
-                let high = inflated(high, self.len / 2)?;
+                let (length, halves) = self.packed.split_first_chunk()?;
+                let (low, high) = halves.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+                let (low, high) = (inflated(low, self.len.div_ceil(2))?, inflated(high, self.len / 2)?);
                 let mut bytes = vec![0; self.len];
-                interleave(low, &high, &mut bytes);
+                interleave(&low, &high, &mut bytes);
                 if let (1, Some(last), Some(low)) = (self.len % 2, bytes.last_mut(), low.last()) {
                     *last = *low;
                 }
@@ -88,8 +98,8 @@ mod tests {
     fn every_file_that_is_built_in_is_that_of_the_folder() {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
         for file in FILES {
-            let package = if file.path.starts_with("dreamframe-tiny/") { "demo" } else { "networks" };
-            let bytes = std::fs::read(models.join(package).join(file.path)).unwrap();
+            let mut packages = ["demo", "networks"].map(|package| models.join(package).join(file.path)).into_iter();
+            let bytes = std::fs::read(packages.find(|path| path.exists()).unwrap()).unwrap();
             assert!(file.unpack().unwrap() == bytes, "{}", file.path);
         }
         assert!(read("dreamframe-tiny/nothing").is_none());
@@ -104,9 +114,9 @@ mod tests {
 
     #[test]
     fn odd_number_of_bytes_round_trips() {
-        // The stream of one byte in a stored block.
-        let high: &[u8] = &[1, 1, 0, 0xfe, 0xff, b'b'];
-        let packed: &'static [u8] = Box::leak([b"ac", high].concat().into_boxed_slice());
+        // Streams of one stored block: bytes, their number and its complement.
+        let (low, high): (&[u8], &[u8]) = (&[1, 2, 0, 0xfd, 0xff, b'a', b'c'], &[1, 1, 0, 0xfe, 0xff, b'b']);
+        let packed: &'static [u8] = Box::leak([&[7, 0, 0, 0], low, high].concat().into_boxed_slice());
         let file = Embedded { path: "odd", len: 3, form: Form::Halves, packed };
         assert_eq!(file.unpack().unwrap(), b"abc");
         let short = Embedded { len: 9, ..file };

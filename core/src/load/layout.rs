@@ -11,8 +11,13 @@ use super::component::{Component, MAX_CONFIG, TokenizerFiles, read_component, re
 use super::single::{self, SingleFile};
 use super::storage::Storage;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "demo-model")]
+use crate::params::DEMO_MODEL;
 
 const INDEX: &str = "model_index.json";
+/// The folder of the demo model among the built-in files.
+#[cfg(feature = "demo-model")]
+const DEMO_FOLDER: &str = "dreamframe-tiny";
 
 /// A checkpoint: a diffusers folder, or a single file with the names of the original Stable Diffusion 1.x, 2.x or XL.
 ///
@@ -48,7 +53,7 @@ impl Checkpoint {
     /// `BadModel` if the embedded files are invalid.
     #[cfg(feature = "demo-model")]
     pub fn demo() -> Result<Self> {
-        Self::read(Storage::Demo)
+        Self::read(Storage::BuiltIn(DEMO_FOLDER))
     }
 
     /// Opens a folder that has a `model_index.json`, a checkpoint in a single file, or a folder that contains one of those.
@@ -93,9 +98,14 @@ impl Checkpoint {
         match &self.layout {
             Layout::Folder(Storage::Folder(folder)) => folder.display().to_string(),
             #[cfg(feature = "demo-model")]
-            Layout::Folder(Storage::Demo) => "demo".to_owned(),
+            Layout::Folder(Storage::BuiltIn(_)) => DEMO_MODEL.to_owned(),
             Layout::Single(file) => file.path().display().to_string(),
         }
+    }
+
+    /// Returns true if it is the embedded model.
+    pub(crate) fn is_demo(&self) -> bool {
+        matches!(&self.layout, Layout::Folder(storage) if storage.folder().is_none())
     }
 
     /// Returns a notice of the properties that are assumed, because the files do not determine them.
@@ -212,8 +222,8 @@ mod tests {
     fn the_demo_model_has_every_part_of_a_pipeline() {
         let demo = Checkpoint::demo().unwrap();
         for (component, class, weight, shape) in [
-            ("unet", "UNet2DConditionModel", "conv_in.weight", &[64, 4, 3, 3][..]),
-            ("vae", "AutoencoderTiny", "decoder.layers.0.weight", &[32, 4, 3, 3]),
+            ("unet", "UNet2DConditionModel", "conv_in.weight", &[96, 16, 3, 3][..]),
+            ("vae", "AutoencoderTiny", "decoder.layers.0.weight", &[32, 16, 3, 3]),
             ("text_encoder", "CLIPTextModel", "text_model.embeddings.token_embedding.weight", &[3514, 128]),
         ] {
             let component = demo.component(component).unwrap();
@@ -238,7 +248,7 @@ mod tests {
         let (folder, demo) = (Checkpoint::folder(path).unwrap(), Checkpoint::demo().unwrap());
         assert_eq!(folder.classes(), demo.classes());
         let weight = |checkpoint: &Checkpoint| {
-            checkpoint.component("unet").unwrap().weights.read("conv_in.weight", &[64, 4, 3, 3]).unwrap()
+            checkpoint.component("unet").unwrap().weights.read("conv_in.weight", &[96, 16, 3, 3]).unwrap()
         };
         assert_eq!(weight(&folder), weight(&demo));
     }

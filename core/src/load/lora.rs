@@ -70,6 +70,15 @@ impl LoraFile {
         Reader { path: &name, weights: &weights, alphas }.read()
     }
 
+    /// Reads a LoRA that is built in, under the first of its usual names.
+    pub(super) fn built_in(storage: &Storage) -> Result<Self> {
+        let [file, ..] = NAMES;
+        let name = storage.describe(file);
+        let weights = WeightFiles::single(name.clone(), storage.open(file)?)?;
+        let alphas = Alphas::of_header(&weights.metadata()?).map_err(|error| error.within(&name))?;
+        Reader { path: &name, weights: &weights, alphas }.read()
+    }
+
     /// Reads a LoRA in memory; `name` is its name in messages.
     ///
     /// # Errors

@@ -7,15 +7,18 @@ use std::str::FromStr;
 use super::bytes::Bytes;
 use super::cache::HubCache;
 use super::component::Component;
+#[cfg(feature = "demo-model")]
+use super::embedded;
 use super::layout::Checkpoint;
+use super::lora::LoraFile;
 use super::portable_names::unportable_part;
 use super::single;
+use super::storage::Storage;
 use super::weight_names::{PICKLED, SAFETENSORS, existing, is_weights};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
+use crate::params::DEMO_MODEL;
 
-/// The id of the embedded model.
-const DEMO: &str = "demo";
 /// Maximum length of a id, in bytes.
 const MAX_ID: usize = 256;
 
@@ -44,7 +47,26 @@ impl ModelId {
 
     /// Returns true if it is the embedded model.
     pub fn is_demo(&self) -> bool {
-        self.0 == DEMO
+        self.0 == DEMO_MODEL
+    }
+
+    /// Returns true if it is the embedded model, or a network that was trained for it and is embedded, too: a ControlNet, a
+    /// LoRA or an IP-Adapter.
+    pub fn is_built_in(&self) -> bool {
+        self.is_demo() || self.built_in().is_some()
+    }
+
+    /// Returns the files of a network that is built in.
+    #[cfg(feature = "demo-model")]
+    pub(super) fn built_in(&self) -> Option<Storage> {
+        // Other folders of built-in files have no ids.
+        let is_companion = self.0.strip_prefix(DEMO_MODEL).is_some_and(|rest| rest.starts_with('-'));
+        embedded::folder(&self.0).filter(|_| is_companion).map(Storage::BuiltIn)
+    }
+
+    #[cfg(not(feature = "demo-model"))]
+    pub(super) fn built_in(&self) -> Option<Storage> {
+        None
     }
 
     /// Splits `organisation/name/path`, a path inside a repository; `None` for an id without a path.
@@ -171,15 +193,36 @@ impl ModelSource {
         }
     }
 
-    /// Finds the folder of the network `id`: an autoencoder or a ControlNet. A source that is a
-    /// directory or a diffusers folder is searched first, then the Hugging Face cache; for a checkpoint in a single
+    /// Finds the network `id`: an autoencoder or a ControlNet. Built-in ones come first. A source that is a
+    /// directory or a diffusers folder is searched next, then the Hugging Face cache; for a checkpoint in a single
     /// file, the cache only.
     ///
     /// # Errors
     ///
     /// `NotFound` with the places that were searched.
-    pub fn find(&self, id: &ModelId) -> Result<PathBuf> {
+    pub(crate) fn network(&self, id: &ModelId) -> Result<Storage> {
+        id.built_in().map_or_else(|| self.find(id).map(Storage::Folder), Ok)
+    }
+
+    /// Finds the folder `id`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` with the places that were searched.
+    pub(super) fn find(&self, id: &ModelId) -> Result<PathBuf> {
         self.search(id, &Path::is_dir)
+    }
+
+    /// Reads the LoRA `id`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`lora`](Self::lora) and [`LoraFile::read`].
+    pub(crate) fn read_lora(&self, id: &ModelId) -> Result<LoraFile> {
+        match id.built_in() {
+            Some(storage) => LoraFile::built_in(&storage),
+            None => LoraFile::read(&self.lora(id)?),
+        }
     }
 
     /// Finds the LoRA or file of img2img-turbo `id`: a folder, a `.safetensors` or pickled file (with or without that
@@ -189,7 +232,7 @@ impl ModelSource {
     /// # Errors
     ///
     /// `NotFound` with the places that were searched.
-    pub fn lora(&self, id: &ModelId) -> Result<PathBuf> {
+    pub(super) fn lora(&self, id: &ModelId) -> Result<PathBuf> {
         let file = |place: &Path| existing(&place.with_file_name(format!("{}.{SAFETENSORS}", file_name(place))));
         let mut places: Vec<PathBuf> = self
             .places(id)
@@ -248,13 +291,13 @@ impl ModelSource {
         WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)
     }
 
-    /// Opens the network `id`, which is alone in its folder.
+    /// Opens the network `id`, which is alone in its folder, or built in.
     ///
     /// # Errors
     ///
-    /// Those of [`find`](Self::find) and [`Component::folder`].
+    /// `NotFound` with the places that were searched, and those of [`Component::folder`].
     pub fn component(&self, id: &ModelId) -> Result<Component> {
-        Component::folder(self.find(id)?)
+        Component::alone(&self.network(id)?)
     }
 
     /// Opens the safetensors file `name`, or else a pickled file of that name, in the folder of `id`: a network without a
@@ -316,7 +359,7 @@ impl ModelSource {
 impl From<&str> for ModelSource {
     /// `demo` is the embedded model; any other text is the path of a folder.
     fn from(text: &str) -> Self {
-        if text == DEMO { Self::Demo } else { Self::folder(text) }
+        if text == DEMO_MODEL { Self::Demo } else { Self::folder(text) }
     }
 }
 

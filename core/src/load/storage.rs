@@ -1,4 +1,4 @@
-//! The storage of a checkpoint's files: a folder, or the binary.
+//! The storage of the files of a checkpoint or network: a folder, or the binary.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,29 +11,47 @@ use super::embedded;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A read-only tree of files. Paths are relative and written with `/`.
-#[derive(Debug, Clone)]
-pub(super) enum Storage {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Storage {
     Folder(PathBuf),
+    /// A folder of the built-in files.
     #[cfg(feature = "demo-model")]
-    Demo,
+    BuiltIn(&'static str),
 }
 
 impl Storage {
     /// Returns the path of a file for messages.
-    pub(super) fn describe(&self, path: &str) -> String {
+    pub(crate) fn describe(&self, path: &str) -> String {
         match self {
             Self::Folder(folder) => folder.join(path).display().to_string(),
             #[cfg(feature = "demo-model")]
-            Self::Demo => format!("demo:{path}"),
+            Self::BuiltIn(folder) => format!("built-in {}", join(folder, path)),
         }
     }
 
     /// Returns the folder on disk, if it is one.
-    pub(super) fn folder(&self) -> Option<&Path> {
+    pub(crate) fn folder(&self) -> Option<&Path> {
         match self {
             Self::Folder(folder) => Some(folder),
             #[cfg(feature = "demo-model")]
-            Self::Demo => None,
+            Self::BuiltIn(_) => None,
+        }
+    }
+
+    /// Returns the folder `name` in it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if no file of such a folder is built in.
+    pub(super) fn inside(&self, name: &str) -> Result<Self> {
+        match self {
+            Self::Folder(folder) => Ok(Self::Folder(folder.join(name))),
+            #[cfg(feature = "demo-model")]
+            Self::BuiltIn(folder) => {
+                let path = join(folder, name);
+                let missing = || Error::new(ErrorKind::NotFound, format!("{path} is not built in"));
+                embedded::folder(&path).map(Self::BuiltIn).ok_or_else(missing)
+            }
         }
     }
 
@@ -42,7 +60,7 @@ impl Storage {
         match self {
             Self::Folder(folder) => folder.join(path).is_file(),
             #[cfg(feature = "demo-model")]
-            Self::Demo => embedded::has(&demo(path)),
+            Self::BuiltIn(folder) => embedded::has(&join(folder, path)),
         }
     }
 
@@ -51,7 +69,7 @@ impl Storage {
         match self {
             Self::Folder(folder) => Bytes::open(&folder.join(path)),
             #[cfg(feature = "demo-model")]
-            Self::Demo => demo_file(path).map(Bytes::Owned),
+            Self::BuiltIn(folder) => built_in(folder, path).map(Bytes::Owned),
         }
     }
 
@@ -61,13 +79,13 @@ impl Storage {
         let bytes = match self {
             Self::Folder(folder) => read_file(&folder.join(path), limit)?,
             #[cfg(feature = "demo-model")]
-            Self::Demo => demo_file(path)?.to_vec(),
+            Self::BuiltIn(folder) => built_in(folder, path)?.to_vec(),
         };
         String::from_utf8(bytes)
             .map_err(|error| Error::new(ErrorKind::BadModel, format!("{name}: not UTF-8 text")).with_source(error))
     }
 
-    /// Returns the names of the files in a folder, sorted; none if there is no such folder.
+    /// Returns the names of the files in a folder, sorted; none if there is no such folder, or if it is built in.
     pub(super) fn list(&self, path: &str) -> Vec<String> {
         let mut names: Vec<String> = match self {
             Self::Folder(folder) => {
@@ -75,7 +93,7 @@ impl Storage {
                 entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
             }
             #[cfg(feature = "demo-model")]
-            Self::Demo => Vec::new(),
+            Self::BuiltIn(_) => Vec::new(),
         };
         names.sort_unstable();
         names
@@ -83,15 +101,15 @@ impl Storage {
 }
 
 #[cfg(feature = "demo-model")]
-fn demo_file(path: &str) -> Result<Arc<Vec<u8>>> {
-    let missing = || Error::new(ErrorKind::NotFound, format!("the demo model has no file {path}"));
-    embedded::read(&demo(path)).ok_or_else(missing)
+fn built_in(folder: &str, path: &str) -> Result<Arc<Vec<u8>>> {
+    let path = join(folder, path);
+    let missing = || Error::new(ErrorKind::NotFound, format!("{path} is not built in"));
+    embedded::read(&path).ok_or_else(missing)
 }
 
-/// Returns the path of a file of the demo model among the embedded ones.
 #[cfg(feature = "demo-model")]
-fn demo(path: &str) -> String {
-    format!("dreamframe-tiny/{path}")
+fn join(folder: &str, path: &str) -> String {
+    if path.is_empty() { folder.to_owned() } else { format!("{folder}/{path}") }
 }
 
 /// Reads a file of at most `limit` bytes; a file that grows meanwhile is also rejected.

@@ -60,7 +60,7 @@ pub use interpolation::InterpolationConfig;
 pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
 pub use json::read_json_object;
-pub use known_models::{DEMO_MODEL, known_models};
+pub use known_models::{DEMO_ADAPTER, DEMO_CONTROLNETS, DEMO_LORA, DEMO_MODEL, known_models};
 pub use named_models::{NAMED_MODELS, NamedModel, named_model};
 pub use patch::ParamsPatch;
 pub use patch::join_values;

@@ -56,7 +56,7 @@ impl StreamDiffusionParams {
     pub fn demo() -> Self {
         Self {
             model_id: DEMO_MODEL.into(),
-            prompt: "van gogh painting".into(),
+            prompt: "stained glass window".into(),
             negative_prompt: String::new(),
             t_index_list: vec![41, 46],
             use_lcm_lora: false,

@@ -1,4 +1,4 @@
-//! `dreamframe demo`: restyles the embedded clip with the embedded model, by two prompts.
+//! `dreamframe demo`: restyles the embedded clip with the embedded model, by several prompts.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -22,6 +22,16 @@ use super::video::VideoLoop;
 use crate::adapt::{Level, choose, measure};
 use crate::media;
 
+/// The prompts without `--prompt`: one for each column of the contact sheet.
+const DEFAULT_PROMPTS: [&str; 6] = [
+    "stained glass window",
+    "ink line art",
+    "cyberpunk city, neon lights",
+    "a blueprint",
+    "a linocut print",
+    "an oil painting",
+];
+
 /// Restyles the embedded clip with the embedded model, and reports the time of each stage
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -29,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
     /// The prompt; with several, the clip is divided among them
-    #[arg(long, value_name = "TEXT", default_values = ["van gogh painting", "cyberpunk city, neon lights"])]
+    #[arg(long, value_name = "TEXT", default_values = DEFAULT_PROMPTS)]
     prompt: Vec<String>,
     /// The largest number of frames of the clip
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

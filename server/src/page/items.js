@@ -227,11 +227,11 @@ export function controlnets(catalogue, change) {
   const show = (/** @type {any} */ value, /** @type {string} */ model) => {
     present = Array.isArray(value) ? value : [];
     list.show(present);
-    const fitting = catalogue.models[model]?.controlnets;
-    known.replaceChildren(...(fitting ?? []).map((id) => el("option", { value: id })));
     const isDemo = catalogue.demo_alone || model === "demo";
-    form.hidden = isDemo || present.length >= (node(catalogue.schema, "controlnets")?.maxItems ?? 8);
-    note.textContent = isDemo ? "ControlNets keep the edges, depth or pose of the source. The demo model does not support them; Stable Diffusion models do." : "";
+    const fitting = catalogue.models[isDemo ? "demo" : model]?.controlnets ?? [];
+    known.replaceChildren(...fitting.map((id) => el("option", { value: id })));
+    form.hidden = present.length >= (node(catalogue.schema, "controlnets")?.maxItems ?? 8);
+    note.textContent = isDemo ? `ControlNets keep the edges, depth or pose of the source. The demo model has ${fitting.join(" and ")}.` : "";
   };
   return { element, show };
 }
@@ -243,6 +243,7 @@ export function controlnets(catalogue, change) {
  * @param {Set<string>} usable
  */
 function guess(id, usable) {
+  if (/softedge/i.test(id)) return "soft_edge";
   const name = /(canny|depth|openpose|hed|lineart)/i.exec(id)?.[1]?.toLowerCase();
   return name !== undefined && usable.has(name) ? name : null;
 }

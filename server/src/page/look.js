@@ -21,8 +21,8 @@ export const PRESETS = [
 export const START = { creativity: 5, quality: 0.4 };
 
 /**
- * Start and end of the range, as shares of the grid. The demo model makes only blurred colours below place 36 of 50,
- * so its range is above; it extends past the end, where rows meet at the last place.
+ * Start and end of the range, as shares of the grid. The demo model loses small shapes below place 30 of 50, so its range
+ * is above; it extends past the end, where rows meet at the last place.
  *
  * @param {string} model
  * @returns {[number, number]}

@@ -6,18 +6,26 @@
  * @type {[string, string][]}
  */
 const DEMO = [
-  ["Van Gogh", "van gogh painting"],
-  ["Neon", "cyberpunk city, neon lights"],
-  ["Pencil", "a pencil sketch"],
-  ["Watercolour", "a watercolor painting"],
-  ["Night", "moonlit night"],
-  ["Sunset", "golden sunset"],
-  ["Blueprint", "a blueprint"],
-  ["Noir", "film noir"],
   ["Stained glass", "stained glass window"],
+  ["Ink", "ink line art"],
+  ["Engraving", "a copper engraving"],
+  ["Linocut", "a linocut print"],
+  ["Chalk", "a chalk drawing"],
+  ["Blueprint", "a blueprint"],
+  ["Neon", "cyberpunk city, neon lights"],
+  ["Van Gogh", "van gogh painting"],
+  ["Mosaic", "a mosaic"],
   ["Pop art", "pop art"],
+  ["Pixel art", "pixel art"],
+  ["LED wall", "an led wall"],
+  ["Knitted", "a knitted sweater pattern"],
+  ["Watercolour", "a watercolor painting"],
+  ["Pencil", "a pencil sketch"],
   ["Thermal", "thermal camera"],
+  ["Bronze", "bronze statue"],
+  ["Noir", "film noir"],
   ["Winter", "snowy winter"],
+  ["Night", "moonlit night"],
 ];
 
 /**

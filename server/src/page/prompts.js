@@ -2,6 +2,7 @@
 
 import { choice, paint, refocus } from "./controls.js";
 import { el, icon } from "./dom.js";
+import { extras } from "./extras.js";
 import { looksFor } from "./looks.js";
 import { fromPairs, same, toPairs } from "./params.js";
 import { playlist } from "./playlist.js";
@@ -85,9 +86,10 @@ export function prompts(catalogue, change, fade) {
   const idle = el("p", { class: "note", id: "negative-note" }, why, " ", use);
   const negativeField = el("details", { class: "folded", id: "negative-place" }, el("summary", {}, "Negative prompt"), el("label", { class: "unseen", for: "negative" }, "Negative prompt"), negative, idle);
 
+  const more = extras(change);
   const list = playlist((prompt) => change({ prompt }), fade);
   const element = el("section", { class: "panel prompt-panel", "aria-labelledby": "prompt-title" },
-    el("div", { class: "panel-head" }, el("h2", { id: "prompt-title" }, "Prompt"), add), rows, blending, chips, list.fade, list.element, negativeField);
+    el("div", { class: "panel-head" }, el("h2", { id: "prompt-title" }, "Prompt"), add), rows, blending, chips, more.element, list.fade, list.element, negativeField);
 
   const show = (/** @type {Params} */ params) => {
     const next = toPairs(params.prompt ?? "");
@@ -109,6 +111,7 @@ export function prompts(catalogue, change, fade) {
     if (reason === "") negative.removeAttribute("aria-describedby");
     else negative.setAttribute("aria-describedby", "negative-note");
     drawChips(params.model_id);
+    more.show(params, catalogue.demo_alone || params.model_id === "demo");
     for (const chip of chips.querySelectorAll("button")) {
       chip.setAttribute("aria-pressed", String(pairs.some(([text]) => text === chip.dataset.prompt)));
     }

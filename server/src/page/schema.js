@@ -218,8 +218,6 @@ export function counts(path, params, catalogue) {
       return !fewSteps(params.model_id);
     case "lcm_lora_id":
       return params.use_lcm_lora && !fewSteps(params.model_id);
-    case "lora_dict":
-      return params.model_id !== "demo";
     case "model_id":
       return !catalogue.demo_alone;
     case "ip_adapter.enabled":

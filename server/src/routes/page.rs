@@ -74,6 +74,7 @@ files! {
     "controls.js" is SCRIPT,
     "devices.js" is SCRIPT,
     "dom.js" is SCRIPT,
+    "extras.js" is SCRIPT,
     "figures.js" is SCRIPT,
     "figuring.js" is SCRIPT,
     "ice.js" is SCRIPT,
@@ -322,7 +323,8 @@ mod tests {
 
     #[test]
     fn models_list_whether_an_adapter_is_compatible() {
-        assert_eq!(model("demo", &[])["ip_adapter"], false);
+        assert_eq!(model("IDKiro/sdxs-512-0.9", &[])["ip_adapter"], false);
+        assert_eq!(model("demo", &[])["ip_adapter"], true);
         assert_eq!(model("Lykon/dreamshaper-8", &[])["ip_adapter"], true);
     }
 }

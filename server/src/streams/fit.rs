@@ -1,9 +1,10 @@
 //! Adapts the parameters requested by a client to the served model.
 
-use std::collections::BTreeMap;
-
-use dreamframe::load::ModelSource;
-use dreamframe::params::{DEMO_MODEL, StreamDiffusionParams, StyleImageUrl};
+use dreamframe::load::{ModelId, ModelSource};
+use dreamframe::params::{
+    ControlNetConfig, DEMO_CONTROLNETS, DEMO_LORA, DEMO_MODEL, IPAdapterType, ProcessorName, StreamDiffusionParams,
+    StyleImageUrl,
+};
 
 /// The parameters for the engine, and remarks on those of the client that have no effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,9 +20,9 @@ pub(crate) fn model<'a>(source: &ModelSource, params: &'a StreamDiffusionParams)
 
 /// Fits `params` to what `source` has.
 ///
-/// The demo model replaces any other, so that every client works without a download. It has no ControlNets, LoRAs,
-/// weights of img2img-turbo, networks that interpolate or image prompts: those are returned to the client, but not
-/// passed to the engine.
+/// The demo model replaces any other, so that every client works without a download, and its own networks replace
+/// ControlNets of the same kind and IP-Adapters of images. Other ControlNets, LoRAs, weights of img2img-turbo and networks
+/// that interpolate are returned to the client, but not passed to the engine.
 pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitted {
     let mut fitted = Fitted { params: params.clone(), remarks: Vec::new() };
     if *source != ModelSource::Demo {
@@ -32,24 +33,71 @@ pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitte
         remarks.push(format!("model_id {} is served by the demo model", engine.model_id));
         engine.model_id = DEMO_MODEL.into();
     }
-    let mut leave_out = |is_there: bool, what: &str| {
-        if is_there {
-            remarks.push(format!("{what} not used: the demo model does not support them"));
+    engine.use_lcm_lora = false;
+    engine.controlnets.retain_mut(|net| fit_controlnet(net, remarks));
+    engine.lora_dict.retain(|id, _| {
+        let is_kept = is_built_in(id);
+        if !is_kept {
+            remarks.push(format!("lora_dict: {id} is not used: the demo model has {DEMO_LORA}"));
+        }
+        is_kept
+    });
+    fit_ip_adapter(engine, remarks);
+    let mut leave_out = |id: &mut Option<String>, field: &str| {
+        if id.take().is_some() {
+            remarks.push(format!("{field} is not used: the demo model does not support it"));
         }
     };
-    leave_out(engine.controlnets.iter().any(|net| net.enabled), "controlnets are");
-    leave_out(!engine.lora_dict.is_empty(), "lora_dict is");
-    leave_out(engine.ip_adapter.enabled, "ip_adapter is");
-    leave_out(engine.img2img_turbo.weights.is_some(), "img2img_turbo is");
-    leave_out(engine.interpolation.model_id.is_some(), "interpolation.model_id is");
-    engine.controlnets.clear();
-    engine.lora_dict = BTreeMap::new();
-    engine.use_lcm_lora = false;
-    engine.ip_adapter.enabled = false;
-    engine.img2img_turbo.weights = None;
-    engine.interpolation.model_id = None;
-    engine.ip_adapter_style_image_url = StyleImageUrl::default();
+    leave_out(&mut engine.img2img_turbo.weights, "img2img_turbo.weights");
+    leave_out(&mut engine.interpolation.model_id, "interpolation.model_id");
     fitted
+}
+
+/// Replaces a ControlNet by that of the demo model for the same kind of control image; returns false if there is none.
+fn fit_controlnet(net: &mut ControlNetConfig, remarks: &mut Vec<String>) -> bool {
+    if is_built_in(&net.model_id) {
+        return true;
+    }
+    let name = net.model_id.to_lowercase();
+    let is_one_of = |kinds: &[&str]| kinds.iter().any(|kind| name.contains(kind));
+    let [canny, soft_edge] = DEMO_CONTROLNETS;
+    let own = match () {
+        () if is_one_of(&["canny"]) => Some(canny),
+        () if is_one_of(&["hed", "softedge", "soft_edge", "lineart", "scribble", "sketch"]) => Some(soft_edge),
+        () => None,
+    };
+    if let Some(own) = own {
+        remarks.push(format!("controlnets: {} is replaced by {own}", net.model_id));
+        net.model_id = own.into();
+        // Networks of processors are not part of the program.
+        if net.preprocessor.is_some_and(ProcessorName::has_weights) {
+            net.preprocessor = Some(ProcessorName::SoftEdge);
+            net.preprocessor_params.clear();
+        }
+    } else if net.enabled {
+        let own = DEMO_CONTROLNETS.join(" and ");
+        remarks.push(format!("controlnets: {} is not used: the demo model has {own}", net.model_id));
+    }
+    own.is_some()
+}
+
+/// Replaces an IP-Adapter of images by that of the demo model, and turns off one of faces.
+fn fit_ip_adapter(engine: &mut StreamDiffusionParams, remarks: &mut Vec<String>) {
+    let adapter = &mut engine.ip_adapter;
+    if adapter.enabled && adapter.kind == IPAdapterType::Faceid {
+        remarks.push("ip_adapter is not used: the demo model has none of faces".into());
+        adapter.enabled = false;
+    }
+    for path in [&mut adapter.ip_adapter_model_path, &mut adapter.image_encoder_path] {
+        *path = path.take().filter(|id| is_built_in(id));
+    }
+    if !adapter.enabled {
+        engine.ip_adapter_style_image_url = StyleImageUrl::default();
+    }
+}
+
+fn is_built_in(id: &str) -> bool {
+    id.parse::<ModelId>().is_ok_and(|id| id.is_built_in())
 }
 
 #[cfg(test)]
@@ -64,23 +112,50 @@ mod tests {
             let fitted = fit(&ModelSource::Demo, &params);
             assert!(fitted.params.validate().is_ok());
             assert_eq!(fitted.params.model_id, DEMO_MODEL);
-            assert_eq!(fitted.remarks.len(), 2, "{:?}", fitted.remarks);
             assert!(fitted.remarks[0].contains(model));
         }
     }
 
     #[test]
-    fn the_demo_model_uses_neither_weights_of_img2img_turbo_nor_a_network_that_interpolates() {
+    fn controlnets_of_the_same_kind_are_replaced_and_others_left_out() {
+        let fitted = fit(&ModelSource::Demo, &StreamDiffusionParams::daydream());
+        let nets: Vec<_> = fitted.params.controlnets.iter().map(|net| (&*net.model_id, net.preprocessor)).collect();
+        let expected = [("demo-softedge", Some(ProcessorName::SoftEdge)), ("demo-canny", Some(ProcessorName::Canny))];
+        assert_eq!(nets, expected);
+        for (part, times) in [("is replaced by demo-", 2), ("is not used: the demo model has demo-canny and", 3)] {
+            assert_eq!(fitted.remarks.iter().filter(|remark| remark.contains(part)).count(), times, "{part}");
+        }
+        let mut params = StreamDiffusionParams::demo();
+        params.controlnets = vec![ControlNetConfig {
+            preprocessor: Some(ProcessorName::Lineart),
+            ..ControlNetConfig::new("lllyasviel/control_v11p_sd15_lineart")
+        }];
+        assert_eq!(fit(&ModelSource::Demo, &params).params.controlnets[0].preprocessor, Some(ProcessorName::SoftEdge));
+    }
+
+    #[test]
+    fn networks_of_the_demo_model_are_used_and_those_of_other_models_are_not() {
         let mut params = StreamDiffusionParams { t_index_list: vec![0], ..StreamDiffusionParams::demo() };
+        params.lora_dict = [DEMO_LORA, "own/style"].map(|id| (id.to_owned(), 0.5)).into();
+        params.ip_adapter.enabled = true;
+        params.ip_adapter.ip_adapter_model_path = Some("h94/IP-Adapter/models/ip-adapter_sd15.bin".into());
         params.img2img_turbo.weights = Some("edge_to_image_loras.pkl".into());
         (params.interpolation.factor, params.interpolation.model_id) = (2, Some("flownet.pkl".into()));
         let fitted = fit(&ModelSource::Demo, &params);
+        assert_eq!(fitted.params.lora_dict, [(DEMO_LORA.to_owned(), 0.5)].into());
+        assert_eq!((fitted.params.ip_adapter.enabled, fitted.params.ip_adapter.ip_adapter_model_path), (true, None));
         assert_eq!(fitted.params.img2img_turbo.weights, None);
         assert_eq!((fitted.params.interpolation.factor, fitted.params.interpolation.model_id), (2, None));
-        for (remark, what) in fitted.remarks.iter().zip(["img2img_turbo is", "interpolation.model_id is"]) {
+        for (remark, what) in fitted.remarks.iter().zip([
+            "lora_dict: own/style is",
+            "img2img_turbo.weights is",
+            "interpolation.model_id is",
+        ]) {
             assert!(remark.starts_with(&format!("{what} not used")), "{remark}");
         }
-        assert_eq!(fitted.remarks.len(), 2);
+        assert_eq!(fitted.remarks.len(), 3);
+        params.ip_adapter.kind = IPAdapterType::Faceid;
+        assert!(!fit(&ModelSource::Demo, &params).params.ip_adapter.enabled);
     }
 
     #[test]

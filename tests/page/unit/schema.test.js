@@ -18,7 +18,7 @@ const catalogue = {
   schema,
   fields: paths(schema).map((path) => ({ path, cost: "hot" })),
   processors: { canny: { latent: false, alias: null }, depth_tensorrt: { latent: false, alias: "depth" }, external: { latent: false, alias: null }, latent_feedback: { latent: true, alias: null } },
-  models: { demo: { controlnets: [], ip_adapter: false } },
+  models: { demo: { controlnets: ["demo-canny"], ip_adapter: true }, "IDKiro/sdxs-512-0.9": { controlnets: [], ip_adapter: false } },
   defaults: {},
 };
 
@@ -56,9 +56,10 @@ test("a name that may be absent has a choice for that", () => {
 
 test("what would do nothing is not shown", () => {
   const params = { model_id: "demo", cfg_type: "none", guidance_scale: 1, seed: 5, ip_adapter: { enabled: false }, cached_attention: { enabled: false }, feature_reuse: { interval: 1 }, interpolation: { factor: 1 }, img2img_turbo: { weights: null } };
-  for (const path of ["delta", "guidance_scale", "negative_prompt", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "feature_reuse.max_error", "interpolation.scene_cut", "interpolation.model_id", "img2img_turbo.strength", "use_lcm_lora", "safety_checker_threshold", "lora_dict"]) {
+  for (const path of ["delta", "guidance_scale", "negative_prompt", "seed_interpolation_method", "ip_adapter.scale", "cached_attention.interval", "feature_reuse.max_error", "interpolation.scene_cut", "interpolation.model_id", "img2img_turbo.strength", "use_lcm_lora", "safety_checker_threshold"]) {
     assert.ok(!counts(path, params, catalogue), path);
   }
+  assert.ok(!counts("ip_adapter.enabled", { ...params, model_id: "IDKiro/sdxs-512-0.9" }, catalogue));
   const rich = { model_id: "Lykon/dreamshaper-8", cfg_type: "initialize", guidance_scale: 2, seed: [[1, 1], [2, 1]], ip_adapter: { enabled: true }, cached_attention: { enabled: true }, interpolation: { factor: 2 }, img2img_turbo: { weights: "edges.pkl" }, use_safety_checker: true };
   for (const path of ["feature_reuse.interval", "feature_reuse.max_error"]) {
     assert.ok(!counts(path, { ...rich, feature_reuse: { interval: 3 } }, catalogue), path);

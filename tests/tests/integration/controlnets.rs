@@ -141,7 +141,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     let folder = folder("refused");
     folder.controlnet("edges", 1);
     folder.changed_controlnet("wide", 1, &json!({"cross_attention_dim": 768}));
-    folder.changed_controlnet("other", 1, &json!({"block_out_channels": [64, 64], "attention_head_dim": 2}));
+    folder.changed_controlnet("other", 1, &json!({"block_out_channels": [96, 64], "attention_head_dim": 2}));
     folder.changed_controlnet("six", 1, &json!({"conditioning_channels": 6}));
     folder.changed_controlnet("coarse", 1, &json!({"conditioning_embedding_out_channels": [4, 4]}));
     folder.controlnet("cut", 1);
@@ -161,7 +161,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         (
             json!({"model_id": "other"}),
             ErrorKind::BadModel,
-            "residuals of the ControlNet: got 5 of blocks with these channels and layers: [(64, 1), (64, 1)], expected 5",
+            "residuals of the ControlNet: got 5 of blocks with these channels and layers: [(96, 1), (64, 1)], expected 5",
         ),
         (json!({"model_id": "coarse"}), ErrorKind::BadModel, "got 2, expected 8"),
         (

@@ -167,10 +167,7 @@ fn settings_of_plug_ins_become_parameters() {
         "negative_prompt=blurry",
         "guidance_scale=2",
     ]);
-    // There is no IP-Adapter for the demo model.
-    let base =
-        StreamDiffusionParams { model_id: "runwayml/stable-diffusion-v1-5".into(), ..StreamDiffusionParams::default() };
-    let (params, _) = base.patched(&patch).unwrap();
+    let (params, _) = StreamDiffusionParams::demo().patched(&patch).unwrap();
     let canny = ControlNetConfig {
         conditioning_scale: 0.25,
         preprocessor: Some(ProcessorName::Canny),

@@ -16,7 +16,7 @@ use crate::models::ip_adapter::{
 };
 use crate::models::{ClipVisionWeights, ModelFamily, VisionStates, clip_patches, clip_vision_program};
 use crate::net::{Program, WeightSource, Weights};
-use crate::params::{IPAdapterConfig, IPAdapterType, Notice, WeightType};
+use crate::params::{DEMO_ADAPTER, IPAdapterConfig, IPAdapterType, Notice, WeightType};
 use crate::stream::guidance::{TextRow, UnetRow};
 
 /// The keys and then the values of an image for each cross attention of the UNet in turn, `[tokens, channels]` each.
@@ -80,16 +80,20 @@ impl Adapter {
         let [file, encoder] = named(choice, wanted, notices);
         let id = match file {
             Some(file) => Some(id_of(FILE, file)?),
-            None => context.options.ip_adapter.as_deref().map(str::parse).transpose()?,
+            None => match context.options.ip_adapter.as_deref() {
+                Some(id) => Some(id.parse()?),
+                None if models.is_demo => Some(DEMO_ADAPTER.parse()?),
+                None => None,
+            },
         };
         let path = if file.is_some() { FILE } else { "ip_adapter" };
         let mut files = AdapterFiles::find(&context.source, id.as_ref(), wanted).map_err(|error| error.within(path))?;
         if let Some(encoder) = encoder {
-            let found = context.source.find(&id_of(ENCODER, encoder)?);
+            let found = context.source.network(&id_of(ENCODER, encoder)?);
             files.encoder = found.map_err(|error| error.within(ENCODER))?;
         }
         notices.extend(pickled(&files.weights, "ip_adapter"));
-        let place = files.path.display().to_string();
+        let place = files.path.clone();
         Self::open(context, models, choice.kind, files, notices).map_err(|error| error.within(place))
     }
 
@@ -293,7 +297,7 @@ impl ImageEncoder {
             AdapterKind::Regular | AdapterKind::Face => (VisionStates::Projected, config.projection_dim),
         };
         if width != adapter.feature_dim {
-            let (place, own) = (files.encoder.display(), adapter.feature_dim);
+            let (place, own) = (files.encoder.describe(""), adapter.feature_dim);
             let text = format!("feature width of {place}: got {width}, expected {own} by the adapter");
             return Err(Error::new(ErrorKind::BadModel, text));
         }

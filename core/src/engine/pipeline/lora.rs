@@ -104,8 +104,8 @@ impl Lora {
             let text = format!("{path}: {error}; `dreamframe models fetch {id}` fetches it{without}");
             Error::new(ErrorKind::NotFound, text)
         };
-        let file = id.parse().and_then(|id| context.source.lora(&id)).map_err(advice)?;
-        let LoraFile { path: place, layers, mut unknown, notice } = LoraFile::read(&file).map_err(advice)?;
+        let file = id.parse().and_then(|id| context.source.read_lora(&id)).map_err(advice)?;
+        let LoraFile { path: place, layers, mut unknown, notice } = file;
         notices.extend(notice.map(|message| Notice { path: path.into(), message }));
         let mut changes = names(models)?.changes(layers).map_err(|error| error.within(&place).within(path))?;
         unknown.append(&mut changes.unused);

@@ -21,6 +21,8 @@ use crate::schedule::{BetaSchedule, Betas};
 pub(crate) struct Models {
     /// Its location, for reports.
     pub(crate) location: String,
+    /// Whether it is the embedded model.
+    pub(crate) is_demo: bool,
     /// Whether the model was distilled to few steps, so that it needs no LCM-LoRA.
     pub(crate) distilled: bool,
     pub(crate) unet: UnetConfig,
@@ -100,6 +102,7 @@ impl Models {
             autoencoder_weights: Arc::new(context.weights(&vae)),
             alphas_cumprod: schedule.alphas_cumprod,
             prediction: schedule.prediction,
+            is_demo: checkpoint.is_demo(),
             location,
         })
     }
@@ -128,6 +131,7 @@ impl Models {
         }
         Ok(Self {
             location: name.to_owned(),
+            is_demo: false,
             distilled: true,
             text: Arc::new(Text::Random(RandomText::new(&unet))),
             unet,

@@ -165,7 +165,7 @@ impl Downloads<'_> {
 
     fn one(&mut self, field: &str, id: &str, optional: bool) -> Result<()> {
         let id: ModelId = id.parse()?;
-        if self.done.iter().all(|fetched| fetched.id != id) {
+        if !id.is_built_in() && self.done.iter().all(|fetched| fetched.id != id) {
             let result = self.fetch(&id)?;
             self.done.push(FetchedModel { id, field: field.to_owned(), result, optional });
         }

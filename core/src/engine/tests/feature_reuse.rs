@@ -9,7 +9,7 @@ use crate::params::{FeatureReuseConfig, ParamsPatch, StreamDiffusionParams};
 
 const SIDE: u32 = 64;
 /// A layer of the demo model that runs for every frame.
-const LAST: (&str, [usize; 4]) = ("lora_unet_up_blocks_1_resnets_1_conv2", [64, 64, 3, 3]);
+const LAST: (&str, [usize; 4]) = ("lora_unet_up_blocks_1_resnets_1_conv2", [96, 96, 3, 3]);
 
 /// An engine with `changes` of the parameters, among them the interval and the largest error.
 fn engine((interval, max_error): (u32, f64), changes: &Value) -> Engine {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::packed::{copy_folder, demo_folder};
+use super::packed::copy_folder;
 use crate::engine::{Engine, EngineOptions, Vae};
 use crate::error::{ErrorKind, Result};
 use crate::frame::{FrameView, PixelFormat};
@@ -12,22 +12,26 @@ use crate::params::StreamDiffusionParams;
 
 const SIDE: u32 = 64;
 
+/// Copies a folder of `tests/golden`.
+fn golden(name: &str, to: &Path) {
+    copy_folder(&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden")).join(name), to);
+}
+
 /// Writes the model `name`, whose own autoencoder is a full one, to `folder`.
 fn model(folder: &Path, name: &str) {
     let model = folder.join(name);
-    demo_folder(&model);
+    golden("stream/model", &model);
     fs::remove_dir_all(model.join("vae")).unwrap();
-    copy_folder(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/sd15/vae")), &model.join("vae"));
+    golden("sd15/vae", &model.join("vae"));
     // The name alone says whether it was distilled to few steps.
     let scheduler = model.join("scheduler/scheduler_config.json");
     let config = fs::read_to_string(&scheduler).unwrap();
     fs::write(&scheduler, config.replace("LCMScheduler", "EulerDiscreteScheduler")).unwrap();
 }
 
-/// Writes the demo model's autoencoder as the published tiny one.
+/// Writes a tiny autoencoder as the published one.
 fn tiny(folder: &Path) {
-    let own = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/demo/dreamframe-tiny/vae"));
-    copy_folder(own, &folder.join("madebyollin/taesd"));
+    golden("stream/model/vae", &folder.join("madebyollin/taesd"));
 }
 
 /// Returns the notices about the autoencoder, and a picture, of the model `name` in `folder`.

@@ -18,7 +18,7 @@
 //! `raft_small_C_T_V2-01064c6d.safetensors`; otherwise flow without weights |
 //! | `realesrgan_trt` | `xinntao/Real-ESRGAN` or `lllyasviel/Annotators`, file `RealESRGAN_x2plus.safetensors` |
 //!
-//! An id is resolved to a folder by [`ModelSource::find`]: `organisation/name` or `name` in a directory of models, or
+//! An id is resolved to a folder: `organisation/name` or `name` in a directory of models, or
 //! in the Hugging Face cache.
 
 mod maps;

@@ -1,7 +1,7 @@
 //! Restyles one picture file.
 //!
 //! ```sh
-//! cargo run --release -p dreamframe-examples --bin hello -- in.png out.png "van gogh painting"
+//! cargo run --release -p dreamframe-examples --bin hello -- in.png out.png "stained glass window"
 //! ```
 
 use std::error::Error;

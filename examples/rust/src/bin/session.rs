@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let session = engine.start(SessionOptions::default())?;
     let handle = session.handle();
 
-    let prompts = ["moonlit night", "golden sunset", "blueprint", "van gogh painting"];
+    let prompts = ["ink line art", "a blueprint", "cyberpunk city, neon lights", "stained glass window"];
     let mut sheet = RgbaImage::new(SIDE * prompts.len() as u32, SIDE * 2);
     for (column, prompt) in (0..).zip(prompts) {
         // Validated now, prepared in the background, applied between two frames.

@@ -97,10 +97,13 @@ impl ControlNetModel {
 ///
 /// `NotFound`, `BadModel`, and `Unsupported` for the original layout.
 fn open(source: &ModelSource, id: &ModelId, unet: &UnetConfig) -> Result<(Component, ControlNetModelConfig)> {
-    let folder = source.find(id)?;
-    let alone = Component::without_config(&folder, CLASS)?;
+    let storage = source.network(id)?;
+    let alone = match storage.folder() {
+        Some(folder) => Component::without_config(folder, CLASS)?,
+        None => None,
+    };
     let has_config = alone.is_none();
-    let component = alone.map_or_else(|| Component::folder(&folder), Ok)?;
+    let component = alone.map_or_else(|| Component::alone(&storage), Ok)?;
     let original = |name: &str| name.starts_with("control_model.") || name.starts_with("input_hint_block.");
     if component.weights.names().any(original) {
         let text = "tensor names of the original layout (control_model.…) are not supported; convert the ControlNet with diffusers' \
