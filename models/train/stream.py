@@ -1,4 +1,4 @@
-"""The stream's rule for an exported folder, in torch: the reference of the evaluation."""
+"""The steps of a stream with an exported folder, in torch: the reference of the evaluation."""
 
 import os
 

@@ -248,6 +248,15 @@ mod tests {
     }
 
     #[test]
+    fn the_switches_name_the_networks_of_the_demo_model() {
+        use dreamframe::params::{DEMO_CONTROLNETS, DEMO_LORA};
+        let switches = text(FILES.iter().find(|file| file.name == "extras.js").unwrap());
+        for id in DEMO_CONTROLNETS.into_iter().chain([DEMO_LORA]) {
+            assert!(switches.contains(&format!("\"{id}\"")), "{id}");
+        }
+    }
+
+    #[test]
     fn every_script_and_style_sheet_of_the_folder_is_served_and_types_are_not() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/page");
         for entry in std::fs::read_dir(folder).unwrap() {

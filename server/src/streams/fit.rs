@@ -34,7 +34,7 @@ pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitte
         engine.model_id = DEMO_MODEL.into();
     }
     engine.use_lcm_lora = false;
-    engine.controlnets.retain_mut(|net| fit_controlnet(net, remarks));
+    fit_controlnets(&mut engine.controlnets, remarks);
     engine.lora_dict.retain(|id, _| {
         let is_kept = is_built_in(id);
         if !is_kept {
@@ -53,19 +53,38 @@ pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitte
     fitted
 }
 
+/// Replaces ControlNets by those of the demo model for the same kind of control image, and removes the others. Of several
+/// that become the same one, the first that is enabled stays, since an id may occur only once.
+fn fit_controlnets(nets: &mut Vec<ControlNetConfig>, remarks: &mut Vec<String>) {
+    let requested = std::mem::take(nets);
+    let fitting = requested.into_iter().filter_map(|mut net| fit_controlnet(&mut net, remarks).then_some(net));
+    for net in fitting.collect::<Vec<_>>() {
+        match nets.iter_mut().find(|kept| kept.model_id == net.model_id) {
+            Some(kept) if !kept.enabled => *kept = net,
+            Some(_) if net.enabled => remarks.push(format!("controlnets: {} is used once", net.model_id)),
+            Some(_) => {}
+            None => nets.push(net),
+        }
+    }
+}
+
 /// Replaces a ControlNet by that of the demo model for the same kind of control image; returns false if there is none.
 fn fit_controlnet(net: &mut ControlNetConfig, remarks: &mut Vec<String>) -> bool {
     if is_built_in(&net.model_id) {
         return true;
     }
     let name = net.model_id.to_lowercase();
-    let is_one_of = |kinds: &[&str]| kinds.iter().any(|kind| name.contains(kind));
     let [canny, soft_edge] = DEMO_CONTROLNETS;
-    let own = match () {
-        () if is_one_of(&["canny"]) => Some(canny),
-        () if is_one_of(&["hed", "softedge", "soft_edge", "lineart", "scribble", "sketch"]) => Some(soft_edge),
-        () => None,
-    };
+    let kinds = [
+        ("canny", canny),
+        ("hed", soft_edge),
+        ("softedge", soft_edge),
+        ("soft_edge", soft_edge),
+        ("lineart", soft_edge),
+        ("scribble", soft_edge),
+        ("sketch", soft_edge),
+    ];
+    let own = kinds.into_iter().find(|(kind, _)| name.contains(kind)).map(|(_, own)| own);
     if let Some(own) = own {
         remarks.push(format!("controlnets: {} is replaced by {own}", net.model_id));
         net.model_id = own.into();
@@ -131,6 +150,28 @@ mod tests {
             ..ControlNetConfig::new("lllyasviel/control_v11p_sd15_lineart")
         }];
         assert_eq!(fit(&ModelSource::Demo, &params).params.controlnets[0].preprocessor, Some(ProcessorName::SoftEdge));
+    }
+
+    #[test]
+    fn of_controlnets_that_become_the_same_one_the_first_enabled_one_stays() {
+        let net = |id: &str, conditioning_scale, enabled| ControlNetConfig {
+            conditioning_scale,
+            enabled,
+            ..ControlNetConfig::new(id)
+        };
+        let mut params = StreamDiffusionParams::demo();
+        params.controlnets = vec![
+            net("lllyasviel/control_v11p_sd15_softedge", 0.1, false),
+            net("lllyasviel/control_v11p_sd15_lineart", 0.2, true),
+            net("demo-softedge", 0.3, true),
+            net("lllyasviel/control_v11p_sd15_scribble", 0.4, false),
+        ];
+        let fitted = fit(&ModelSource::Demo, &params);
+        assert!(fitted.params.validate().is_ok());
+        let nets: Vec<_> =
+            fitted.params.controlnets.iter().map(|net| (&*net.model_id, net.conditioning_scale)).collect();
+        assert_eq!(nets, [("demo-softedge", 0.2)]);
+        assert!(fitted.remarks.contains(&"controlnets: demo-softedge is used once".into()), "{:?}", fitted.remarks);
     }
 
     #[test]

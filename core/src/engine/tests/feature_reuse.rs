@@ -2,14 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::lora::Models;
+use super::lora::{LAST, Models};
 use crate::engine::{Engine, EngineOptions, LoraMode};
 use crate::frame::{FrameView, PixelFormat};
 use crate::params::{FeatureReuseConfig, ParamsPatch, StreamDiffusionParams};
 
 const SIDE: u32 = 64;
-/// A layer of the demo model that runs for every frame.
-const LAST: (&str, [usize; 4]) = ("lora_unet_up_blocks_1_resnets_1_conv2", [96, 96, 3, 3]);
 
 /// An engine with `changes` of the parameters, among them the interval and the largest error.
 fn engine((interval, max_error): (u32, f64), changes: &Value) -> Engine {

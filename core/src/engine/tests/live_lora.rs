@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::lora::{CONV, Models, QUERY, WORDS, picture, set};
+use super::lora::{CONV, LAST, Models, QUERY, WORDS, picture, set};
 use crate::cpu;
 use crate::engine::{Device, Engine, EngineOptions, LoraMode};
 use crate::error::Result;
@@ -20,9 +20,6 @@ const KEYS: (&str, [usize; 4]) = ("lora_unet_mid_block_attentions_0_transformer_
 /// The layer before a GEGLU, which is not fused with it if it has a branch.
 const GATED: (&str, [usize; 4]) =
     ("lora_unet_mid_block_attentions_0_transformer_blocks_0_ff_net_0_proj", [768, 96, 1, 1]);
-
-/// A convolution of the last block, which has most effect on pictures.
-const LAST: (&str, [usize; 4]) = ("lora_unet_up_blocks_1_resnets_1_conv2", [96, 96, 3, 3]);
 
 type Loras<'a> = &'a [(&'a str, f64)];
 

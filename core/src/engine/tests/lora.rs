@@ -18,6 +18,8 @@ const SIDE: u32 = 64;
 pub(super) const CONV: (&str, [usize; 4]) = ("lora_unet_mid_block_resnets_0_conv1", [96, 96, 3, 3]);
 pub(super) const QUERY: (&str, [usize; 4]) =
     ("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q", [96, 96, 1, 1]);
+/// A convolution of the last block: it has most effect on pictures, and runs for every frame.
+pub(super) const LAST: (&str, [usize; 4]) = ("lora_unet_up_blocks_1_resnets_1_conv2", [96, 96, 3, 3]);
 pub(super) const WORDS: (&str, [usize; 4]) = ("lora_te_text_model_encoder_layers_0_self_attn_v_proj", [128, 128, 1, 1]);
 
 /// A folder of models that contains the demo model as a folder.
