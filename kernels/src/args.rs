@@ -148,34 +148,40 @@ pub struct ToBytes {
 /// The score of a masked key: low enough for a weight of zero, but finite.
 pub const HIDDEN: f32 = -1e30;
 
-/// One block of keys of the online softmax: converts scores to weights, and rescales the accumulated values to the new
-/// largest score.
+/// One block of keys of the online softmax: converts scores to weights. If a block has scores so much larger than those
+/// before that their weights would overflow, the accumulated values are rescaled.
 #[derive(Debug)]
 pub struct Softmax {
-    /// Scores; replaced by weights, in the storage format at the beginning of each row. [`HIDDEN`] for masked keys.
-    pub scores: *mut f32,
+    /// Scores; [`HIDDEN`] for masked keys.
+    pub scores: *const f32,
+    /// The weights, in the storage format.
+    pub weights: *mut u8,
+    /// Elements between rows of scores, and of weights.
     pub ld: usize,
     pub rows: usize,
     /// A multiple of the vector length.
     pub keys: usize,
     /// The scale of scores for powers of two.
     pub scale: f32,
-    /// For each row the largest scaled score so far.
+    /// Whether it is the first block. In it, each row must have a key that is not masked.
+    pub first: bool,
+    /// For each row the scaled score whose weight is 1.
     pub largest: *mut f32,
-    /// For each row the sum of weights so far.
+    /// For each row the sum of weights so far, as the parts of a vector.
     pub sums: *mut f32,
     /// The accumulated values; `gathered_len` elements (a multiple of the vector length) per row.
     pub gathered: *mut f32,
     pub gathered_len: usize,
 }
 
-/// `out[j] = from[j] * factor`.
+/// `out[j] = from[j] / sum of parts`.
 #[derive(Debug)]
-pub struct Scale {
+pub struct Divide {
     pub from: *const f32,
     pub out: *mut u8,
     pub len: usize,
-    pub factor: f32,
+    /// As many as a vector has elements.
+    pub parts: *const f32,
 }
 
 /// `out[c]`: a reduction over the channel `c` of some pixels.

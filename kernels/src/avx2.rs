@@ -80,7 +80,8 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn times_power_of_two(a: __m256, n: __m256) -> __m256 {
         unsafe {
-            let n = _mm256_cvtps_epi32(_mm256_max_ps(n, _mm256_set1_ps(-127.0)));
+            let n = _mm256_min_ps(_mm256_max_ps(n, _mm256_set1_ps(-127.0)), _mm256_set1_ps(128.0));
+            let n = _mm256_cvtps_epi32(n);
             let exponent = _mm256_add_epi32(n, _mm256_set1_epi32(127));
             _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
         }
@@ -96,6 +97,10 @@ impl Simd for Avx2 {
             let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
             _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
         }
+    }
+    #[inline(always)]
+    unsafe fn all_below(a: __m256, limit: f32) -> bool {
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(a, _mm256_set1_ps(limit))) == 0xff }
     }
     #[inline(always)]
     unsafe fn largest(a: __m256) -> f32 {

@@ -86,6 +86,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_reduce_add_ps(a) }
     }
     #[inline(always)]
+    unsafe fn all_below(a: __m512, limit: f32) -> bool {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, _mm512_set1_ps(limit)) == __mmask16::MAX }
+    }
+    #[inline(always)]
     unsafe fn largest(a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
     }
@@ -97,7 +101,7 @@ kernels!(
     simd::Plain,
     [#[target_feature(enable = "avx512f")]],
     tiles: [(24, 1), (12, 2), (8, 3), (6, 4)],
-    attend: [(6, 1), (6, 2), (6, 3), (6, 4)],
+    attend: [(8, 1), (8, 2)],
     narrow: [(6, 1), (6, 2), (4, 3), (4, 4)],
     peak: 24
 );

@@ -49,6 +49,13 @@ impl Storage<Avx512> for Bf16 {
         unsafe { _mm256_storeu_si256(to.cast(), narrow(v)) }
     }
     #[inline(always)]
+    unsafe fn put_two(to: *mut u16, first: __m512, second: __m512) {
+        unsafe {
+            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first));
+            _mm512_storeu_si512(to.cast(), both);
+        }
+    }
+    #[inline(always)]
     unsafe fn put_first(to: *mut u16, n: usize, v: __m512) {
         unsafe { _mm256_mask_storeu_epi16(to.cast(), first(n), narrow(v)) }
     }
@@ -82,7 +89,7 @@ kernels!(
     bf16::Bf16,
     [#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]],
     tiles: [(24, 1), (12, 2), (8, 3), (6, 4)],
-    attend: [(6, 1), (6, 2), (6, 3), (6, 4)],
+    attend: [(8, 1), (8, 2)],
     narrow: [(6, 1), (6, 2), (4, 3), (4, 4)],
     peak: 24
 );

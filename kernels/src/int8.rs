@@ -1,10 +1,11 @@
-//! AVX-512 VNNI: bytes are multiplied in groups of four and summed as integers; other operations are those of bf16.
+//! AVX-512 VNNI: bytes are multiplied in groups of four and summed as integers; other operations are those of bf16 or, on
+//! processors without it, of `f32`.
 
 use std::arch::x86_64::*;
 
 use super::avx512::Avx512;
 use super::simd::{Simd, Storage};
-use super::{Isa, Kernels, bf16, byte_kernels};
+use super::{Isa, Kernels, avx512, bf16, byte_kernels};
 
 /// Operands of products: unsigned bytes in rows, signed bytes in weights.
 #[derive(Debug, Clone, Copy)]
@@ -86,3 +87,17 @@ byte_kernels!(
 );
 
 pub(super) static KERNELS: Kernels = Kernels { isa: Isa::Int8, bytes: Some(&BYTES), ..bf16::KERNELS };
+
+byte_kernels!(
+    BYTES_OF_F32,
+    avx512::Avx512,
+    simd::Plain,
+    int8::Bytes,
+    [#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]],
+    tiles: [(24, 1), (12, 2), (8, 3), (6, 4)],
+    peak: 24
+);
+
+/// Bytes for quantized layers, and `f32`.
+pub(super) static KERNELS_OF_F32: Kernels =
+    Kernels { isa: Isa::Avx512Vnni, bytes: Some(&BYTES_OF_F32), ..avx512::KERNELS };

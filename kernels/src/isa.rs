@@ -31,6 +31,8 @@ pub enum Isa {
     Avx2,
     /// AVX-512F: vectors of sixteen `f32`.
     Avx512,
+    /// AVX-512 VNNI without bf16: quantized layers multiply bytes, sixty-four products per instruction; values are `f32`.
+    Avx512Vnni,
     /// AVX512-BF16: values and weights are bf16, thirty-two products per instruction.
     Bf16,
     /// AVX-512 VNNI in addition: quantized layers multiply bytes, sixty-four products per instruction.
@@ -67,6 +69,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512-vnni",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
             Self::AmxBf16 => "amx-bf16",

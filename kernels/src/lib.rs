@@ -59,8 +59,8 @@ mod x86;
 use std::fmt;
 
 pub use self::args::{
-    Activation, Convert, Finish, FromPoints, Gather, Geglu, HIDDEN, How, LayerNorm, MAX_POSTS, Moments, Normalise,
-    PostAt, Scale, Softmax, Tile, TileKernel, ToBytes, ToPoints,
+    Activation, Convert, Divide, Finish, FromPoints, Gather, Geglu, HIDDEN, How, LayerNorm, MAX_POSTS, Moments,
+    Normalise, PostAt, Softmax, Tile, TileKernel, ToBytes, ToPoints,
 };
 pub use self::bytes::ByteKernels;
 use self::bytes::byte_kernels;
@@ -100,7 +100,7 @@ pub struct Kernels {
     pub finish: unsafe fn(&Finish<'_>),
     pub geglu: unsafe fn(&Geglu),
     pub softmax: unsafe fn(&Softmax),
-    pub scale: unsafe fn(&Scale),
+    pub divide: unsafe fn(&Divide),
     pub moments: unsafe fn(&Moments),
     pub normalise: unsafe fn(&Normalise),
     pub layer_norm: unsafe fn(&LayerNorm),
@@ -172,9 +172,9 @@ macro_rules! kernels {
                 unsafe { softmax::softmax::<$simd, $storage>(args) }
             }
             $(#[$features])*
-            unsafe fn scale(args: &Scale) {
+            unsafe fn divide(args: &Divide) {
                 // SAFETY: guaranteed by the caller, see `Kernels`.
-                unsafe { softmax::scale::<$simd, $storage>(args) }
+                unsafe { softmax::divide::<$simd, $storage>(args) }
             }
             $(#[$features])*
             unsafe fn moments(args: &Moments) {
@@ -240,7 +240,7 @@ macro_rules! kernels {
                 finish,
                 geglu,
                 softmax,
-                scale,
+                divide,
                 moments,
                 normalise,
                 layer_norm,

@@ -29,8 +29,8 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::V, coefficients: &[f32; N]) 
     }
 }
 
-/// `2^x` for `x` up to 127; flushes results near the subnormal range to zero, since subnormal numbers would slow some
-/// CPUs down a hundredfold.
+/// `2^x`, infinite for `x` above 127.5; flushes results near the subnormal range to zero, since subnormal numbers would
+/// slow some CPUs down a hundredfold.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {

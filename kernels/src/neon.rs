@@ -106,7 +106,8 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn times_power_of_two(a: float32x4_t, n: float32x4_t) -> float32x4_t {
         unsafe {
-            let exponent = vaddq_s32(vmaxq_s32(vcvtq_s32_f32(n), vdupq_n_s32(-127)), vdupq_n_s32(127));
+            let n = vminq_s32(vmaxq_s32(vcvtq_s32_f32(n), vdupq_n_s32(-127)), vdupq_n_s32(128));
+            let exponent = vaddq_s32(n, vdupq_n_s32(127));
             vmulq_f32(a, vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent)))
         }
     }
@@ -117,6 +118,10 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn sum(a: float32x4_t) -> f32 {
         unsafe { vpadds_f32(vadd_f32(vget_low_f32(a), vget_high_f32(a))) }
+    }
+    #[inline(always)]
+    unsafe fn all_below(a: float32x4_t, limit: f32) -> bool {
+        unsafe { vminvq_u32(vcltq_f32(a, vdupq_n_f32(limit))) == u32::MAX }
     }
     #[inline(always)]
     unsafe fn largest(a: float32x4_t) -> f32 {

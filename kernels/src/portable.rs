@@ -81,7 +81,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn times_power_of_two(a: Self::V, n: Self::V) -> Self::V {
-        each(a, n, |a, n| a * f32::from_bits(((n as i32).max(-127).wrapping_add(127) as u32) << 23))
+        each(a, n, |a, n| a * f32::from_bits((((n as i32).clamp(-127, 128) + 127) as u32) << 23))
     }
     #[inline(always)]
     unsafe fn where_negative(x: Self::V, a: Self::V, b: Self::V) -> Self::V {
@@ -90,6 +90,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn sum(a: Self::V) -> f32 {
         (a[0] + a[2]) + (a[1] + a[3])
+    }
+    #[inline(always)]
+    unsafe fn all_below(a: Self::V, limit: f32) -> bool {
+        a.iter().all(|&x| x < limit)
     }
     #[inline(always)]
     unsafe fn largest(a: Self::V) -> f32 {

@@ -31,12 +31,14 @@ pub(super) trait Simd: Copy {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// Rounds to the nearest integer.
     unsafe fn round(a: Self::V) -> Self::V;
-    /// `a * 2^n` for integers `n` up to 127; zero if `n` is below -126.
+    /// `a * 2^n` for integers `n` and positive `a`; zero if `n` is below -126, and infinite if it is above 127.
     unsafe fn times_power_of_two(a: Self::V, n: Self::V) -> Self::V;
     /// `a` if `x < 0`, otherwise `b`.
     unsafe fn where_negative(x: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of all elements, in a fixed order.
     unsafe fn sum(a: Self::V) -> f32;
+    /// Whether all elements are less than `limit`.
+    unsafe fn all_below(a: Self::V, limit: f32) -> bool;
     /// The maximum element.
     unsafe fn largest(a: Self::V) -> f32;
     /// See [`Storage::four_steps`], for values in [`Plain`]: overridden where an instruction multiplies by a lane of a
@@ -76,6 +78,15 @@ pub(super) trait Storage<S: Simd>: Copy {
     /// Loads the first `n < LANES` elements, and zeros.
     unsafe fn get_first(from: *const Self::Stored, n: usize) -> S::V;
     unsafe fn put(to: *mut Self::Stored, v: S::V);
+    /// Stores two vectors, one after the other.
+    #[inline(always)]
+    unsafe fn put_two(to: *mut Self::Stored, first: S::V, second: S::V) {
+        // SAFETY: guaranteed by the caller, who has memory for both.
+        unsafe {
+            Self::put(to, first);
+            Self::put(to.add(S::LANES), second);
+        }
+    }
     /// Stores the first `n < LANES` elements only.
     unsafe fn put_first(to: *mut Self::Stored, n: usize, v: S::V);
     /// Broadcasts a group to all lanes.

@@ -17,9 +17,10 @@ const AMX_INT8: Feature = ("AMX-INT8", || amx::detected().int8);
 /// From the set for bf16 on, each needs what those before it need.
 const FROM_BF16: &[Feature] = &[AVX512F, AVX512BW, AVX512VL, AVX512_BF16, AVX512_VNNI, AMX_TILE, AMX_BF16, AMX_INT8];
 
-pub(super) const SETS: [Set; 6] = [
+pub(super) const SETS: [Set; 7] = [
     Set { isa: Isa::Avx2, kernels: &avx2::KERNELS, needs: &[AVX2, FMA] },
     Set { isa: Isa::Avx512, kernels: &avx512::KERNELS, needs: &[AVX512F] },
+    Set { isa: Isa::Avx512Vnni, kernels: &int8::KERNELS_OF_F32, needs: &[AVX512F, AVX512BW, AVX512VL, AVX512_VNNI] },
     Set { isa: Isa::Bf16, kernels: &bf16::KERNELS, needs: FROM_BF16.split_at(4).0 },
     Set { isa: Isa::Int8, kernels: &int8::KERNELS, needs: FROM_BF16.split_at(5).0 },
     Set { isa: Isa::AmxBf16, kernels: &amx::KERNELS, needs: FROM_BF16.split_at(7).0 },

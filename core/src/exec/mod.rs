@@ -51,7 +51,7 @@ pub enum Dtype {
     F16,
     /// The upper 16 bits of `F32`; sums and statistics stay `F32`.
     Bf16,
-    /// int8 for layers with quantization parameters, otherwise `Bf16`; `F32` on Arm processors without FEAT_BF16.
+    /// int8 for layers with quantization parameters, otherwise `Bf16`, or `F32` on processors without bf16.
     Int8,
 }
 
@@ -70,7 +70,7 @@ impl Dtype {
         match isa {
             Isa::Portable | Isa::Avx2 | Isa::Avx512 | Isa::Neon => Self::F32,
             Isa::Bf16 | Isa::AmxBf16 | Isa::NeonBf16 => Self::Bf16,
-            Isa::Int8 | Isa::AmxInt8 | Isa::NeonDot | Isa::NeonI8mm => Self::Int8,
+            Isa::Avx512Vnni | Isa::Int8 | Isa::AmxInt8 | Isa::NeonDot | Isa::NeonI8mm => Self::Int8,
         }
     }
 }

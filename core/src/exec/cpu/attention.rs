@@ -1,9 +1,9 @@
-//! Attention without materializing its matrix: for each block of keys, each query updates its largest score, the sum of
-//! its weights and its weighted sum of values.
+//! Attention without materializing its matrix: for each block of keys, each query updates the sum of its weights and its
+//! weighted sum of values.
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
-use dreamframe_kernels::{HIDDEN, Scale, Softmax, Tile};
+use dreamframe_kernels::{Divide, HIDDEN, Softmax, Tile};
 
 use super::keys::{KEYS, KeyLayout};
 use super::merge::Merge;
@@ -45,15 +45,20 @@ struct Piece<'a> {
     run: &'a Run<'a>,
     layout: &'a KeyLayout,
     scores: *mut f32,
+    weights: *mut u8,
+    /// The weighted sums of values.
     gathered: *mut f32,
     largest: *mut f32,
+    /// The sums of weights, a vector for each query.
     sums: *mut f32,
 }
 
 impl Attention {
     /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self) -> usize {
-        let attention = MAX_ROWS * KEYS + (QUERIES + MAX_ROWS) * (self.keys.padded_values() + 2) + 2 * LINE;
+        // Scores and weights of a tile; values, a score and a vector of sums for each query.
+        let of_query = self.keys.padded_values() + 1 + self.keys.lanes;
+        let attention = 2 * MAX_ROWS * KEYS + (QUERIES + MAX_ROWS) * of_query + 2 * LINE;
         let widest = self.keys.heads * self.keys.width.max(self.keys.value_width);
         attention.max(if self.merge.is_some() { Search::thread_scratch(widest) } else { 0 })
     }
@@ -66,16 +71,11 @@ impl Attention {
         run.pieces(q.shape.n * layout.heads * blocks, &|piece, thread| {
             let (row, head, block) = (piece / (layout.heads * blocks), piece / blocks % layout.heads, piece % blocks);
             let scores = run.scratch.of(thread);
-            let largest = scores.wrapping_add(MAX_ROWS * KEYS);
+            let weights = scores.wrapping_add(MAX_ROWS * KEYS);
+            let largest = weights.wrapping_add(MAX_ROWS * KEYS);
             let sums = largest.wrapping_add((QUERIES + MAX_ROWS).next_multiple_of(LINE));
-            let piece = Piece {
-                run,
-                layout,
-                scores,
-                gathered: sums.wrapping_add((QUERIES + MAX_ROWS).next_multiple_of(LINE)),
-                largest,
-                sums,
-            };
+            let gathered = sums.wrapping_add(((QUERIES + MAX_ROWS) * layout.lanes).next_multiple_of(LINE));
+            let piece = Piece { run, layout, scores, weights: weights.cast(), gathered, largest, sums };
             let first = block * QUERIES;
             let count = QUERIES.min(tokens - first);
             let whole = std::iter::once(packed.ptr()).chain(past.frames().iter().copied());
@@ -115,13 +115,6 @@ impl Piece<'_> {
         let (layout, kernels, queries) = (self.layout, self.run.kernels, first..first + count);
         let height = kernels.attend[0].rows;
         let wide = layout.padded_values();
-        for i in 0..QUERIES {
-            // SAFETY: both have `QUERIES` elements.
-            unsafe {
-                *self.largest.add(i) = f32::NEG_INFINITY;
-                *self.sums.add(i) = 0.0;
-            }
-        }
         let blocks = keys.flat_map(|head| (0..layout.keys).step_by(KEYS).map(move |first| (head, first)));
         for (i, (of, first_key)) in blocks.enumerate() {
             let block = Block { head: of, first: first_key, fresh: i == 0 };
@@ -142,8 +135,8 @@ impl Piece<'_> {
             let to = out.channel(row + query, head * layout.value_width);
             // SAFETY: as above.
             unsafe {
-                let (from, factor) = (self.gathered.add(i * wide), 1.0 / *self.sums.add(i));
-                (kernels.scale)(&Scale { from, out: to, len: layout.value_width, factor });
+                let (from, parts) = (self.gathered.add(i * wide), self.sums.add(i * layout.lanes));
+                (kernels.divide)(&Divide { from, out: to, len: layout.value_width, parts });
             }
         }
     }
@@ -189,22 +182,22 @@ impl Piece<'_> {
                 }
             }
             let scale = std::f32::consts::LOG2_E / (layout.width as f32).sqrt();
-            let (largest, sums) = (self.largest.add(at), self.sums.add(at));
-            let (scores, gathered_len) = (self.scores, wide);
             (kernels.softmax)(&Softmax {
-                scores,
+                scores: self.scores,
+                weights: self.weights,
                 ld: KEYS,
                 rows: count,
                 keys: padded,
                 scale,
-                largest,
-                sums,
+                first: block.fresh,
+                largest: self.largest.add(at),
+                sums: self.sums.add(at * layout.lanes),
                 gathered,
-                gathered_len,
+                gathered_len: wide,
             });
             let mut weights = [std::ptr::null::<u8>(); MAX_ROWS];
             for (i, address) in weights.iter_mut().enumerate().take(height) {
-                *address = self.scores.add(i * KEYS).cast();
+                *address = self.weights.add(i * KEYS * layout.size);
             }
             for (first, width) in layout.panels(wide) {
                 let panel = block_values.add((first * layout.grouped_keys() + first_key * width) * layout.size);
