@@ -3,37 +3,22 @@
 // PACKAGES is the folder whose node_modules has playwright-core; into PICTURES, where given, go pictures of the page.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
+import { join } from "node:path";
+import { chromiumOf, FLAGS, serve } from "./program.mjs";
 
 const [packages, executablePath, program, pictures] = process.argv.slice(2);
-const { chromium } = createRequire(join(resolve(packages), "node_modules", "x"))("playwright-core");
 const PATIENCE = 120_000;
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage", "--disable-background-networking",
-  "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection", "--use-fake-device-for-media-stream",
-  "--use-fake-ui-for-media-stream", "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
-  "--disable-backgrounding-occluded-windows", "--disable-features=WebRtcHideLocalIpsWithMdns"];
+const CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
 
 /** The parameters of new streams: a quarter of the pixels, as a test build takes a second for a picture of the default size. */
 const folder = mkdtempSync(join(tmpdir(), "dreamframe-page-"));
 const initial = join(folder, "params.json");
 writeFileSync(initial, JSON.stringify({ width: 256, height: 256 }));
 
-/** Starts the server, and gives its address once it listens. */
-async function serve(bind) {
-  const child = spawn(program, ["serve", "--bind", bind, "--rtmp", "off", "--json", "--params", initial], { stdio: ["ignore", "pipe", "inherit"] });
-  const exit = once(child, "exit");
-  const over = exit.then(([code]) => assert.fail(`the server ended with ${code}`));
-  const [line] = await Promise.race([once(createInterface(child.stdout), "line"), over]);
-  over.catch(() => {});
-  const { url } = JSON.parse(line);
-  return { url, stop: async () => (child.kill("SIGKILL"), exit) };
-}
+/** Starts the server with these parameters. */
+const start = (bind) => serve(program, ["--bind", bind, "--params", initial]);
 
 /** Reads a small copy of a video: its mean colour, and its pixels. */
 const look = (id) => {
@@ -356,10 +341,10 @@ async function player(browser, url, main, complaints) {
   }
 }
 
-const browser = await chromium.launch({ executablePath, args: FLAGS });
+const browser = await chromiumOf(packages).launch({ executablePath, args: [...FLAGS, ...CAMERA] });
 let server;
 try {
-  server = await serve("127.0.0.1:0");
+  server = await start("127.0.0.1:0");
   const { url } = server;
   const complaints = [];
   const page = await desktop(browser, url, complaints);
@@ -370,10 +355,10 @@ try {
   await share(browser, page, url, complaints);
   await player(browser, url, page, complaints);
   await phone(browser, url, complaints);
-  await server.stop();
+  await server.stop("SIGKILL");
   await until("words about the lost server", async () => /does not answer|was lost/.test(await words(page, "veil")));
   await picture(page, "desktop-light-lost");
-  server = await serve(new URL(url).host);
+  server = await start(new URL(url).host);
   await until("a stream of the new server", async () => /^Live/.test(await words(page, "state-text")));
   await moving(page);
   assert.equal((await stream(page, url)).params.prompt, "quiet", "the new stream has the settings of the old one");
@@ -381,6 +366,6 @@ try {
   assert.deepEqual(complaints, []);
 } finally {
   await browser.close();
-  await server?.stop();
+  await server?.stop("SIGKILL");
   rmSync(folder, { recursive: true });
 }

@@ -8,12 +8,9 @@
 // the processes need the highest priority: run it as root, or the shares are only asked for.
 
 import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
+import { chromiumOf, FLAGS, serve } from "./program.mjs";
 
 const own = process.argv.slice(2);
 const split = own.indexOf("--");
@@ -28,21 +25,7 @@ const { positionals, values } = parseArgs({
 });
 const [packages, executablePath, program] = positionals;
 const serveOptions = split < 0 ? [] : own.slice(split + 1);
-const { chromium } = createRequire(join(resolve(packages), "node_modules", "x"))("playwright-core");
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage", "--disable-background-networking",
-  "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection", "--disable-background-timer-throttling",
-  "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", "--disable-features=WebRtcHideLocalIpsWithMdns"];
 const PATIENCE = 180_000;
-
-/** Starts the server, and returns its address once it listens. */
-async function serve() {
-  const args = ["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json", ...serveOptions];
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "ignore"] });
-  const exit = once(child, "exit");
-  const [line] = await Promise.race([once(createInterface(child.stdout), "line"), exit]);
-  if (typeof line !== "string") throw new Error(`the server ended with ${line}`);
-  return { url: JSON.parse(line).url, stop: async () => (child.kill("SIGTERM"), exit) };
-}
 
 /** Takes `percent` of each core's time, in turns of 20 ms. */
 function hogs(percent) {
@@ -119,9 +102,9 @@ const rank = (values, share) => [...values].sort((a, b) => a - b)[Math.min(value
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 async function measure(taken) {
-  const server = await serve();
+  const server = await serve(program, ["--bind", "127.0.0.1:0", ...serveOptions], "ignore");
   const release = hogs(taken);
-  const browser = await chromium.launch({ executablePath, args: FLAGS });
+  const browser = await chromiumOf(packages).launch({ executablePath, args: FLAGS });
   try {
     const page = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
     await page.addInitScript(instrument);
@@ -150,7 +133,7 @@ async function measure(taken) {
   } finally {
     await browser.close();
     release();
-    await server.stop();
+    await server.stop("SIGTERM");
   }
 }
 
