@@ -2,67 +2,21 @@
 //!
 //! `cargo bench -p dreamframe --features internals --bench cpu_network -- [network] [size] [dtype] [threads] [rounds]`
 //!
-//! Networks: `sd-turbo`, `sdxl-turbo`, `bk-sdm-tiny`, `demo` (UNets), `taesd-enc`, `taesd-dec`, `demo-enc`, `demo-dec`;
-//! weights are random.
+//! The names of networks are those of `networks/mod.rs`.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
+
+mod networks;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
 
+use dreamframe::Result;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
-use dreamframe::exec::observe::byte_scales;
-use dreamframe::exec::{Dtype, Executor, RunArgs, View};
-use dreamframe::load::RandomWeights;
-use dreamframe::models::known::known_model;
-use dreamframe::models::{Autoencoder, UnetConfig, UnetShape, unet_program};
-use dreamframe::net::{Program, Rate, WeightSource, WeightSpec, Weights};
-use dreamframe::{Error, ErrorKind, Result};
+use dreamframe::exec::{Dtype, Executor};
 
-fn unknown(name: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("no network {name}"))
-}
-
-/// The `config.json` of a part of `model`.
-fn config(model: &str, part: &str) -> Result<String> {
-    if model == "demo" {
-        let folder = if part == "unet" { "unet" } else { "vae" };
-        let path = format!("{}/../models/demo/dreamframe-tiny/{folder}/config.json", env!("CARGO_MANIFEST_DIR"));
-        return std::fs::read_to_string(&path).map_err(|_| unknown(&path));
-    }
-    let known = known_model(model).ok_or_else(|| unknown(model))?;
-    Ok(if part == "unet" { known.unet } else { known.autoencoder }.to_owned())
-}
-
-fn program(name: &str, size: usize, rows: usize) -> Result<Program> {
-    if let Some((model, part @ ("enc" | "dec"))) = name.rsplit_once('-') {
-        let model = if model == "taesd" { "sd-turbo" } else { model };
-        let autoencoder = Autoencoder::from_json(&config(model, part)?)?;
-        return match part {
-            "enc" => autoencoder.encoder_program(rows, size, size),
-            _ => autoencoder.decoder_program(rows, size, size),
-        };
-    }
-    let unet = UnetConfig::from_json(&config(name, "unet")?)?;
-    let side = size / 8;
-    let shape = UnetShape::new(rows, side, side);
-    unet_program(&unet, &shape)
-}
-
-fn inputs(program: &Program, rate: Rate) -> Result<Vec<Vec<f32>>> {
-    let random = |input: &dreamframe::net::Input| {
-        let shape = vec![program.shape(input.value).len(), 1];
-        let source = RandomWeights::new(2, &[WeightSpec { name: input.name.clone(), shape: shape.clone() }]);
-        source.read(&input.name, &shape)
-    };
-    program.inputs_at(rate).map(random).collect()
-}
-
-fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
-    numbers.iter().map(Vec::as_slice).collect()
-}
+use self::networks::Subject;
 
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
@@ -77,31 +31,15 @@ fn main() -> Result<()> {
     let (name, size, dtype) = (arg(0, "sd-turbo"), number(1, "512"), arg(2, "f32").parse::<Dtype>()?);
     let (threads, rounds) = (NonZeroUsize::new(number(3, "0")), number(4, "5").max(1));
     let executor = Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?);
-    let program = Arc::new(program(&name, size, 1)?);
-    let source: Arc<dyn WeightSource> = Arc::new(RandomWeights::new(1, program.weights()));
-    let (constant, frame) = (inputs(&program, Rate::Constant)?, inputs(&program, Rate::Frame)?);
-    let mut weights = Weights::new(source.clone());
-    if dtype == Dtype::Int8 {
-        let executor: Arc<dyn Executor> = executor.clone();
-        weights =
-            weights.with_byte_scales(byte_scales(&executor, &program, &source, &slices(&constant), &slices(&frame))?);
-    }
-    let network = executor.compile(&program, &weights)?;
-    let constants = network.constants(&slices(&constant))?;
-    let mut scratch = executor.queue().scratch(network.scratch_bytes())?;
-    let mut output = vec![0.0; program.shape(program.outputs()[0].value).len()];
-    network.run_on_host(&constants, &mut scratch, &slices(&frame), &mut [&mut output])?;
+    let subject = Subject::new(&name, size, &executor)?;
+    let mut network = subject.compile(&executor)?;
+    network.run()?;
 
     let (mut all, mut whole, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..rounds {
-        let mut times = Vec::new();
         peak = peak.max(executor.peak());
-        let start = Instant::now();
-        let inputs: Vec<View<'_>> = frame.iter().map(View::from).collect();
-        let outputs = &mut [(&mut output).into()];
-        let args = RunArgs::new(&constants, &mut scratch, &inputs, outputs);
-        network.run(RunArgs { times: Some(&mut times), ..args })?;
-        whole.push(start.elapsed().as_secs_f64() * 1e3);
+        let (ms, times) = network.run()?;
+        whole.push(ms);
         all.push(times);
     }
     let mut kinds: HashMap<&str, (usize, f64, f64)> = HashMap::new();

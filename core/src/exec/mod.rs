@@ -7,6 +7,8 @@ mod arena;
 mod buffer;
 pub mod cost;
 pub mod cpu;
+#[cfg(any(test, feature = "internals"))]
+pub mod many_cores;
 pub mod memory;
 #[cfg(any(test, feature = "internals"))]
 pub mod null;
@@ -34,7 +36,7 @@ pub use self::past::{FrameKeys, Injection, MOST_PAST_FRAMES, Past};
 pub use self::provider::Provider;
 pub(crate) use self::queue::check_frame_memory;
 pub use self::queue::{HostQueue, Mark, Queue, Scratch, Transfer};
-pub use self::run::{Inputs, RunArgs, StepTime};
+pub use self::run::{Inputs, JobTime, RunArgs, StepBytes, StepTime};
 use crate::error::Result;
 use crate::net::{Branches, Program, Weights};
 

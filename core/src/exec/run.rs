@@ -18,8 +18,8 @@ pub struct RunArgs<'a, 'b> {
     pub outputs: &'a mut [ViewMut<'b>],
     /// Keys and values of earlier frames; without them, each layer attends to its own only, and none are stored.
     pub past: Option<Past<'a>>,
-    /// The time of each step is added to these, in order; they are filled in if there are none yet. They stay empty if
-    /// the device does not measure steps.
+    /// The time of each step is added to these, in order, and its jobs replace those of the run before; they are filled
+    /// in if there are none yet. They stay empty if the device does not measure steps.
     pub times: Option<&'a mut Vec<StepTime>>,
 }
 
@@ -45,12 +45,35 @@ pub struct StepTime {
     pub operations: f64,
     /// Its duration, in nanoseconds.
     pub nanos: u64,
+    /// Bytes of weights that it reads, and of values that it reads and writes, each once.
+    pub bytes: StepBytes,
+    /// Its jobs in the last run, in order. What it does between them, one thread does alone.
+    pub jobs: Vec<JobTime>,
+}
+
+/// The bytes of the operands of a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepBytes {
+    /// Of weights.
+    pub weights: usize,
+    /// Of inputs and outputs.
+    pub values: usize,
+}
+
+/// The time of a job: of pieces of work that threads take one after the other, all of which end before the step goes
+/// on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobTime {
+    /// From its start until all pieces are done, in nanoseconds.
+    pub nanos: u64,
+    /// The duration of each piece, in the order in which they are taken, in nanoseconds.
+    pub pieces: Vec<u64>,
 }
 
 impl StepTime {
     /// Returns the step `what` with a duration of 0.
-    pub(super) fn new(what: String, operations: f64) -> Self {
-        Self { what, operations, nanos: 0 }
+    pub(super) fn new(what: String, operations: f64, bytes: StepBytes) -> Self {
+        Self { what, operations, nanos: 0, bytes, jobs: Vec::new() }
     }
 }
 

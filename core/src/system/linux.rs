@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 /// The nice value of threads with a lower priority.
 const NICE: i32 = 10;
@@ -27,17 +28,49 @@ pub(super) fn processor_name() -> Option<String> {
     line.split_once(':').map(|(_, name)| name.trim().to_owned())
 }
 
+pub(super) fn this_core() -> Option<usize> {
+    Some(sched_getcpu())
+}
+
 /// Pins this thread to a core, if each of `threads` can have its own.
-pub(super) fn place_computing_thread(index: usize, threads: usize) -> io::Result<()> {
+pub(super) fn place_computing_thread(index: usize, threads: usize, near: Option<usize>) -> io::Result<()> {
     let allowed = sched_getaffinity(None)?;
-    let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
-    if (allowed.count() as usize) < threads {
-        return Err(super::too_few_cores(allowed.count() as usize, threads));
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+    if cores.len() < threads {
+        return Err(super::too_few_cores(cores.len(), threads));
     }
-    let Some(core) = cores.nth(index) else { return Err(super::too_few_cores(threads, index + 1)) };
+    let cores = cores_of_a_node(Path::new("/"), cores, threads, near);
+    let Some(&core) = cores.get(index) else { return Err(super::too_few_cores(cores.len(), index + 1)) };
     let mut one = CpuSet::new();
     one.set(core);
     Ok(sched_setaffinity(None, &one)?)
+}
+
+/// Returns those of the cores `allowed` that are in one node of the memory, if `threads` threads fit there: in that of
+/// the core `near`, otherwise in that with the most of them. Returns all if no node has as many. `root` is the root of
+/// the file system.
+fn cores_of_a_node(root: &Path, allowed: Vec<usize>, threads: usize, near: Option<usize>) -> Vec<usize> {
+    let entries = fs::read_dir(root.join("sys/devices/system/node")).into_iter().flatten().flatten();
+    let cores_of = |entry: fs::DirEntry| {
+        let list = fs::read_to_string(entry.path().join("cpulist")).ok()?;
+        let of_node = numbers(&list)?;
+        Some(allowed.iter().copied().filter(|&core| of_node.iter().any(|range| range.contains(&core))).collect())
+    };
+    let nodes: Vec<Vec<usize>> = entries.filter_map(cores_of).filter(|node: &Vec<_>| node.len() >= threads).collect();
+    // Of nodes with equally many cores the one with the first, whatever the order of the folder's entries.
+    let rank = |node: &&Vec<usize>| {
+        (near.is_some_and(|core| node.contains(&core)), node.len(), std::cmp::Reverse(node.first().copied()))
+    };
+    nodes.iter().max_by_key(rank).cloned().unwrap_or(allowed)
+}
+
+/// Parses a list of the form `0-3,8,10-11`.
+fn numbers(list: &str) -> Option<Vec<RangeInclusive<usize>>> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    list.trim().split(',').filter(|part| !part.is_empty()).map(range).collect()
 }
 
 /// Only this thread's: Linux has a nice value for each.
@@ -171,9 +204,34 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_fit_into_a_node_get_the_cores_of_one() {
+        let nodes = root(&[
+            ("sys/devices/system/node/node0/cpulist", "0-3,8-11\n"),
+            ("sys/devices/system/node/node1/cpulist", "4-7,12-15\n"),
+            // Of memory without cores.
+            ("sys/devices/system/node/node2/cpulist", "\n"),
+            ("sys/devices/system/node/has_cpu", "0-1\n"),
+        ]);
+        let cores = |allowed: &[usize], threads, near| cores_of_a_node(nodes.path(), allowed.to_vec(), threads, near);
+        let all: Vec<usize> = (0..16).collect();
+        let (first, second) = ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]);
+        assert_eq!(cores(&all, 8, Some(13)), second);
+        assert_eq!(cores(&all, 2, Some(2)), first);
+        assert_eq!(cores(&all, 2, None), first);
+        // More threads than the node of `near` has, and than any has.
+        assert_eq!(cores(&all[2..], 7, Some(2)), second);
+        assert_eq!(cores(&all, 9, Some(0)), all);
+        assert_eq!(cores(&[1, 4, 5], 2, Some(1)), [4, 5]);
+        // Without nodes, or with a list that is not one.
+        assert_eq!(cores_of_a_node(root(&[]).path(), all.clone(), 2, Some(1)), all);
+        let unknown = root(&[("sys/devices/system/node/node0/cpulist", "0-x\n")]);
+        assert_eq!(cores_of_a_node(unknown.path(), all.clone(), 2, Some(1)), all);
+    }
+
+    #[test]
     fn a_placed_thread_has_one_core() {
         let count = std::thread::spawn(|| {
-            place_computing_thread(0, 1).unwrap();
+            place_computing_thread(0, 1, this_core()).unwrap();
             sched_getaffinity(None).unwrap().count()
         });
         assert_eq!(count.join().unwrap(), 1);

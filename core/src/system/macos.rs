@@ -56,7 +56,11 @@ fn value(name: &CStr, buffer: &mut [u8]) -> Option<usize> {
     (status == 0).then_some(length)
 }
 
-pub(super) fn place_computing_thread(_index: usize, _threads: usize) -> io::Result<()> {
+pub(super) fn this_core() -> Option<usize> {
+    None
+}
+
+pub(super) fn place_computing_thread(_index: usize, _threads: usize, _near: Option<usize>) -> io::Result<()> {
     serve(qos_class_t::QOS_CLASS_USER_INTERACTIVE)
 }
 

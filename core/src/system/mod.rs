@@ -38,10 +38,18 @@ pub(crate) fn processor_name() -> Option<String> {
     os::processor_name()
 }
 
+/// Returns the number of the core that this thread is on; `None` if the system does not report it.
+pub(crate) fn this_core() -> Option<usize> {
+    os::this_core()
+}
+
 /// Places this thread, one of `threads` that compute together: on a core of its own, if each can have one, where the
 /// system supports that; otherwise, only its priority may change. Without it, only speed is affected.
-pub(crate) fn place_computing_thread(index: usize, threads: usize) {
-    if let Err(error) = os::place_computing_thread(index, threads) {
+///
+/// On Linux, if the memory is divided into nodes, the cores are those of one node, if it has as many: of that with the
+/// core `near`, otherwise of that with the most cores.
+pub(crate) fn place_computing_thread(index: usize, threads: usize, near: Option<usize>) {
+    if let Err(error) = os::place_computing_thread(index, threads, near) {
         tracing::debug!(%error, index, "a thread was not pinned to a core");
     }
 }
@@ -92,14 +100,14 @@ mod tests {
 
     #[test]
     fn threads_can_be_placed_and_lowered() {
-        let placed = std::thread::spawn(|| (os::place_computing_thread(0, 1), os::lower_priority()));
+        let placed = std::thread::spawn(|| (os::place_computing_thread(0, 1, this_core()), os::lower_priority()));
         let (placed, lowered) = placed.join().unwrap();
         assert!(placed.is_ok() && lowered.is_ok(), "{placed:?}, {lowered:?}");
     }
 
     #[test]
     fn more_threads_than_cores_are_not_pinned() {
-        let placed = std::thread::spawn(|| os::place_computing_thread(0, 1 << 16)).join().unwrap();
+        let placed = std::thread::spawn(|| os::place_computing_thread(0, 1 << 16, None)).join().unwrap();
         // On macOS threads are never pinned, and their priority changes in any case.
         assert_eq!(placed.is_err(), cfg!(any(target_os = "linux", windows)), "{placed:?}");
     }

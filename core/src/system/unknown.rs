@@ -18,7 +18,11 @@ pub(super) fn processor_name() -> Option<String> {
     None
 }
 
-pub(super) fn place_computing_thread(_index: usize, _threads: usize) -> io::Result<()> {
+pub(super) fn this_core() -> Option<usize> {
+    None
+}
+
+pub(super) fn place_computing_thread(_index: usize, _threads: usize, _near: Option<usize>) -> io::Result<()> {
     Ok(())
 }
 

@@ -105,9 +105,13 @@ pub(super) fn processor_name() -> Option<String> {
     (status == ERROR_SUCCESS && !name.is_empty()).then_some(name)
 }
 
+pub(super) fn this_core() -> Option<usize> {
+    None
+}
+
 /// Pins this thread to a logical processor, if each of `threads` can have its own: those of fast cores first, and the
 /// second one of a core last.
-pub(super) fn place_computing_thread(index: usize, threads: usize) -> io::Result<()> {
+pub(super) fn place_computing_thread(index: usize, threads: usize, _near: Option<usize>) -> io::Result<()> {
     // SAFETY: without arguments.
     let groups = unsafe { GetActiveProcessorGroupCount() };
     if groups != 1 {

@@ -1,6 +1,6 @@
 //! The same parameters and frames give the same bytes.
 
-use dreamframe::{ParamsPatch, StreamDiffusionParams};
+use dreamframe::{EngineOptions, ParamsPatch, StreamDiffusionParams};
 use dreamframe_tests::frames::{demo_engine, pictures};
 
 const SIDE: u32 = 128;
@@ -15,20 +15,23 @@ fn the_same_seed_gives_the_same_bytes_twice() {
     assert!(first != other, "the seed must count");
 }
 
+/// Also with more threads than the machine has cores.
 #[test]
-fn one_thread_gives_the_bytes_of_two() {
+fn any_number_of_threads_gives_the_bytes_of_one() {
+    const FEW_FRAMES: usize = 3;
     for change in [|_: &mut StreamDiffusionParams| (), |params: &mut StreamDiffusionParams| params.guidance_scale = 1.6]
     {
         let on = |threads| {
-            pictures(
-                &mut demo_engine(SIDE, |params, options| {
-                    change(params);
-                    options.threads = Some(threads);
-                }),
-                FRAMES,
-            )
+            let set = |params: &mut StreamDiffusionParams, options: &mut EngineOptions| {
+                change(params);
+                options.threads = Some(threads);
+            };
+            pictures(&mut demo_engine(SIDE, set), FEW_FRAMES)
         };
-        assert!(on(1) == on(2));
+        let one = on(1);
+        for threads in [2, 3, 7, 16, 33] {
+            assert!(on(threads) == one, "{threads} threads");
+        }
     }
 }
 

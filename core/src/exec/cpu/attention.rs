@@ -12,8 +12,10 @@ use super::past::PastAt;
 use super::run::Run;
 use super::span::{LINE, Span};
 
-/// Queries per piece of work, a multiple of the rows of every tile.
+/// Maximum number of queries per piece of work, a multiple of the rows of every tile.
 const QUERIES: usize = 96;
+/// Queries of the smallest pieces: with fewer, reading the keys dominates.
+const FEWEST_QUERIES: usize = 24;
 /// Maximum number of rows of a tile.
 const MAX_ROWS: usize = 32;
 
@@ -66,7 +68,9 @@ impl Attention {
     pub(super) fn run(&self, run: &Run<'_>, [q, packed, out]: [Span; 3], scratch: *mut f32) {
         let layout = &self.keys;
         let tokens = q.shape.pixels();
-        let blocks = tokens.div_ceil(QUERIES);
+        let fewest = FEWEST_QUERIES.next_multiple_of(run.kernels.attend[0].rows);
+        let queries = run.items(tokens, [fewest, QUERIES], q.shape.n * layout.heads);
+        let blocks = tokens.div_ceil(queries);
         let past = self.past.map_or(PastAt::NONE, |first| run.past.layer(first * layout.size));
         run.pieces(q.shape.n * layout.heads * blocks, &|piece, thread| {
             let (row, head, block) = (piece / (layout.heads * blocks), piece / blocks % layout.heads, piece % blocks);
@@ -76,8 +80,8 @@ impl Attention {
             let sums = largest.wrapping_add((QUERIES + MAX_ROWS).next_multiple_of(LINE));
             let gathered = sums.wrapping_add(((QUERIES + MAX_ROWS) * layout.lanes).next_multiple_of(LINE));
             let piece = Piece { run, layout, scores, weights: weights.cast(), gathered, largest, sums };
-            let first = block * QUERIES;
-            let count = QUERIES.min(tokens - first);
+            let first = block * queries;
+            let count = queries.min(tokens - first);
             let whole = std::iter::once(packed.ptr()).chain(past.frames().iter().copied());
             let heads = whole.map(|keys| layout.head(keys, self.kv_row[row], head).cast_const());
             // SAFETY: pieces have disjoint rows, heads and queries; `scratch` has the size that `thread_scratch`

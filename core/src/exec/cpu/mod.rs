@@ -17,6 +17,7 @@ mod pointwise;
 mod pool;
 mod product;
 mod profile;
+mod recorder;
 mod run;
 mod small_weights;
 mod span;
@@ -28,6 +29,8 @@ mod winograd_policy;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+#[cfg(any(test, feature = "internals"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
@@ -50,7 +53,7 @@ use crate::net::{Branches, Program, Weights};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuOptions {
     /// Number of threads that process a frame, including the caller's; `None` for as many as this process may use.
-    /// The result does not depend on it.
+    /// The result does not depend on it. Of more threads than cores that the process may use, as many as cores work.
     pub threads: Option<NonZeroUsize>,
     /// The number format of values and weights.
     pub dtype: Dtype,
@@ -58,7 +61,8 @@ pub struct CpuOptions {
     /// variable `DREAMFRAME_CPU`.
     pub isa: Option<Isa>,
     /// Whether each thread except the caller's is pinned to a core. Supported on Linux and Windows, for the first
-    /// executor of a process, and if there are as many cores as threads.
+    /// executor of a process, and if there are as many cores as threads. On Linux, the cores are those of one node of
+    /// the memory, if it has as many: of the node that the caller is on, otherwise of the one with the most cores.
     pub pin: bool,
     /// Whether 3x3 convolutions use Winograd's algorithm where that was measured to be faster. It needs 2.25 times
     /// fewer multiplications in bf16, and up to 4 times fewer in f32. The rounding error of bf16 is then 1.5 times as
@@ -129,6 +133,35 @@ impl CpuExecutor {
     /// Returns the instruction set.
     pub fn isa(&self) -> Isa {
         self.kernels.isa
+    }
+
+    /// Measures how long a job takes beyond its pieces if all threads take part, in nanoseconds: what a tenth of the
+    /// jobs take at most, since other work on the machine only delays them. Takes some milliseconds.
+    #[cfg(any(test, feature = "internals"))]
+    pub fn job_nanos(&self) -> f64 {
+        const ROUNDS: usize = 2001;
+        // A job that another caller's keeps from the threads must end, too.
+        const MOST_SPINS: usize = 1 << 16;
+        let threads = self.threads();
+        let mut times: Vec<u64> = (0..ROUNDS)
+            .map(|_| {
+                let begun = AtomicUsize::new(0);
+                let start = Instant::now();
+                // Each piece ends when each thread has one.
+                self.pool.run(threads, &|_, _| {
+                    begun.fetch_add(1, Ordering::AcqRel);
+                    for _ in 0..MOST_SPINS {
+                        if begun.load(Ordering::Acquire) == threads {
+                            break;
+                        }
+                        std::hint::spin_loop();
+                    }
+                });
+                recorder::nanos_since(start)
+            })
+            .collect();
+        times.sort_unstable();
+        times[ROUNDS / 10] as f64
     }
 
     /// Measures the current peak performance of this machine, in billions of multiplications and additions per second,

@@ -15,6 +15,7 @@ use super::pack;
 use super::past::{self, PastAt};
 use super::pool::Pool;
 use super::profile;
+use super::recorder::{Recorder, nanos_since};
 use super::run::Run;
 use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{CompiledStep, CpuLayout, StepCompiler};
@@ -197,7 +198,8 @@ impl CpuNetwork {
                 .run(run, &|value| self.span(memory, value), scratch)
                 .map_err(|error| error.within(self.program.name()))?;
             if let (Some(times), Some(start)) = (&mut times, start) {
-                times[i].nanos += start.elapsed().as_nanos() as u64;
+                times[i].nanos += nanos_since(start);
+                times[i].jobs = run.recorder.map(Recorder::take).unwrap_or_default();
             }
         }
         Ok(())
@@ -215,7 +217,9 @@ impl CpuNetwork {
         arena.reserve(self.arena_len())?;
         let arena = arena.elements().as_mut_ptr();
         let scratch = Scratch::new(arena.wrapping_add(self.f32_len(self.plan.arena_len)), self.thread_scratch);
-        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast(), past };
+        let recorder = times.is_some().then(Recorder::default);
+        let (zeros, recorder) = (self.zeros.ptr().cast(), recorder.as_ref());
+        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros, past, recorder };
         // No step of a frame writes to constants.
         let values = values.elements.ptr().cast_mut();
         let memory = Memory { arena: arena.cast(), values, inputs, outputs: outputs.as_mut_ptr() };
@@ -269,7 +273,7 @@ impl Network for CpuNetwork {
         // On the calling thread: the pool's threads belong to frames that run concurrently.
         let scratch = Scratch::new(arena.cast::<f32>().wrapping_add(arena_len), self.thread_scratch);
         let zeros = self.zeros.ptr().cast();
-        let run = Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE };
+        let run = Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE, recorder: None };
         for &(input, value) in &self.plan.constant_inputs {
             let to = self.span(&memory, value);
             let from = Span::of_f32(memory.input(input).cast_mut(), to.shape);
@@ -287,7 +291,8 @@ impl Network for CpuNetwork {
             None => PastAt::NONE,
         };
         if let Some(times) = args.times.as_deref_mut().filter(|times| times.len() != self.frame.len()) {
-            *times = self.frame.iter().map(|compiled| profile::describe(compiled, &self.plan.values)).collect();
+            let describe = |compiled| profile::describe(compiled, &self.plan.values, self.kernels.size);
+            *times = self.frame.iter().map(describe).collect();
         }
         self.frame(args, past)
     }

@@ -70,12 +70,13 @@ pub(super) fn flattened(x: Span, out: Span) -> (Span, Span) {
     (flat(x), flat(out))
 }
 
-/// Calls `f(row, first pixel, pixels)` for blocks that fit into the L1 cache, several of them per piece of work.
+/// Calls `f(row, first pixel, pixels)` for blocks that fit into the L1 cache, several of them per piece of work
+/// unless the threads need smaller ones.
 pub(super) fn for_each_block(run: &Run<'_>, shape: Shape, f: impl Fn(usize, usize, usize) + Sync) {
     const BLOCKS: usize = 8;
     let pixels = shape.pixels();
     let block = (CACHED / shape.c.max(1)).clamp(1, pixels.max(1));
-    let piece = block * BLOCKS;
+    let piece = run.items(pixels, [block, block * BLOCKS], shape.n);
     let pieces = pixels.div_ceil(piece);
     run.pieces(shape.n * pieces, &|i, _| {
         let (row, start) = (i / pieces, i % pieces * piece);

@@ -7,12 +7,15 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, JoinHandle, Thread, available_parallelism};
+
+use crossbeam::utils::CachePadded;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::system::place_computing_thread;
+use crate::system::{place_computing_thread, this_core};
 
 /// Low bits of the gate: the number of workers in the job.
 const INSIDE: u64 = (1 << 16) - 1;
@@ -29,11 +32,12 @@ const SPINS: u32 = 4_000;
 type Piece<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 struct Shared {
-    gate: AtomicU64,
+    /// Workers that wait read it, so it does not share a cache line with what workers in a job write.
+    gate: CachePadded<AtomicU64>,
     /// Written while the gate is closed and no worker is inside, read by workers inside.
     job: UnsafeCell<Option<*const Piece<'static>>>,
     pieces: AtomicUsize,
-    next: AtomicUsize,
+    next: CachePadded<AtomicUsize>,
     panicked: AtomicBool,
     stop: AtomicBool,
     asleep: Vec<AtomicBool>,
@@ -71,6 +75,8 @@ pub(super) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     handles: Vec<Thread>,
+    /// Maximum number of workers that a job wakes.
+    most_woken: usize,
     busy: AtomicBool,
 }
 
@@ -106,23 +112,32 @@ impl Pool {
     /// Starts `threads - 1` threads; the caller of [`run`](Self::run) is the last one. With `pin`, each is pinned to a core
     /// of its own, if there are as many cores and no other pool.
     pub(super) fn new(threads: usize, pin: bool) -> Result<Self> {
+        Self::on_cores(available_parallelism().map_or(1, NonZeroUsize::get), threads, pin)
+    }
+
+    /// Does what [`new`](Self::new) does, for a process that may use `cores` cores. Only as many threads work: more
+    /// would take turns on the cores, and wait for each other's last pieces.
+    pub(super) fn on_cores(cores: usize, threads: usize, pin: bool) -> Result<Self> {
         let count = threads.max(1) - 1;
+        let most_woken = cores.max(2) - 1;
         let shared = Arc::new(Shared {
-            gate: AtomicU64::new(0),
+            gate: CachePadded::new(AtomicU64::new(0)),
             job: UnsafeCell::new(None),
             pieces: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
+            next: CachePadded::new(AtomicUsize::new(0)),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
         });
         let first = POOLS.fetch_add(1, Ordering::Relaxed) == 0;
-        let mut pool = Self { shared, workers: Vec::new(), handles: Vec::new(), busy: AtomicBool::new(false) };
+        let near = this_core();
+        let (workers, handles, busy) = (Vec::new(), Vec::new(), AtomicBool::new(false));
+        let mut pool = Self { shared, workers, handles, most_woken, busy };
         for index in 0..count {
             let shared = Arc::clone(&pool.shared);
             let work = move || {
                 if pin && first {
-                    place_computing_thread(index + 1, threads);
+                    place_computing_thread(index + 1, threads, near);
                 }
                 shared.work(index);
             };
@@ -161,7 +176,8 @@ impl Pool {
         shared.next.store(0, Ordering::Relaxed);
         let number = shared.gate.load(Ordering::Relaxed) & !(INSIDE | OPEN);
         shared.gate.store(number.wrapping_add(JOB) | OPEN, Ordering::SeqCst);
-        for (asleep, handle) in shared.asleep.iter().zip(&self.handles) {
+        // One piece is the caller's.
+        for (asleep, handle) in shared.asleep.iter().zip(&self.handles).take(self.most_woken.min(pieces - 1)) {
             if asleep.load(Ordering::SeqCst) && asleep.swap(false, Ordering::SeqCst) {
                 handle.unpark();
             }
@@ -222,11 +238,14 @@ impl Shared {
         }
     }
 
-    /// Returns the gate when it is open for a job other than `done`; `None` when the pool ends.
+    /// Returns the gate when it is open for a job other than `done` with pieces that no thread has taken; `None` when
+    /// the pool ends.
     fn wait(&self, index: usize, done: u64) -> Option<u64> {
         let open_job = || {
             let gate = self.gate.load(Ordering::SeqCst);
-            (gate & OPEN != 0 && gate & !(INSIDE | OPEN) != done).then_some(gate)
+            let is_open = gate & OPEN != 0 && gate & !(INSIDE | OPEN) != done;
+            // The numbers of this job or, if it has ended since, of another one: the worker then fails to enter.
+            (is_open && self.next.load(Ordering::Relaxed) < self.pieces.load(Ordering::Relaxed)).then_some(gate)
         };
         loop {
             for _ in 0..SPINS {
@@ -280,8 +299,8 @@ mod tests {
 
     #[test]
     fn every_piece_is_done_once() {
-        for threads in [1, 2, 5] {
-            let pool = Pool::new(threads, false).unwrap();
+        for threads in [1, 2, 5, 33] {
+            let pool = Pool::on_cores(threads, threads, false).unwrap();
             for pieces in [0, 1, 2, 7, 100, 1000] {
                 let done = (0..pieces).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>();
                 pool.run(pieces, &|i, thread| {
@@ -320,19 +339,35 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_slept_wakes_for_the_next_job() {
-        let pool = Pool::new(2, false).unwrap();
-        while !pool.shared.asleep[0].load(Ordering::SeqCst) {
-            thread::yield_now();
-        }
-        // The caller's piece ends only when the worker has taken the other one.
-        let taken = AtomicUsize::new(0);
-        pool.run(2, &|_, _| {
-            taken.fetch_add(1, Ordering::SeqCst);
-            while taken.load(Ordering::SeqCst) < 2 {
+    fn workers_that_slept_wake_for_the_next_job() {
+        for threads in [2, 33] {
+            let pool = Pool::on_cores(threads, threads, false).unwrap();
+            while !pool.shared.asleep.iter().all(|asleep| asleep.load(Ordering::SeqCst)) {
                 thread::yield_now();
             }
-        });
-        assert_eq!(taken.into_inner(), 2);
+            // The caller's piece ends only when each worker has taken one.
+            let taken = AtomicUsize::new(0);
+            pool.run(threads, &|_, _| {
+                taken.fetch_add(1, Ordering::SeqCst);
+                while taken.load(Ordering::SeqCst) < threads {
+                    thread::yield_now();
+                }
+            });
+            assert_eq!(taken.into_inner(), threads);
+        }
+    }
+
+    #[test]
+    fn a_job_wakes_no_more_workers_than_it_has_pieces_and_the_process_cores() {
+        for (cores, pieces, most) in [(6, 3, 2), (3, 100, 2), (1, 100, 1), (100, 100, 5)] {
+            let pool = Pool::on_cores(cores, 6, false).unwrap();
+            let asleep = || pool.shared.asleep.iter().filter(|asleep| asleep.load(Ordering::SeqCst)).count();
+            for _ in 0..50 {
+                while asleep() < 5 {
+                    thread::yield_now();
+                }
+                pool.run(pieces, &|_, _| assert!(asleep() >= 5 - most));
+            }
+        }
     }
 }

@@ -22,8 +22,10 @@ use crate::net::{Padding, Shape};
 
 /// Bytes of weights of one panel that are processed at a time: they stay in the L2 cache while all tiles use them.
 pub(super) const CACHED: usize = 384 * 1024;
-/// Pixels per piece of work; a multiple of the rows of every tile.
+/// Maximum number of pixels per piece of work; a multiple of the rows of every tile.
 const ROWS: usize = 96;
+/// Pixels of the smallest pieces: with fewer, reading the weights dominates.
+const FEWEST_ROWS: usize = 24;
 
 /// A compiled convolution or linear layer.
 #[derive(Debug)]
@@ -36,8 +38,8 @@ pub(super) struct Product {
     blocks: Vec<Block>,
     /// Whether consecutive pieces have the same pixels (and different panels).
     panels_inside: bool,
-    /// Pixels per piece of work.
-    rows: usize,
+    /// Pixels per piece of work: the smallest number, and the largest.
+    rows: [usize; 2],
     /// For products of bytes, one for each of `packed`.
     bytes: Vec<Bytes>,
 }
@@ -77,18 +79,27 @@ impl Product {
         let blocks = blocks(first.taps, first.c_in, CACHED / first.size() / widest, first.group());
         // Consecutive pieces share the larger operand, which is then read from memory once.
         let panels_inside = input.len() * first.size() > first.bytes();
+        let tiles = first.panels.iter().map(|&panel| first.kernel(panel, kernels).0.rows);
         let rows = if packed.len() > 1 && input.w < ROWS {
             // Tiles end with the lines of the image: as many lines as there is memory for sums.
-            let tallest = first.panels.iter().map(|&panel| first.kernel(panel, kernels).0.rows).max().unwrap_or(1);
-            (ROWS / input.w.next_multiple_of(tallest)).max(1) * input.w
+            let tallest = tiles.max().unwrap_or(1);
+            [input.w, (ROWS / input.w.next_multiple_of(tallest)).max(1) * input.w]
         } else {
-            ROWS
+            // Whole tiles of all panels.
+            let whole =
+                |rows: &usize| ROWS.is_multiple_of(*rows) && tiles.clone().all(|tile| rows.is_multiple_of(tile));
+            [(FEWEST_ROWS..=ROWS).find(whole).unwrap_or(ROWS), ROWS]
         };
         let scale = geometry.bytes.into_iter();
         let bytes = scale.flat_map(|scale| packed.iter().map(move |packed| (packed, scale)));
         let bytes = bytes.filter_map(|(packed, scale)| Bytes::new(packed, scale, geometry.kernel).transpose());
         let bytes = bytes.collect::<Result<_>>()?;
         Ok(Self { packed, geometry, blocks, panels_inside, rows, bytes })
+    }
+
+    /// Bytes of its weights.
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.packed.iter().map(Packed::bytes).sum()
     }
 
     /// Elements of scratch memory per thread.
@@ -103,14 +114,15 @@ impl Product {
         let x = if self.geometry.bytes.is_some() { Span::new(x.ptr(), 1, x.shape.c, x.shape) } else { x };
         let (phases, panels) = (self.packed.len(), self.packed[0].panels.len());
         let pixels = out.pixels() / phases;
-        let groups = pixels.div_ceil(self.rows);
+        let each = run.items(pixels, self.rows, phases * panels);
+        let groups = pixels.div_ceil(each);
         run.pieces(phases * groups * panels, &|piece, thread| {
             let (group, panel, phase) = if self.panels_inside {
                 (piece / (panels * phases), piece / phases % panels, piece % phases)
             } else {
                 (piece % groups, piece / groups % panels, piece / (groups * panels))
             };
-            let rows = group * self.rows..((group + 1) * self.rows).min(pixels);
+            let rows = group * each..((group + 1) * each).min(pixels);
             let piece = Piece::new(self, run, [x, out], posts, phase, thread);
             run.products(|| piece.run(rows, self.packed[phase].panels[panel]));
         });

@@ -1,11 +1,12 @@
 //! Cost of the steps of a network.
 
 use super::step::CompiledStep;
-use crate::exec::StepTime;
+use crate::exec::{StepBytes, StepTime};
 use crate::net::steps::{PlanValue, Product, StepKind};
 
-/// Returns the description of a step, and its number of multiplications and additions in products.
-pub(super) fn describe(compiled: &CompiledStep, values: &[PlanValue]) -> StepTime {
+/// Returns the description of a step with values of `size` bytes, and its number of multiplications and additions in
+/// products.
+pub(super) fn describe(compiled: &CompiledStep, values: &[PlanValue], size: usize) -> StepTime {
     let step = &compiled.planned.step;
     let (x, out) = (values[step.inputs[0]].shape, values[step.output].shape);
     let image = format!("{}x{}x{}", out.n, out.h, out.w);
@@ -47,5 +48,7 @@ pub(super) fn describe(compiled: &CompiledStep, values: &[PlanValue]) -> StepTim
         StepKind::Import => (format!("import {} @{image}", out.c), 0.0),
         StepKind::ToBytes { .. } => (format!("to bytes {} @{image}", out.c), 0.0),
     };
-    StepTime::new(what, operations)
+    let elements = step.reads().chain([step.output]).map(|value| values[value].shape.len()).sum::<usize>();
+    let bytes = StepBytes { weights: compiled.weight_bytes(), values: elements * size };
+    StepTime::new(what, operations, bytes)
 }

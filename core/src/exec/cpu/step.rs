@@ -283,6 +283,30 @@ impl StepCompiler<'_> {
 }
 
 impl CompiledStep {
+    /// Returns the bytes of the weights that it reads.
+    pub(super) fn weight_bytes(&self) -> usize {
+        match &self.operation {
+            Operation::Product(product) => product.weight_bytes(),
+            Operation::Winograd(winograd) => winograd.weight_bytes(),
+            Operation::Depthwise(_, table) | Operation::AddWeight(table) => table.len(),
+            Operation::GroupNorm(norm, _) | Operation::LayerNorm(norm) => norm.weight.len() + norm.bias.len(),
+            // Of a table it reads few rows.
+            Operation::Embed(_)
+            | Operation::Image(_)
+            | Operation::PackKeys(_)
+            | Operation::Attention(_)
+            | Operation::Inject(_)
+            | Operation::Pointwise
+            | Operation::Mul
+            | Operation::Geglu
+            | Operation::Concat
+            | Operation::Upsample
+            | Operation::TakeToken
+            | Operation::Import
+            | Operation::ToBytes(_) => 0,
+        }
+    }
+
     /// Runs the step; `span` returns the memory of a value, `scratch` is the step's scratch memory.
     pub(super) fn run(&self, run: &Run<'_>, span: &dyn Fn(Slot) -> Span, scratch: *mut f32) -> Result<()> {
         let step = &self.planned.step;

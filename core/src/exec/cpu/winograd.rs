@@ -23,8 +23,13 @@ use crate::net::Shape;
 
 /// Tiles that are transformed at a time: they fit into the L1 cache.
 const TILES: usize = 16;
-/// Channels per piece of work of the input transform.
-const CHANNELS: usize = 256;
+/// Channels per piece of work of the input transform: the smallest number, and the largest.
+const CHANNELS: [usize; 2] = [64, 256];
+/// Tiles of the smallest pieces of a shared block: whole micro-kernels of every width. With fewer, reading the weights
+/// dominates.
+const FEWEST_TILES: usize = 96;
+/// The same for blocks of each thread's own.
+const FEWEST_OWN_TILES: usize = 12;
 /// Maximum number of rows of a micro-kernel.
 const MAX_ROWS: usize = 32;
 
@@ -114,6 +119,11 @@ impl Winograd {
         Self { packed, form, upsample, memory, grid, channel_ranges }
     }
 
+    /// Bytes of its weights.
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.packed.iter().map(Packed::bytes).sum()
+    }
+
     /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self) -> usize {
         if self.form.shared { 0 } else { self.memory.len(1) }
@@ -122,10 +132,12 @@ impl Winograd {
     /// Runs the convolution; `shared` has the number of elements that [`scratch`] returns.
     pub(super) fn run(&self, run: &Run<'_>, x: Span, out: Span, posts: &[PostAt], shared: *mut f32) {
         let tiles = x.shape.n * self.grid[0] * self.grid[1];
-        let blocks = tiles.div_ceil(self.form.tiles);
+        let most = self.form.tiles;
+        let each = if self.form.shared { most } else { run.items(tiles, [FEWEST_OWN_TILES.min(most), most], 1) };
+        let blocks = tiles.div_ceil(each);
         let panels = &self.packed[0].panels;
         let block = |i: usize, block_memory: *mut f32| {
-            let tiles = i * self.form.tiles..((i + 1) * self.form.tiles).min(tiles);
+            let tiles = i * each..((i + 1) * each).min(tiles);
             Block {
                 of: self,
                 run,
@@ -138,9 +150,14 @@ impl Winograd {
             }
         };
         if !self.form.shared {
-            run.pieces(blocks, &|i, thread| {
-                let block = block(i, run.scratch.of(thread));
-                run.products(|| block.run_on_one_thread());
+            // With too few blocks, several threads transform the input of one, each for some of its panels.
+            let each = run.items(panels.len(), [1, panels.len()], blocks);
+            let parts = panels.len().div_ceil(each);
+            run.pieces(blocks * parts, &|i, thread| {
+                let block = block(i / parts, run.scratch.of(thread));
+                let first = i % parts * each;
+                let panels = &panels[first..(first + each).min(panels.len())];
+                run.products(|| block.run_on_one_thread(panels));
             });
             return;
         }
@@ -148,18 +165,23 @@ impl Winograd {
             let block = block(i, shared);
             let chunks = block.tiles.len().div_ceil(TILES);
             let chunk = |i: usize| i * TILES..((i + 1) * TILES).min(block.tiles.len());
-            let parts = x.shape.c.div_ceil(CHANNELS);
+            let (count, channels) = (block.tiles.len(), run.items(x.shape.c, CHANNELS, chunks));
+            let parts = x.shape.c.div_ceil(channels);
             // SAFETY: the pieces of a job have disjoint tiles and channels, points and panels, or tiles and panels, and
             // a job starts after the previous one is done.
             run.pieces(chunks * parts, &|piece, _| unsafe {
-                let first = piece % parts * CHANNELS;
-                block.transform_input(chunk(piece / parts), first..(first + CHANNELS).min(x.shape.c));
+                let first = piece % parts * channels;
+                block.transform_input(chunk(piece / parts), first..(first + channels).min(x.shape.c));
             });
+            let products = self.memory.points * panels.len();
+            let each = run.items(count, [FEWEST_TILES.min(count), count], products);
             // SAFETY: as above.
-            run.pieces(self.memory.points * panels.len(), &|piece, _| {
-                let (point, panel) = (piece / panels.len(), piece % panels.len());
+            run.pieces(products * count.div_ceil(each), &|piece, _| {
+                let (product, first) = (piece % products, piece / products * each);
+                let (point, panel) = (product / panels.len(), product % panels.len());
+                let tiles = first..(first + each).min(count);
                 // SAFETY: as above.
-                run.products(|| unsafe { block.multiply(point, panels[panel], panel) });
+                run.products(|| unsafe { block.multiply(point, tiles, panels[panel], panel) });
             });
             // SAFETY: as above.
             run.pieces(chunks * panels.len(), &|piece, _| unsafe {
@@ -198,13 +220,13 @@ struct Block<'a> {
 unsafe impl Sync for Block<'_> {}
 
 impl Block<'_> {
-    /// Processes a block on one thread: its tiles stay in the L2 cache.
-    fn run_on_one_thread(&self) {
-        // SAFETY: the block's memory is this thread's; no other thread has these tiles of the output.
+    /// Processes some panels of a block on one thread: its tiles stay in the L2 cache.
+    fn run_on_one_thread(&self, panels: &[Panel]) {
+        // SAFETY: the block's memory is this thread's; no other thread has these tiles of these panels of the output.
         unsafe {
             self.transform_input(0..self.tiles.len(), 0..self.x.shape.c);
-            for &panel in &self.of.packed[0].panels {
-                (0..self.of.memory.points).for_each(|point| self.multiply(point, panel, 0));
+            for &panel in panels {
+                (0..self.of.memory.points).for_each(|point| self.multiply(point, 0..self.tiles.len(), panel, 0));
                 for first in (0..self.tiles.len()).step_by(TILES) {
                     self.transform_output(first..(first + TILES).min(self.tiles.len()), panel, 0);
                 }
@@ -254,28 +276,28 @@ impl Block<'_> {
         }
     }
 
-    /// Multiplies all tiles at a point by a panel; `index` is the index of its sums.
+    /// Multiplies some tiles of the block at a point by a panel; `index` is the index of its sums.
     ///
     /// # Safety
     ///
-    /// The tiles have been transformed; no other thread uses these sums.
-    unsafe fn multiply(&self, point: usize, panel: Panel, index: usize) {
+    /// The tiles have been transformed; no other thread uses these sums. Only the last tiles of a block may be fewer
+    /// than whole micro-kernels.
+    unsafe fn multiply(&self, point: usize, some: Range<usize>, panel: Panel, index: usize) {
         let (memory, packed, kernels) = (&self.of.memory, &self.of.packed[0], self.run.kernels);
         let (kernel, width) = packed.kernel(panel, kernels);
         let sums = self.sums.wrapping_add((index * memory.points + point) * memory.sums_point);
         let tiles = self.at_points.cast::<u8>().wrapping_add(point * memory.point * kernels.size);
-        let count = self.tiles.len();
         let mut rows = [std::ptr::null::<u8>(); MAX_ROWS];
         for (part, range) in self.of.channel_ranges.iter().enumerate() {
             let first = point * packed.tap_len(width) + range.start * width;
-            for tile in (0..count).step_by(kernel.rows) {
+            for tile in some.clone().step_by(kernel.rows) {
                 let step = memory.row * kernels.size;
                 let row = tiles.wrapping_add(tile * step);
                 // SAFETY: no tile has more than `MAX_ROWS` rows; rows have all channels; the panel has weights for all
                 // of them at each point; there is memory for the sums of one more micro-kernel than there are tiles;
                 // there are as many zeros as a panel is wide.
                 unsafe {
-                    row_addresses(row, step, count - tile, kernel.rows, rows.as_mut_ptr());
+                    row_addresses(row, step, some.end - tile, kernel.rows, rows.as_mut_ptr());
                     (kernel.run)(&Tile {
                         rows: rows.as_ptr(),
                         taps: 1,

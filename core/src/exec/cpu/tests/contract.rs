@@ -7,7 +7,7 @@ use super::naive::GeneratedWeights;
 use super::{executor, frame, run};
 use crate::error::{ErrorKind, Result};
 use crate::exec::cpu::{CpuExecutor, CpuOptions, Isa};
-use crate::exec::{Dtype, Executor, Scratch};
+use crate::exec::{Dtype, Executor, RunArgs, Scratch, StepBytes, View, ViewMut};
 use crate::net::{ProgramBuilder, Rate, Shape, WeightSource, Weights};
 
 #[test]
@@ -88,4 +88,32 @@ fn two_plans_over_the_same_weights_read_them_once() {
         run(&*executor.compile(&Arc::new(builder.finish().unwrap()), &weights).unwrap());
     }
     assert_eq!(source.0.load(Ordering::Relaxed), 4);
+}
+
+#[test]
+fn a_timed_run_reports_the_jobs_of_each_step() {
+    let mut builder = ProgramBuilder::new("timed");
+    let x = frame(&mut builder, Shape::tokens(1, 200, 8));
+    let y = builder.linear("linear", x, 24, true);
+    let y = builder.layer_norm("norm", y, 1e-5);
+    builder.output("y", y);
+    let program = Arc::new(builder.finish().unwrap());
+    let network = executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(GeneratedWeights))).unwrap();
+    let constants = network.constants(&[]).unwrap();
+    let (x, mut y, mut times, mut scratch) = (vec![0.5; 200 * 8], vec![0.0; 200 * 24], Vec::new(), Scratch::new());
+    let mut nanos = 0;
+    for _ in 0..2 {
+        let (inputs, mut outputs) = ([View::Host(&x)], [ViewMut::Host(&mut y)]);
+        let args = RunArgs::new(&constants, &mut scratch, &inputs, &mut outputs);
+        network.run(RunArgs { times: Some(&mut times), ..args }).unwrap();
+        let [linear, norm] = times.as_slice() else { panic!("{times:?}") };
+        // Three pieces of pixels for each of three panels of 8 channels, in one job.
+        let [job] = linear.jobs.as_slice() else { panic!("{linear:?}") };
+        assert_eq!(job.pieces.len(), 9);
+        assert!(job.pieces.iter().sum::<u64>() <= job.nanos && nanos + job.nanos <= linear.nanos, "{linear:?}");
+        assert_eq!(linear.bytes, StepBytes { weights: 8 * 24 * 4, values: 200 * (8 + 24) * 4 });
+        assert_eq!(norm.bytes, StepBytes { weights: 2 * 24 * 4, values: 200 * (24 + 24) * 4 });
+        assert_eq!(norm.jobs.len(), 1);
+        nanos = linear.nanos;
+    }
 }

@@ -10,6 +10,7 @@ mod past;
 mod ragged;
 pub(in crate::exec) mod random;
 mod stored_forms;
+mod threads;
 mod winograd;
 
 use std::num::NonZeroUsize;
