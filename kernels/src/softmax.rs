@@ -9,7 +9,7 @@ const CHAINS: usize = 4;
 
 /// The sum of a lane's weights in a block from which on the row is rescaled, 2^64. A weight is relative to the largest
 /// score of the first block, or of the last rescaling: since weights are floating-point numbers, larger scores lose no
-/// precision until they overflow, and finding the maximum of every block would take a sixth of the time.
+/// precision until they overflow, so that the maximum of other blocks need not be found.
 const MOST_OF_BLOCK: f32 = 18_446_744_073_709_551_616.0;
 
 /// See [`Softmax`].

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::pipeline::context::BuildContext;
+use super::pipeline::context::{BuildContext, Observers};
 use super::progress::{Progress, ProgressWatch};
 use super::{Device, Engine, EngineOptions, SafetyChecker, StyleImages};
 use crate::error::Result;
@@ -125,7 +125,7 @@ impl EngineBuilder {
         let executor = for_tests(executor);
         options.dtype = executor.dtype();
         let notices = notices(&params);
-        let observer = observing.then(Arc::default);
+        let observers = observing.then(Observers::default);
         let networks = ModelNetworks::new(source.clone(), executor.clone());
         let external = Arc::new(ExternalImages::new(options.fit));
         let registry = registry.or_networks(Arc::new(networks)).with_external(external.clone());
@@ -137,7 +137,7 @@ impl EngineBuilder {
             executor,
             registry,
             external,
-            observer,
+            observers,
             style_images,
             progress,
             safety_checker,

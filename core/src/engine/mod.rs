@@ -292,19 +292,21 @@ impl Engine {
         self.state.release();
     }
 
-    /// Returns the int8 calibration of the UNet's layers, from the activations recorded so far.
+    /// Returns the int8 calibration of the layers of the UNet and the autoencoder, from the activations recorded so far.
     ///
     /// # Errors
     ///
     /// `InvalidArgument` for an engine that was not built [to record](EngineBuilder::observing) or has processed no
     /// frame, `BadModel` if an activation was NaN.
     pub fn calibration(&self) -> Result<Calibration> {
-        let observer = self.context.observer.as_ref().filter(|_| self.next_id > 0);
-        let observer = observer.ok_or_else(|| {
+        let observers = self.context.observers.as_ref().filter(|_| self.next_id > 0);
+        let observers = observers.ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the engine does not record activations, or has processed no frame")
         })?;
         let components = &self.snapshot()?.0.components;
         let (models, frames) = (components.models(), self.next_id as usize);
-        quantization::calibrate(&models.unet, &models.location, &components.unet_weights().weights, observer, frames)
+        let unet = (&models.unet, &*components.unet_weights().weights);
+        let autoencoder = (&models.autoencoder, &*models.autoencoder_weights);
+        quantization::calibrate(unet, autoencoder, &models.location, observers, frames)
     }
 }

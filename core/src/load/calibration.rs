@@ -8,28 +8,50 @@ use sha2::{Digest, Sha256};
 
 use super::storage::Storage;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::WeightSpec;
 use crate::net::bytes::{ByteScale, ByteScales};
-use crate::net::{Program, WeightSpec};
 
-/// The int8 quantization of a model's UNet, calibrated with frames of the user's; `dreamframe models quantize` writes
-/// it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The int8 quantization of a model's UNet and autoencoder, calibrated with frames of the user's; `dreamframe models
+/// quantize` writes it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
-    /// The file type and version.
-    dreamframe_int8: u32,
     /// The model's name, for display.
     model: String,
-    /// The fingerprint of the names and shapes of the UNet's weights.
-    fingerprint: String,
     /// The number of frames of the calibration.
     frames: usize,
+    unet: NetworkCalibration,
+    /// None in files of version 1.
+    autoencoder: Option<NetworkCalibration>,
+    /// The quality of the pictures, if it was measured.
+    quality: Option<Quality>,
+}
+
+/// A file: the UNet's part is beside the other fields, as in version 1.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CalibrationFile {
+    /// The file type and version.
+    dreamframe_int8: u32,
+    model: String,
+    fingerprint: String,
+    frames: usize,
+    layers: BTreeMap<String, Layer>,
+    kept: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    autoencoder: Option<NetworkCalibration>,
+    quality: Option<Quality>,
+}
+
+/// The quantization of a network's layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NetworkCalibration {
+    /// The fingerprint of the names and shapes of the network's weights.
+    fingerprint: String,
     /// The layers that are quantized to int8, by the names of their weights.
     layers: BTreeMap<String, Layer>,
     /// The layers that are candidates but not quantized, each with the reason.
     kept: BTreeMap<String, String>,
-    /// The quality of the pictures, if it was measured.
-    quality: Option<Quality>,
 }
 
 /// A layer in int8.
@@ -63,32 +85,14 @@ pub struct Quality {
 impl Calibration {
     /// The name of the file in a model's folder.
     pub const FILE: &str = "dreamframe-int8.json";
-    /// The file version that is written and read.
-    const VERSION: u32 = 1;
+    /// The file version that is written.
+    const VERSION: u32 = 2;
     /// Maximum length of a file, in bytes; one for SDXL has 300 kB.
     const MAX_BYTES: u64 = 8 << 20;
 
-    /// Creates a calibration from the observations of the layers of `unet`: the quantization and the error of each, or
-    /// why it is not quantized.
-    pub(crate) fn new(
-        model: String,
-        unet: &[WeightSpec],
-        frames: usize,
-        found: impl IntoIterator<Item = (String, Result<(ByteScale, f64), String>)>,
-    ) -> Self {
-        let (mut layers, mut kept) = (BTreeMap::new(), BTreeMap::new());
-        for (name, found) in found {
-            match found {
-                Ok((scale, error)) => {
-                    layers.insert(name, Layer { scale: scale.scale(), zero: scale.zero(), error });
-                }
-                Err(reason) => {
-                    kept.insert(name, reason);
-                }
-            }
-        }
-        let fingerprint = fingerprint(unet);
-        Self { dreamframe_int8: Self::VERSION, model, fingerprint, frames, layers, kept, quality: None }
+    /// Creates a calibration of the model called `model` from what `frames` frames showed.
+    pub(crate) fn new(model: String, frames: usize, unet: NetworkCalibration, autoencoder: NetworkCalibration) -> Self {
+        Self { model, frames, unet, autoencoder: Some(autoencoder), quality: None }
     }
 
     /// Reads a file.
@@ -123,20 +127,22 @@ impl Calibration {
             Error::new(ErrorKind::BadModel, format!("invalid calibration: {error}")).with_source(error)
         };
         let head: Head = serde_json::from_str(text).map_err(broken)?;
-        if head.dreamframe_int8 != Self::VERSION {
-            let (found, own) = (head.dreamframe_int8, Self::VERSION);
-            let text = format!("calibration version: got {found}, expected {own}; create the calibration again");
+        if !(1..=Self::VERSION).contains(&head.dreamframe_int8) {
+            let (found, newest) = (head.dreamframe_int8, Self::VERSION);
+            let text =
+                format!("calibration version: got {found}, expected 1 to {newest}; create the calibration again");
             return Err(Error::new(ErrorKind::BadModel, text));
         }
-        let calibration: Self = serde_json::from_str(text).map_err(broken)?;
-        for (name, layer) in &calibration.layers {
-            if ByteScale::new(layer.scale, layer.zero).is_none() {
-                let (scale, least, most) = (layer.scale, ByteScale::RANGE.start(), ByteScale::RANGE.end());
-                let text = format!("scale of {name}: got {scale:e}, expected {least:e} to {most:e}");
-                return Err(Error::new(ErrorKind::BadModel, text));
-            }
-        }
+        let file: CalibrationFile = serde_json::from_str(text).map_err(broken)?;
+        let CalibrationFile { model, fingerprint, frames, layers, kept, autoencoder, quality, .. } = file;
+        let unet = NetworkCalibration { fingerprint, layers, kept };
+        let calibration = Self { model, frames, unet, autoencoder, quality };
+        calibration.networks().try_for_each(NetworkCalibration::check)?;
         Ok(calibration)
+    }
+
+    fn networks(&self) -> impl Iterator<Item = &NetworkCalibration> {
+        [&self.unet].into_iter().chain(&self.autoencoder)
     }
 
     /// Returns the text of the file.
@@ -145,7 +151,11 @@ impl Calibration {
     ///
     /// `Internal`.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self).map(|text| text + "\n").map_err(|error| {
+        let Self { model, frames, unet, autoencoder, quality } = self.clone();
+        let NetworkCalibration { fingerprint, layers, kept } = unet;
+        let dreamframe_int8 = Self::VERSION;
+        let file = CalibrationFile { dreamframe_int8, model, fingerprint, frames, layers, kept, autoencoder, quality };
+        serde_json::to_string_pretty(&file).map(|text| text + "\n").map_err(|error| {
             Error::new(ErrorKind::Internal, "failed to write the calibration as JSON").with_source(error)
         })
     }
@@ -163,27 +173,86 @@ impl Calibration {
 
     /// Returns the number of int8 layers, and the number of candidates that are not quantized.
     pub fn layers(&self) -> (usize, usize) {
-        (self.layers.len(), self.kept.len())
+        let sum = |count: fn(&NetworkCalibration) -> usize| self.networks().map(count).sum();
+        (sum(|network| network.layers.len()), sum(|network| network.kept.len()))
     }
 
     /// Returns the candidates that are not quantized, and why.
     pub fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.kept.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
+        let kept = self.networks().flat_map(|network| &network.kept);
+        kept.map(|(name, reason)| (name.as_str(), reason.as_str()))
     }
 
-    /// Returns the int8 layers of `unet`. `could` are the candidates.
+    /// Returns the int8 layers of the UNet with these weights. `could` are the candidates.
     ///
     /// # Errors
     ///
     /// `BadModel` if it belongs to another model, or its layers are not those of this one.
-    pub(crate) fn scales(&self, unet: &Program, could: &BTreeSet<String>) -> Result<ByteScales> {
-        let bad = |text: String| Err(Error::new(ErrorKind::BadModel, text));
-        if self.fingerprint != fingerprint(unet.weights()) {
+    pub(crate) fn unet_scales(&self, weights: &[WeightSpec], could: &BTreeSet<String>) -> Result<ByteScales> {
+        if !self.unet.fits(weights) {
             let model = &self.model;
-            return bad(format!(
+            let text = format!(
                 "the calibration belongs to another model ({model}): the weights of the UNet have other names or shapes"
-            ));
+            );
+            return Err(Error::new(ErrorKind::BadModel, text));
         }
+        self.unet.scales(could)
+    }
+
+    /// Returns the int8 layers of the autoencoder with these weights; `None` if it is not the calibrated one. `could` are
+    /// the candidates.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` if its layers are not those of this one.
+    pub(crate) fn autoencoder_scales(
+        &self,
+        weights: &[WeightSpec],
+        could: &BTreeSet<String>,
+    ) -> Result<Option<ByteScales>> {
+        let own = self.autoencoder.as_ref().filter(|autoencoder| autoencoder.fits(weights));
+        own.map(|autoencoder| autoencoder.scales(could)).transpose()
+    }
+}
+
+impl NetworkCalibration {
+    /// Creates one from the observations of the layers of a network with these weights: the quantization and the error of
+    /// each, or why it is not quantized.
+    pub(crate) fn new(
+        weights: &[WeightSpec],
+        found: impl IntoIterator<Item = (String, Result<(ByteScale, f64), String>)>,
+    ) -> Self {
+        let (mut layers, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for (name, found) in found {
+            match found {
+                Ok((scale, error)) => {
+                    layers.insert(name, Layer { scale: scale.scale(), zero: scale.zero(), error });
+                }
+                Err(reason) => {
+                    kept.insert(name, reason);
+                }
+            }
+        }
+        Self { fingerprint: fingerprint(weights), layers, kept }
+    }
+
+    fn check(&self) -> Result<()> {
+        for (name, layer) in &self.layers {
+            if ByteScale::new(layer.scale, layer.zero).is_none() {
+                let (scale, least, most) = (layer.scale, ByteScale::RANGE.start(), ByteScale::RANGE.end());
+                let text = format!("scale of {name}: got {scale:e}, expected {least:e} to {most:e}");
+                return Err(Error::new(ErrorKind::BadModel, text));
+            }
+        }
+        Ok(())
+    }
+
+    fn fits(&self, weights: &[WeightSpec]) -> bool {
+        self.fingerprint == fingerprint(weights)
+    }
+
+    fn scales(&self, could: &BTreeSet<String>) -> Result<ByteScales> {
+        let bad = |text: String| Err(Error::new(ErrorKind::BadModel, text));
         let named: BTreeSet<&String> = self.layers.keys().chain(self.kept.keys()).collect();
         if let Some(name) = named.iter().find(|&&name| !could.contains(name)) {
             return bad(format!("layer {name:?} does not support int8"));
@@ -199,7 +268,7 @@ impl Calibration {
     }
 }
 
-/// Returns the fingerprint of a model: a hash of the names and shapes of its weights.
+/// Returns the fingerprint of a network: a hash of the names and shapes of its weights.
 fn fingerprint(weights: &[WeightSpec]) -> String {
     let mut lines: Vec<String> = weights.iter().map(|spec| format!("{} {:?}\n", spec.name, spec.shape)).collect();
     lines.sort_unstable();
@@ -211,7 +280,7 @@ fn fingerprint(weights: &[WeightSpec]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{ProgramBuilder, Rate, Shape};
+    use crate::net::{Program, ProgramBuilder, Rate, Shape};
 
     fn program(c: usize) -> Program {
         let mut builder = ProgramBuilder::new("test");
@@ -231,7 +300,9 @@ mod tests {
             ("a.weight".to_owned(), Ok((ByteScale::new(0.25, 7).unwrap(), 0.01))),
             ("b.weight".to_owned(), Err("loses too much".to_owned())),
         ];
-        Calibration::new("made up".into(), program(64).weights(), 3, found)
+        let autoencoder = [("c.weight".to_owned(), Ok((ByteScale::new(0.5, 3).unwrap(), 0.02)))];
+        let network = |c, found: &[_]| NetworkCalibration::new(program(c).weights(), found.iter().cloned());
+        Calibration::new("made up".into(), 3, network(64, &found), network(96, &autoencoder))
     }
 
     #[test]
@@ -240,16 +311,28 @@ mod tests {
         let written = calibration().with_quality(quality);
         let read = Calibration::parse(&written.to_json().unwrap()).unwrap();
         assert_eq!(read, written);
-        let scales = read.scales(&program(64), &names(&["a.weight", "b.weight"])).unwrap();
+        let scales = read.unet_scales(program(64).weights(), &names(&["a.weight", "b.weight"])).unwrap();
         assert_eq!(scales.get("a.weight"), ByteScale::new(0.25, 7));
         assert_eq!(scales.get("b.weight"), None);
+        let of_autoencoder = |c| read.autoencoder_scales(program(c).weights(), &names(&["c.weight"])).unwrap();
+        assert_eq!(of_autoencoder(96).unwrap().get("c.weight"), ByteScale::new(0.5, 3));
+        assert_eq!(of_autoencoder(32), None);
+    }
+
+    #[test]
+    fn files_of_version_1_have_the_unet_alone() {
+        let old = Calibration { autoencoder: None, ..calibration() };
+        let text = old.to_json().unwrap().replace("\"dreamframe_int8\": 2", "\"dreamframe_int8\": 1");
+        assert!(!text.contains("autoencoder"));
+        assert_eq!(Calibration::parse(&text).unwrap(), old);
     }
 
     #[test]
     fn a_broken_file_is_refused_with_the_reason() {
         let text = calibration().to_json().unwrap();
         for (from, to, part) in [
-            ("\"dreamframe_int8\": 1", "\"dreamframe_int8\": 2", "calibration version: got 2"),
+            ("\"dreamframe_int8\": 2", "\"dreamframe_int8\": 3", "calibration version: got 3"),
+            ("\"scale\": 0.5", "\"scale\": -0.5", "-5e-1"),
             ("\"scale\": 0.25", "\"scale\": -0.25", "-2.5e-1"),
             ("\"scale\": 0.25", "\"scale\": 0", "0e0"),
             ("\"scale\": 0.25", "\"scale\": NaN", "line"),
@@ -273,7 +356,7 @@ mod tests {
     fn layers_that_are_not_the_models_are_refused_by_name() {
         let calibration = calibration();
         let refusal = |unet: &Program, could: &[&str]| {
-            let refused = calibration.scales(unet, &names(could)).unwrap_err();
+            let refused = calibration.unet_scales(unet.weights(), &names(could)).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::BadModel);
             refused.to_string()
         };

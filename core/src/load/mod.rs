@@ -78,6 +78,7 @@ pub(crate) use adapter::{AdapterFiles, AdapterWanted};
 #[doc(hidden)]
 pub use adapter::{AdapterFiles, AdapterWanted};
 pub use cache::HubCache;
+pub(crate) use calibration::NetworkCalibration;
 pub use calibration::{Calibration, Quality};
 pub use component::{Component, TokenizerFiles};
 pub use convert::{ConvertOptions, ConvertProgress};

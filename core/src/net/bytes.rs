@@ -109,6 +109,15 @@ impl ByteScales {
     }
 }
 
+impl IntoIterator for ByteScales {
+    type Item = (String, ByteScale);
+    type IntoIter = std::collections::btree_map::IntoIter<String, ByteScale>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl FromIterator<(String, ByteScale)> for ByteScales {
     fn from_iter<T: IntoIterator<Item = (String, ByteScale)>>(layers: T) -> Self {
         Self(layers.into_iter().collect())

@@ -21,7 +21,7 @@ use crate::media::{self, PendingFile};
 /// noise in decibels on average and at worst. Below it, differences are visible side by side.
 const LEAST: Quality = Quality { ssim_mean: 0.95, ssim_worst: 0.90, psnr_mean: 30.0, psnr_worst: 26.0, forced: false };
 
-/// Quantizes a model's UNet to int8, calibrated with representative frames; reports the quality of the pictures, and
+/// Quantizes a model's UNet and autoencoder to int8, calibrated with representative frames; reports the quality of the pictures, and
 /// writes the file that --dtype int8 needs
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

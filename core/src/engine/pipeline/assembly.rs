@@ -159,7 +159,7 @@ impl<'a> Assembly<'a> {
         turbo: &Cached<Option<TurboKey>, Option<Turbo>>,
         size: SizeKey,
     ) -> Result<Cached<AutoencoderKey, AutoencoderNetworks>> {
-        let compiler = Compiler { executor: &*self.context.executor, held: self.held };
+        let compiler = Compiler { executor: &*self.context.autoencoder_executor(), held: self.held };
         let key = AutoencoderKey { size, turbo: TurboUse::of(turbo.key().clone(), &self.params.img2img_turbo) };
         Cached::reuse(self.kept(|components| &components.autoencoder), key, |key| {
             let base = &models.autoencoder_weights;

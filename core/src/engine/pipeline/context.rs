@@ -26,8 +26,8 @@ pub(crate) struct BuildContext {
     pub(crate) registry: Registry,
     /// The images of the host for `external` processors.
     pub(crate) external: Arc<ExternalImages>,
-    /// Records the UNet's activations, for a calibration.
-    pub(crate) observer: Option<Arc<Observer>>,
+    /// Record activations, for a calibration.
+    pub(crate) observers: Option<Observers>,
     /// The host's source of style images.
     pub(crate) style_images: Option<Arc<dyn StyleImages>>,
     /// The host's callback for the progress of loading.
@@ -36,6 +36,13 @@ pub(crate) struct BuildContext {
     pub(crate) safety_checker: Option<Arc<dyn SafetyChecker>>,
     /// How many texts were encoded so far.
     pub(crate) text_encodings: Arc<AtomicU64>,
+}
+
+/// Where activations are recorded for a calibration.
+#[derive(Debug, Default)]
+pub(crate) struct Observers {
+    pub(super) unet: Arc<Observer>,
+    pub(super) autoencoder: Arc<Observer>,
 }
 
 impl BuildContext {
@@ -50,8 +57,17 @@ impl BuildContext {
 
     /// Returns the executor of the UNet.
     pub(crate) fn unet_executor(&self) -> Arc<dyn Executor> {
-        match &self.observer {
-            Some(observer) => Arc::new(Observing::new(self.executor.clone(), observer.clone())),
+        self.observed_by(|observers| &observers.unet)
+    }
+
+    /// Returns the executor of the autoencoder.
+    pub(crate) fn autoencoder_executor(&self) -> Arc<dyn Executor> {
+        self.observed_by(|observers| &observers.autoencoder)
+    }
+
+    fn observed_by(&self, observer: impl Fn(&Observers) -> &Arc<Observer>) -> Arc<dyn Executor> {
+        match &self.observers {
+            Some(observers) => Arc::new(Observing::new(self.executor.clone(), observer(observers).clone())),
             None => self.executor.clone(),
         }
     }

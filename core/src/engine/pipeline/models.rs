@@ -87,10 +87,12 @@ impl Models {
         unet.weights.check(&unet_needs).require().map_err(|error| error.within("unet"))?;
         vae.weights.check(&vae_needs).require().map_err(|error| error.within("vae"))?;
         let mut unet_weights = context.weights(&unet);
+        let mut autoencoder_weights = context.weights(&vae);
         if context.options.dtype == Dtype::Int8 {
             let given = context.options.calibration.as_deref();
-            let scales = quantization::of_checkpoint(checkpoint, given, &config, notices)?;
-            unet_weights = unet_weights.with_byte_scales(scales);
+            let scales = quantization::of_checkpoint(checkpoint, given, (&config, &autoencoder), notices)?;
+            unet_weights = unet_weights.with_byte_scales(scales.unet);
+            autoencoder_weights = autoencoder_weights.with_byte_scales(scales.autoencoder);
         }
         let family = ModelFamily::of(&config);
         Ok(Self {
@@ -99,7 +101,7 @@ impl Models {
             unet: config,
             unet_weights: Arc::new(unet_weights),
             autoencoder,
-            autoencoder_weights: Arc::new(context.weights(&vae)),
+            autoencoder_weights: Arc::new(autoencoder_weights),
             alphas_cumprod: schedule.alphas_cumprod,
             prediction: schedule.prediction,
             is_demo: checkpoint.is_demo(),
@@ -125,9 +127,13 @@ impl Models {
         let (unet_source, unet_files) = random("unet", 1, &unet_needs);
         let (vae_source, vae_files) = random("vae", 2, &vae_needs);
         let mut unet_weights = Weights::over(Arc::new(Forms::new(unet_source.clone(), unet_files)));
+        let mut autoencoder_weights = Weights::over(Arc::new(Forms::new(vae_source.clone(), vae_files)));
         if context.options.dtype == Dtype::Int8 {
-            let source: Arc<dyn WeightSource> = unet_source;
-            unet_weights = unet_weights.with_byte_scales(quantization::of_noise(&unet, &source, &context.executor)?);
+            let [unet_source, vae_source]: [Arc<dyn WeightSource>; 2] = [unet_source, vae_source];
+            let of_unet = quantization::of_noise(&unet, &unet_source, &context.executor)?;
+            unet_weights = unet_weights.with_byte_scales(of_unet);
+            let of_vae = quantization::of_noise_autoencoder(&autoencoder, &vae_source, &context.executor)?;
+            autoencoder_weights = autoencoder_weights.with_byte_scales(of_vae);
         }
         Ok(Self {
             location: name.to_owned(),
@@ -137,7 +143,7 @@ impl Models {
             unet,
             unet_weights: Arc::new(unet_weights),
             autoencoder,
-            autoencoder_weights: Arc::new(Weights::over(Arc::new(Forms::new(vae_source, vae_files)))),
+            autoencoder_weights: Arc::new(autoencoder_weights),
             alphas_cumprod: Betas::default().alphas_cumprod().map_err(bad_schedule)?,
             prediction: Prediction::Noise,
         })
@@ -152,9 +158,8 @@ impl Models {
 /// The weights that the networks need at every size: the UNet's, and the autoencoder's.
 fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpec>; 2]> {
     let unet = smallest_unet(unet)?;
-    let side = autoencoder.scale();
-    let (encoder, decoder) = (autoencoder.encoder_program(1, side, side)?, autoencoder.decoder_program(1, side, side)?);
-    Ok([unet.weights().to_vec(), [encoder.weights(), decoder.weights()].concat()])
+    let autoencoder = quantization::smallest_autoencoder(autoencoder)?;
+    Ok([unet.weights().to_vec(), quantization::weights_of(&autoencoder)])
 }
 
 /// The relevant part of a scheduler's config: the noise schedule and the objective of the training. The sampler is always LCM's.

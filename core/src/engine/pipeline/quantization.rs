@@ -3,20 +3,30 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::context::Observers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::observe::{Observer, byte_scales};
-use crate::load::{Calibration, Checkpoint};
-use crate::models::{UnetConfig, UnetShape, smallest_unet, time_ids_embedding, timestep_embedding, unet_program};
+use crate::load::{Calibration, Checkpoint, NetworkCalibration};
+use crate::models::{
+    Autoencoder, UnetConfig, UnetShape, smallest_unet, time_ids_embedding, timestep_embedding, unet_program,
+};
 use crate::net::bytes::{ByteScales, candidates};
-use crate::net::{Program, Rate, WeightSource, Weights};
+use crate::net::{Program, Rate, WeightSource, WeightSpec, Weights};
 use crate::params::Notice;
 
 /// The maximum error of a layer's output for int8, see
 /// [`Observed::error`](crate::exec::observe::Observed::error).
 const MAX_ERROR: f64 = 0.05;
 
-/// Returns the calibration of a checkpoint's UNet: `given`, or that of the file in its folder.
+/// The int8 layers of a model.
+#[derive(Debug)]
+pub(super) struct ModelScales {
+    pub(super) unet: ByteScales,
+    pub(super) autoencoder: ByteScales,
+}
+
+/// Returns the calibration of a checkpoint's UNet and of `autoencoder`: `given`, or that of the file in its folder.
 ///
 /// # Errors
 ///
@@ -24,9 +34,9 @@ const MAX_ERROR: f64 = 0.05;
 pub(super) fn of_checkpoint(
     checkpoint: &Checkpoint,
     given: Option<&Calibration>,
-    config: &UnetConfig,
+    (config, autoencoder): (&UnetConfig, &Autoencoder),
     notices: &mut Vec<Notice>,
-) -> Result<ByteScales> {
+) -> Result<ModelScales> {
     let own = if given.is_none() { checkpoint.calibration()? } else { None };
     let Some(calibration) = given.or(own.as_ref()) else {
         let model = checkpoint.location();
@@ -37,13 +47,56 @@ pub(super) fn of_checkpoint(
         );
         return Err(Error::new(ErrorKind::NotFound, text));
     };
+    let mut notice = |message: &str| notices.push(Notice { path: "model_id".into(), message: message.into() });
     if calibration.quality().is_some_and(|quality| quality.forced) {
-        let message =
-            "the calibration for int8 does not reach the required image quality and was written with --force".into();
-        notices.push(Notice { path: "model_id".into(), message });
+        notice("the calibration for int8 does not reach the required image quality and was written with --force");
     }
+    let within = |error: Error| error.within(Calibration::FILE);
     let unet = smallest_unet(config)?;
-    calibration.scales(&unet, &candidate_names(&unet)).map_err(|error| error.within(Calibration::FILE))
+    let unet = calibration.unet_scales(unet.weights(), &candidate_names([&unet])).map_err(within)?;
+    let programs = smallest_autoencoder(autoencoder)?;
+    let weights = weights_of(&programs);
+    let scales = calibration.autoencoder_scales(&weights, &candidate_names(&programs)).map_err(within)?;
+    if scales.is_none() {
+        notice("the calibration for int8 is not of this autoencoder, which does not run in int8");
+    }
+    Ok(ModelScales { unet, autoencoder: scales.unwrap_or_default() })
+}
+
+/// The encoder and the decoder, at the smallest size.
+pub(super) fn smallest_autoencoder(config: &Autoencoder) -> Result<[Program; 2]> {
+    let side = config.scale();
+    Ok([config.encoder_program(1, side, side)?, config.decoder_program(1, side, side)?])
+}
+
+/// The weights of some programs.
+pub(super) fn weights_of(programs: &[Program]) -> Vec<WeightSpec> {
+    programs.iter().flat_map(|program| program.weights().iter().cloned()).collect()
+}
+
+/// The int8 layers of an autoencoder with random weights, calibrated with noise: for benchmarks.
+pub(super) fn of_noise_autoencoder(
+    config: &Autoencoder,
+    source: &Arc<dyn WeightSource>,
+    executor: &Arc<dyn Executor>,
+) -> Result<ByteScales> {
+    /// Width and height of the latent: enough for statistics.
+    const SIDE: usize = 8;
+
+    let side = SIDE * config.scale();
+    let mut all = Vec::new();
+    for program in [config.encoder_program(1, side, side)?, config.decoder_program(1, side, side)?] {
+        let program = Arc::new(program);
+        let frame = numbers(&program, Rate::Frame);
+        let frame: Vec<&[f32]> = frame.iter().map(Vec::as_slice).collect();
+        all.extend(byte_scales(executor, &program, source, &[], &frame)?);
+    }
+    Ok(all.into_iter().collect())
+}
+
+/// Noise for the inputs of a program.
+fn numbers(program: &Program, rate: Rate) -> Vec<Vec<f32>> {
+    program.inputs_at(rate).zip(1..).map(|(input, seed)| noise(seed, program.shape(input.value).len())).collect()
 }
 
 /// The int8 layers of a UNet with random weights, calibrated with noise: for benchmarks.
@@ -58,10 +111,7 @@ pub(super) fn of_noise(
     let side = SIDE.next_multiple_of(config.latent_multiple());
     let shape = UnetShape { text_tokens: 1, ..UnetShape::new(1, side, side) };
     let program = Arc::new(unet_program(config, &shape)?);
-    let numbers = |rate: Rate| -> Vec<Vec<f32>> {
-        program.inputs_at(rate).zip(1..).map(|(input, seed)| noise(seed, program.shape(input.value).len())).collect()
-    };
-    let mut constant = numbers(Rate::Constant);
+    let mut constant = numbers(&program, Rate::Constant);
     let timestep = timestep_embedding(&[500.0], config);
     let added = config.added.is_some().then(|| time_ids_embedding(&[[512.0, 512.0, 0.0, 0.0, 512.0, 512.0]], config));
     // In the order of the engine: texts, time, pooled texts, sizes.
@@ -70,7 +120,7 @@ pub(super) fn of_noise(
             *numbers = known;
         }
     }
-    let frame = numbers(Rate::Frame);
+    let frame = numbers(&program, Rate::Frame);
     let [constant, frame]: [Vec<&[f32]>; 2] = [&constant, &frame].map(|all| all.iter().map(Vec::as_slice).collect());
     byte_scales(executor, &program, source, &constant, &frame)
 }
@@ -88,18 +138,25 @@ fn noise(seed: u64, len: usize) -> Vec<f32> {
     (0..len).map(|_| (uniform() + uniform() + uniform() + uniform()) * 3.0_f32.sqrt()).collect()
 }
 
-/// Returns what `observer` recorded of the UNet of `config` over `weights`, as the calibration of the model at
-/// `location`.
+/// Returns what `observers` recorded of a UNet and of an autoencoder, each over its weights, as the calibration of the
+/// model at `location`.
 pub(in crate::engine) fn calibrate(
-    config: &UnetConfig,
+    (unet, unet_weights): (&UnetConfig, &Weights),
+    (autoencoder, autoencoder_weights): (&Autoencoder, &Weights),
     location: &str,
-    weights: &Weights,
-    observer: &Observer,
+    observers: &Observers,
     frames: usize,
 ) -> Result<Calibration> {
-    let unet = smallest_unet(config)?;
+    let of_unet = network(&[smallest_unet(unet)?], unet_weights, &observers.unet)?;
+    let programs = smallest_autoencoder(autoencoder)?;
+    let of_autoencoder = network(&programs, autoencoder_weights, &observers.autoencoder)?;
+    Ok(Calibration::new(location.to_owned(), frames, of_unet, of_autoencoder))
+}
+
+/// What was recorded of a network, which has these programs.
+fn network(programs: &[Program], weights: &Weights, observer: &Observer) -> Result<NetworkCalibration> {
     let mut seen = observer.layers_seen(weights.source())?;
-    let found = candidate_names(&unet).into_iter().map(|name| {
+    let found = candidate_names(programs).into_iter().map(|name| {
         let found = match seen.remove(&name) {
             Some(seen) if seen.error <= MAX_ERROR => Ok((seen.scale, seen.error)),
             Some(seen) => Err(format!("loses {:.1} % of its output", seen.error * 100.0)),
@@ -107,9 +164,12 @@ pub(in crate::engine) fn calibrate(
         };
         (name, found)
     });
-    Ok(Calibration::new(location.to_owned(), unet.weights(), frames, found))
+    Ok(NetworkCalibration::new(&weights_of(programs), found))
 }
 
-fn candidate_names(unet: &Program) -> BTreeSet<String> {
-    candidates(unet).iter().map(|candidate| unet.weight(candidate.weight).name.clone()).collect()
+fn candidate_names<'a>(programs: impl IntoIterator<Item = &'a Program>) -> BTreeSet<String> {
+    let names = |program: &'a Program| {
+        candidates(program).into_iter().map(|candidate| program.weight(candidate.weight).name.clone())
+    };
+    programs.into_iter().flat_map(names).collect()
 }

@@ -74,7 +74,7 @@ fn engine(side: u32) -> Result<Engine> {
         executor: Arc::new(Greedy),
         external: Arc::new(ExternalImages::new(Fit::Cover)),
         registry: Registry::new(),
-        observer: None,
+        observers: None,
         style_images: None,
         progress: None,
         safety_checker: None,
