@@ -64,6 +64,25 @@
 #define DREAMFRAME_ABI_VERSION 1
 
 /**
+ * Whether engines of a process run the UNet together, if they have the same model, size and number of rows. The frame of one
+ * then waits a short time for those of others, if they are expected; the engines must run on different threads.
+ */
+typedef enum {
+  /**
+   * Never.
+   */
+  DREAMFRAME_BATCH_STREAMS_OFF = 1,
+  /**
+   * On every device.
+   */
+  DREAMFRAME_BATCH_STREAMS_ON = 2,
+  /**
+   * If the device computes a batch in less time than its rows one after the other: not on a CPU.
+   */
+  DREAMFRAME_BATCH_STREAMS_AUTO = 3,
+} dreamframe_batch_streams_t;
+
+/**
  * When the denoising steps of successive frames are computed in one batch, which delays pictures.
  */
 typedef enum {
@@ -1127,12 +1146,21 @@ typedef struct {
    * Processors and a safety checker of the host; NULL for none.
    */
   const dreamframe_hooks_t *hooks;
+  /**
+   * A `dreamframe_batch_streams_t`; 0 for off.
+   */
+  uint32_t batch_streams;
+  /**
+   * The longest time that a frame waits for those of other engines with `batch_streams`, in milliseconds; 0 for 10. It waits
+   * at most a quarter of the interval between frames.
+   */
+  uint32_t batch_wait_ms;
 } dreamframe_options_t;
 
 /**
  * What a `dreamframe_options_t` begins with.
  */
-#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Pixels in memory that the host owns: an input frame, or the target of a picture.

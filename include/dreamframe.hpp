@@ -99,6 +99,12 @@ enum class Batching : std::uint32_t {
   WhereFaster = DREAMFRAME_BATCHING_WHERE_FASTER,
 };
 
+enum class BatchStreams : std::uint32_t {
+  Off = DREAMFRAME_BATCH_STREAMS_OFF,
+  On = DREAMFRAME_BATCH_STREAMS_ON,
+  Auto = DREAMFRAME_BATCH_STREAMS_AUTO,
+};
+
 enum class LoraMode : std::uint32_t {
   Merged = DREAMFRAME_LORA_MODE_MERGED,
   Live = DREAMFRAME_LORA_MODE_LIVE,
@@ -400,6 +406,9 @@ struct EngineOptions {
   std::optional<ControlImages> control_images;
   std::optional<LoraMode> lora_mode;
   std::optional<Batching> batching;
+  std::optional<BatchStreams> batch_streams;
+  /** The longest time that a frame waits for those of other engines, in milliseconds; 0 for 10. */
+  std::uint32_t batch_wait_ms = 0;
   std::optional<LogLevel> log_level;
   /** The autoencoder: `auto` (also if empty), `tiny`, `full` for the model's own, an id, or a folder. */
   std::string vae;
@@ -1205,6 +1214,8 @@ private:
     raw.control_images = detail::number(options.control_images);
     raw.lora_mode = detail::number(options.lora_mode);
     raw.batching = detail::number(options.batching);
+    raw.batch_streams = detail::number(options.batch_streams);
+    raw.batch_wait_ms = options.batch_wait_ms;
     raw.log_level = detail::number(options.log_level);
     raw.vae = detail::or_null(options.vae);
     raw.ip_adapter = detail::or_null(options.ip_adapter);

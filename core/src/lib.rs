@@ -183,9 +183,9 @@ pub use engine::verify::{
     verify_checkpoint,
 };
 pub use engine::{
-    Batching, ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, LoraMode,
-    OnnxOptions, Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker, Snapshot,
-    StyleImages, Update, Vae, Workbench,
+    BatchStreams, Batching, ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged,
+    LoraMode, OnnxOptions, Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker,
+    Snapshot, StyleImages, Update, Vae, Workbench,
 };
 #[cfg(feature = "onnx")]
 pub use engine::{OnnxReport, ProviderReport};

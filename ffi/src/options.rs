@@ -5,12 +5,13 @@ use std::mem::offset_of;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::{
-    Batching, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator,
-    LoraMode, ModelSource, PackedCache, Provider, Result, StreamDiffusionParams, Vae,
+    BatchStreams, Batching, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged,
+    Generator, LoraMode, ModelSource, PackedCache, Provider, Result, StreamDiffusionParams, Vae,
 };
 use tracing::Dispatch;
 use tracing::dispatcher::with_default;
@@ -140,6 +141,19 @@ pub enum dreamframe_batching_t {
     DREAMFRAME_BATCHING_WHERE_FASTER = 2,
 }
 
+/// Whether engines of a process run the UNet together, if they have the same model, size and number of rows. The frame of one
+/// then waits a short time for those of others, if they are expected; the engines must run on different threads.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_batch_streams_t {
+    /// Never.
+    DREAMFRAME_BATCH_STREAMS_OFF = 1,
+    /// On every device.
+    DREAMFRAME_BATCH_STREAMS_ON = 2,
+    /// If the device computes a batch in less time than its rows one after the other: not on a CPU.
+    DREAMFRAME_BATCH_STREAMS_AUTO = 3,
+}
+
 /// Receives the progress of loading, and may cancel it.
 ///
 /// - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or
@@ -234,6 +248,11 @@ pub struct dreamframe_options_t {
     pub batching: u32,
     /// Processors and a safety checker of the host; NULL for none.
     pub hooks: *const dreamframe_hooks_t,
+    /// A `dreamframe_batch_streams_t`; 0 for off.
+    pub batch_streams: u32,
+    /// The longest time that a frame waits for those of other engines with `batch_streams`, in milliseconds; 0 for 10. It waits
+    /// at most a quarter of the interval between frames.
+    pub batch_wait_ms: u32,
 }
 
 // SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: integers, NULL, no function.
@@ -297,6 +316,8 @@ impl dreamframe_options_t {
             lora_mode: 0,
             batching: 0,
             hooks: std::ptr::null(),
+            batch_streams: 0,
+            batch_wait_ms: 0,
         }
     }
 
@@ -371,6 +392,11 @@ impl dreamframe_options_t {
         )?;
         let batching = [Batching::AsRequested, Batching::WhereFaster];
         choose("batching", self.batching, batching, &mut options.batching)?;
+        let batch_streams = [BatchStreams::Off, BatchStreams::On, BatchStreams::Auto];
+        choose("batch_streams", self.batch_streams, batch_streams, &mut options.batch_streams)?;
+        if self.batch_wait_ms > 0 {
+            options.batch_wait = Duration::from_millis(self.batch_wait_ms.into());
+        }
         options.threads = (self.threads > 0).then_some(self.threads as usize);
         if self.output != 0 {
             options.output = format_of(self.output).map_err(|error| error.within("output"))?;
@@ -426,6 +452,21 @@ mod tests {
         assert_eq!(chosen(0), Batching::AsRequested);
         assert_eq!(chosen(dreamframe_batching_t::DREAMFRAME_BATCHING_AS_REQUESTED as u32), Batching::AsRequested);
         assert_eq!(chosen(dreamframe_batching_t::DREAMFRAME_BATCHING_WHERE_FASTER as u32), Batching::WhereFaster);
+    }
+
+    #[test]
+    fn the_numbers_of_batch_streams_are_those_of_the_header() {
+        let chosen = |batch_streams, batch_wait_ms| {
+            let options = dreamframe_options_t { batch_streams, batch_wait_ms, ..dreamframe_options_t::none() };
+            // SAFETY: all texts are NULL.
+            let options = unsafe { options.engine_options() }.unwrap();
+            (options.batch_streams, options.batch_wait.as_millis())
+        };
+        assert_eq!(chosen(0, 0), (BatchStreams::Off, 10));
+        let numbers = |batch_streams: dreamframe_batch_streams_t| batch_streams as u32;
+        assert_eq!(chosen(numbers(dreamframe_batch_streams_t::DREAMFRAME_BATCH_STREAMS_OFF), 3).0, BatchStreams::Off);
+        assert_eq!(chosen(numbers(dreamframe_batch_streams_t::DREAMFRAME_BATCH_STREAMS_ON), 3), (BatchStreams::On, 3));
+        assert_eq!(chosen(numbers(dreamframe_batch_streams_t::DREAMFRAME_BATCH_STREAMS_AUTO), 0).0, BatchStreams::Auto);
     }
 
     #[test]

@@ -89,6 +89,8 @@ class StreamDiffusion:
         noise: typing.Literal["philox", "torch-cpu"] | None = None,
         lora_mode: typing.Literal["auto", "merged", "live"] | None = None,
         batching: typing.Literal["as-requested", "where-faster"] | None = None,
+        batch_streams: typing.Literal["off", "on", "auto"] | None = None,
+        batch_wait_ms: int | None = None,
         fit: typing.Literal["cover", "fit", "stretch"] | None = None,
         output: typing.Literal["rgba", "bgra", "rgb"] | None = None,
         processors: Mapping[ProcessorName | str, Processor] | None = None,
@@ -115,6 +117,9 @@ class StreamDiffusion:
         weights (`"merged"`): a change of a scale is cheap, and frames take longer. `"auto"`, the default, is live for
         those that make frames at most 5 % longer. With `batching="where-faster"`,
         `use_denoising_batch` is followed on GPUs only: on a CPU, a batch delays pictures and saves no time.
+        With `batch_streams="on"`, or `"auto"` on GPUs, streams of this process with the same model, size and number of steps
+        run the UNet together; a frame waits for those of others at most `batch_wait_ms` (10 by default) and a quarter of
+        the interval between frames. By default they do not (`"off"`).
 
         Pictures have the channels of the frame, in its order, unless `output` names others.
 

@@ -194,6 +194,7 @@ class Work(TypedDict):
     """Counts of the work done since the stream was created."""
 
     unet_evaluations: int
+    shared_unet_evaluations: int
     unet_rows: int
     control_images: int
     control_evaluations: int

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dreamframe::load::Calibration;
 use dreamframe::{EngineOptions, Error, ErrorKind, ModelSource, PackedCache, Vae};
@@ -32,6 +33,8 @@ pub(crate) struct Given<'a, 'py> {
     pub(crate) noise: Option<&'a Bound<'py, PyAny>>,
     pub(crate) lora_mode: Option<&'a Bound<'py, PyAny>>,
     pub(crate) batching: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) batch_streams: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) batch_wait_ms: Option<&'a Bound<'py, PyAny>>,
     pub(crate) fit: Option<&'a Bound<'py, PyAny>>,
 }
 
@@ -63,6 +66,10 @@ impl Given<'_, '_> {
         choose("noise", self.noise, &mut options.noise)?;
         choose("lora_mode", self.lora_mode, &mut options.lora_mode)?;
         choose("batching", self.batching, &mut options.batching)?;
+        choose("batch_streams", self.batch_streams, &mut options.batch_streams)?;
+        if let Some(wait) = self.batch_wait_ms {
+            options.batch_wait = Duration::from_millis(positive("batch_wait_ms", wait)?.get().into());
+        }
         if let Some(fit) = self.fit {
             options.fit = results::fit(py, &text("fit", fit)?)?;
         }

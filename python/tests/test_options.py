@@ -35,6 +35,7 @@ def plain() -> Any:
         {"vae": "auto", "flagged": "black", "packed_cache": "off"},
         {"control_images": "per-row"},
         {"control_images": "newest", "batching": "as-requested", "lora_mode": "live"},
+        {"batch_streams": "on", "batch_wait_ms": 5},
     ],
     ids=repr,
 )

@@ -258,6 +258,8 @@ def test_options_are_checked_by_name_and_value() -> None:
         {"noise": "mersenne"},
         {"lora_mode": "added"},
         {"batching": "never"},
+        {"batch_streams": "never"},
+        {"batch_wait_ms": 0},
         {"fit": "crop"},
         {"output": "hsv"},
         {"device": "tpu"},

@@ -35,7 +35,9 @@ pub use self::host::{SafetyChecker, StyleImages};
 use self::in_flight::{CollectedPicture, InFlight};
 #[cfg(feature = "onnx")]
 pub use self::onnx_devices::{OnnxReport, ProviderReport};
-pub use self::options::{Batching, ControlImages, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions, Vae};
+pub use self::options::{
+    BatchStreams, Batching, ControlImages, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions, Vae,
+};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::context::BuildContext;
 #[cfg(feature = "hub")]

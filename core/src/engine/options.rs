@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Dtype, Provider};
@@ -59,6 +60,11 @@ pub struct EngineOptions {
     pub lora_mode: LoraMode,
     /// Whether `use_denoising_batch` is followed on devices where it only delays pictures.
     pub batching: Batching,
+    /// Whether engines of a process with the same model and size run the UNet together.
+    pub batch_streams: BatchStreams,
+    /// With `batch_streams`, the longest time that a frame waits for those of other engines. It waits at most a quarter
+    /// of the interval between frames in any case.
+    pub batch_wait: Duration,
 }
 
 impl Default for EngineOptions {
@@ -79,6 +85,8 @@ impl Default for EngineOptions {
             calibration: None,
             lora_mode: LoraMode::Auto,
             batching: Batching::AsRequested,
+            batch_streams: BatchStreams::Off,
+            batch_wait: Duration::from_millis(10),
         }
     }
 }
@@ -100,6 +108,8 @@ setters! {
     with_calibration, calibration: Option<Arc<Calibration>>;
     with_lora_mode, lora_mode: LoraMode;
     with_batching, batching: Batching;
+    with_batch_streams, batch_streams: BatchStreams;
+    with_batch_wait, batch_wait: Duration;
 }
 
 /// The executor of networks.
@@ -130,9 +140,9 @@ pub struct OnnxOptions {
     /// `onnxruntime`. By default the environment variable `DREAMFRAME_ONNXRUNTIME` names it, or it is in the folder of
     /// `dreamframe gpu install`. A process loads one library only.
     pub library: Option<PathBuf>,
-    /// Whether runs of networks are captured as CUDA graphs, which takes less time of the processor for each frame, and more
-    /// memory of the device. For the providers `cuda`, `tensorrt` and `tensorrt-rtx`; others are then an error, and
-    /// [`Provider::Auto`] does not select them. Not measured on a GPU so far.
+    /// Whether runs of networks are captured as CUDA graphs, which takes less time of the processor for each frame, and
+    /// more memory of the device. For the providers `cuda`, `tensorrt` and `tensorrt-rtx`; others are then an error,
+    /// and [`Provider::Auto`] does not select them. Not measured on a GPU so far.
     pub cuda_graphs: bool,
 }
 
@@ -159,8 +169,8 @@ pub enum Vae {
     /// [`Tiny`](Self::Tiny) if it is installed, otherwise the model's own.
     #[default]
     Auto,
-    /// The published tiny autoencoder for the model's family: `madebyollin/taesd`, or `madebyollin/taesdxl` for SDXL. It
-    /// takes a small fraction of the time of the full one, and loses some detail.
+    /// The published tiny autoencoder for the model's family: `madebyollin/taesd`, or `madebyollin/taesdxl` for SDXL.
+    /// It takes a small fraction of the time of the full one, and loses some detail.
     Tiny,
     /// The model's own: for most models the full one.
     Full,
@@ -200,8 +210,8 @@ pub enum ControlImages {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoraMode {
-    /// [`Live`](Self::Live) for those that, by the executor's estimate, make a frame at most 5 % longer together, those of
-    /// the lowest cost first; [`Merged`](Self::Merged) for the others.
+    /// [`Live`](Self::Live) for those that, by the executor's estimate, make a frame at most 5 % longer together, those
+    /// of the lowest cost first; [`Merged`](Self::Merged) for the others.
     Auto,
     /// Merged into the weights: frames take as long as without LoRAs, and a change of a scale prepares new weights.
     Merged,
@@ -213,8 +223,8 @@ pub enum LoraMode {
 
 /// When the denoising steps of successive frames are computed in one batch.
 ///
-/// A batch delays pictures: with three steps, a picture is made two frames after its own. In return, a GPU computes three
-/// rows in little more time than one. A CPU does not.
+/// A batch delays pictures: with three steps, a picture is made two frames after its own. In return, a GPU computes
+/// three rows in little more time than one. A CPU does not.
 ///
 /// ```
 /// use dreamframe::{Batching, Engine, EngineOptions, StreamDiffusionParams};
@@ -237,9 +247,29 @@ pub enum LoraMode {
 pub enum Batching {
     /// If the parameters have `use_denoising_batch`.
     AsRequested,
-    /// If the parameters have `use_denoising_batch`, and the device computes a batch in less time than its rows one after
-    /// the other. On a CPU, a frame therefore passes through all steps at once.
+    /// If the parameters have `use_denoising_batch`, and the device computes a batch in less time than its rows one
+    /// after the other. On a CPU, a frame therefore passes through all steps at once.
     WhereFaster,
+}
+
+/// Whether engines of a process run the UNet together, if they have the same model, size and number of rows.
+///
+/// Their frames are then in one batch, which a GPU computes in less time than one after the other. The frame of an
+/// engine waits for those of others at most [`batch_wait`](EngineOptions::batch_wait), and only if they are expected in
+/// that time: the engines must run on different threads. An engine by itself never waits. On the CPU, pictures are the
+/// same bytes.
+///
+/// Frames run alone with ControlNets, cached attention or feature reuse, if LoRAs or img2img-turbo change the UNet, and
+/// until what depends on the prompts of all engines is computed, in the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BatchStreams {
+    /// Never.
+    Off,
+    /// On every device.
+    On,
+    /// If the device computes a batch in less time than its rows one after the other; not on a CPU.
+    Auto,
 }
 
 /// The replacement of a picture that the safety checker flags.
@@ -286,6 +316,7 @@ macro_rules! named {
 
 named!(LoraMode, "lora_mode", Auto = "auto", Merged = "merged", Live = "live");
 named!(Batching, "batching", AsRequested = "as-requested", WhereFaster = "where-faster");
+named!(BatchStreams, "batch_streams", Off = "off", On = "on", Auto = "auto");
 named!(ExecutorKind, "executor", Auto = "auto", Cpu = "cpu", Onnx = "onnx", Reference = "reference");
 named!(
     Provider,

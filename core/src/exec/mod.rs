@@ -21,6 +21,7 @@ mod queue;
 #[cfg(any(test, feature = "reference"))]
 pub mod reference;
 mod run;
+pub(crate) mod shared_pass;
 #[cfg(any(test, feature = "internals"))]
 pub mod simulated;
 
@@ -98,6 +99,12 @@ pub trait Executor: Send + Sync + fmt::Debug {
     /// Returns whether a batch takes clearly less time than its rows one after the other.
     fn is_faster_in_batches(&self) -> bool {
         true
+    }
+
+    /// Returns a text that is equal for executors whose networks and buffers can be used together: those of one device.
+    /// `None` if passes of networks are never shared by engines.
+    fn device_key(&self) -> Option<String> {
+        None
     }
 
     /// Returns an estimate of how much longer a frame of `program` over `weights` takes with `branches` than with their

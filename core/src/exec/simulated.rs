@@ -127,6 +127,10 @@ impl Executor for SimulatedExecutor {
         self.inner.threads()
     }
 
+    fn device_key(&self) -> Option<String> {
+        Some(format!("simulated {:p}, {}", Arc::as_ptr(&self.device), self.inner.device_key()?))
+    }
+
     fn branch_cost(&self, program: &Program, weights: &Weights, branches: &Branches) -> Result<f64> {
         self.inner.branch_cost(program, weights, branches)
     }

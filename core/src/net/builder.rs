@@ -34,6 +34,7 @@ impl ProgramBuilder {
             weights: Vec::new(),
             constant: Vec::new(),
             merges_tokens: false,
+            copies: 1,
         };
         Self { program, weight_ids: HashMap::new(), prefix: String::new(), error: None }
     }

@@ -7,6 +7,7 @@ mod aligned;
 mod branch;
 mod builder;
 pub mod bytes;
+mod copies;
 mod footprint;
 mod fuse;
 mod image_op;

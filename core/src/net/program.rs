@@ -73,6 +73,8 @@ pub struct Program {
     pub(super) weights: Vec<WeightSpec>,
     pub(super) constant: Vec<bool>,
     pub(super) merges_tokens: bool,
+    /// How many copies of another program it consists of.
+    pub(super) copies: usize,
 }
 
 impl Program {

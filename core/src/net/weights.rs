@@ -44,8 +44,8 @@ pub trait PackedStore: Send + Sync + fmt::Debug {
     /// Returns all forms stored for `layout`, or none, with notices.
     fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) -> (Sections, Vec<String>);
 
-    /// Stores `sections`, by key, for `layout`, replacing earlier ones; returns notices. Fewer than `least` bytes need not
-    /// be stored.
+    /// Stores `sections`, by key, for `layout`, replacing earlier ones; returns notices. Fewer than `least` bytes need
+    /// not be stored.
     fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)], least: usize) -> Vec<String>;
 }
 
@@ -164,8 +164,8 @@ impl Weights {
     }
 
     /// Returns these weights and further ones with `names`, all of which the source has that `extend` makes of this
-    /// one. These weights share their packed forms, and their layers in int8 stay in int8; forms of the further ones are
-    /// not stored.
+    /// one. These weights share their packed forms, and their layers in int8 stay in int8; forms of the further ones
+    /// are not stored.
     pub(super) fn extended(
         self: &Arc<Self>,
         names: BTreeSet<String>,
@@ -212,10 +212,20 @@ impl Weights {
         &self.forms
     }
 
-    /// Returns the forms that weights of these names are from: those of the base if none of them is changed. Two networks
-    /// with the same program and the same forms are equal.
+    /// Returns the forms that weights of these names are from: those of the base if none of them is changed. Two
+    /// networks with the same program and the same forms are equal.
     pub(crate) fn forms_of(&self, names: &[&str]) -> &Arc<Forms> {
         self.shared(names).map_or(&self.forms, |base| base.forms_of(names))
+    }
+
+    /// Returns these weights without an observer, if their packed forms are not those of one engine: `None` if any of
+    /// `names` is changed.
+    pub(crate) fn shared_by_engines(&self, names: &[&str]) -> Option<Self> {
+        let mut weights = self;
+        while weights.base.is_some() {
+            weights = weights.shared(names)?;
+        }
+        Some(Self::over(weights.forms.clone()).with_byte_scales(self.byte_scales.clone()))
     }
 
     /// Returns their source.
@@ -331,8 +341,8 @@ impl Weights {
         std::mem::take(notices)
     }
 
-    /// Returns the file for something that is computed from the weights `names`; `None` without a store, or if any of them
-    /// is changed.
+    /// Returns the file for something that is computed from the weights `names`; `None` without a store, or if any of
+    /// them is changed.
     pub(crate) fn file<'a>(&'a self, names: &[&str], layout: &'a PackedLayout) -> Option<StoredFile<'a>> {
         let forms = &**self.forms_of(names);
         Some(StoredFile { forms, store: &**forms.store.as_ref()?, layout })

@@ -34,6 +34,8 @@ pub struct Work {
     pub decoder_evaluations: u64,
     /// Runs of the whole UNet.
     pub unet_evaluations: u64,
+    /// Those of them that were computed in one batch with frames of other engines (`batch_streams`).
+    pub shared_unet_evaluations: u64,
     /// Batch rows of all these runs.
     pub unet_rows: u64,
     /// Runs of the UNet's last layers alone, with features of an earlier frame (`feature_reuse`).

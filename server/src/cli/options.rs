@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use dreamframe::frame::Fit;
@@ -12,8 +13,8 @@ use dreamframe::load::Calibration;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{
-    Batching, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode, OnnxOptions,
-    PackedCache, Provider, Result, Vae,
+    BatchStreams, Batching, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode,
+    OnnxOptions, PackedCache, Provider, Result, Vae,
 };
 
 use super::machine;
@@ -59,8 +60,8 @@ pub(super) struct VideoArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Engine")]
 pub(super) struct EngineArgs {
-    /// The executor of networks: auto (onnx if a GPU works with it, else cpu), cpu, onnx (ONNX Runtime, which `dreamframe
-    /// gpu install` installs), or the slow reference
+    /// The executor of networks: auto (onnx if a GPU works with it, else cpu), cpu, onnx (ONNX Runtime, which
+    /// `dreamframe gpu install` installs), or the slow reference
     #[arg(long, value_name = "NAME", default_value_t = ExecutorKind::Auto)]
     executor: ExecutorKind,
     /// The execution provider of ONNX Runtime: auto (the first that works), or one that `dreamframe gpu` lists
@@ -77,12 +78,12 @@ pub(super) struct EngineArgs {
     /// providers of NVIDIA
     #[arg(long)]
     cuda_graphs: bool,
-    /// The number format: auto (on the CPU bf16 if the processor multiplies it, else f32; on GPUs f16), f32, f16 (onnx),
-    /// bf16 (cpu), or int8 (cpu; `dreamframe models quantize` prepares a model for it)
+    /// The number format: auto (on the CPU bf16 if the processor multiplies it, else f32; on GPUs f16), f32, f16
+    /// (onnx), bf16 (cpu), or int8 (cpu; `dreamframe models quantize` prepares a model for it)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().dtype)]
     dtype: Dtype,
-    /// The autoencoder: auto (tiny if it is installed, otherwise full), tiny, full (the model's own), the id of another,
-    /// or a folder, such as ./taesd
+    /// The autoencoder: auto (tiny if it is installed, otherwise full), tiny, full (the model's own), the id of
+    /// another, or a folder, such as ./taesd
     #[arg(long, value_name = "NAME", default_value = "auto")]
     vae: String,
     /// For int8, a file of `dreamframe models quantize` instead of the one next to the model
@@ -92,10 +93,17 @@ pub(super) struct EngineArgs {
     /// take longer), or auto (live for those that make frames at most 5 % longer)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().lora_mode)]
     lora_mode: LoraMode,
-    /// Whether the denoising steps of successive frames are computed in one batch: where-faster (on GPUs; on a CPU a batch only
-    /// delays pictures), or as-requested (by the parameter use_denoising_batch)
+    /// Whether the denoising steps of successive frames are computed in one batch: where-faster (on GPUs; on a CPU a
+    /// batch only delays pictures), or as-requested (by the parameter use_denoising_batch)
     #[arg(long, value_name = "NAME", default_value_t = Batching::WhereFaster)]
     batching: Batching,
+    /// Whether streams with the same model, size and number of steps run the UNet together: off, on, or auto (on GPUs)
+    #[arg(long, value_name = "NAME", default_value_t = BatchStreams::Off)]
+    batch_streams: BatchStreams,
+    /// The longest time that a frame waits for those of other streams with --batch-streams, in milliseconds; it waits
+    /// at most a quarter of the interval between frames
+    #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    batch_wait: u64,
     /// The random number generator for noise: philox or torch-cpu
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().noise)]
     noise: Generator,
@@ -135,6 +143,8 @@ impl EngineArgs {
         }
         options.lora_mode = self.lora_mode;
         options.batching = self.batching;
+        options.batch_streams = self.batch_streams;
+        options.batch_wait = Duration::from_millis(self.batch_wait);
         options.noise = self.noise;
         options.threads = self.threads.map(usize::from);
         options.packed_cache = PackedCache::from(self.packed_cache.as_str());
@@ -265,6 +275,15 @@ mod tests {
     fn loras_are_merged_unless_the_mode_is_given() {
         assert_eq!(engine(&[]).unwrap().lora_mode, LoraMode::Auto);
         assert_eq!(engine(&["--lora-mode", "live"]).unwrap().lora_mode, LoraMode::Live);
+    }
+
+    #[test]
+    fn streams_run_together_if_that_is_given() {
+        let default = EngineOptions::default().batch_wait;
+        let chosen = |arguments: &[&str]| engine(arguments).map(|options| (options.batch_streams, options.batch_wait));
+        assert_eq!(chosen(&[]).unwrap(), (BatchStreams::Off, default));
+        let given = ["--batch-streams", "auto", "--batch-wait", "3"];
+        assert_eq!(chosen(&given).unwrap(), (BatchStreams::Auto, Duration::from_millis(3)));
     }
 
     #[test]

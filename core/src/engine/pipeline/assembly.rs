@@ -229,7 +229,8 @@ impl<'a> Assembly<'a> {
     ) -> Result<Cached<UnetKey, UnetNetworks>> {
         Cached::reuse(self.kept(|components| &components.unet), key, |key| {
             let compiler = Compiler { executor: &*self.context.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, weights, &compiler, &key.call_rows, latent, key.extras).map(Arc::new)
+            let unet = UnetNetworks::compile(models, weights, &compiler, &key.call_rows, latent, key.extras)?;
+            Ok(Arc::new(if self.context.shares_passes() { unet.joined(self.context, weights) } else { unet }))
         })
     }
 

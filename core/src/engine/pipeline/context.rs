@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::engine::host::{SafetyChecker, StyleImages};
-use crate::engine::options::{Batching, EngineOptions};
+use crate::engine::options::{BatchStreams, Batching, EngineOptions};
 use crate::engine::progress::ProgressWatch;
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
@@ -53,6 +53,16 @@ impl BuildContext {
                 Batching::AsRequested => true,
                 Batching::WhereFaster => self.executor.is_faster_in_batches(),
             }
+    }
+
+    /// Returns whether the UNet may run together with those of other engines.
+    pub(crate) fn shares_passes(&self) -> bool {
+        let is_on = match self.options.batch_streams {
+            BatchStreams::Off => false,
+            BatchStreams::On => true,
+            BatchStreams::Auto => self.executor.is_faster_in_batches(),
+        };
+        is_on && self.observers.is_none()
     }
 
     /// Returns the executor of the UNet.

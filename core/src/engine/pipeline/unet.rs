@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::conditioning::Conditioning;
-use super::context::Compiler;
+use super::context::{BuildContext, Compiler};
 use super::lora::UnetWeights;
 use super::models::Models;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::shared_pass::{ConstantInputs, Owner, PassMember};
 use crate::exec::{Constants, Network};
 use crate::models::{
     Prediction, UnetConfig, UnetPart, UnetShape, time_ids_embedding, timestep_embedding, unet_program,
@@ -65,6 +66,8 @@ pub(crate) struct UnetNetworks {
     networks: Vec<Arc<dyn Network>>,
     /// The last layers alone, of each call, for features that are used again; empty without.
     shallow: Vec<Arc<dyn Network>>,
+    /// The place of each call among the engines that run the network together; none if they do not.
+    members: Vec<Option<PassMember>>,
 }
 
 /// The networks of a call.
@@ -73,6 +76,8 @@ pub(crate) struct CallNetworks<'a> {
     pub(crate) full: &'a Arc<dyn Network>,
     /// The last layers alone.
     pub(crate) shallow: Option<&'a Arc<dyn Network>>,
+    /// Its place among the engines that run the full network together.
+    pub(crate) member: Option<&'a PassMember>,
 }
 
 /// The constants of the networks of a call.
@@ -80,6 +85,8 @@ pub(crate) struct CallNetworks<'a> {
 pub(crate) struct CallConstants {
     pub(crate) full: Constants,
     pub(crate) shallow: Option<Constants>,
+    /// The inputs of `full`, for passes together with other engines.
+    pub(crate) inputs: Option<Arc<ConstantInputs>>,
 }
 
 impl UnetNetworks {
@@ -108,7 +115,23 @@ impl UnetNetworks {
             true => (compile(UnetPart::KeepingDeep)?, compile(UnetPart::Shallow)?),
             false => (compile(UnetPart::Full)?, Vec::new()),
         };
-        Ok(Self { call_rows: call_rows.clone(), networks, shallow })
+        Ok(Self { call_rows: call_rows.clone(), networks, shallow, members: Vec::new() })
+    }
+
+    /// Joins the engines that run the same networks over `weights`, as far as their passes can be shared.
+    #[must_use]
+    pub(crate) fn joined(self, context: &BuildContext, weights: &UnetWeights) -> Self {
+        let (executor, owner, limit) = (&context.executor, Owner::new(), context.options.batch_wait);
+        let join = |network: &Arc<dyn Network>| {
+            let joined = PassMember::join(executor, &**network, &weights.weights, owner, limit);
+            // Without memory or a thread for it, the engine runs alone.
+            joined.unwrap_or_else(|error| {
+                tracing::debug!(%error, "the UNet is not run together with other engines");
+                None
+            })
+        };
+        let members = self.networks.iter().map(join).collect();
+        Self { members, ..self }
     }
 
     /// Computes what depends on prompt, schedule and `further` inputs of the rows alone: one set of constants for each
@@ -133,15 +156,17 @@ impl UnetNetworks {
         let calls = call_inputs(&models.unet, &self.call_rows, conditioning, table, size, of_rows);
         let of_call = |(index, inputs): (usize, Vec<Vec<f32>>)| {
             let networks = self.call(index).ok_or_else(|| Error::new(ErrorKind::Internal, "a call has no network"))?;
-            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
             let shallow = |network: &Arc<dyn Network>| {
-                let named = || networks.full.program().inputs_at(Rate::Constant).zip(&inputs);
+                let named = || networks.full.program().inputs_at(Rate::Constant).zip(&slices);
                 let own = |name: &str| named().find(|(input, _)| input.name == name).map(|(_, data)| *data);
                 let inputs = network.program().inputs_at(Rate::Constant).filter_map(|input| own(&input.name));
                 network.constants(&inputs.collect::<Vec<_>>())
             };
             let shallow = networks.shallow.map(shallow).transpose()?;
-            Ok(CallConstants { full: networks.full.constants(&inputs)?, shallow })
+            let full = networks.full.constants(&slices)?;
+            let inputs = networks.member.map(|_| Arc::new(ConstantInputs::new(inputs)));
+            Ok(CallConstants { full, shallow, inputs })
         };
         calls.enumerate().map(of_call).collect()
     }
@@ -158,7 +183,8 @@ impl UnetNetworks {
 
     /// Returns the networks of a call.
     pub(crate) fn call(&self, call: usize) -> Option<CallNetworks<'_>> {
-        Some(CallNetworks { full: self.networks.get(call)?, shallow: self.shallow.get(call) })
+        let member = self.members.get(call).and_then(Option::as_ref);
+        Some(CallNetworks { full: self.networks.get(call)?, shallow: self.shallow.get(call), member })
     }
 
     /// Returns the networks of the last layers alone, one for each call; none without reuse.

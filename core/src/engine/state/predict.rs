@@ -1,13 +1,12 @@
 //! Runs the UNet for the stream, after the ControlNets if there are any.
 
-use std::sync::Arc;
-
 use super::cached_attention::{AttentionCache, CacheSettings};
 use super::control_calls::ControlCalls;
 use super::deep_features::DeepFeatures;
-use crate::engine::pipeline::unet::{CallConstants, UnetNetworks};
+use crate::engine::pipeline::unet::{CallConstants, CallNetworks, UnetNetworks};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Constants, Inputs, Network, RunArgs, Scratch, View, ViewMut};
+use crate::exec::shared_pass::Pass;
+use crate::exec::{Inputs, RunArgs, Scratch, View, ViewMut};
 use crate::params::FeatureReuseConfig;
 use crate::stream::{Call, Predict};
 use crate::telemetry::Work;
@@ -47,7 +46,7 @@ impl Predict for UnetPredictor<'_> {
             self.work.shallow_evaluations += 1;
             return Ok(());
         }
-        self.full(index, networks.full, &constants.full, x, eps)
+        self.full(index, networks, constants, x, eps)
     }
 }
 
@@ -56,8 +55,8 @@ impl UnetPredictor<'_> {
     fn full(
         &mut self,
         index: usize,
-        network: &Arc<dyn Network>,
-        constants: &Constants,
+        CallNetworks { full: network, member, .. }: CallNetworks<'_>,
+        constants: &CallConstants,
         x: View<'_>,
         eps: ViewMut<'_>,
     ) -> Result<()> {
@@ -73,15 +72,23 @@ impl UnetPredictor<'_> {
         }
         let count = if kept.is_some() { 2 } else { 1 };
         let deep = kept.as_mut().map_or_else(ViewMut::default, |kept| kept.deep());
-        let (scratch, outputs) = (&mut *self.scratch, &mut [eps, deep][..count]);
-        self.attention.run(index, self.cache, |past| {
-            let args = RunArgs::new(constants, scratch, inputs.get(), outputs);
-            network.run(RunArgs { past: Some(past), ..args })
-        })?;
+        let (scratch, attention, cache) = (&mut *self.scratch, &mut *self.attention, self.cache);
+        let alone = |eps: ViewMut<'_>| {
+            let outputs = &mut [eps, deep][..count];
+            attention.run(index, cache, |past| {
+                let args = RunArgs::new(&constants.full, scratch, inputs.get(), outputs);
+                network.run(RunArgs { past: Some(past), ..args })
+            })
+        };
+        let pass = match (member, &constants.inputs) {
+            (Some(member), Some(inputs)) => member.run(inputs, x, eps, alone)?,
+            (None, _) | (_, None) => alone(eps).map(|()| Pass::Alone)?,
+        };
         if let Some(kept) = kept {
             kept.finish();
         }
         self.work.unet_evaluations += 1;
+        self.work.shared_unet_evaluations += u64::from(pass == Pass::Shared);
         self.work.unet_rows += rows as u64;
         Ok(())
     }

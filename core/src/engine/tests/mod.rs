@@ -1,6 +1,8 @@
 //! Tests of whole engines.
 
 #[cfg(feature = "demo-model")]
+mod batch_streams;
+#[cfg(feature = "demo-model")]
 mod built_in;
 #[cfg(feature = "demo-model")]
 mod feature_reuse;

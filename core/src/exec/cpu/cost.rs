@@ -82,7 +82,7 @@ impl Counter<'_> {
 
     fn form(&self, step: &Step, geometry: &Geometry) -> Option<Form> {
         let [x, out] = [step.inputs[0], step.output].map(|value| self.plan.values[value].shape);
-        self.executor.winograd.form(geometry, x.c, out, self.kernels)
+        self.executor.winograd.form(geometry, x.c, self.program.shape_of_copy(out), self.kernels)
     }
 
     fn step(&self, step: &Step) -> StepCost {

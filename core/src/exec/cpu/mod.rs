@@ -269,6 +269,10 @@ impl Executor for CpuExecutor {
         false
     }
 
+    fn device_key(&self) -> Option<String> {
+        Some(format!("{} {:?}", self.describe(), self.winograd))
+    }
+
     fn threads(&self) -> usize {
         self.pool.threads()
     }

@@ -88,7 +88,7 @@ impl StorageLayout for CpuLayout<'_> {
         if let StepKind::GroupNorm { .. } = step.kind {
             stored(norm::group_norm_scratch(input))
         } else if let StepKind::Product(ref geometry) = step.kind {
-            let form = self.winograd.form(geometry, input.c, output, self.kernels);
+            let form = self.winograd.form(geometry, input.c, self.program.shape_of_copy(output), self.kernels);
             form.map_or(0, |form| stored(winograd::scratch(form, input.c, output, self.kernels)))
         } else if !self.program.merges_tokens() {
             0
@@ -128,7 +128,7 @@ impl StepCompiler<'_> {
         let operation = match planned.step.kind {
             StepKind::Product(geometry) => {
                 let (input, out) = (shape(inputs[0]), shape(output));
-                let form = self.winograd.form(&geometry, input.c, out, self.kernels);
+                let form = self.winograd.form(&geometry, input.c, self.program.shape_of_copy(out), self.kernels);
                 let packed = self.source(&planned.step, &geometry).pack(self.weights, self.kernels)?;
                 self.widest_kernel = self.widest_kernel.max(geometry.kernel);
                 match form {
@@ -208,7 +208,7 @@ impl StepCompiler<'_> {
     fn source(&self, step: &Step, geometry: &Geometry) -> Source<'_> {
         let spec = self.program.weight(geometry.weight);
         let (c_in, out) = (self.values[step.inputs[0]].shape.c, self.values[step.output].shape);
-        let form = self.winograd.form(geometry, c_in, out, self.kernels);
+        let form = self.winograd.form(geometry, c_in, self.program.shape_of_copy(out), self.kernels);
         Source {
             weight: &spec.name,
             bias: geometry.bias.map(|bias| self.program.weight(bias).name.as_str()),

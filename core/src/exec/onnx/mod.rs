@@ -30,7 +30,7 @@ mod queue_tests;
 mod runtime;
 mod sessions;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
@@ -133,6 +133,10 @@ impl Executor for OnnxExecutor {
 
     fn is_faster_in_batches(&self) -> bool {
         self.device.row.provider != Provider::Cpu
+    }
+
+    fn device_key(&self) -> Option<String> {
+        Some(format!("onnx {:p}", Arc::as_ptr(&self.device)))
     }
 
     fn threads(&self) -> usize {

@@ -23,7 +23,7 @@ use crate::net::{Activation, LowRank, Padding, ProgramBuilder, Rate, Shape, Valu
 /// The relative error of a value in half precision.
 const F16_ROUNDING: f64 = 1.0 / 2048.0;
 
-pub(super) fn library() -> Option<PathBuf> {
+pub(in crate::exec) fn library() -> Option<PathBuf> {
     let library = std::env::var_os("DREAMFRAME_ONNXRUNTIME").map(PathBuf::from);
     if library.is_none() {
         eprintln!("skipped: DREAMFRAME_ONNXRUNTIME does not name ONNX Runtime's library");
@@ -32,7 +32,7 @@ pub(super) fn library() -> Option<PathBuf> {
 }
 
 /// Returns an executor on the provider that `DREAMFRAME_TEST_PROVIDER` names, or the CPU's.
-pub(super) fn executor(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
+pub(in crate::exec) fn executor(library: &Path, dtype: Dtype) -> Result<OnnxExecutor> {
     let provider = std::env::var("DREAMFRAME_TEST_PROVIDER").map_or(Provider::Cpu, |name| name.parse().unwrap());
     let row = Row::of(provider);
     let files = OnnxRuntimeFiles::find(Some(library)).ok();
