@@ -26,7 +26,7 @@ pub struct Calibration {
     quality: Option<Quality>,
 }
 
-/// A file: the UNet's part is beside the other fields, as in version 1.
+/// The fields of a file. Those of the UNet are at the top level, as in version 1.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CalibrationFile {

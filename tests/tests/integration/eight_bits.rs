@@ -43,7 +43,8 @@ fn pictures_in_bytes_are_near_those_in_f32_and_threads_do_not_change_them() {
     let (calibration, exact) = observed(PROMPT);
     let (layers, kept) = calibration.layers();
     assert!(
-        layers > 20 && kept * 4 < layers,
+        // The UNet has 78, the autoencoder 63.
+        layers > 100 && kept * 4 < layers,
         "{layers} layers, {kept} kept: {:?}",
         calibration.kept().collect::<Vec<_>>()
     );
@@ -51,6 +52,32 @@ fn pictures_in_bytes_are_near_those_in_f32_and_threads_do_not_change_them() {
     let decibels = psnr(&exact, &pictures);
     assert!((28.0..60.0).contains(&decibels), "{decibels} dB");
     assert!(pictures == in_bytes(PROMPT, &calibration, 1));
+}
+
+#[test]
+fn an_autoencoder_that_the_calibration_does_not_contain_runs_without_int8_and_a_notice_says_so() {
+    if let Err(lacks) = cpu::check_dtype(Dtype::Int8) {
+        eprintln!("skipped: {lacks}");
+        return;
+    }
+    let (whole, _) = observed("a mosaic");
+    let mut file: serde_json::Value = serde_json::from_str(&whole.to_json().unwrap()).unwrap();
+    file.as_object_mut().unwrap().remove("autoencoder").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("unet-alone.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    let unet_alone = Calibration::read(&path).unwrap();
+    let engine = |calibration: &Calibration| {
+        demo_engine(SIDE, |params, options| {
+            params.prompt = "a mosaic".into();
+            options.dtype = Dtype::Int8;
+            options.calibration = Some(Arc::new(calibration.clone()));
+        })
+    };
+    let [mut with, mut without] = [&whole, &unet_alone].map(engine);
+    let says = |engine: &Engine| engine.notices().iter().any(|notice| notice.to_string().contains("this autoencoder"));
+    assert_eq!([says(&with), says(&without)], [false, true]);
+    assert!(pictures(&mut with, FRAMES) != pictures(&mut without, FRAMES));
 }
 
 #[test]

@@ -58,14 +58,19 @@ pub(super) fn of_checkpoint(
     let weights = weights_of(&programs);
     let scales = calibration.autoencoder_scales(&weights, &candidate_names(&programs)).map_err(within)?;
     if scales.is_none() {
-        notice("the calibration for int8 is not of this autoencoder, which does not run in int8");
+        notice("the calibration for int8 does not contain this autoencoder, which runs without int8");
     }
     Ok(ModelScales { unet, autoencoder: scales.unwrap_or_default() })
 }
 
 /// The encoder and the decoder, at the smallest size.
 pub(super) fn smallest_autoencoder(config: &Autoencoder) -> Result<[Program; 2]> {
-    let side = config.scale();
+    autoencoder_programs(config, 1)
+}
+
+/// The encoder and the decoder, for a latent of this width and height.
+fn autoencoder_programs(config: &Autoencoder, latent: usize) -> Result<[Program; 2]> {
+    let side = latent * config.scale();
     Ok([config.encoder_program(1, side, side)?, config.decoder_program(1, side, side)?])
 }
 
@@ -83,9 +88,8 @@ pub(super) fn of_noise_autoencoder(
     /// Width and height of the latent: enough for statistics.
     const SIDE: usize = 8;
 
-    let side = SIDE * config.scale();
     let mut all = Vec::new();
-    for program in [config.encoder_program(1, side, side)?, config.decoder_program(1, side, side)?] {
+    for program in autoencoder_programs(config, SIDE)? {
         let program = Arc::new(program);
         let frame = numbers(&program, Rate::Frame);
         let frame: Vec<&[f32]> = frame.iter().map(Vec::as_slice).collect();

@@ -1,5 +1,5 @@
 //! Engines that run the UNet together. Those of a test have a clock that stands still within a frame, so that it does
-//! not matter how threads are scheduled, and a width of their own, so that they do not meet those of other tests.
+//! not matter how threads are scheduled, and a width of their own, so that they share no passes with those of other tests.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,7 +61,7 @@ fn run_together(clock: &Arc<AtomicU64>, engines: Vec<[Engine; 2]>, passes: u64) 
                 if barrier.wait().is_leader() {
                     clock.fetch_add(INTERVAL, Ordering::SeqCst);
                 }
-                // Read between two barriers, while nobody writes it.
+                // Read between two barriers, while no other thread writes it.
                 let ends = done.load(Ordering::SeqCst) >= count;
                 barrier.wait();
                 if ends {
@@ -106,7 +106,7 @@ fn engines_that_run_the_unet_together_make_the_pictures_of_each_alone() {
 }
 
 #[test]
-fn on_a_device_the_unet_runs_once_for_the_frames_that_meet() {
+fn on_a_device_the_unet_runs_once_for_several_frames() {
     let clock = set_clock();
     let cpu = CpuOptions { threads: NonZeroUsize::new(2), dtype: Dtype::F32, pin: false, ..CpuOptions::default() };
     let device = SimulatedExecutor::new(Arc::new(CpuExecutor::new(cpu).unwrap()));
@@ -151,7 +151,7 @@ fn updates_of_engines_that_run_together_take_effect_on_their_own_pictures_only()
 }
 
 #[test]
-fn stages_of_engines_that_do_not_batch_their_own_frames_meet_too() {
+fn stages_of_engines_that_do_not_batch_their_own_frames_share_passes_too() {
     let clock = set_clock();
     let changes = json!({"width": 112, "use_denoising_batch": false, "t_index_list": [20, 40]});
     run_together(&clock, vec![both(&changes), both(&changes)], 10);

@@ -172,7 +172,7 @@ impl PassGroup {
         if state.want_queue() {
             self.shared.wanted.notify_all();
         }
-        // The one that waits longest may now have everybody.
+        // The one that waits longest may now have all members that it waits for.
         self.shared.changed.notify_all();
         loop {
             let now = self.shared.now();

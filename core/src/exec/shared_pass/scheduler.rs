@@ -12,14 +12,14 @@ use super::combination::{Combination, MOST_MEMBERS};
 const STEADY: u32 = 4;
 /// The longest wait for others, as a part of the interval between the frames of the member that waits.
 const PART_OF_INTERVAL: u32 = 4;
-/// A longer interval is a pause, from which no next frame is predicted. Nobody waits for a pass that takes longer: its
+/// A longer interval is a pause, from which no next frame is predicted. No member waits for a pass that takes longer: its
 /// device may hang.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
-/// After so many waits in a row in which nobody came, a member waits only once in [`RETRY`] frames.
+/// After so many waits in a row without another member, a member waits only once in [`RETRY`] frames.
 const PATIENCE: u32 = 4;
 const RETRY: u64 = 32;
 
-/// A member's place, by a number that is not used again.
+/// The number of a member, which is not used again.
 pub(super) type MemberId = u64;
 
 /// What a member does that arrives with a frame.
@@ -29,7 +29,7 @@ pub(super) enum Arrival {
     Alone,
     /// It runs alone, in a pass of the group, which must be [finished](Scheduler::finish).
     Lead,
-    /// It copies its frame to its member, and [waits](Scheduler::wait).
+    /// It copies its frame to its buffers, and [waits](Scheduler::wait).
     Queue,
 }
 
@@ -93,7 +93,7 @@ struct Member {
     /// The interval between its last frames.
     interval: Option<Duration>,
     frames: u64,
-    /// The number of waits in a row in which nobody came.
+    /// The number of waits in a row without another member.
     in_vain: u32,
     phase: Phase,
 }
@@ -102,7 +102,7 @@ struct Member {
 enum Phase {
     /// Has no frame.
     Away,
-    /// Copies its frame to its member, to wait then.
+    /// Copies its frame to its buffers, to wait then.
     Coming,
     /// Waits since then; the one with the lowest number has waited longest.
     Waiting { number: u64, since: Duration },

@@ -1,4 +1,4 @@
-//! Members on threads, which share passes of a small network. Their clock stands still while they meet, so that it does
+//! Members on threads, which share passes of a small network. Their clock stands still while they share passes, so that it does
 //! not matter how threads are scheduled.
 
 use std::num::NonZeroUsize;
@@ -173,7 +173,7 @@ impl Fixture {
         })
     }
 
-    /// Processes frames until all constants are steady, each stream by itself; nobody waits, since no combination is
+    /// Processes frames until all constants are steady, each stream by itself; none waits, since no combination is
     /// ready.
     fn become_steady(&self, streams: &[&Stream]) {
         for number in 0..4 {
@@ -276,13 +276,13 @@ fn members_on_onnx_runtime_share_passes() {
 }
 
 #[test]
-fn three_members_meet_once_their_constants_are_ready() {
+fn three_members_share_a_pass_once_their_constants_are_ready() {
     let fixture = Fixture::new(cpu());
     let streams = [1, 2, 3].map(|prompt| fixture.stream(prompt));
     let [a, b, c] = &streams;
     fixture.become_steady(&[a, b, c]);
     [[a, b], [a, c], [b, c]].iter().for_each(|pair| fixture.until_ready(pair));
-    // All are awaited, and at least two of them meet; their combination of three is asked for.
+    // All are awaited, and at least two of them share a pass; their combination of three is asked for.
     let first = fixture.frame(&[a, b, c], 10);
     assert!(first.iter().filter(|pass| **pass == Pass::Shared).count() >= 2, "{first:?}");
     fixture.until_ready(&[a, b, c]);

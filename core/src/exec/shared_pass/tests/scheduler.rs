@@ -1,4 +1,4 @@
-//! Streams that meet in passes, in simulated time.
+//! Streams that share passes, in simulated time.
 
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ impl<'a> Simulation<'a> {
                     };
                     let members: Vec<_> = batch.members().iter().map(arrived).collect();
                     self.begin(index, &members, Some(batch));
-                    // Whoever waited before has its turn again at the end of the pass.
+                    // A member that waited before has its turn again at the end of the pass.
                     return Vec::new();
                 }
                 Turn::Done(succeeded) => panic!("stream {index} was served without a pass: {succeeded}"),
@@ -201,7 +201,7 @@ fn one_stream_never_waits() {
 }
 
 #[test]
-fn streams_at_full_speed_meet_in_nearly_every_pass() {
+fn streams_at_full_speed_share_nearly_every_pass() {
     for (count, rest) in [(2, [5, 5, 5, 5]), (2, [1, 4, 0, 0]), (3, [5, 3, 4, 0]), (4, [2, 5, 3, 4])] {
         let streams: Vec<Stream> = (0..count).map(|i| Stream::at_full_speed(rest[i], 4 * i as u64)).collect();
         let frames = frames(&streams, 20, 10);
@@ -212,7 +212,7 @@ fn streams_at_full_speed_meet_in_nearly_every_pass() {
 }
 
 #[test]
-fn streams_of_one_camera_rate_meet_if_their_frames_are_close() {
+fn streams_of_one_camera_rate_share_passes_if_their_frames_are_close() {
     let frames_of = |phase| frames(&[Stream::paced(33, 0), Stream::paced(33, phase)], 10, 8);
     let close = frames_of(5);
     assert!(share(&close, 2) > 0.9 && longest_wait(&close) <= ms(8), "{}", share(&close, 2));
@@ -371,7 +371,7 @@ fn a_member_that_copies_its_frame_is_waited_for() {
 }
 
 #[test]
-fn nobody_waits_for_a_pass_that_hangs() {
+fn no_stream_waits_for_a_pass_that_hangs() {
     let mut scheduler = Scheduler::default();
     (0..3).for_each(|id| scheduler.join(id, id, ms(10)));
     for frame in 0..5 {
@@ -391,13 +391,13 @@ fn nobody_waits_for_a_pass_that_hangs() {
         assert_eq!(scheduler.turn(id, ms(3010), |_| true), Turn::Done(false));
     }
     assert_eq!(scheduler.arrive(2, 3, ms(3050), |_| true), Arrival::Alone);
-    // The second is not told of the end of a pass that it gave up.
+    // The second does not get the result of a pass that it no longer waits for.
     scheduler.finish(&pass, 0, true, ms(3100));
     assert_eq!(scheduler.arrive(1, 2, ms(3150), |_| true), Arrival::Lead);
 }
 
 #[test]
-fn only_a_team_that_is_ready_meets_and_the_one_that_waits_longest_is_in_it() {
+fn only_a_combination_that_is_ready_shares_a_pass_with_the_one_that_waits_longest() {
     let mut scheduler = Scheduler::default();
     (0..4).for_each(|id| scheduler.join(id, id, Duration::ZERO));
     for id in 0..4 {
@@ -431,7 +431,7 @@ fn any_stream() -> impl Strategy<Value = Stream> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn nobody_waits_longer_than_the_bound_and_the_passes_before(
+    fn no_stream_waits_longer_than_the_bound_and_the_passes_before(
         streams in proptest::collection::vec(any_stream(), 1..8), pass in 1_u64..40, limit in 0_u64..15, seed in any::<u64>()
     ) {
         // Some pairs are never ready.
@@ -440,13 +440,13 @@ proptest! {
         let some = Simulation::new(&streams, ms(pass), ms(limit)).frames(ms(2000), &is_ready);
         // A pass of four takes 1.6 times that of one.
         let longest = |passes: u32| (ms(pass) * 8 / 5 + ms(limit)) * passes;
-        // With up to four streams that can all meet, a frame waits for the pass that runs and the bound; with up to
+        // With up to four streams that can all share passes, a frame waits for the pass that runs and the bound; with up to
         // eight for one more pass.
         let passes = if streams.len() <= 4 { 1 } else { 2 };
         prop_assert!(longest_wait(&all) <= longest(passes), "{:?}", longest_wait(&all));
-        // Where only some can meet, every pass still takes the one that waits longest.
+        // Where only some can share passes, every pass still takes the one that waits longest.
         prop_assert!(longest_wait(&some) <= longest(streams.len() as u32), "{:?}", longest_wait(&some));
-        // Everybody is served.
+        // Every stream is served.
         prop_assert!((0..streams.len()).all(|index| all.iter().any(|frame| frame.stream == index)));
     }
 }
