@@ -4,9 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::pipeline::context::{BuildContext, Observers};
+use super::pipeline::quantization::is_calibrated;
 use super::progress::{Progress, ProgressWatch};
 use super::{Device, Engine, EngineOptions, SafetyChecker, StyleImages};
 use crate::error::Result;
+use crate::exec::Dtype;
 #[cfg(any(test, feature = "internals"))]
 use crate::exec::Executor;
 use crate::load::ModelSource;
@@ -120,7 +122,11 @@ impl EngineBuilder {
         let Self { source, params, mut options, registry, observing, device, style_images, safety_checker, progress } =
             self;
         params.validate()?;
-        let executor = device.map_or_else(|| Device::of_options(&mut options), Ok)?.executor();
+        let automatic_dtype = device.is_none() && options.dtype == Dtype::Auto;
+        let calibration = options.calibration.clone();
+        // What is recorded for a calibration are exact activations.
+        let calibrated = || !observing && is_calibrated(&source, &params.model_id, calibration.as_deref());
+        let executor = device.map_or_else(|| Device::of_options(&mut options, calibrated), Ok)?.executor();
         #[cfg(any(test, feature = "internals"))]
         let executor = for_tests(executor);
         options.dtype = executor.dtype();
@@ -133,6 +139,7 @@ impl EngineBuilder {
         let context = BuildContext {
             source,
             options,
+            automatic_dtype,
             queue: executor.queue(),
             executor,
             registry,
@@ -157,11 +164,11 @@ fn for_tests(executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
     match std::env::var("DREAMFRAME_TEST_DEVICE").as_deref() {
         Ok("simulated") if executor.name() != "simulated" => Arc::new(SimulatedExecutor::new(executor)),
         #[cfg(feature = "onnx")]
-        Ok("onnx") if executor.name() == "cpu" && executor.dtype() == crate::exec::Dtype::F32 => {
+        Ok("onnx") if executor.name() == "cpu" && executor.dtype() == Dtype::F32 => {
             let provider = std::env::var("DREAMFRAME_TEST_PROVIDER").unwrap_or_else(|_| "cpu".to_owned());
             let provider = provider.parse().expect("DREAMFRAME_TEST_PROVIDER names a provider");
             let options = super::OnnxOptions::default().with_provider(provider);
-            let device = Device::onnx(&options, crate::exec::Dtype::F32, Some(executor.threads()));
+            let device = Device::onnx(&options, Dtype::F32, Some(executor.threads()));
             device.expect("DREAMFRAME_ONNXRUNTIME names the library").executor()
         }
         Ok(_) | Err(_) => executor,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::options::{EngineOptions, ExecutorKind, OnnxOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::cpu::{CpuExecutor, CpuOptions};
+use crate::exec::cpu::{CpuExecutor, CpuOptions, fastest_dtype_of};
 use crate::exec::{Dtype, Executor};
 
 /// A device that networks run on, with the number format of their values. Cheap to clone: engines that are built with
@@ -79,10 +79,11 @@ impl Device {
     }
 
     /// Returns the device that options name, and replaces the automatic choices in them by those that were made.
-    pub(super) fn of_options(options: &mut EngineOptions) -> Result<Self> {
+    /// `is_calibrated` returns whether the model has a calibration for int8.
+    pub(super) fn of_options(options: &mut EngineOptions, is_calibrated: impl FnOnce() -> bool) -> Result<Self> {
         let EngineOptions { executor, onnx, dtype, threads, .. } = options;
         match *executor {
-            ExecutorKind::Cpu => Self::cpu(*dtype, *threads),
+            ExecutorKind::Cpu => Self::cpu_for(*dtype, *threads, is_calibrated),
             #[cfg(feature = "onnx")]
             ExecutorKind::Auto | ExecutorKind::Onnx => {
                 let opened = if *executor == ExecutorKind::Auto {
@@ -92,7 +93,7 @@ impl Device {
                 };
                 let Some((device, provider)) = opened? else {
                     *executor = ExecutorKind::Cpu;
-                    return Self::cpu(*dtype, *threads);
+                    return Self::cpu_for(*dtype, *threads, is_calibrated);
                 };
                 (*executor, onnx.provider) = (ExecutorKind::Onnx, provider);
                 Ok(Self::of(device))
@@ -100,7 +101,7 @@ impl Device {
             #[cfg(not(feature = "onnx"))]
             ExecutorKind::Auto => {
                 *executor = ExecutorKind::Cpu;
-                Self::cpu(*dtype, *threads)
+                Self::cpu_for(*dtype, *threads, is_calibrated)
             }
             #[cfg(not(feature = "onnx"))]
             ExecutorKind::Onnx => Self::onnx(onnx, *dtype, *threads),
@@ -110,6 +111,12 @@ impl Device {
                 Err(Error::new(ErrorKind::Unsupported, text))
             }
         }
+    }
+
+    /// The processor, with the automatic dtype for a model.
+    fn cpu_for(dtype: Dtype, threads: Option<usize>, is_calibrated: impl FnOnce() -> bool) -> Result<Self> {
+        let chosen = if dtype == Dtype::Auto { fastest_dtype_of(is_calibrated()) } else { dtype };
+        Self::cpu(chosen, threads)
     }
 
     /// Wraps an executor.
@@ -147,7 +154,7 @@ mod tests {
         let device = Device::cpu(Dtype::Auto, Some(2)).unwrap();
         assert!(matches!(device.dtype(), Dtype::F32 | Dtype::Bf16) && device.threads() == 2, "{device:?}");
         let mut reference = EngineOptions::default().with_executor(ExecutorKind::Reference);
-        assert_eq!(Device::of_options(&mut reference).unwrap().dtype(), Dtype::F32);
+        assert_eq!(Device::of_options(&mut reference, || false).unwrap().dtype(), Dtype::F32);
     }
 
     #[test]
@@ -156,7 +163,7 @@ mod tests {
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
         assert_eq!(refused.to_string(), "dtype: got f16 for the executor cpu, expected auto, f32, bf16 or int8");
         let mut reference = EngineOptions::default().with_executor(ExecutorKind::Reference).with_dtype(Dtype::Bf16);
-        let refused = Device::of_options(&mut reference).unwrap_err();
+        let refused = Device::of_options(&mut reference, || false).unwrap_err();
         assert_eq!(refused.to_string(), "dtype: got bf16 for the executor reference, expected f32");
         assert_eq!(Device::cpu(Dtype::F32, Some(0)).unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
@@ -167,12 +174,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let onnx = OnnxOptions::default().with_library(Some(folder.path().to_owned()));
         let mut options = EngineOptions::default().with_executor(ExecutorKind::Auto).with_onnx(onnx);
-        let refused = Device::of_options(&mut options).unwrap_err();
+        let refused = Device::of_options(&mut options, || false).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::NotFound);
         assert!(refused.to_string().contains(&folder.path().display().to_string()), "{refused}");
         options.dtype = Dtype::Int8;
         // The processor may lack the format, which is then the error of the executor `cpu`.
-        if let Err(refused) = Device::of_options(&mut options) {
+        if let Err(refused) = Device::of_options(&mut options, || false) {
             assert_eq!(refused.kind(), ErrorKind::Unsupported);
         }
         assert_eq!(options.executor, ExecutorKind::Cpu);

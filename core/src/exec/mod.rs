@@ -45,7 +45,9 @@ use crate::net::{Branches, Program, Weights};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Dtype {
-    /// The fastest one of the device without visible loss: bf16 if the CPU multiplies it, otherwise f32.
+    /// The fastest one of the device without visible loss. On the CPU bf16 if it multiplies that; otherwise int8 if it
+    /// multiplies that and the engine's first model has a calibration of sufficient quality, as the demo model has;
+    /// otherwise f32.
     #[default]
     Auto,
     /// 32 bits.

@@ -19,6 +19,7 @@ pub static FILES: &[(&str, &[u8])] = files! {
     "demo-style/image_encoder/config.json"
     "demo-style/image_encoder/model.safetensors"
     "demo-style/ip-adapter.safetensors"
+    "dreamframe-tiny/dreamframe-int8.json"
     "dreamframe-tiny/model_index.json"
     "dreamframe-tiny/scheduler/scheduler_config.json"
     "dreamframe-tiny/text_encoder/config.json"

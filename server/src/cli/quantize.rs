@@ -30,9 +30,9 @@ pub(super) struct Args {
     /// Representative frames: a picture, a folder of pictures, an .mp4, a .y4m, or - for YUV4MPEG2 on standard input
     #[arg(long, value_name = "CLIP_OR_FOLDER")]
     frames: PathBuf,
-    /// The prompt, in place of that of the parameters
-    #[arg(long)]
-    prompt: Option<String>,
+    /// The prompt, in place of that of the parameters; several, given as often, take the frames in turn
+    #[arg(long = "prompt", value_name = "PROMPT")]
+    prompts: Vec<String>,
     /// A JSON file of parameters; others have their defaults (with the demo model, those of that model)
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result {
     options.dtype = Dtype::Int8;
     options.calibration = Some(calibration.clone().into());
     let mut engine = Engine::builder().models(source(args)).params(params(args)?).options(options).build()?;
-    let pictures = pictures(&mut engine, &frames, "int8", &mut progress, &interrupt)?;
+    let pictures = pictures(&mut engine, (&frames, &args.prompts), "int8", &mut progress, &interrupt)?;
     let quality = compare(&exact, &pictures)?;
     progress.report(
         || report(&calibration, quality),
@@ -116,7 +116,7 @@ fn params(args: &Args) -> Result<StreamDiffusionParams> {
         Some(path) => read_params(path, &base)?.0,
         None => base,
     };
-    if let Some(prompt) = &args.prompt {
+    if let Some(prompt) = args.prompts.first() {
         params.prompt = prompt.as_str().into();
     }
     params.enable_similar_image_filter = false;
@@ -172,14 +172,15 @@ fn observe(
     for notice in engine.notices() {
         progress.notice(&notice.to_string())?;
     }
-    let exact = pictures(&mut engine, frames, "f32", progress, interrupt)?;
+    let exact = pictures(&mut engine, (frames, &args.prompts), "f32", progress, interrupt)?;
     Ok((engine.calibration()?, exact))
 }
 
-/// The picture of each call; both engines give them equally late.
+/// The picture of each call; both engines give them equally late. The prompts, if there are several, take the frames in
+/// turn.
 fn pictures(
     engine: &mut Engine,
-    frames: &[Frame],
+    (frames, prompts): (&[Frame], &[String]),
     kind: &str,
     progress: &mut Progress,
     interrupt: &Interrupt,
@@ -187,6 +188,9 @@ fn pictures(
     let mut pictures = Vec::with_capacity(frames.len());
     for (frame, number) in frames.iter().zip(0..) {
         interrupt.check()?;
+        if let ([_, _, ..], Some(prompt)) = (prompts, prompts.iter().cycle().nth(pictures.len())) {
+            engine.edit(|params| params.prompt = prompt.as_str().into())?;
+        }
         let started = Instant::now();
         pictures.push(engine.process(&frame.view())?.frame);
         progress.picture(number, kind, started.elapsed())?;
@@ -236,7 +240,7 @@ fn report(calibration: &Calibration, quality: Quality) -> String {
     let (layers, kept) = calibration.layers();
     let kept_lines: String = calibration.kept().map(|(name, reason)| format!("  {name}: {reason}\n")).collect();
     format!(
-        "layers in 8 bits: {layers}; kept: {kept}\n{kept_lines}\
+        "int8 layers: {layers}; not quantized: {kept}\n{kept_lines}\
          against f32: SSIM {:.4} on average, {:.4} at worst; PSNR {:.2} dB on average, {:.2} dB at worst\n",
         quality.ssim_mean, quality.ssim_worst, quality.psnr_mean, quality.psnr_worst
     )

@@ -1,11 +1,14 @@
-//! Eight bits: found out by watching, good enough to look at, and refused where something lacks.
+//! Engines in int8: calibration, the quality of the pictures, and errors.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use dreamframe::cpu;
 use dreamframe::exec::Dtype;
-use dreamframe::load::Calibration;
+use dreamframe::frame::{Frame, PixelFormat, ssim};
+use dreamframe::load::{Calibration, ModelSource};
 use dreamframe::{Engine, EngineOptions, ErrorKind, StreamDiffusionParams};
+use dreamframe_tests::adapters::{DEMO, copy_folder};
 use dreamframe_tests::frames::{demo_engine, pictures, psnr};
 
 const SIDE: u32 = 128;
@@ -81,6 +84,28 @@ fn an_autoencoder_that_the_calibration_does_not_contain_runs_without_int8_and_a_
 }
 
 #[test]
+fn pictures_of_the_demo_model_with_its_own_calibration_have_the_required_quality_in_every_kind_of_style() {
+    if let Err(lacks) = cpu::check_dtype(Dtype::Int8) {
+        eprintln!("skipped: {lacks}");
+        return;
+    }
+    for prompt in ["a photo", "ink line art", "pixel art", "a watercolor painting"] {
+        let [exact, quantized] = [Dtype::F32, Dtype::Int8].map(|dtype| {
+            let mut engine = demo_engine(2 * SIDE, |params, options| {
+                (params.prompt, options.dtype) = (prompt.into(), dtype);
+                options.output = PixelFormat::Rgb8;
+            });
+            let (width, height) = engine.size();
+            let frame = |pixels| Frame::from_packed(PixelFormat::Rgb8, width, height, pixels).unwrap();
+            pictures(&mut engine, FRAMES).into_iter().map(frame).collect::<Vec<_>>()
+        });
+        let similar: f64 = exact.iter().zip(&quantized).map(|(a, b)| ssim(a, b).unwrap()).sum();
+        let mean = similar / FRAMES as f64;
+        assert!((0.98..1.0).contains(&mean), "{prompt}: {mean}");
+    }
+}
+
+#[test]
 fn watching_does_not_change_the_pictures() {
     let plain = pictures(&mut demo_engine(SIDE, |params, _| params.prompt = "a photo".into()), FRAMES);
     assert!(observed("a photo").1 == plain);
@@ -88,11 +113,14 @@ fn watching_does_not_change_the_pictures() {
 
 #[test]
 fn without_a_calibration_the_error_names_the_command_that_makes_one() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(Path::new(DEMO), folder.path());
+    std::fs::remove_file(folder.path().join(Calibration::FILE)).unwrap();
     let mut options = EngineOptions::default();
     options.dtype = Dtype::Int8;
-    let refused = Engine::builder().options(options).build().unwrap_err();
+    let refused = Engine::builder().models(ModelSource::folder(folder.path())).options(options).build().unwrap_err();
     let (kind, part) = if cpu::check_dtype(Dtype::Int8).is_ok() {
-        (ErrorKind::NotFound, "models quantize demo --frames")
+        (ErrorKind::NotFound, "models quantize ")
     } else {
         (ErrorKind::Unsupported, "instructions that this processor lacks")
     };

@@ -19,6 +19,8 @@ use crate::preprocess::{ExternalImages, Registry};
 pub(crate) struct BuildContext {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
+    /// Whether the number format was chosen by the engine: if that is int8, models without a calibration run without it.
+    pub(crate) automatic_dtype: bool,
     pub(crate) executor: Arc<dyn Executor>,
     /// The executor's queue.
     pub(crate) queue: Arc<dyn Queue>,

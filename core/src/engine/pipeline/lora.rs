@@ -270,8 +270,9 @@ pub(super) fn lost_bytes(context: &BuildContext, base: &Weights, changed: &Weigh
     let layers = base.byte_scales().len();
     let lost = layers - changed.byte_scales().len();
     let message = format!(
-        "changes {lost} of the UNet's {layers} layers in int8, which are done in bf16 then: how their inputs become bytes \
-         was found out without it"
+        "changes {lost} of the UNet's {layers} int8 layers, which run without int8 then, since the calibration was made \
+         without it"
     );
-    (context.options.dtype == Dtype::Int8 && lost > 0).then(|| Notice { path: path.into(), message })
+    let is_wanted = context.options.dtype == Dtype::Int8 && !context.automatic_dtype;
+    (is_wanted && lost > 0).then(|| Notice { path: path.into(), message })
 }

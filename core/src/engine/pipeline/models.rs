@@ -89,8 +89,7 @@ impl Models {
         let mut unet_weights = context.weights(&unet);
         let mut autoencoder_weights = context.weights(&vae);
         if context.options.dtype == Dtype::Int8 {
-            let given = context.options.calibration.as_deref();
-            let scales = quantization::of_checkpoint(checkpoint, given, (&config, &autoencoder), notices)?;
+            let scales = quantization::scales(context, checkpoint, (&config, &autoencoder), notices)?;
             unet_weights = unet_weights.with_byte_scales(scales.unet);
             autoencoder_weights = autoencoder_weights.with_byte_scales(scales.autoencoder);
         }

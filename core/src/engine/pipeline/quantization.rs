@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::context::Observers;
+use super::context::{BuildContext, Observers};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::observe::{Observer, byte_scales};
-use crate::load::{Calibration, Checkpoint, NetworkCalibration};
+use crate::load::{Calibration, Checkpoint, ModelId, ModelSource, NetworkCalibration};
 use crate::models::{
     Autoencoder, UnetConfig, UnetShape, smallest_unet, time_ids_embedding, timestep_embedding, unet_program,
 };
@@ -20,10 +20,41 @@ use crate::params::Notice;
 const MAX_ERROR: f64 = 0.05;
 
 /// The int8 layers of a model.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ModelScales {
     pub(super) unet: ByteScales,
     pub(super) autoencoder: ByteScales,
+}
+
+/// Returns whether the model `id` of `source` has a calibration of sufficient quality: `given`, or that of the file in its
+/// folder. Whatever prevents reading it is reported when the model is loaded.
+pub(in crate::engine) fn is_calibrated(source: &ModelSource, id: &str, given: Option<&Calibration>) -> bool {
+    let good = |calibration: &Calibration| calibration.quality().is_some_and(|quality| !quality.forced);
+    let own = || {
+        let id: ModelId = id.parse().ok()?;
+        source.base(&id).ok()?.checkpoint.calibration().ok()?
+    };
+    given.map_or_else(|| own().as_ref().is_some_and(good), good)
+}
+
+/// Returns the calibration of a checkpoint's UNet and of `autoencoder`, as [`of_checkpoint`] does; if int8 was not asked
+/// for, none for a model without one that fits, with a notice.
+pub(super) fn scales(
+    context: &BuildContext,
+    checkpoint: &Checkpoint,
+    networks: (&UnetConfig, &Autoencoder),
+    notices: &mut Vec<Notice>,
+) -> Result<ModelScales> {
+    let given = context.options.calibration.as_deref();
+    let found = of_checkpoint(checkpoint, given, networks, notices);
+    if !context.automatic_dtype {
+        return found;
+    }
+    found.or_else(|error| {
+        let message = format!("runs without int8, which dtype auto chose for an earlier model: {error}");
+        notices.push(Notice { path: "model_id".into(), message });
+        Ok(ModelScales::default())
+    })
 }
 
 /// Returns the calibration of a checkpoint's UNet and of `autoencoder`: `given`, or that of the file in its folder.
@@ -31,7 +62,7 @@ pub(super) struct ModelScales {
 /// # Errors
 ///
 /// `NotFound` if there is none, naming the command that makes it; `BadModel` for one that does not fit.
-pub(super) fn of_checkpoint(
+fn of_checkpoint(
     checkpoint: &Checkpoint,
     given: Option<&Calibration>,
     (config, autoencoder): (&UnetConfig, &Autoencoder),

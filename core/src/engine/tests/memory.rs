@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::engine::pipeline::context::BuildContext;
+use super::context;
 use crate::engine::{Active, Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::exec::reference::ReferenceExecutor;
 use crate::exec::{Constants, Executor, Network, RunArgs};
-use crate::frame::{Fit, FrameView, PixelFormat};
+use crate::frame::{FrameView, PixelFormat};
 use crate::load::{ModelSource, PackedCache};
 use crate::net::{Program, Weights};
 use crate::params::StreamDiffusionParams;
-use crate::preprocess::{ExternalImages, Registry};
 
 const SIDE: u32 = 64;
 
@@ -67,20 +66,7 @@ fn engine(side: u32) -> Result<Engine> {
     let options = EngineOptions { dtype: crate::Dtype::F32, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
-    let context = BuildContext {
-        source: ModelSource::Demo,
-        options,
-        queue: Greedy.queue(),
-        executor: Arc::new(Greedy),
-        external: Arc::new(ExternalImages::new(Fit::Cover)),
-        registry: Registry::new(),
-        observers: None,
-        style_images: None,
-        progress: None,
-        safety_checker: None,
-        text_encodings: Arc::default(),
-    };
-    Engine::new(context, params, Vec::new())
+    Engine::new(context(ModelSource::Demo, options, Arc::new(Greedy)), params, Vec::new())
 }
 
 #[test]
