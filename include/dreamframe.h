@@ -450,6 +450,25 @@ typedef enum {
 } dreamframe_provider_t;
 
 /**
+ * Whether the autoencoder computes only what depends on changed pixels. It needs the executor `cpu` and an autoencoder without
+ * norms over the image, such as the tiny one; others compute everything.
+ */
+typedef enum {
+  /**
+   * Everything is computed.
+   */
+  DREAMFRAME_REGION_REUSE_OFF = 1,
+  /**
+   * Blocks of the frame count as unchanged if all their values are equal; pictures have the same bytes as without it.
+   */
+  DREAMFRAME_REGION_REUSE_EXACT = 2,
+  /**
+   * Blocks count as unchanged if they differ by at most `region_threshold`.
+   */
+  DREAMFRAME_REGION_REUSE_APPROXIMATE = 3,
+} dreamframe_region_reuse_t;
+
+/**
  * The request of a style callback.
  */
 typedef enum {
@@ -1155,12 +1174,21 @@ typedef struct {
    * at most a quarter of the interval between frames.
    */
   uint32_t batch_wait_ms;
+  /**
+   * A `dreamframe_region_reuse_t`; 0 for off.
+   */
+  uint32_t region_reuse;
+  /**
+   * The mean difference of the pixels of a block up to which it counts as unchanged with approximate `region_reuse`, in
+   * levels of 0 to 255; 0 for 4.
+   */
+  float region_threshold;
 } dreamframe_options_t;
 
 /**
  * What a `dreamframe_options_t` begins with.
  */
-#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Pixels in memory that the host owns: an input frame, or the target of a picture.

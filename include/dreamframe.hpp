@@ -105,6 +105,12 @@ enum class BatchStreams : std::uint32_t {
   Auto = DREAMFRAME_BATCH_STREAMS_AUTO,
 };
 
+enum class RegionReuse : std::uint32_t {
+  Off = DREAMFRAME_REGION_REUSE_OFF,
+  Exact = DREAMFRAME_REGION_REUSE_EXACT,
+  Approximate = DREAMFRAME_REGION_REUSE_APPROXIMATE,
+};
+
 enum class LoraMode : std::uint32_t {
   Merged = DREAMFRAME_LORA_MODE_MERGED,
   Live = DREAMFRAME_LORA_MODE_LIVE,
@@ -409,6 +415,9 @@ struct EngineOptions {
   std::optional<BatchStreams> batch_streams;
   /** The longest time that a frame waits for those of other engines, in milliseconds; 0 for 10. */
   std::uint32_t batch_wait_ms = 0;
+  std::optional<RegionReuse> region_reuse;
+  /** With approximate reuse: the mean difference up to which a block is unchanged, in levels of 0 to 255; 0 for 4. */
+  float region_threshold = 0;
   std::optional<LogLevel> log_level;
   /** The autoencoder: `auto` (also if empty), `tiny`, `full` for the model's own, an id, or a folder. */
   std::string vae;
@@ -1216,6 +1225,8 @@ private:
     raw.batching = detail::number(options.batching);
     raw.batch_streams = detail::number(options.batch_streams);
     raw.batch_wait_ms = options.batch_wait_ms;
+    raw.region_reuse = detail::number(options.region_reuse);
+    raw.region_threshold = options.region_threshold;
     raw.log_level = detail::number(options.log_level);
     raw.vae = detail::or_null(options.vae);
     raw.ip_adapter = detail::or_null(options.ip_adapter);

@@ -180,12 +180,12 @@ pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
 pub use engine::FetchedModel;
 pub use engine::verify::{
     ComponentReport, checkpoint_footprint, controlnet_footprint, family_name, interpolation_footprint,
-    verify_checkpoint,
+    region_reuse_footprint, verify_checkpoint,
 };
 pub use engine::{
     BatchStreams, Batching, ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged,
-    LoraMode, OnnxOptions, Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, SafetyChecker,
-    Snapshot, StyleImages, Update, Vae, Workbench,
+    LoraMode, OnnxOptions, Picture, PictureInfo, PictureKind, Plan, Prepared, Progress, Provider, RegionReuse,
+    SafetyChecker, Snapshot, StyleImages, Update, Vae, Workbench,
 };
 #[cfg(feature = "onnx")]
 pub use engine::{OnnxReport, ProviderReport};

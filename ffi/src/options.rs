@@ -11,7 +11,7 @@ use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::{
     BatchStreams, Batching, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged,
-    Generator, LoraMode, ModelSource, PackedCache, Provider, Result, StreamDiffusionParams, Vae,
+    Generator, LoraMode, ModelSource, PackedCache, Provider, RegionReuse, Result, StreamDiffusionParams, Vae,
 };
 use tracing::Dispatch;
 use tracing::dispatcher::with_default;
@@ -154,6 +154,19 @@ pub enum dreamframe_batch_streams_t {
     DREAMFRAME_BATCH_STREAMS_AUTO = 3,
 }
 
+/// Whether the autoencoder computes only what depends on changed pixels. It needs the executor `cpu` and an autoencoder without
+/// norms over the image, such as the tiny one; others compute everything.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_region_reuse_t {
+    /// Everything is computed.
+    DREAMFRAME_REGION_REUSE_OFF = 1,
+    /// Blocks of the frame count as unchanged if all their values are equal; pictures have the same bytes as without it.
+    DREAMFRAME_REGION_REUSE_EXACT = 2,
+    /// Blocks count as unchanged if they differ by at most `region_threshold`.
+    DREAMFRAME_REGION_REUSE_APPROXIMATE = 3,
+}
+
 /// Receives the progress of loading, and may cancel it.
 ///
 /// - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or
@@ -253,6 +266,11 @@ pub struct dreamframe_options_t {
     /// The longest time that a frame waits for those of other engines with `batch_streams`, in milliseconds; 0 for 10. It waits
     /// at most a quarter of the interval between frames.
     pub batch_wait_ms: u32,
+    /// A `dreamframe_region_reuse_t`; 0 for off.
+    pub region_reuse: u32,
+    /// The mean difference of the pixels of a block up to which it counts as unchanged with approximate `region_reuse`, in
+    /// levels of 0 to 255; 0 for 4.
+    pub region_threshold: f32,
 }
 
 // SAFETY: `repr(C)`, starts with its size, and zeros are valid for each field: integers, NULL, no function.
@@ -318,6 +336,8 @@ impl dreamframe_options_t {
             hooks: std::ptr::null(),
             batch_streams: 0,
             batch_wait_ms: 0,
+            region_reuse: 0,
+            region_threshold: 0.0,
         }
     }
 
@@ -397,6 +417,12 @@ impl dreamframe_options_t {
         if self.batch_wait_ms > 0 {
             options.batch_wait = Duration::from_millis(self.batch_wait_ms.into());
         }
+        let region_reuse = [RegionReuse::Off, RegionReuse::Exact, RegionReuse::Approximate];
+        choose("region_reuse", self.region_reuse, region_reuse, &mut options.region_reuse)?;
+        // Other values are checked with the engine's options.
+        if self.region_threshold != 0.0 {
+            options.region_threshold = self.region_threshold;
+        }
         options.threads = (self.threads > 0).then_some(self.threads as usize);
         if self.output != 0 {
             options.output = format_of(self.output).map_err(|error| error.within("output"))?;
@@ -467,6 +493,23 @@ mod tests {
         assert_eq!(chosen(numbers(dreamframe_batch_streams_t::DREAMFRAME_BATCH_STREAMS_OFF), 3).0, BatchStreams::Off);
         assert_eq!(chosen(numbers(dreamframe_batch_streams_t::DREAMFRAME_BATCH_STREAMS_ON), 3), (BatchStreams::On, 3));
         assert_eq!(chosen(numbers(dreamframe_batch_streams_t::DREAMFRAME_BATCH_STREAMS_AUTO), 0).0, BatchStreams::Auto);
+    }
+
+    #[test]
+    fn the_numbers_of_region_reuse_are_those_of_the_header() {
+        let chosen = |region_reuse, region_threshold| {
+            let options = dreamframe_options_t { region_reuse, region_threshold, ..dreamframe_options_t::none() };
+            // SAFETY: all texts are NULL.
+            let options = unsafe { options.engine_options() }.unwrap();
+            (options.region_reuse, options.region_threshold)
+        };
+        let numbers = |region_reuse: dreamframe_region_reuse_t| region_reuse as u32;
+        let off = numbers(dreamframe_region_reuse_t::DREAMFRAME_REGION_REUSE_OFF);
+        let exact = numbers(dreamframe_region_reuse_t::DREAMFRAME_REGION_REUSE_EXACT);
+        let approximate = numbers(dreamframe_region_reuse_t::DREAMFRAME_REGION_REUSE_APPROXIMATE);
+        assert_eq!([chosen(0, 0.0), chosen(off, 4.0)], [(RegionReuse::Off, 4.0); 2]);
+        assert_eq!(chosen(exact, 0.0).0, RegionReuse::Exact);
+        assert_eq!(chosen(approximate, 2.5), (RegionReuse::Approximate, 2.5));
     }
 
     #[test]

@@ -91,6 +91,8 @@ class StreamDiffusion:
         batching: typing.Literal["as-requested", "where-faster"] | None = None,
         batch_streams: typing.Literal["off", "on", "auto"] | None = None,
         batch_wait_ms: int | None = None,
+        region_reuse: typing.Literal["off", "exact", "approximate"] | None = None,
+        region_threshold: float | None = None,
         fit: typing.Literal["cover", "fit", "stretch"] | None = None,
         output: typing.Literal["rgba", "bgra", "rgb"] | None = None,
         processors: Mapping[ProcessorName | str, Processor] | None = None,
@@ -120,6 +122,9 @@ class StreamDiffusion:
         With `batch_streams="on"`, or `"auto"` on GPUs, streams of this process with the same model, size and number of steps
         run the UNet together; a frame waits for those of others at most `batch_wait_ms` (10 by default) and a quarter of
         the interval between frames. By default they do not (`"off"`).
+        With `region_reuse="exact"`, the autoencoder computes only what depends on changed pixels, on a CPU and without other
+        pictures; with `"approximate"`, blocks of 8x8 pixels that differ by at most `region_threshold` levels of 0 to 255 (4
+        by default) count as unchanged, too. By default it computes everything (`"off"`).
 
         Pictures have the channels of the frame, in its order, unless `output` names others.
 

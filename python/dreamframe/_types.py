@@ -194,6 +194,8 @@ class Work(TypedDict):
     """Counts of the work done since the stream was created."""
 
     unet_evaluations: int
+    unchanged_frame_pixels: int
+    unchanged_latent_pixels: int
     shared_unet_evaluations: int
     unet_rows: int
     control_images: int

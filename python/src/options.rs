@@ -35,6 +35,8 @@ pub(crate) struct Given<'a, 'py> {
     pub(crate) batching: Option<&'a Bound<'py, PyAny>>,
     pub(crate) batch_streams: Option<&'a Bound<'py, PyAny>>,
     pub(crate) batch_wait_ms: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) region_reuse: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) region_threshold: Option<f32>,
     pub(crate) fit: Option<&'a Bound<'py, PyAny>>,
 }
 
@@ -69,6 +71,10 @@ impl Given<'_, '_> {
         choose("batch_streams", self.batch_streams, &mut options.batch_streams)?;
         if let Some(wait) = self.batch_wait_ms {
             options.batch_wait = Duration::from_millis(positive("batch_wait_ms", wait)?.get().into());
+        }
+        choose("region_reuse", self.region_reuse, &mut options.region_reuse)?;
+        if let Some(threshold) = self.region_threshold {
+            options.region_threshold = threshold;
         }
         if let Some(fit) = self.fit {
             options.fit = results::fit(py, &text("fit", fit)?)?;

@@ -36,6 +36,7 @@ def plain() -> Any:
         {"control_images": "per-row"},
         {"control_images": "newest", "batching": "as-requested", "lora_mode": "live"},
         {"batch_streams": "on", "batch_wait_ms": 5},
+        {"region_reuse": "exact", "region_threshold": 2.5},
     ],
     ids=repr,
 )

@@ -7,7 +7,7 @@ use super::pipeline::context::{BuildContext, Observers};
 use super::pipeline::quantization::is_calibrated;
 use super::progress::{Progress, ProgressWatch};
 use super::{Device, Engine, EngineOptions, SafetyChecker, StyleImages};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
 #[cfg(any(test, feature = "internals"))]
 use crate::exec::Executor;
@@ -122,6 +122,7 @@ impl EngineBuilder {
         let Self { source, params, mut options, registry, observing, device, style_images, safety_checker, progress } =
             self;
         params.validate()?;
+        check_threshold(options.region_threshold)?;
         let automatic_dtype = device.is_none() && options.dtype == Dtype::Auto;
         let calibration = options.calibration.clone();
         // What is recorded for a calibration are exact activations.
@@ -152,6 +153,14 @@ impl EngineBuilder {
         };
         Engine::new(context, params, notices)
     }
+}
+
+fn check_threshold(threshold: f32) -> Result<()> {
+    if (0.0..=255.0).contains(&threshold) {
+        return Ok(());
+    }
+    let text = format!("region_threshold: got {threshold}, expected 0 to 255");
+    Err(Error::new(ErrorKind::InvalidArgument, text))
 }
 
 /// Replaces the executor as the environment variable `DREAMFRAME_TEST_DEVICE` says, so that tests which build engines in

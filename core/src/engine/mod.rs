@@ -36,7 +36,8 @@ use self::in_flight::{CollectedPicture, InFlight};
 #[cfg(feature = "onnx")]
 pub use self::onnx_devices::{OnnxReport, ProviderReport};
 pub use self::options::{
-    BatchStreams, Batching, ControlImages, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions, Vae,
+    BatchStreams, Batching, ControlImages, EngineOptions, ExecutorKind, Flagged, LoraMode, OnnxOptions, RegionReuse,
+    Vae,
 };
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::context::BuildContext;

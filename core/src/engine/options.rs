@@ -65,6 +65,11 @@ pub struct EngineOptions {
     /// With `batch_streams`, the longest time that a frame waits for those of other engines. It waits at most a quarter
     /// of the interval between frames in any case.
     pub batch_wait: Duration,
+    /// Whether the autoencoder computes only what depends on changed pixels of the frame or of the latent.
+    pub region_reuse: RegionReuse,
+    /// With [`RegionReuse::Approximate`], the mean difference of the pixels of a block up to which it counts as unchanged,
+    /// in levels of 0 to 255. Default: 4.
+    pub region_threshold: f32,
 }
 
 impl Default for EngineOptions {
@@ -87,6 +92,8 @@ impl Default for EngineOptions {
             batching: Batching::AsRequested,
             batch_streams: BatchStreams::Off,
             batch_wait: Duration::from_millis(10),
+            region_reuse: RegionReuse::Off,
+            region_threshold: 4.0,
         }
     }
 }
@@ -110,6 +117,8 @@ setters! {
     with_batching, batching: Batching;
     with_batch_streams, batch_streams: BatchStreams;
     with_batch_wait, batch_wait: Duration;
+    with_region_reuse, region_reuse: RegionReuse;
+    with_region_threshold, region_threshold: f32;
 }
 
 /// The executor of networks.
@@ -282,6 +291,26 @@ pub enum Flagged {
     Black,
 }
 
+/// Whether the autoencoder computes only what depends on changed pixels: its encoder for the rectangle around all blocks
+/// of 8x8 pixels of the frame (of the autoencoder's scale) that differ from those that were encoded last, its decoder for the
+/// rectangle around all changed pixels of the latent. Memory for all of the autoencoder's values is kept between frames.
+///
+/// It needs the executor `cpu` and an autoencoder without norms over the image, such as the tiny one; others compute
+/// everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum RegionReuse {
+    /// Everything is computed.
+    #[default]
+    Off,
+    /// Blocks are unchanged if all their values are equal. Pictures have the same bytes as without it.
+    Exact,
+    /// Blocks are unchanged if the mean difference of their values is at most
+    /// [`region_threshold`](EngineOptions::region_threshold), and the largest at most eight times that. The values that were
+    /// used last stand in for theirs, so that differences do not add up over frames.
+    Approximate,
+}
+
 /// Defines the names of an enum's values, in both directions.
 macro_rules! named {
     ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
@@ -317,6 +346,7 @@ macro_rules! named {
 named!(LoraMode, "lora_mode", Auto = "auto", Merged = "merged", Live = "live");
 named!(Batching, "batching", AsRequested = "as-requested", WhereFaster = "where-faster");
 named!(BatchStreams, "batch_streams", Off = "off", On = "on", Auto = "auto");
+named!(RegionReuse, "region_reuse", Off = "off", Exact = "exact", Approximate = "approximate");
 named!(ExecutorKind, "executor", Auto = "auto", Cpu = "cpu", Onnx = "onnx", Reference = "reference");
 named!(
     Provider,

@@ -67,6 +67,24 @@ pub fn checkpoint_footprint(checkpoint: &Checkpoint, (width, height): (u32, u32)
     Ok(total)
 }
 
+/// Returns the memory that [`RegionReuse`](crate::RegionReuse) adds to a stream of `checkpoint` with pictures of the given
+/// width and height: the outputs of the convolutions of its autoencoder, if that is the tiny one, and its inputs. Reads no
+/// weights.
+///
+/// # Errors
+///
+/// `NotFound` without an autoencoder, `BadModel` for a config that cannot be read, `InvalidArgument` for a size that it does
+/// not have.
+pub fn region_reuse_footprint(checkpoint: &Checkpoint, (width, height): (u32, u32)) -> Result<Footprint> {
+    let autoencoder = Autoencoder::from_json(&checkpoint.component("vae")?.config)?;
+    if let Autoencoder::Kl(_) = autoencoder {
+        return Ok(Footprint::default());
+    }
+    let (width, height) = (width as usize, height as usize);
+    let halves = [autoencoder.encoder_program(1, height, width)?, autoencoder.decoder_program(1, height, width)?];
+    Ok(Footprint { weights: 0, values: halves.iter().map(Program::kept_values).sum() })
+}
+
 /// Returns the memory that the ControlNet `id` adds to a stream of `checkpoint`, as
 /// [`checkpoint_footprint`] does for the model. Reads no weights.
 ///
@@ -206,5 +224,14 @@ mod tests {
         assert!(small.weights <= parameters && small.weights * 10 > parameters * 9, "{small:?} {parameters}");
         assert_eq!((wide.weights, rows.weights), (small.weights, small.weights));
         assert!(wide.values > small.values && rows.values > small.values);
+    }
+
+    #[test]
+    fn memory_for_unchanged_regions_grows_with_the_picture() {
+        let checkpoint = Checkpoint::demo().unwrap();
+        let [small, large] =
+            [(256, 256), (512, 512)].map(|size| region_reuse_footprint(&checkpoint, size).unwrap().values);
+        // At least a value of 32 channels for each pixel in both halves.
+        assert!(small > 2 * 32 * 256 * 256 && large == 4 * small, "{small} {large}");
     }
 }

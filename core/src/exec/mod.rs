@@ -20,6 +20,7 @@ mod provider;
 mod queue;
 #[cfg(any(test, feature = "reference"))]
 pub mod reference;
+mod region;
 mod run;
 pub(crate) mod shared_pass;
 #[cfg(any(test, feature = "internals"))]
@@ -37,6 +38,7 @@ pub use self::past::{FrameKeys, Injection, MOST_PAST_FRAMES, Past};
 pub use self::provider::Provider;
 pub(crate) use self::queue::check_frame_memory;
 pub use self::queue::{HostQueue, Mark, Queue, Scratch, Transfer};
+pub use self::region::Region;
 pub use self::run::{Inputs, JobTime, RunArgs, StepBytes, StepTime};
 use crate::error::Result;
 use crate::net::{Branches, Program, Weights};
@@ -138,6 +140,17 @@ pub trait Executor: Send + Sync + fmt::Debug {
     ///
     /// `BadModel` if a weight is missing or misshapen, `OutOfMemory`, `Unsupported`.
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>>;
+
+    /// Compiles `program` for runs of which only those pixels are computed that depend on [`RunArgs::changed`], with
+    /// memory from [`Network::kept_values`]. `None` if the device does not support that, or if a value of the program
+    /// depends on all pixels.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`compile`](Self::compile).
+    fn compile_keeping(&self, _program: &Arc<Program>, _weights: &Weights) -> Result<Option<Arc<dyn Network>>> {
+        Ok(None)
+    }
 }
 
 /// A compiled program. Shared between threads: a run writes to its [`Scratch`] memory only.
@@ -168,6 +181,20 @@ pub trait Network: Send + Sync + fmt::Debug {
     /// and for buffers of another device; those of the device. After an error the frame of the past that was to be
     /// overwritten is invalid.
     fn run(&self, args: RunArgs<'_, '_>) -> Result<()>;
+
+    /// Returns how many bytes [`kept_values`](Self::kept_values) allocates; 0 without [`Executor::compile_keeping`].
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+
+    /// Allocates scratch memory that keeps all values of a run for the next one, on any thread.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    fn kept_values(&self) -> Result<Scratch> {
+        Ok(Scratch::new())
+    }
 
     /// Returns how many bytes the keys and values of one frame need; 0 if no layer uses those of earlier frames.
     fn frame_keys_bytes(&self) -> usize {

@@ -300,10 +300,10 @@ impl Network for ObservedNetwork {
     fn run(&self, args: RunArgs<'_, '_>) -> Result<()> {
         let len = |&value: &ValueId| self.program.shape(value).len();
         let mut values: Vec<Vec<f32>> = self.watched.iter().map(|value| vec![0.0; len(value)]).collect();
-        let RunArgs { constants, scratch, inputs, outputs, past, times } = args;
+        let RunArgs { constants, scratch, inputs, outputs, past, changed, times } = args;
         let watched = values.iter_mut().map(|value| ViewMut::Host(value));
         let mut outputs: Vec<ViewMut<'_>> = outputs.iter_mut().map(ViewMut::reborrow).chain(watched).collect();
-        self.inner.run(RunArgs { constants, scratch, inputs, outputs: &mut outputs, past, times })?;
+        self.inner.run(RunArgs { constants, scratch, inputs, outputs: &mut outputs, past, changed, times })?;
         drop(outputs);
         for candidate in &self.candidates {
             let place = self.watched.binary_search(&candidate.input);

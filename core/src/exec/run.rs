@@ -2,7 +2,7 @@
 
 use std::array;
 
-use super::{Constants, Past, Scratch, View, ViewMut};
+use super::{Constants, Past, Region, Scratch, View, ViewMut};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The arguments of [`Network::run`](super::Network::run).
@@ -18,20 +18,23 @@ pub struct RunArgs<'a, 'b> {
     pub outputs: &'a mut [ViewMut<'b>],
     /// Keys and values of earlier frames; without them, each layer attends to its own only, and none are stored.
     pub past: Option<Past<'a>>,
+    /// For a network of [`Executor::compile_keeping`](super::Executor::compile_keeping): the pixels of the frame inputs
+    /// that may differ from those of the last run with this scratch memory, all of the same size; without it, all.
+    pub changed: Option<&'a Region>,
     /// The time of each step is added to these, in order, and its jobs replace those of the run before; they are filled
     /// in if there are none yet. They stay empty if the device does not measure steps.
     pub times: Option<&'a mut Vec<StepTime>>,
 }
 
 impl<'a, 'b> RunArgs<'a, 'b> {
-    /// Returns arguments without a past and without times.
+    /// Returns arguments without a past, a region and times.
     pub fn new(
         constants: &'a Constants,
         scratch: &'a mut Scratch,
         inputs: &'a [View<'a>],
         outputs: &'a mut [ViewMut<'b>],
     ) -> Self {
-        Self { constants, scratch, inputs, outputs, past: None, times: None }
+        Self { constants, scratch, inputs, outputs, past: None, changed: None, times: None }
     }
 }
 

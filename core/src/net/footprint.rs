@@ -49,6 +49,14 @@ impl Program {
         self.ops().iter().map(of_op).sum()
     }
 
+    /// Returns the number of elements of the inputs and of the outputs of convolutions: most of what a run keeps that
+    /// keeps all values, since other operations are done together with convolutions.
+    pub fn kept_values(&self) -> usize {
+        let inputs = self.inputs().iter().map(|input| self.shape(input.value).len());
+        let is_convolution = |op: &&Op| matches!(op.kind, OpKind::Conv2d { .. });
+        inputs.chain(self.ops().iter().filter(is_convolution).map(|op| self.shape(op.output).len())).sum()
+    }
+
     /// A value is in use from the operation that writes it to the last one that reads it.
     fn values_at_once(&self) -> usize {
         let mut last_read = vec![0; self.shapes().len()];

@@ -64,14 +64,27 @@ pub struct Plan {
 impl Plan {
     /// Plans `program` for a device.
     pub fn new(program: &Program, layout: &dyn StorageLayout) -> Self {
+        Self::with_lifetimes(program, layout, false)
+    }
+
+    /// Like [`new`](Self::new), with memory of its own for each value of a frame, also for outputs, so that all values
+    /// are there until the next run.
+    pub fn keeping(program: &Program, layout: &dyn StorageLayout) -> Self {
+        Self::with_lifetimes(program, layout, true)
+    }
+
+    fn with_lifetimes(program: &Program, layout: &dyn StorageLayout, keep: bool) -> Self {
         let Fused { values, steps, outputs } = fuse(program, layout);
         let (constant, frame) = steps.into_iter().partition::<Vec<_>, _>(|step| values[step.output].constant);
-        let mut planner = MemoryPlanner::new(program, values, [&constant, &frame], &outputs, layout.stores_f32());
+        let mut planner =
+            MemoryPlanner::new(program, values, [&constant, &frame], &outputs, layout.stores_f32() && !keep);
         planner.place_concat_inputs(&constant);
         planner.place_concat_inputs(&frame);
         planner.overwrite_inputs(&constant, true);
-        planner.overwrite_inputs(&frame, false);
-        planner.place(program, constant, frame, layout)
+        if !keep {
+            planner.overwrite_inputs(&frame, false);
+        }
+        planner.place(program, constant, frame, (layout, keep))
     }
 }
 
@@ -223,10 +236,16 @@ impl MemoryPlanner {
         reads
     }
 
-    fn place(self, program: &Program, constant: Vec<Step>, frame: Vec<Step>, layout: &dyn StorageLayout) -> Plan {
+    fn place(
+        self,
+        program: &Program,
+        constant: Vec<Step>,
+        frame: Vec<Step>,
+        (layout, keep): (&dyn StorageLayout, bool),
+    ) -> Plan {
         let mut bases = vec![0; self.values.len()];
-        let (constant, constant_arena_len) = self.arena(constant, true, layout, &mut bases);
-        let (frame, arena_len) = self.arena(frame, false, layout, &mut bases);
+        let (constant, constant_arena_len) = self.arena(constant, true, (layout, false), &mut bases);
+        let (frame, arena_len) = self.arena(frame, false, (layout, keep), &mut bases);
         let mut constants_len = 0;
         for (root, lifetime) in self.lifetimes.iter().enumerate() {
             if lifetime.fixed == Some(Space::Constants) && lifetime.parent.is_none() {
@@ -250,14 +269,14 @@ impl MemoryPlanner {
         &self,
         steps: Vec<Step>,
         constant: bool,
-        layout: &dyn StorageLayout,
+        (layout, keep): (&dyn StorageLayout, bool),
         bases: &mut [usize],
     ) -> (Vec<Planned>, usize) {
         let mut buffers = Vec::new();
         let mut owners = Vec::new();
         for (root, buffer) in self.group_buffers(constant) {
             owners.push(root);
-            buffers.push(buffer);
+            buffers.push(if keep { Buffer { first: 0, last: usize::MAX, ..buffer } } else { buffer });
         }
         for (at, step) in steps.iter().enumerate() {
             let input = self.values[step.inputs[0]].shape;

@@ -32,6 +32,10 @@ pub struct Work {
     pub encoder_evaluations: u64,
     /// Runs of the autoencoder's decoder, each for one picture.
     pub decoder_evaluations: u64,
+    /// Pixels of frames that the encoder did not compute again (`region_reuse`), over all runs.
+    pub unchanged_frame_pixels: u64,
+    /// Pixels of latents that the decoder did not compute again (`region_reuse`), over all runs.
+    pub unchanged_latent_pixels: u64,
     /// Runs of the whole UNet.
     pub unet_evaluations: u64,
     /// Those of them that were computed in one batch with frames of other engines (`batch_streams`).

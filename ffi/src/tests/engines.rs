@@ -126,7 +126,7 @@ fn refused(change: impl FnOnce(&mut dreamframe_options_t)) -> (i32, String) {
 #[test]
 fn invalid_options_are_rejected_by_name() {
     type Change = fn(&mut dreamframe_options_t);
-    let cases: [(&str, Change); 14] = [
+    let cases: [(&str, Change); 16] = [
         ("executor: got 5, expected 0 to 4", |options| options.executor = 5),
         ("provider: got 10, expected 0 to 9", |options| options.provider = 10),
         ("onnxruntime: not UTF-8", |options| options.onnxruntime = c"\xff".as_ptr()),
@@ -138,6 +138,8 @@ fn invalid_options_are_rejected_by_name() {
         ("lora_mode: got 4, expected 0 to 3", |options| options.lora_mode = 4),
         ("batching: got 3, expected 0 to 2", |options| options.batching = 3),
         ("batch_streams: got 4, expected 0 to 3", |options| options.batch_streams = 4),
+        ("region_reuse: got 4, expected 0 to 3", |options| options.region_reuse = 4),
+        ("region_threshold: got 256, expected 0 to 255", |options| options.region_threshold = 256.0),
         ("cuda_graphs: got 2, expected 0 to 1", |options| options.cuda_graphs = 2),
         ("log_level: got 6, expected 0 to 5", |options| options.log_level = 6),
         ("models: not UTF-8", |options| options.models = c"\xff".as_ptr()),

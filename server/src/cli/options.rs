@@ -14,7 +14,7 @@ use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{
     BatchStreams, Batching, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, LoraMode,
-    OnnxOptions, PackedCache, Provider, Result, Vae,
+    OnnxOptions, PackedCache, Provider, RegionReuse, Result, Vae,
 };
 
 use super::machine;
@@ -104,6 +104,14 @@ pub(super) struct EngineArgs {
     /// at most a quarter of the interval between frames
     #[arg(long, value_name = "MS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=1000))]
     batch_wait: u64,
+    /// Whether the autoencoder computes only what depends on changed pixels of the frames, on the cpu executor: off, exact
+    /// (without other pictures), or approximate
+    #[arg(long, value_name = "NAME", default_value_t = RegionReuse::Off)]
+    region_reuse: RegionReuse,
+    /// The mean difference of a block of 8x8 pixels up to which it counts as unchanged with --region-reuse approximate, in
+    /// levels of 0 to 255
+    #[arg(long, value_name = "LEVELS", default_value_t = EngineOptions::default().region_threshold)]
+    region_threshold: f32,
     /// The random number generator for noise: philox or torch-cpu
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().noise)]
     noise: Generator,
@@ -145,6 +153,8 @@ impl EngineArgs {
         options.batching = self.batching;
         options.batch_streams = self.batch_streams;
         options.batch_wait = Duration::from_millis(self.batch_wait);
+        options.region_reuse = self.region_reuse;
+        options.region_threshold = self.region_threshold;
         options.noise = self.noise;
         options.threads = self.threads.map(usize::from);
         options.packed_cache = PackedCache::from(self.packed_cache.as_str());
@@ -284,6 +294,15 @@ mod tests {
         assert_eq!(chosen(&[]).unwrap(), (BatchStreams::Off, default));
         let given = ["--batch-streams", "auto", "--batch-wait", "3"];
         assert_eq!(chosen(&given).unwrap(), (BatchStreams::Auto, Duration::from_millis(3)));
+    }
+
+    #[test]
+    fn unchanged_regions_are_used_again_if_that_is_given() {
+        let chosen =
+            |arguments: &[&str]| engine(arguments).map(|options| (options.region_reuse, options.region_threshold));
+        assert_eq!(chosen(&[]).unwrap(), (RegionReuse::Off, 4.0));
+        let given = ["--region-reuse", "approximate", "--region-threshold", "2.5"];
+        assert_eq!(chosen(&given).unwrap(), (RegionReuse::Approximate, 2.5));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dreamframe::params::StreamDiffusionParams;
-use dreamframe::{Dtype, ExecutorKind, checkpoint_footprint, controlnet_footprint, cpu, interpolation_footprint};
+use dreamframe::{
+    Dtype, ExecutorKind, RegionReuse, checkpoint_footprint, controlnet_footprint, cpu, interpolation_footprint,
+    region_reuse_footprint,
+};
 
 use crate::config::Config;
 use crate::error::ApiError;
@@ -163,7 +166,13 @@ fn elements(config: &Config, params: &StreamDiffusionParams, network: &Network) 
     let checkpoint = || Ok::<_, dreamframe::Error>(config.source.base(&params.model_id.parse()?)?.checkpoint);
     let (size, rows) = ((params.width, params.height), params.t_index_list.len());
     let footprint = match network {
-        Network::Base(_) => checkpoint_footprint(&checkpoint()?, size, rows)?,
+        Network::Base(_) if config.engine.region_reuse == RegionReuse::Off => {
+            checkpoint_footprint(&checkpoint()?, size, rows)?
+        }
+        Network::Base(_) => {
+            let checkpoint = checkpoint()?;
+            checkpoint_footprint(&checkpoint, size, rows)?.plus(region_reuse_footprint(&checkpoint, size)?)
+        }
         Network::ControlNet(id) => controlnet_footprint(&config.source, &id.parse()?, &checkpoint()?, size, rows)?,
         Network::Interpolation(id) => interpolation_footprint(&config.source, &id.parse()?, size)?,
     };
@@ -224,6 +233,17 @@ mod tests {
         let refused = budget.reserve(&config, &params(2048)).unwrap_err();
         assert_eq!(refused.details()["available_bytes"], limit);
         assert!(budget.lock().networks.is_empty() && budget.lock().values == 0);
+    }
+
+    #[test]
+    fn values_that_are_kept_for_unchanged_regions_count() {
+        let mut config = Config::for_tests();
+        let base = Network::Base(params(512).model_id);
+        let without = estimate(&config, &params(512), &base);
+        config.engine.region_reuse = RegionReuse::Exact;
+        let with = estimate(&config, &params(512), &base);
+        assert_eq!(with.weights, without.weights);
+        assert!(with.values > without.values + (1 << 26), "{without:?} {with:?}");
     }
 
     #[test]

@@ -167,7 +167,8 @@ impl<'a> Assembly<'a> {
             let range = turbo.get().as_ref().as_ref().map(Turbo::range);
             let weights = (&**changed.as_ref().unwrap_or(base), range);
             let size = (key.size.width, key.size.height);
-            AutoencoderNetworks::compile(&models.autoencoder, weights, &compiler, size).map(Arc::new)
+            let options = &self.context.options;
+            AutoencoderNetworks::compile(&models.autoencoder, weights, &compiler, size, options).map(Arc::new)
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::context::Compiler;
+use crate::engine::options::{EngineOptions, RegionReuse};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Constants, Network};
 use crate::models::{Autoencoder, PictureRange};
@@ -20,11 +21,13 @@ pub(crate) struct AutoencoderNetworks {
     /// Of the skip connections, outputs of the encoder and inputs of the decoder, finest first; none without
     /// img2img-turbo.
     pub(crate) skips: Vec<Shape>,
+    /// The mean difference of the values of a block of a frame, of -1..1, up to which it counts as unchanged.
+    pub(crate) region_threshold: f32,
 }
 
 impl AutoencoderNetworks {
     /// Compiles both halves over `weights` for pictures of `width` x `height`, and with skip connections if `with_skips`, from
-    /// pictures in that range.
+    /// pictures in that range. With `region_reuse` of the options, the halves whose programs support it are compiled for it.
     ///
     /// # Errors
     ///
@@ -34,6 +37,7 @@ impl AutoencoderNetworks {
         (weights, with_skips): (&Weights, Option<PictureRange>),
         compiler: &Compiler<'_>,
         (width, height): (u32, u32),
+        options: &EngineOptions,
     ) -> Result<Self> {
         let (height, width) = (height as usize, width as usize);
         let (encoder, decoder) = if let Some(range) = with_skips {
@@ -45,8 +49,11 @@ impl AutoencoderNetworks {
         let skips = encoder.outputs().iter().skip(1).map(|output| encoder.shape(output.value)).collect();
         let latent = decoder.inputs().first().map(|input| decoder.shape(input.value));
         let latent = latent.ok_or_else(|| Error::new(ErrorKind::Internal, "the decoder has no input"))?;
-        let encoder = compiler.compile(encoder, weights)?;
-        let decoder = compiler.compile(decoder, weights)?;
+        let compile = |program| match options.region_reuse {
+            RegionReuse::Off => compiler.compile(program, weights),
+            RegionReuse::Exact | RegionReuse::Approximate => compiler.compile_keeping(program, weights),
+        };
+        let (encoder, decoder) = (compile(encoder)?, compile(decoder)?);
         Ok(Self {
             encoder_constants: encoder.constants(&[])?,
             encoder,
@@ -54,6 +61,10 @@ impl AutoencoderNetworks {
             decoder,
             latent,
             skips,
+            region_threshold: match options.region_reuse {
+                RegionReuse::Off | RegionReuse::Exact => 0.0,
+                RegionReuse::Approximate => options.region_threshold / 127.5,
+            },
         })
     }
 }

@@ -135,6 +135,19 @@ impl Compiler<'_> {
         }
         self.executor.compile(&Arc::new(program), weights)
     }
+
+    /// Like [`compile`](Self::compile), for runs of changed pixels if the device and the program support them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::compile_keeping`].
+    pub(crate) fn compile_keeping(&self, program: Program, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let program = Arc::new(program);
+        match self.executor.compile_keeping(&program, weights)? {
+            Some(network) => Ok(network),
+            None => self.compile(Arc::unwrap_or_clone(program), weights),
+        }
+    }
 }
 
 /// Returns a notice about the parameter `path` if its weights are pickled.

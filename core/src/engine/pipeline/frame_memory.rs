@@ -24,6 +24,8 @@ pub(crate) struct FrameMemory {
     pub(crate) chains: usize,
     /// Elements that ControlNets keep between frames.
     pub(crate) control: usize,
+    /// Bytes of the values that the autoencoder keeps between frames.
+    pub(crate) kept: usize,
 }
 
 /// Returns the elements of each skip connection with these shapes.
@@ -53,7 +55,10 @@ impl FrameMemory {
             .saturating_add(grown(|memory| memory.skips.iter().fold(0, |sum, &len| sum.saturating_add(len))))
             .saturating_add(grown(|memory| memory.chains))
             .saturating_add(grown(|memory| memory.control));
-        let bytes = elements.saturating_mul(size_of::<f32>()).saturating_add(grown(|memory| memory.scratch));
+        let bytes = elements
+            .saturating_mul(size_of::<f32>())
+            .saturating_add(grown(|memory| memory.scratch))
+            .saturating_add(grown(|memory| memory.kept));
         queue.require(bytes, "a frame of this size")
     }
 

@@ -218,12 +218,10 @@ impl Components {
     /// Returns the memory that a frame with the width and height `frame` needs.
     fn memory(&self, frame: (usize, usize)) -> Result<FrameMemory> {
         let (autoencoder, controls) = (self.autoencoder(), &self.controls);
-        let networks = [
-            autoencoder.encoder.scratch_bytes(),
-            autoencoder.decoder.scratch_bytes(),
-            self.unet().scratch_bytes(),
-            controls.scratch_bytes(),
-        ];
+        let halves = [&autoencoder.encoder, &autoencoder.decoder];
+        // Networks with kept values have memory of their own.
+        let [encoder, decoder] = halves.map(|half| if half.kept_bytes() > 0 { 0 } else { half.scratch_bytes() });
+        let networks = [encoder, decoder, self.unet().scratch_bytes(), controls.scratch_bytes()];
         let picture = self.recipes.picture_size(frame)?;
         Ok(FrameMemory {
             scratch: networks.into_iter().max().unwrap_or(0),
@@ -233,6 +231,7 @@ impl Components {
             picture,
             chains: self.recipes.memory(frame, picture),
             control: controls.memory(),
+            kept: halves.iter().fold(0, |sum, half| sum.saturating_add(half.kept_bytes())),
         })
     }
 

@@ -14,6 +14,7 @@ mod predict;
 mod restyle;
 mod sources;
 mod timer;
+mod unchanged;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use self::guard::Guard;
 pub(super) use self::sources::Source;
 use self::sources::SourceFrames;
 pub(super) use self::timer::{FrameTimer, Stage};
+use self::unchanged::KeptAutoencoder;
 use super::pipeline::Pipeline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Queue, Scratch, View};
@@ -46,6 +48,7 @@ pub(super) struct FrameState {
     scratch: Scratch,
     attention: AttentionCache,
     features: DeepFeatures,
+    autoencoder: KeptAutoencoder,
     guard: Guard,
     buffers: FrameBuffers,
     chains: Chains,
@@ -71,6 +74,7 @@ pub(super) struct StateUpdate {
     scratch: Option<Scratch>,
     attention: Option<AttentionCache>,
     features: Option<DeepFeatures>,
+    autoencoder: Option<KeptAutoencoder>,
     guard: Option<Guard>,
     buffers: Option<FrameBuffers>,
     chains: ChainsUpdate,
@@ -99,6 +103,7 @@ impl StateUpdate {
             scratch: (!scratch_fits).then(|| queue.scratch(needed.scratch)).transpose()?,
             attention: AttentionCache::replacing(&**queue, base, next)?,
             features: DeepFeatures::replacing(&**queue, base, next)?,
+            autoencoder: KeptAutoencoder::replacing(base, next)?,
             guard: Guard::replacing(base, next)?,
             buffers: (!same_sizes).then(|| FrameBuffers::new(&**queue, needed)).transpose()?,
             chains: ChainsUpdate::prepare(base, next),
@@ -126,6 +131,7 @@ impl FrameState {
             scratch: Scratch::new(),
             attention: AttentionCache::default(),
             features: DeepFeatures::default(),
+            autoencoder: KeptAutoencoder::default(),
             guard: Guard::default(),
             buffers,
             chains: Chains::new(),
@@ -146,8 +152,19 @@ impl FrameState {
     ///
     /// Those of [`StreamBatch::configure_with`]; nothing has changed then.
     pub(super) fn swap(&mut self, update: &mut StateUpdate, next: &Pipeline) -> Result<()> {
-        let StateUpdate { stream, rows, filter, scratch, attention, features, guard, buffers, chains, control } =
-            update;
+        let StateUpdate {
+            stream,
+            rows,
+            filter,
+            scratch,
+            attention,
+            features,
+            autoencoder,
+            guard,
+            buffers,
+            chains,
+            control,
+        } = update;
         match stream {
             Some(stream) => std::mem::swap(&mut self.stream, stream),
             None => self.stream.configure_with(next.stream.clone(), rows)?,
@@ -165,6 +182,7 @@ impl FrameState {
         }
         swap_if_some(&mut self.features, features);
         self.features.forget();
+        swap_if_some(&mut self.autoencoder, autoencoder);
         swap_if_some(&mut self.guard, guard);
         swap_if_some(&mut self.buffers, buffers);
         self.chains.swap(chains);
@@ -178,6 +196,7 @@ impl FrameState {
         self.scratch = Scratch::new();
         self.attention = AttentionCache::default();
         self.features = DeepFeatures::default();
+        self.autoencoder = KeptAutoencoder::default();
         self.control = ControlState::default();
         self.chains = Chains::new();
     }

@@ -88,11 +88,16 @@ impl FrameState {
                 return Ok((PictureKind::Repeated, source));
             }
         }
-        let Self { queue, buffers, scratch, work, .. } = self;
+        let Self { queue, buffers, scratch, autoencoder: kept, work, .. } = self;
         let autoencoder = pipeline.components.autoencoder();
         let from = queue.mark();
         buffers.encode(|inputs, outputs| {
-            autoencoder.encoder.run(RunArgs::new(&autoencoder.encoder_constants, scratch, inputs, outputs))
+            let (network, constants) = (&*autoencoder.encoder, &autoencoder.encoder_constants);
+            if let (Some(kept), [image]) = (&mut kept.encoder, inputs) {
+                work.unchanged_frame_pixels += kept.run(network, constants, *image, outputs)?;
+                return Ok(());
+            }
+            network.run(RunArgs::new(constants, scratch, inputs, outputs))
         })?;
         work.encoder_evaluations += 1;
         timer.end(&**queue, Stage::Encode, from);
@@ -152,7 +157,7 @@ impl FrameState {
         flagged: Flagged,
         timer: &mut FrameTimer,
     ) -> Result<(PictureKind, Source)> {
-        let Self { queue, chains, buffers, scratch, filter, guard, work, .. } = self;
+        let Self { queue, chains, buffers, scratch, autoencoder: kept, filter, guard, work, .. } = self;
         let queue = &**queue;
         let autoencoder = pipeline.components.autoencoder();
         let from = queue.mark();
@@ -169,7 +174,12 @@ impl FrameState {
         let plain = chains.is_empty(ChainSlot::Picture);
         let (size, picture) = (buffers.frame, buffers.picture);
         buffers.decode(plain, |inputs, outputs| {
-            autoencoder.decoder.run(RunArgs::new(&autoencoder.decoder_constants, scratch, inputs, outputs))
+            let (network, constants) = (&*autoencoder.decoder, &autoencoder.decoder_constants);
+            if let (Some(kept), [latent]) = (&mut kept.decoder, inputs) {
+                work.unchanged_latent_pixels += kept.run(network, constants, *latent, outputs)?;
+                return Ok(());
+            }
+            network.run(RunArgs::new(constants, scratch, inputs, outputs))
         })?;
         let (image, result, staging) = buffers.image_and_result();
         work.decoder_evaluations += 1;

@@ -14,6 +14,8 @@ mod lora;
 mod memory;
 mod packed;
 #[cfg(feature = "demo-model")]
+mod region_reuse;
+#[cfg(feature = "demo-model")]
 mod repeats;
 #[cfg(feature = "demo-model")]
 mod safety;

@@ -57,9 +57,14 @@ pub(super) fn to_bytes(run: &Run<'_>, x: Span, out: Span, scale: ByteScale) -> R
 /// Repeats every pixel twice in both directions.
 pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
     let (w, wide) = (x.shape.w, out.shape.w);
-    run.pieces(out.shape.n * out.shape.h, &|line, _| {
+    let (columns, lines) = match run.region {
+        Some(region) => (region.x.clone(), region.y.clone()),
+        None => (0..wide, 0..out.shape.n * out.shape.h),
+    };
+    run.pieces(lines.len(), &|line, _| {
+        let line = lines.start + line;
         let (row, y) = (line / out.shape.h, line % out.shape.h);
-        for column in 0..wide {
+        for column in columns.clone() {
             // SAFETY: lines have disjoint pixels; nothing writes `x`.
             unsafe {
                 let from = x.read((row * x.shape.h + y / 2) * w + column / 2);
@@ -71,7 +76,7 @@ pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
 
 /// Converts between `f32` and the storage format, as `convert` does. Pixels are contiguous in both.
 pub(super) fn convert(run: &Run<'_>, x: Span, out: Span, convert: unsafe fn(&Convert)) {
-    let (x, out) = flattened(x, out);
+    let (x, out) = if run.region.is_none() { flattened(x, out) } else { (x, out) };
     let pixels = x.shape.pixels();
     for_each_block(run, x.shape, |row, first, count| {
         let at = row * pixels + first;

@@ -1,6 +1,7 @@
 //! The CPU executor: a static memory plan, packed weights, kernels selected at run time.
 
 mod attention;
+mod changes;
 mod conv_window;
 mod cost;
 mod elementwise;
@@ -304,7 +305,16 @@ impl Executor for CpuExecutor {
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
-        Ok(Arc::new(CpuNetwork::new(program, weights, self.kernels, self.winograd, &self.pool)?))
+        Ok(Arc::new(CpuNetwork::new(program, weights, self.kernels, self.winograd, &self.pool, false)?))
+    }
+
+    fn compile_keeping(&self, program: &Arc<Program>, weights: &Weights) -> Result<Option<Arc<dyn Network>>> {
+        let layout = CpuLayout { kernels: self.kernels, winograd: self.winograd, program, weights: Some(weights) };
+        if !changes::is_local_plan(&Plan::keeping(program, &layout)) {
+            return Ok(None);
+        }
+        let network = CpuNetwork::new(program, weights, self.kernels, self.winograd, &self.pool, true)?;
+        Ok(Some(Arc::new(network)))
     }
 }
 

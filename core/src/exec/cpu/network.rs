@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use dreamframe_kernels::Kernels;
 
+use super::changes::{Changes, KeptValues, Part};
 use super::elementwise;
 use super::keys::KvCacheLayout;
 use super::pack;
@@ -22,7 +23,7 @@ use super::step::{CompiledStep, CpuLayout, StepCompiler};
 use super::winograd_policy::WinogradPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::arena::Arena;
-use crate::exec::{Constants, FrameKeys, Network, RunArgs, StepTime, View, ViewMut};
+use crate::exec::{Constants, FrameKeys, Network, Region, RunArgs, Scratch as RunScratch, StepTime, View, ViewMut};
 use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
@@ -43,6 +44,8 @@ pub(super) struct CpuNetwork {
     frame: Vec<CompiledStep>,
     thread_scratch: usize,
     kv_cache: KvCacheLayout,
+    /// Whether values of a run are kept for the next one.
+    keeps: bool,
     zeros: Aligned,
     kernels: &'static Kernels,
     pool: Arc<Pool>,
@@ -86,9 +89,12 @@ impl CpuNetwork {
         kernels: &'static Kernels,
         winograd: WinogradPolicy,
         pool: &Arc<Pool>,
+        keeps: bool,
     ) -> Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let mut plan = Plan::new(program, &CpuLayout { kernels, winograd, program, weights: Some(weights) });
+        // 0 is no network.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let layout = CpuLayout { kernels, winograd, program, weights: Some(weights) };
+        let mut plan = if keeps { Plan::keeping(program, &layout) } else { Plan::new(program, &layout) };
         let mut compiler = StepCompiler {
             program,
             values: &plan.values,
@@ -122,6 +128,7 @@ impl CpuNetwork {
             frame,
             thread_scratch,
             kv_cache,
+            keeps,
             zeros,
             kernels,
             pool: Arc::clone(pool),
@@ -184,18 +191,28 @@ impl CpuNetwork {
         Span::new(base.wrapping_add(place.offset * size), size, place.ld, shape)
     }
 
+    /// Runs steps; with `changes`, what depends on changed pixels.
     fn steps(
         &self,
         steps: &[CompiledStep],
         run: &Run<'_>,
         memory: &Memory<'_, '_>,
         mut times: Option<&mut Vec<StepTime>>,
+        mut changes: Option<Changes<'_>>,
     ) -> Result<()> {
         for (i, compiled) in steps.iter().enumerate() {
+            let mut run = *run;
+            if let Some(changes) = &mut changes {
+                match changes.advance(&compiled.planned.step, compiled.square(), &self.plan.values) {
+                    Part::None => continue,
+                    Part::Region(region) => run.region = Some(region),
+                    Part::Whole => {}
+                }
+            }
             let start = times.as_ref().map(|_| Instant::now());
             let scratch = memory.arena.wrapping_add(compiled.planned.scratch * self.kernels.size).cast();
             compiled
-                .run(run, &|value| self.span(memory, value), scratch)
+                .run(&run, &|value| self.span(memory, value), scratch)
                 .map_err(|error| error.within(self.program.name()))?;
             if let (Some(times), Some(start)) = (&mut times, start) {
                 times[i].nanos += nanos_since(start);
@@ -207,23 +224,33 @@ impl CpuNetwork {
 
     /// Runs the steps of a frame.
     fn frame(&self, args: RunArgs<'_, '_>, past: PastAt<'_>) -> Result<()> {
-        let RunArgs { constants, scratch, inputs, outputs, times, .. } = args;
+        let RunArgs { constants, scratch, inputs, outputs, times, changed, .. } = args;
         self.check_inputs(Rate::Frame, inputs)?;
         self.check_outputs(outputs)?;
         let values = constants.get::<ConstantValues>().filter(|values| values.network == self.id);
         let values =
             values.ok_or_else(|| self.invalid_argument("the constants belong to another network".to_owned()))?;
-        let arena: &mut Arena = scratch.get_or_default();
+        let (arena, changes) = if self.keeps {
+            let KeptValues { arena, network, regions } = scratch.get_or_default();
+            regions.resize(self.plan.values.len(), Region::default());
+            // After an error, the values are those of no run.
+            let is_last = std::mem::take(network) == self.id;
+            let changed = changed.filter(|_| is_last);
+            (arena, changed.map(|changed| Changes::new(changed, regions, &self.program)))
+        } else {
+            (scratch.get_or_default(), None)
+        };
         arena.reserve(self.arena_len())?;
         let arena = arena.elements().as_mut_ptr();
-        let scratch = Scratch::new(arena.wrapping_add(self.f32_len(self.plan.arena_len)), self.thread_scratch);
+        let of_threads = Scratch::new(arena.wrapping_add(self.f32_len(self.plan.arena_len)), self.thread_scratch);
         let recorder = times.is_some().then(Recorder::default);
         let (zeros, recorder) = (self.zeros.ptr().cast(), recorder.as_ref());
-        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros, past, recorder };
+        let (kernels, pool) = (self.kernels, Some(&*self.pool));
+        let run = Run { kernels, pool, scratch: of_threads, zeros, past, region: None, recorder };
         // No step of a frame writes to constants.
         let values = values.elements.ptr().cast_mut();
         let memory = Memory { arena: arena.cast(), values, inputs, outputs: outputs.as_mut_ptr() };
-        self.steps(&self.frame, &run, &memory, times)?;
+        self.steps(&self.frame, &run, &memory, times, changes)?;
         for &(value, output) in &self.plan.copies {
             let from = self.span(&memory, value);
             let to = Span::of_f32(memory.output(output), from.shape);
@@ -232,6 +259,9 @@ impl CpuNetwork {
             } else {
                 elementwise::convert(&run, from, to, self.kernels.load);
             }
+        }
+        if self.keeps {
+            scratch.get_or_default::<KeptValues>().network = self.id;
         }
         Ok(())
     }
@@ -273,13 +303,14 @@ impl Network for CpuNetwork {
         // On the calling thread: the pool's threads belong to frames that run concurrently.
         let scratch = Scratch::new(arena.cast::<f32>().wrapping_add(arena_len), self.thread_scratch);
         let zeros = self.zeros.ptr().cast();
-        let run = Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE, recorder: None };
+        let run =
+            Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE, region: None, recorder: None };
         for &(input, value) in &self.plan.constant_inputs {
             let to = self.span(&memory, value);
             let from = Span::of_f32(memory.input(input).cast_mut(), to.shape);
             elementwise::convert(&run, from, to, self.kernels.store);
         }
-        self.steps(&self.constant, &run, &memory, None)?;
+        self.steps(&self.constant, &run, &memory, None, None)?;
         Ok(Constants::new(ConstantValues { network: self.id, elements: values }))
     }
 
@@ -295,6 +326,16 @@ impl Network for CpuNetwork {
             *times = self.frame.iter().map(describe).collect();
         }
         self.frame(args, past)
+    }
+
+    fn kept_bytes(&self) -> usize {
+        if self.keeps { self.scratch_bytes() } else { 0 }
+    }
+
+    fn kept_values(&self) -> Result<RunScratch> {
+        let arena = Arena::with_capacity(self.arena_len())?;
+        let regions = vec![Region::default(); self.plan.values.len()];
+        Ok(RunScratch::of(KeptValues { arena, network: 0, regions }))
     }
 
     fn frame_keys_bytes(&self) -> usize {

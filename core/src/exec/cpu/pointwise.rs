@@ -14,7 +14,7 @@ const CACHED: usize = 4096;
 /// Applies posts alone.
 pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
     let alone = !posts.iter().any(|post| matches!(post, PostAt::Add { .. }));
-    let (x, out) = if alone { flattened(x, out) } else { (x, out) };
+    let (x, out) = if alone && run.region.is_none() { flattened(x, out) } else { (x, out) };
     let pixels = x.shape.pixels();
     for_each_block(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
@@ -71,11 +71,22 @@ pub(super) fn flattened(x: Span, out: Span) -> (Span, Span) {
 }
 
 /// Calls `f(row, first pixel, pixels)` for blocks that fit into the L1 cache, several of them per piece of work
-/// unless the threads need smaller ones.
+/// unless the threads need smaller ones; for those of the run's region, if there is one.
 pub(super) fn for_each_block(run: &Run<'_>, shape: Shape, f: impl Fn(usize, usize, usize) + Sync) {
     const BLOCKS: usize = 8;
     let pixels = shape.pixels();
     let block = (CACHED / shape.c.max(1)).clamp(1, pixels.max(1));
+    if let Some(region) = run.region {
+        let lines = run.items(region.y.len(), [1, (BLOCKS * block / region.x.len().max(1)).max(1)], 1);
+        return run.pieces(region.y.len().div_ceil(lines), &|i, _| {
+            let first = region.y.start + i * lines;
+            for y in first..(first + lines).min(region.y.end) {
+                for x in region.x.clone().step_by(block) {
+                    f(0, y * shape.w + x, block.min(region.x.end - x));
+                }
+            }
+        });
+    }
     let piece = run.items(pixels, [block, block * BLOCKS], shape.n);
     let pieces = pixels.div_ceil(piece);
     run.pieces(shape.n * pieces, &|i, _| {

@@ -16,6 +16,7 @@ use super::pack::Packed;
 use super::run::Run;
 use super::span::{Aligned, LINE, Span};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Region;
 use crate::net::bytes::ByteScale;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
@@ -113,19 +114,94 @@ impl Product {
         // Bytes are contiguous.
         let x = if self.geometry.bytes.is_some() { Span::new(x.ptr(), 1, x.shape.c, x.shape) } else { x };
         let (phases, panels) = (self.packed.len(), self.packed[0].panels.len());
-        let pixels = out.pixels() / phases;
-        let each = run.items(pixels, self.rows, phases * panels);
-        let groups = pixels.div_ceil(each);
+        let lines = Lines::new(run.region, out, (phases > 1).then_some(x.shape.w));
+        let pieces = match run.region {
+            Some(_) => self.pieces_of_lines(run, &lines, phases * panels),
+            None => PixelPieces { each: run.items(lines.pixels, self.rows, phases * panels), per_line: None },
+        };
+        let groups = pieces.count(&lines);
         run.pieces(phases * groups * panels, &|piece, thread| {
             let (group, panel, phase) = if self.panels_inside {
                 (piece / (panels * phases), piece / phases % panels, piece % phases)
             } else {
                 (piece % groups, piece / groups % panels, piece / (groups * panels))
             };
-            let rows = group * each..((group + 1) * each).min(pixels);
             let piece = Piece::new(self, run, [x, out], posts, phase, thread);
-            run.products(|| piece.run(rows, self.packed[phase].panels[panel]));
+            run.products(|| piece.run(&lines, pieces.pixels(group, &lines), self.packed[phase].panels[panel]));
         });
+    }
+
+    /// Divides the lines of a region: into parts of lines, or several lines for whose tiles a thread has memory.
+    fn pieces_of_lines(&self, run: &Run<'_>, lines: &Lines, others: usize) -> PixelPieces {
+        if lines.len > ROWS {
+            return PixelPieces { each: ROWS, per_line: Some(lines.len.div_ceil(ROWS)) };
+        }
+        let first = &self.packed[0];
+        let in_tiles = |&panel| lines.len.next_multiple_of(first.kernel(panel, run.kernels).0.rows);
+        let longest = first.panels.iter().map(in_tiles).max().unwrap_or(ROWS);
+        let most = (ROWS / longest).max(1);
+        let count = run.items(lines.pixels / lines.len.max(1), [1, most], others);
+        PixelPieces { each: count * lines.len, per_line: None }
+    }
+}
+
+/// The output pixels to compute, counted line by line: all as one line, those of a quarter of the output, or those of a
+/// region.
+struct Lines {
+    /// Number of pixels.
+    pixels: usize,
+    /// Pixels of a line.
+    len: usize,
+    /// The index of the first one in the image.
+    first: usize,
+    /// The difference between the indices of the first pixels of two lines.
+    stride: usize,
+}
+
+impl Lines {
+    /// For a quarter of the output, its width is given.
+    fn new(region: Option<&Region>, out: Span, quarter: Option<usize>) -> Self {
+        let wide = quarter.unwrap_or(out.shape.w);
+        match (region, quarter) {
+            (Some(region), _) => {
+                let region = if quarter.is_some() { region.in_squares(2) } else { region.clone() };
+                let first = region.y.start * wide + region.x.start;
+                Self { pixels: region.pixels(), len: region.x.len(), first, stride: wide }
+            }
+            (None, Some(wide)) => Self { pixels: out.pixels() / 4, len: wide, first: 0, stride: wide },
+            (None, None) => Self { pixels: out.pixels(), len: out.pixels(), first: 0, stride: 0 },
+        }
+    }
+
+    /// Returns the index in the image of pixel `at`, and the number of pixels from it to the end of its line.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let (line, column) = (at / self.len, at % self.len);
+        (self.first + line * self.stride + column, self.len - column)
+    }
+}
+
+/// The division of pixels into pieces of work.
+struct PixelPieces {
+    /// Pixels of each, except for the last of a line or of all.
+    each: usize,
+    /// If pieces end with lines: the number of pieces of a line.
+    per_line: Option<usize>,
+}
+
+impl PixelPieces {
+    fn count(&self, lines: &Lines) -> usize {
+        self.per_line.map_or_else(|| lines.pixels.div_ceil(self.each), |parts| lines.pixels / lines.len * parts)
+    }
+
+    /// The pixels of piece `i`.
+    fn pixels(&self, i: usize, lines: &Lines) -> Range<usize> {
+        match self.per_line {
+            Some(parts) => {
+                let (line, part) = (i / parts * lines.len, i % parts * self.each);
+                line + part..line + (part + self.each).min(lines.len)
+            }
+            None => i * self.each..((i + 1) * self.each).min(lines.pixels),
+        }
     }
 }
 
@@ -205,16 +281,16 @@ impl<'a> Piece<'a> {
         Self { product, run, packed, bytes, window, out, posts, phase, table: table.cast(), sums }
     }
 
-    /// Computes some pixels of one panel.
-    fn run(&self, rows: Range<usize>, panel: Panel) {
+    /// Computes some pixels of `lines` of one panel.
+    fn run(&self, lines: &Lines, rows: Range<usize>, panel: Panel) {
         let (kernel, _) = self.packed.kernel(panel, self.run.kernels);
         let width = panel.vectors * self.run.kernels.lanes;
         let blocks = &self.product.blocks;
         for (at, block) in blocks.iter().enumerate() {
-            let (mut pixel, mut tile) = (rows.start, 0);
-            while pixel < rows.end {
-                let line_end = self.phase.map_or(usize::MAX, |(_, w)| (pixel / w + 1) * w);
-                let count = kernel.rows.min(rows.end.min(line_end) - pixel);
+            let (mut next, mut tile) = (rows.start, 0);
+            while next < rows.end {
+                let (pixel, left) = lines.place(next);
+                let count = kernel.rows.min(left).min(rows.end - next);
                 // A single tile is finished immediately and its sums reused; several blocks need all sums of the piece.
                 let slot = if blocks.len() == 1 { 0 } else { tile };
                 let sums = self.sums.wrapping_add(slot * kernel.rows * width);
@@ -225,7 +301,7 @@ impl<'a> Piece<'a> {
                         self.finish(panel, [pixel, count, width], sums);
                     }
                 }
-                (pixel, tile) = (pixel + count, tile + 1);
+                (next, tile) = (next + count, tile + 1);
             }
         }
     }

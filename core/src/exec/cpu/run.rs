@@ -8,6 +8,7 @@ use super::past::PastAt;
 use super::pool::Pool;
 use super::recorder::Recorder;
 use super::span::Scratch;
+use crate::exec::Region;
 
 /// The arguments of all steps of a run.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,9 @@ pub(super) struct Run<'a> {
     /// Zeros: as many as a line of the widest kernel reads elements, and at least a tile's width; of any type.
     pub(super) zeros: *const f32,
     pub(super) past: PastAt<'a>,
+    /// The pixels of the output to compute, of a batch of one: whole tiles of a convolution by
+    /// Winograd's algorithm; all pixels without it.
+    pub(super) region: Option<&'a Region>,
     /// What records the times of jobs, in a run whose steps are measured.
     pub(super) recorder: Option<&'a Recorder>,
 }

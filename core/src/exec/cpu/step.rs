@@ -307,6 +307,11 @@ impl CompiledStep {
         }
     }
 
+    /// Returns the side of the squares of output pixels that are computed together.
+    pub(super) fn square(&self) -> usize {
+        if let Operation::Winograd(winograd) = &self.operation { winograd.tile_side() } else { 1 }
+    }
+
     /// Runs the step; `span` returns the memory of a value, `scratch` is the step's scratch memory.
     pub(super) fn run(&self, run: &Run<'_>, span: &dyn Fn(Slot) -> Span, scratch: *mut f32) -> Result<()> {
         let step = &self.planned.step;

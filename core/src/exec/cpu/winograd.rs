@@ -19,6 +19,7 @@ use super::product::CACHED;
 use super::run::Run;
 use super::span::{LINE, Span};
 use super::winograd_policy::Form;
+use crate::exec::Region;
 use crate::net::Shape;
 
 /// Tiles that are transformed at a time: they fit into the L1 cache.
@@ -124,6 +125,11 @@ impl Winograd {
         self.packed.iter().map(Packed::bytes).sum()
     }
 
+    /// Output pixels on a side of a tile.
+    pub(super) fn tile_side(&self) -> usize {
+        self.form.side
+    }
+
     /// Elements of scratch memory per thread.
     pub(super) fn thread_scratch(&self) -> usize {
         if self.form.shared { 0 } else { self.memory.len(1) }
@@ -131,7 +137,8 @@ impl Winograd {
 
     /// Runs the convolution; `shared` has the number of elements that [`scratch`] returns.
     pub(super) fn run(&self, run: &Run<'_>, x: Span, out: Span, posts: &[PostAt], shared: *mut f32) {
-        let tiles = x.shape.n * self.grid[0] * self.grid[1];
+        let grid = self.tiles_of(run.region);
+        let tiles = x.shape.n * grid.pixels();
         let most = self.form.tiles;
         let each = if self.form.shared { most } else { run.items(tiles, [FEWEST_OWN_TILES.min(most), most], 1) };
         let blocks = tiles.div_ceil(each);
@@ -144,6 +151,7 @@ impl Winograd {
                 x,
                 out,
                 posts,
+                grid: &grid,
                 tiles,
                 at_points: block_memory,
                 sums: block_memory.wrapping_add(self.memory.tiles_len),
@@ -190,16 +198,10 @@ impl Winograd {
         }
     }
 
-    /// Splits the tiles of a block at the ends of lines; the first has the index `at` in its block.
-    fn strips(&self, tiles: Range<usize>, mut at: usize) -> impl Iterator<Item = Strip> {
-        let ([wide, tall], side, mut next) = (self.grid, self.form.side, tiles.start);
-        std::iter::from_fn(move || {
-            let (line, x) = (next / wide, next % wide);
-            let count = (wide - x).min(tiles.end - next);
-            let strip = Strip { at, tiles: count, row: line / tall, y: line % tall * side, x: x * side };
-            (at, next) = (at + count, next + count);
-            (count > 0).then_some(strip)
-        })
+    /// Returns the tiles to compute: those of a region of the output, or all.
+    fn tiles_of(&self, region: Option<&Region>) -> Region {
+        let [wide, tall] = self.grid;
+        region.map_or(Region { x: 0..wide, y: 0..tall }, |region| region.in_squares(self.form.side))
     }
 }
 
@@ -210,7 +212,9 @@ struct Block<'a> {
     x: Span,
     out: Span,
     posts: &'a [PostAt],
-    /// The index of the first one among all tiles of the batch.
+    /// The tiles of each row of the batch that are computed.
+    grid: &'a Region,
+    /// The indices of its tiles among those of all rows.
     tiles: Range<usize>,
     at_points: *mut f32,
     sums: *mut f32,
@@ -234,9 +238,19 @@ impl Block<'_> {
         }
     }
 
-    /// Ranges of tiles of the block.
+    /// Splits some tiles of the block at the ends of lines.
     fn strips(&self, tiles: Range<usize>) -> impl Iterator<Item = Strip> {
-        self.of.strips(self.tiles.start + tiles.start..self.tiles.start + tiles.end, tiles.start)
+        let (Region { x, y }, side) = (self.grid, self.of.form.side);
+        let (wide, tall, mut at) = (x.len(), y.len(), tiles.start);
+        std::iter::from_fn(move || {
+            let next = self.tiles.start + at;
+            let (line, column) = (next / wide, next % wide);
+            let count = (wide - column).min(tiles.end - at);
+            let (line_of_tiles, x) = (y.start + line % tall, (x.start + column) * side);
+            let strip = Strip { at, tiles: count, row: line / tall, y: line_of_tiles * side, x };
+            at += count;
+            (count > 0).then_some(strip)
+        })
     }
 
     /// Transforms the input of some tiles of the block, for some channels.

@@ -9,6 +9,7 @@ pub(in crate::exec) mod naive;
 mod past;
 mod ragged;
 pub(in crate::exec) mod random;
+mod regions;
 mod stored_forms;
 mod threads;
 mod winograd;
