@@ -3,15 +3,32 @@
 //! The programs in `fuzz_targets` call them with the inputs of libFuzzer (`cargo xtask fuzz`). As functions, they are
 //! also compiled, linted and run with the committed seeds wherever the other tests are.
 
+mod c_interface;
+mod checkpoints;
+mod files;
+mod images;
 mod media;
+mod networks;
 mod packets;
+mod schema;
+mod server;
 mod text;
+mod updates;
+mod video_packets;
 mod view;
 mod weights;
 
+pub use c_interface::c_calls;
+pub use checkpoints::{lora_names, single_checkpoint};
+pub use images::style_image;
 pub use media::{flv, h264_decode, mp4, rtmp, y4m};
+pub use networks::{calibration, hub_listing, network_config, shard_index, tokenizer_files};
 pub use packets::rtp_h264;
-pub use text::{params_json, request_body, sdp};
+pub use schema::params_schema;
+pub use server::{amf, byte_range, hls, http_requests, osc_packet, registry_entry, rtmp_session};
+pub use text::{channel_messages, params_json, request_body, sdp, sdp_answer};
+pub use updates::parameter_patches;
+pub use video_packets::{rtp_pictures, rtp_reorder};
 pub use view::frame_view;
 pub use weights::{lora_file, packed_weights, pickled_weights, safetensors_header};
 
@@ -24,20 +41,42 @@ mod tests {
 
     type Target = fn(&[u8]);
 
-    const TARGETS: [(&str, Target); 14] = [
+    const TARGETS: [(&str, Target); 36] = [
+        ("amf", amf),
+        ("byte_range", byte_range),
+        ("c_calls", c_calls),
+        ("calibration", calibration),
+        ("channel_messages", channel_messages),
         ("flv", flv),
         ("frame_view", frame_view),
         ("h264_decode", h264_decode),
+        ("hls", hls),
+        ("http_requests", http_requests),
+        ("hub_listing", hub_listing),
         ("lora_file", lora_file),
+        ("lora_names", lora_names),
         ("mp4", mp4),
+        ("network_config", network_config),
+        ("osc_packet", osc_packet),
         ("packed_weights", packed_weights),
+        ("parameter_patches", parameter_patches),
         ("params_json", params_json),
+        ("params_schema", params_schema),
         ("pickled_weights", pickled_weights),
+        ("registry_entry", registry_entry),
         ("request_body", request_body),
         ("rtmp", rtmp),
+        ("rtmp_session", rtmp_session),
         ("rtp_h264", rtp_h264),
+        ("rtp_pictures", rtp_pictures),
+        ("rtp_reorder", rtp_reorder),
         ("safetensors_header", safetensors_header),
         ("sdp", sdp),
+        ("sdp_answer", sdp_answer),
+        ("shard_index", shard_index),
+        ("single_checkpoint", single_checkpoint),
+        ("style_image", style_image),
+        ("tokenizer_files", tokenizer_files),
         ("y4m", y4m),
     ];
 

@@ -27,7 +27,7 @@ pub fn mp4(bytes: &[u8]) {
 
 /// Any bytes from the network after RTMP's handshake, to both sides of a connection: chunks, commands, values.
 pub fn rtmp(bytes: &[u8]) {
-    dreamframe_server::rtmp::fuzz(bytes);
+    dreamframe_server::rtmp::fuzz_api::bytes(bytes);
 }
 
 /// Any bytes as a YUV4MPEG2 stream: it ends in an error or at its end, and no frame is larger than the stream.

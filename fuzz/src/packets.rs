@@ -1,11 +1,11 @@
 //! A target that receives RTP packets.
 
+use arbitrary::{Arbitrary, Result, Unstructured};
 use dreamframe::frame::Timestamp;
 use dreamframe::transport::VideoCodec;
 use dreamframe::transport::rtp::parameter_sets::nals;
 use dreamframe::transport::rtp::reorder::{HOLD, Next, Reorder};
 use dreamframe::transport::rtp::{Assembled, RtpPacket, assembler};
-use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 use std::collections::VecDeque;
 
 /// Packets with the milliseconds between them, and what they are taken for.

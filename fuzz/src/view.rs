@@ -1,7 +1,7 @@
 //! A target that takes bytes for a frame.
 
+use arbitrary::{Arbitrary, Result, Unstructured};
 use dreamframe::frame::{FrameView, PixelFormat, Plane};
-use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 
 const FORMATS: [PixelFormat; 6] = [
     PixelFormat::Rgba8,

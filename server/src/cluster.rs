@@ -7,6 +7,7 @@
 //!
 //! Members of a cluster share a [`Secret`], which authenticates entries of workers and requests of gateways.
 
+pub(crate) mod fuzz_api;
 mod membership;
 mod presence;
 mod proof;

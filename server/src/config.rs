@@ -364,12 +364,21 @@ impl Config {
         url_of(at, self.tls.is_some())
     }
 
-    /// A server on any port of this machine with the demo model, for tests.
-    #[cfg(test)]
-    pub(crate) fn for_tests() -> Self {
+    /// Returns the settings of a server on any port of this machine with the demo model, without RTMP: for fuzzers.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub(crate) fn local() -> Result<Self> {
         let shared = SharedSettings { bind: Some(SocketAddr::from(([127, 0, 0, 1], 0))), ..SharedSettings::default() };
         let settings = Settings { shared, rtmp: Some("off".into()), ..Settings::default() };
-        Self::new(settings, None, EngineOptions::default()).unwrap()
+        Self::new(settings, None, EngineOptions::default())
+    }
+
+    /// The same, for tests.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self::local().unwrap()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! [`packet`] reads datagrams, [`write`](mod@write) finds out what they change, and [`pace`] limits how often that happens.
 
+pub(crate) mod fuzz_api;
 mod pace;
 mod packet;
 mod write;

@@ -2,6 +2,7 @@
 
 mod clip_page;
 mod clips;
+pub(crate) mod fuzz_api;
 pub(crate) mod health;
 pub(crate) mod hls;
 pub(crate) mod legacy;
@@ -224,13 +225,10 @@ mod tests {
     use axum::response::Response;
     use tower_service::Service as _;
 
+    use super::fuzz_api::routes;
     use super::*;
     use crate::auth::Keys;
     use crate::config::Config;
-
-    fn routes() -> Vec<Route> {
-        table().into_iter().chain(scope::table()).collect()
-    }
 
     async fn send(router: &mut Router, verb: Verb, path: &str) -> Response {
         let request = Request::builder().method(verb.name().to_uppercase().as_str()).uri(path);

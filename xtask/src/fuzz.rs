@@ -1,4 +1,4 @@
-//! Runs every fuzz target for a limited time.
+//! Runs fuzz targets for a limited time.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,15 +17,68 @@ const SEEDS: &str = "fuzz/seeds";
 const NIGHTLY: &str = "nightly";
 const STABLE: &str = "stable";
 
-/// Builds all targets and runs each for `seconds`, also after a failure of another.
-pub(crate) fn all(seconds: u32) -> Outcome {
+/// What is run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The targets; all if there are none.
+    targets: Vec<String>,
+    /// How long each is run.
+    seconds: u32,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { targets: Vec::new(), seconds: 60 }
+    }
+}
+
+impl Wanted {
+    /// Reads the names of targets, and `--seconds N`.
+    ///
+    /// # Errors
+    ///
+    /// If a number is missing or invalid, or an option unknown.
+    pub(crate) fn parse(arguments: &[&str]) -> Result<Self, String> {
+        let mut wanted = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(&argument) = arguments.next() {
+            match argument {
+                "--seconds" => {
+                    let seconds = arguments.next().copied().unwrap_or_default();
+                    let wrong = |_| format!("--seconds: got {seconds:?}, expected a whole number");
+                    wanted.seconds = seconds.parse().map_err(wrong)?;
+                }
+                _ if argument.starts_with('-') => return Err(format!("fuzz: no such option: {argument}")),
+                _ => wanted.targets.push(argument.to_owned()),
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Returns the names of the targets to run.
+    fn targets(&self) -> Result<Vec<String>, String> {
+        let known = targets()?;
+        match self.targets.iter().find(|name| !known.contains(name)) {
+            Some(name) => Err(format!("fuzz target: got {name}, expected one of {}", known.join(", "))),
+            None if self.targets.is_empty() => Ok(known),
+            None => Ok(self.targets.clone()),
+        }
+    }
+}
+
+/// Builds and runs each target, also after a failure of another.
+pub(crate) fn run(wanted: &Wanted) -> Outcome {
     let fuzzer = match Fuzzer::find() {
         Ok(fuzzer) => fuzzer,
         Err(why) => return Outcome::NotRun(why),
     };
-    let runs = targets().and_then(|targets| {
-        succeed(fuzzer.command().args(["fuzz", "build"]).args(LIBFUZZER))?;
-        let failures: Vec<String> = targets.iter().filter_map(|target| fuzzer.run(target, seconds).err()).collect();
+    let runs = wanted.targets().and_then(|targets| {
+        // One program of all that does not compile is reported before any runs; a run compiles its own.
+        if wanted.targets.is_empty() {
+            succeed(fuzzer.command().args(["fuzz", "build"]).args(LIBFUZZER))?;
+        }
+        let failures = targets.iter().filter_map(|target| fuzzer.run(target, wanted.seconds).err());
+        let failures: Vec<String> = failures.collect();
         if failures.is_empty() { Ok(()) } else { Err(failures.join("\n   ")) }
     });
     runs.into()
@@ -86,4 +139,21 @@ fn targets() -> Result<Vec<String>, String> {
     let mut targets: Vec<_> = files.filter_map(stem).collect();
     targets.sort();
     Ok(targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_and_seconds_may_be_in_any_order() {
+        let wanted =
+            |seconds, names: &[&str]| Wanted { targets: names.iter().map(|&name| name.to_owned()).collect(), seconds };
+        assert_eq!(Wanted::parse(&[]).unwrap(), wanted(60, &[]));
+        assert_eq!(Wanted::parse(&["sdp", "--seconds", "5", "y4m"]).unwrap(), wanted(5, &["sdp", "y4m"]));
+        for wrong in [&["--seconds"][..], &["--seconds", "many"], &["--hours", "1"]] {
+            assert!(Wanted::parse(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(wanted(1, &["no_such"]).targets().unwrap_err().contains("no_such"));
+    }
 }

@@ -71,7 +71,8 @@ usage: cargo xtask TASK
   dist                   everything that is released from one machine, with checksums: target/release-files
   dist --tag TAG         checks that TAG is that of this version, and that the changelog describes it
   stubs                  writes the Python module's stub and the classes of the parameters
-  fuzz [--seconds N]     runs each fuzz target for N seconds (60)
+  fuzz [TARGETS] [--seconds N]
+                         runs these fuzz targets, or all, for N seconds (60) each
   sanitize               the kernels' unit tests under the address sanitizer (Linux, x86-64)
   wheel                  builds the Python package's wheel into target/wheels, and checks it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
@@ -149,10 +150,9 @@ fn main() -> ExitCode {
         ["package"] => suite::run(&mut report, in_group(Group::Package)),
         ["package", "--full"] => suite::run(&mut report, in_group(Group::FullPackage)),
         ["prepare", names @ ..] => return prepare_all(names),
-        ["fuzz"] => report.step("fuzz targets", || fuzz::all(60)),
-        ["fuzz", "--seconds", seconds] => match seconds.parse() {
-            Ok(seconds) => report.step("fuzz targets", || fuzz::all(seconds)),
-            Err(_) => return wrong_usage(&format!("--seconds: got {seconds:?}, expected a whole number")),
+        ["fuzz", arguments @ ..] => match fuzz::Wanted::parse(arguments) {
+            Ok(wanted) => report.step("fuzz targets", || fuzz::run(&wanted)),
+            Err(why) => return wrong_usage(&why),
         },
         ["sanitize"] => report.step("kernels under the address sanitizer", sanitize::kernels),
         ["golden"] => golden::run(&mut report),

@@ -117,7 +117,7 @@ impl Calibration {
         Self::parse(&text).map_err(|error| error.within(storage.describe(name)))
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         /// The fields of every version.
         #[derive(Deserialize)]
         struct Head {

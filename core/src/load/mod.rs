@@ -23,6 +23,9 @@ mod convert_weights;
     feature = "segmentation"
 ))]
 mod embedded;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod fuzz_api;
 mod header;
 #[cfg(feature = "hub")]
 pub mod hub;

@@ -4,6 +4,7 @@
 //! one.
 
 mod fmp4;
+pub(crate) mod fuzz_api;
 mod playlist;
 mod segmenter;
 

@@ -85,7 +85,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Message>, OscError> {
     if brackets > MOST_BRACKETS {
         return Err(OscError::Packet(format!("got {brackets} lists, expected at most {MOST_BRACKETS}")));
     }
-    let (rest, packet) = rosc::decoder::decode_udp(bytes).map_err(|error| OscError::Packet(error.to_string()))?;
+    // The texts of the crate's errors have parts of the packet.
+    let printable = |error: rosc::OscError| OscError::Packet(error.to_string().replace(char::is_control, "?"));
+    let (rest, packet) = rosc::decoder::decode_udp(bytes).map_err(printable)?;
     if matches!(packet, OscPacket::Bundle(_)) && !rest.is_empty() {
         return Err(OscError::Packet(format!("got {} bytes of a bundle that are no messages", rest.len())));
     }
@@ -160,6 +162,12 @@ mod tests {
         let bundle = |count: usize| [BUNDLE, &[0; 8], &message.repeat(count)].concat();
         assert_eq!(read(&bundle(MOST_MESSAGES)).unwrap().len(), MOST_MESSAGES);
         assert!(refused(&bundle(MOST_MESSAGES + 1)).starts_with("packet: got more than 256 messages"));
+    }
+
+    #[test]
+    fn no_control_character_of_a_packet_is_in_its_error() {
+        let error = refused(b"/a\0\0,\x0e\x1b\0");
+        assert!(error.contains('?') && !error.contains(char::is_control), "{error:?}");
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod amf;
 mod auth;
 mod chunk;
 pub mod flv;
+#[doc(hidden)]
+pub mod fuzz_api;
 mod handshake;
 mod listen;
 #[cfg(test)]
@@ -40,25 +42,4 @@ pub(crate) enum RtmpError {
     /// One side rejected the other.
     #[error("{0}")]
     Refused(String),
-}
-
-/// Passes bytes from the network to both sides of a connection, for the fuzzer.
-#[doc(hidden)]
-pub fn fuzz(bytes: &[u8]) {
-    let mut hello = vec![3; 3073];
-    hello.extend_from_slice(bytes);
-    let mut publisher = publisher::Publisher::new();
-    if publisher.push(&hello).is_ok() {
-        let mut reader = flv::AudioReader::default();
-        while let Ok(Some(event)) = publisher.next() {
-            match event {
-                publisher::Event::Wants(_) => publisher.accept(),
-                publisher::Event::Audio(tag, _) => drop(reader.read(&tag)),
-                publisher::Event::Video(_) | publisher::Event::Ended => {}
-            }
-        }
-    }
-    if let Ok(target) = Target::parse("rtmp://host/app/key") {
-        let _ = subscriber::Subscriber::new(target).push(&hello);
-    }
 }

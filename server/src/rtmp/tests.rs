@@ -188,7 +188,7 @@ proptest! {
     fn no_bytes_after_the_handshake_make_either_side_panic(
         bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..21_u8, Just(0)], 0..600),
     ) {
-        super::fuzz(&bytes);
+        super::fuzz_api::bytes(&bytes);
     }
 
     #[test]
@@ -202,6 +202,6 @@ proptest! {
         for argument in [Value::Null, Value::Text(text.clone()), Value::texts([("app", "live"), ("code", &text)])] {
             peer.command(name, number.into(), &[argument.clone(), argument]);
         }
-        super::fuzz(&peer.take_output());
+        super::fuzz_api::bytes(&peer.take_output());
     }
 }

@@ -270,6 +270,16 @@ impl Hub {
     }
 }
 
+/// Returns the files that are downloaded of a repository with `files`, for the fuzzer.
+#[cfg(feature = "internals")]
+pub(super) fn files_to_fetch<'a>(files: &'a [String], id: &ModelId) -> Result<Vec<&'a str>> {
+    check_hub_id(id)?;
+    match id.in_repository() {
+        Some((repository, inside)) => needed(files, &repository, Some(inside)),
+        None => needed(files, id, None),
+    }
+}
+
 /// Checks an id of the hub, which becomes part of URLs: plain characters only.
 fn check_hub_id(id: &ModelId) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');

@@ -61,8 +61,12 @@ impl SingleFile {
     ///
     /// `Unsupported` naming what it is instead, `NotFound` for a missing network, `BadModel` for a broken file.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        Self::read(path, Bytes::open(path)?)
+    }
+
+    /// Like [`open`](Self::open), for the `bytes` of the file.
+    pub(super) fn read(path: &Path, bytes: Bytes) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes = Bytes::open(path)?;
         let Tensors { by_name: tensors, pickled } = Tensors::read(&bytes).map_err(|error| error.within(&name))?;
         let family = family_of(&tensors).map_err(|error| error.within(&name))?;
         let parts = parts(family, &tensors).map_err(|error| error.within(&name))?;

@@ -11,6 +11,9 @@ mod connection;
 mod counters;
 mod data;
 mod delayed;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod fuzz_api;
 mod gathered;
 mod key_requests;
 mod negotiate;

@@ -1,12 +1,18 @@
 //! Fuzzing entry points: functions that take untrusted bytes.
 
+pub mod requests;
+
 use std::io::Cursor;
 
 use axum::body::Bytes;
 use dreamframe::params::StreamDiffusionParams;
 use dreamframe::transport::IngestOptions;
 
+pub use crate::cluster::fuzz_api::registry_entry;
+pub use crate::hls::fuzz_api::hls;
 use crate::media::{FrameReader as _, Mp4Reader};
+pub use crate::osc::fuzz_api::osc;
+pub use crate::routes::fuzz_api::byte_range;
 use crate::wire::{echo, incoming::Incoming, read_object, request::Request};
 
 /// The most frames of a video that are decoded.
