@@ -261,7 +261,7 @@ def test_options_are_checked_by_name_and_value() -> None:
         {"batch_streams": "never"},
         {"batch_wait_ms": 0},
         {"region_reuse": "always"},
-        {"region_reuse": "approximate", "region_threshold": 300},
+        {"region_threshold": 300},
         {"fit": "crop"},
         {"output": "hsv"},
         {"device": "tpu"},

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::context;
+use super::context::context;
 use super::packed::demo_folder;
 use crate::engine::pipeline::quantization::is_calibrated;
 use crate::engine::{Engine, EngineOptions};

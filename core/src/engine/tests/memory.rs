@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::context;
+use super::context::context;
 use crate::engine::{Active, Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::exec::reference::ReferenceExecutor;
