@@ -24,7 +24,7 @@ pub struct Request<'a> {
     pub name: Option<&'a str>,
     /// The query, without its question mark.
     pub query: &'a str,
-    /// A header: its place in [`HEADERS`], and its value.
+    /// A header: its place in `HEADERS`, and its value.
     pub header: Option<(u8, &'a str)>,
     /// The body.
     pub body: Vec<u8>,
