@@ -309,6 +309,7 @@ impl Host {
                 assert!(!is_done || parsed.is_some_and(|value| value.is_object()));
             }
             Call::Merge(base, patch) => {
+                // SAFETY: likewise.
                 let call = |out| unsafe { dreamframe_params_merge(base.pointer(), patch.pointer(), out) };
                 text(call, checked);
             }

@@ -35,7 +35,7 @@ def changes(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def expected(error: Exception) -> None:
-    """Checks that an error is one that callers are told of, with a message."""
+    """Checks that an error is of a documented class, with a message."""
     assert isinstance(error, (DreamframeError, TypeError, ValueError))
     assert not isinstance(error, InternalError)
     assert str(error)

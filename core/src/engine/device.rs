@@ -115,7 +115,7 @@ impl Device {
 
     /// The processor, with the automatic dtype for a model.
     fn cpu_for(dtype: Dtype, threads: Option<usize>, is_calibrated: impl FnOnce() -> bool) -> Result<Self> {
-        let chosen = if dtype == Dtype::Auto { fastest_dtype_of(is_calibrated()) } else { dtype };
+        let chosen = if dtype == Dtype::Auto { fastest_dtype_of(is_calibrated) } else { dtype };
         Self::cpu(chosen, threads)
     }
 

@@ -8,10 +8,10 @@ use super::worker::{Worker, least_loaded};
 ///
 /// # Panics
 ///
-/// If an entry opens that nobody sealed, or a sealed one does not, or another one than was sealed does.
+/// If an entry opens that was not sealed, a sealed one does not open, or one opens with other contents.
 pub fn registry_entry(key: &str, now: u64, entry: &str, change: usize) {
     let secret = Secret::new(&[7; 32]).expect("a secret of 32 bytes");
-    // Nobody guesses a signature.
+    // A signature cannot be guessed.
     assert!(seal::open(Some(&secret), key, now, entry).is_err());
     if let Ok(payload) = seal::open(None, key, now, entry) {
         assert!(entry.ends_with(payload));

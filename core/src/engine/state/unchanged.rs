@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::pipeline::Pipeline;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Constants, Network, Region, RunArgs, Scratch, View, ViewMut};
 use crate::net::Shape;
 
@@ -21,15 +21,13 @@ pub(super) struct KeptAutoencoder {
 #[derive(Debug)]
 pub(super) struct KeptHalf {
     values: Scratch,
-    /// The input of which `values` are.
+    /// The input of which `values` are; NaN, which differs from everything, before the first run and after an error.
     input: Vec<f32>,
     shape: Shape,
     /// The side of the blocks that are compared.
     block: usize,
     /// The mean difference up to which a block counts as unchanged.
     threshold: f32,
-    /// Whether there are values of a run.
-    is_valid: bool,
 }
 
 impl KeptAutoencoder {
@@ -64,8 +62,8 @@ impl KeptHalf {
         input
             .map(|input| {
                 let shape = program.shape(input.value);
-                let (values, input) = (network.kept_values()?, vec![0.0; shape.len()]);
-                Ok(Self { values, input, shape, block: block.max(1), threshold, is_valid: false })
+                let (values, input) = (network.kept_values()?, vec![f32::NAN; shape.len()]);
+                Ok(Self { values, input, shape, block: block.max(1), threshold })
             })
             .transpose()
     }
@@ -82,21 +80,24 @@ impl KeptHalf {
         input: View<'_>,
         outputs: &mut [ViewMut<'_>],
     ) -> Result<u64> {
-        let changed = self.take(input.host()?);
+        let changed = self.take(input.host()?)?;
         let inputs = [View::Host(&self.input)];
         let args = RunArgs::new(constants, &mut self.values, &inputs, outputs);
-        let changed = changed.filter(|_| std::mem::take(&mut self.is_valid));
-        network.run(RunArgs { changed: changed.as_ref(), ..args })?;
-        self.is_valid = true;
-        Ok((changed.map_or(0, |changed| self.shape.pixels() - changed.pixels())) as u64)
+        let done = network.run(RunArgs { changed: Some(&changed), ..args });
+        done.inspect_err(|_| self.input.fill(f32::NAN))?;
+        Ok((self.shape.pixels() - changed.pixels()) as u64)
     }
 
     /// Takes over all blocks of `input` that have changed; returns the rectangle around them.
-    fn take(&mut self, input: &[f32]) -> Option<Region> {
-        let Self { input: kept, shape, block, threshold, is_valid, .. } = self;
-        if kept.len() != input.len() || !*is_valid {
-            kept.copy_from_slice(input);
-            return None;
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for an input of another length.
+    fn take(&mut self, input: &[f32]) -> Result<Region> {
+        let Self { input: kept, shape, block, threshold, .. } = self;
+        if kept.len() != input.len() {
+            let text = format!("input: got {} elements, expected {}", input.len(), kept.len());
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         let (shape, block) = (*shape, *block);
         let mut changed = Region::default();
@@ -112,7 +113,7 @@ impl KeptHalf {
                 }
             }
         }
-        Some(changed)
+        Ok(changed)
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
     /// What is kept of an image of 16x16 pixels with two channels.
     fn kept(threshold: f32) -> KeptHalf {
         let shape = Shape::new(1, 16, 16, 2);
-        KeptHalf { values: Scratch::new(), input: vec![0.0; shape.len()], shape, block: 4, threshold, is_valid: true }
+        KeptHalf { values: Scratch::new(), input: vec![0.0; shape.len()], shape, block: 4, threshold }
     }
 
     fn at(x: usize, y: usize) -> usize {
@@ -156,24 +157,35 @@ mod tests {
     fn the_rectangle_contains_every_block_with_another_bit() {
         let mut half = kept(0.0);
         let mut input = half.input.clone();
-        assert_eq!(half.take(&input), Some(Region::default()));
+        assert_eq!(half.take(&input).unwrap(), Region::default());
         (input[at(5, 2)], input[at(9, 6) + 1]) = (-0.0, 1e-30);
-        assert_eq!(half.take(&input), Some(Region { x: 4..12, y: 0..8 }));
+        assert_eq!(half.take(&input).unwrap(), Region { x: 4..12, y: 0..8 });
         assert!(half.input.iter().zip(&input).all(|(a, b)| a.to_bits() == b.to_bits()));
-        assert_eq!(half.take(&input), Some(Region::default()));
+        assert_eq!(half.take(&input).unwrap(), Region::default());
+    }
+
+    #[test]
+    fn before_the_first_run_everything_has_changed() {
+        for threshold in [0.0, 0.1] {
+            let mut half = kept(threshold);
+            let input = std::mem::replace(&mut half.input, vec![f32::NAN; 16 * 16 * 2]);
+            assert_eq!(half.take(&input).unwrap(), Region { x: 0..16, y: 0..16 });
+            assert_eq!(half.input, input);
+            assert_eq!(half.take(&input[1..]).unwrap_err().kind(), ErrorKind::InvalidArgument);
+        }
     }
 
     #[test]
     fn noise_below_the_threshold_is_unchanged_and_does_not_add_up() {
         let mut half = kept(0.1);
         let drift = |by: f32| vec![by; 16 * 16 * 2];
-        assert_eq!(half.take(&drift(0.09)), Some(Region::default()));
+        assert_eq!(half.take(&drift(0.09)).unwrap(), Region::default());
         assert!(half.input.iter().all(|&value| value == 0.0));
-        assert_eq!(half.take(&drift(0.11)), Some(Region { x: 0..16, y: 0..16 }));
+        assert_eq!(half.take(&drift(0.11)).unwrap(), Region { x: 0..16, y: 0..16 });
         let mut one_pixel = drift(0.11);
         one_pixel[at(15, 15)] = 0.95;
-        assert_eq!(half.take(&one_pixel), Some(Region { x: 12..16, y: 12..16 }));
+        assert_eq!(half.take(&one_pixel).unwrap(), Region { x: 12..16, y: 12..16 });
         one_pixel[at(0, 0)] = f32::NAN;
-        assert_eq!(half.take(&one_pixel), Some(Region { x: 0..4, y: 0..4 }));
+        assert_eq!(half.take(&one_pixel).unwrap(), Region { x: 0..4, y: 0..4 });
     }
 }

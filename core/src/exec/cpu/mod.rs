@@ -187,22 +187,22 @@ impl CpuExecutor {
 /// Returns the number format with the most pictures per second without visible loss: bf16 if the CPU multiplies it,
 /// otherwise f32; or the format of the instruction set given by `DREAMFRAME_CPU`.
 pub fn fastest_dtype() -> Dtype {
-    fastest_dtype_of(false)
+    fastest_dtype_of(|| false)
 }
 
-/// Like [`fastest_dtype`], for a model that is `calibrated` for int8 or not: with a calibration int8 if the CPU does not
-/// multiply bf16, but int8.
-pub(crate) fn fastest_dtype_of(calibrated: bool) -> Dtype {
+/// Like [`fastest_dtype`], for a model that is `calibrated` for int8 or not: int8 for one that is, if the CPU multiplies int8,
+/// but not bf16.
+pub(crate) fn fastest_dtype_of(calibrated: impl FnOnce() -> bool) -> Dtype {
     // An invalid name is rejected when an executor is created.
     let named = named_isa().ok().flatten().map(Dtype::of);
     named.unwrap_or_else(|| fastest_of(|dtype| best(dtype).is_some(), calibrated))
 }
 
 /// Returns the fastest of the formats that the CPU `multiplies`.
-fn fastest_of(multiplies: impl Fn(Dtype) -> bool, calibrated: bool) -> Dtype {
+fn fastest_of(multiplies: impl Fn(Dtype) -> bool, calibrated: impl FnOnce() -> bool) -> Dtype {
     if multiplies(Dtype::Bf16) {
         Dtype::Bf16
-    } else if calibrated && multiplies(Dtype::Int8) {
+    } else if multiplies(Dtype::Int8) && calibrated() {
         Dtype::Int8
     } else {
         Dtype::F32
@@ -325,7 +325,7 @@ mod format_tests {
     #[test]
     fn int8_is_the_fastest_format_where_bf16_is_missing_and_the_model_is_calibrated() {
         let formats =
-            |multiplied: &[Dtype]| [false, true].map(|it| fastest_of(|dtype| multiplied.contains(&dtype), it));
+            |multiplied: &[Dtype]| [false, true].map(|it| fastest_of(|dtype| multiplied.contains(&dtype), || it));
         assert_eq!(formats(&[Dtype::F32]), [Dtype::F32, Dtype::F32]);
         assert_eq!(formats(&[Dtype::F32, Dtype::Int8]), [Dtype::F32, Dtype::Int8]);
         assert_eq!(formats(&[Dtype::F32, Dtype::Int8, Dtype::Bf16]), [Dtype::Bf16, Dtype::Bf16]);

@@ -10,7 +10,7 @@ use crate::frame::FrameView;
 use crate::transport::sdp::{Description, Section};
 use crate::transport::{AudioHub, Egress, EgressOptions, FrameSink};
 
-/// Receives frames that nobody sends.
+/// Ignores frames.
 #[derive(Debug)]
 struct NoFrames;
 
