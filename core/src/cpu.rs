@@ -68,9 +68,9 @@ pub fn processor_name() -> Option<String> {
 }
 
 /// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`; on x86-64
-/// `avx2`, `avx512`, `avx512-vnni`, `bf16`, `int8`, `amx-bf16` or `amx-int8`; on 64-bit Arm `neon`, `neon-dot`,
-/// `neon-bf16` or `neon-i8mm`. Each set includes those before it, except that `bf16` and `neon-bf16` have no products of
-/// bytes.
+/// `avx2`, `avx-vnni`, `avx512`, `avx512-vnni`, `bf16`, `int8`, `amx-bf16` or `amx-int8`; on 64-bit Arm `neon`,
+/// `neon-dot`, `neon-bf16` or `neon-i8mm`. Each set includes those before it, except that `avx512`, `bf16` and `neon-bf16`
+/// have no products of bytes.
 pub fn instruction_set() -> &'static str {
     Isa::ALL.into_iter().rev().find(|isa| isa.available()).unwrap_or(Isa::Portable).name()
 }

@@ -29,6 +29,8 @@ pub enum Isa {
     Portable,
     /// AVX2 and FMA: vectors of eight `f32`.
     Avx2,
+    /// AVX-VNNI in addition: quantized layers multiply bytes, thirty-two products per instruction; values are `f32`.
+    AvxVnni,
     /// AVX-512F: vectors of sixteen `f32`.
     Avx512,
     /// AVX-512 VNNI without bf16: quantized layers multiply bytes, sixty-four products per instruction; values are `f32`.
@@ -68,6 +70,7 @@ impl Isa {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512-vnni",
             Self::Bf16 => "bf16",

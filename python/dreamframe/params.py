@@ -227,7 +227,7 @@ class FeatureReuseConfig(Model):
     interval: int = 1
     """At least one of every `interval` frames runs the whole UNet; with 1, all do. Other values have no effect while
     `cached_attention.enabled` is true."""
-    max_error: float = 0.5
+    max_error: float = 0.3
     """The estimated error up to which features are used again: the change of the UNet's input since they were
     computed, relative to its size."""
 

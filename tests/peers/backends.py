@@ -14,6 +14,9 @@ CALIBRATION_SAMPLES = 4
 # In which format it computes is said by the precision hint alone.
 MOST_IN_F32 = 1 << 30
 
+# Values of oneDNN's limit of instructions without products of bf16, which OpenVINO computes slowly or refuses then.
+WITHOUT_BF16 = ("AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+
 
 class Torch:
     """Eager mode. Channels last where that is the faster: in autoencoders, not in UNets."""
@@ -56,13 +59,14 @@ class OpenVino:
         import openvino
 
         self.openvino, self.int8, self.cache = openvino, dtype == "int8", cache
+        bf16 = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in WITHOUT_BF16
         self.options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": True,
-            # What int8 leaves over runs in bf16.
-            "INFERENCE_PRECISION_HINT": "f32" if dtype == "f32" else "bf16",
+            # What int8 leaves over runs in bf16, unless the instructions are limited to some that have none.
+            "INFERENCE_PRECISION_HINT": "bf16" if dtype != "f32" and bf16 else "f32",
         }
 
     def about(self):

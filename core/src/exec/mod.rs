@@ -77,7 +77,7 @@ impl Dtype {
         match isa {
             Isa::Portable | Isa::Avx2 | Isa::Avx512 | Isa::Neon => Self::F32,
             Isa::Bf16 | Isa::AmxBf16 | Isa::NeonBf16 => Self::Bf16,
-            Isa::Avx512Vnni | Isa::Int8 | Isa::AmxInt8 | Isa::NeonDot | Isa::NeonI8mm => Self::Int8,
+            Isa::AvxVnni | Isa::Avx512Vnni | Isa::Int8 | Isa::AmxInt8 | Isa::NeonDot | Isa::NeonI8mm => Self::Int8,
         }
     }
 }

@@ -18,6 +18,6 @@ pub struct FeatureReuseConfig {
 
 impl Default for FeatureReuseConfig {
     fn default() -> Self {
-        Self { interval: 1, max_error: 0.5 }
+        Self { interval: 1, max_error: 0.3 }
     }
 }

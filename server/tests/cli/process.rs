@@ -276,7 +276,7 @@ fn bench_compares_sizes_in_one_table() {
 
 /// The names that `DREAMFRAME_CPU` may have.
 const INSTRUCTIONS: &str = if cfg!(target_arch = "x86_64") {
-    "portable, avx2, avx512, avx512-vnni, bf16, int8, amx-bf16, amx-int8"
+    "portable, avx2, avx-vnni, avx512, avx512-vnni, bf16, int8, amx-bf16, amx-int8"
 } else if cfg!(target_arch = "aarch64") {
     "portable, neon, neon-dot, neon-bf16, neon-i8mm"
 } else {

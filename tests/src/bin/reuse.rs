@@ -81,7 +81,7 @@ impl Options {
             Ok(())
         })?;
         if options.variants.is_empty() {
-            let usual = |interval: u32| Variant::Features(json!({"interval": interval, "max_error": 0.5}));
+            let usual = |interval: u32| Variant::Features(json!({"interval": interval, "max_error": 0.3}));
             options.variants = [2, 3, 5].map(usual).into();
         }
         options.variants.insert(0, Variant::Features(json!({})));
