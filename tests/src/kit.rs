@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dreamframe::models::ip_adapter::AdapterKind;
 use dreamframe::net::WeightSpec;
-use dreamframe::preprocess::Image;
+use dreamframe::preprocess::{Image, Registry};
 use dreamframe::{
     Engine, EngineOptions, ModelSource, PackedCache, Result, SafetyChecker, StreamDiffusionParams, StyleImages,
     style_data_uri,
@@ -107,11 +107,25 @@ impl Kit {
     ///
     /// Those of `EngineBuilder::build`.
     pub fn engine(&self, params: StreamDiffusionParams, change: impl FnOnce(&mut EngineOptions)) -> Result<Engine> {
+        self.engine_with(params, Registry::new(), change)
+    }
+
+    /// The same, with processors of the host.
+    ///
+    /// # Errors
+    ///
+    /// Those of `EngineBuilder::build`.
+    pub fn engine_with(
+        &self,
+        params: StreamDiffusionParams,
+        processors: Registry,
+        change: impl FnOnce(&mut EngineOptions),
+    ) -> Result<Engine> {
         let mut options = EngineOptions::default();
         (options.dtype, options.threads, options.packed_cache) = (dreamframe::Dtype::F32, Some(2), PackedCache::Off);
         change(&mut options);
         let builder = Engine::builder().models(ModelSource::folder(self.0.path())).params(params).options(options);
-        builder.style_images(Arc::new(Host)).safety_checker(Arc::new(Harmless)).build()
+        builder.processors(processors).style_images(Arc::new(Host)).safety_checker(Arc::new(Harmless)).build()
     }
 }
 

@@ -9,9 +9,11 @@ pub mod kit;
 pub mod native;
 #[cfg(feature = "transport")]
 pub mod network;
+pub mod patches;
 pub mod pickled;
 pub mod process;
 pub mod steadiness;
+pub mod updates;
 
 mod bytes;
 mod golden;

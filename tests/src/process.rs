@@ -31,6 +31,15 @@ impl Process {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
+    /// Returns how long its thread of this name has waited for a core, while other threads ran; names are cut after 15
+    /// bytes.
+    pub fn delay_of(&self, name: &str) -> Option<Duration> {
+        let threads = fs::read_dir(self.0.join("task")).ok()?.filter_map(|thread| Some(thread.ok()?.path()));
+        let named = |path: &PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+        let times = fs::read_to_string(threads.into_iter().find(named)?.join("schedstat")).ok()?;
+        Some(Duration::from_nanos(times.split_whitespace().nth(1)?.parse().ok()?))
+    }
+
     /// Counts its open file descriptors, including the one used for counting; 0 if unknown.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(self.0.join("fd")).map_or(0, Iterator::count)

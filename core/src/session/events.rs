@@ -27,7 +27,7 @@ pub enum Event {
         /// The reason.
         error: Arc<Error>,
     },
-    /// An update was skipped, because later ones change everything that it changed.
+    /// An update was skipped, because later ones that were applied changed everything that it changes.
     UpdateSuperseded {
         /// The update's [`Ticket::version`](super::Ticket::version).
         version: u64,

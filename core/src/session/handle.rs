@@ -34,7 +34,7 @@ pub struct SessionHandle {
 pub enum Outcome {
     /// It was applied.
     Applied,
-    /// Later updates change everything that it changed, so it was skipped.
+    /// Later updates, which were applied, changed everything that it changes, so it was skipped.
     Superseded,
     /// It failed, and changed nothing.
     Rejected(Arc<Error>),

@@ -115,11 +115,55 @@ fn an_update_that_later_ones_cover_is_left_out() {
     running.apply(r#"{"delta": 0.4}"#);
     let second = running.update(r#"{"width": 256}"#).unwrap();
     let third = running.update(r#"{"width": 320, "height": 320}"#).unwrap();
-    assert_eq!(running.end(&second), End::Superseded);
-    running.event(|event| matches!(event, Event::UpdateSuperseded { version } if *version == second.version));
     running.script.open("slow/a");
     assert_eq!((running.end(&first), running.end(&third)), (End::Applied, End::Applied));
+    assert_eq!(running.end(&second), End::Superseded);
+    running.event(|event| matches!(event, Event::UpdateSuperseded { version } if *version == second.version));
     assert_eq!(running.stop().width, 320);
+}
+
+#[test]
+fn an_update_that_a_rejected_one_had_replaced_is_applied() {
+    let running = start();
+    let first = running.update(&net("slow/a")).unwrap();
+    running.script.wait_for("slow/a");
+    let second = running.update(r#"{"width": 256}"#).unwrap();
+    let third = running.update(r#"{"width": 320, "model_id": "missing/model"}"#).unwrap();
+    let fourth = running.update(r#"{"width": 384, "model_id": "missing/other"}"#).unwrap();
+    running.script.open("slow/a");
+    assert_eq!((running.end(&first), running.end(&second)), (End::Applied, End::Applied));
+    assert_eq!((running.end(&third), running.end(&fourth)), (End::Rejected, End::Rejected));
+    assert_eq!(running.desired().width, 256);
+    assert_eq!(running.stop().width, 256);
+}
+
+#[test]
+fn of_many_replaced_updates_the_oldest_are_superseded_at_once() {
+    let running = start();
+    let first = running.update(&net("slow/a")).unwrap();
+    running.script.wait_for("slow/a");
+    let sizes: Vec<_> = (1..=200)
+        .map(|step| running.update(&format!(r#"{{"seed": {step}, "width": {}}}"#, 256 + step % 8 * 8)).unwrap())
+        .collect();
+    assert_eq!(running.end(&sizes[0]), End::Superseded);
+    running.script.open("slow/a");
+    assert_eq!((running.end(&first), running.end(&sizes[199])), (End::Applied, End::Applied));
+    assert!(sizes[..199].iter().all(|size| running.end(size) == End::Superseded));
+}
+
+#[test]
+fn loads_do_not_undo_an_update_that_was_accepted_after_both() {
+    let running = start();
+    let first = running.update(r#"{"controlnets": [{"model_id": "slow/a"}], "delta": 0.2}"#).unwrap();
+    let both = r#"{"controlnets": [{"model_id": "slow/a"}, {"model_id": "slow/b"}], "delta": 0.3}"#;
+    let second = running.update(both).unwrap();
+    running.apply(r#"{"delta": 0.9}"#);
+    running.script.open("slow/a");
+    assert_eq!(running.end(&first), End::Applied);
+    running.script.open("slow/b");
+    assert_eq!(running.end(&second), End::Applied);
+    assert_eq!(running.next_picture().frame.pixels()[1], 9);
+    assert_eq!((running.desired().delta, running.stop().delta), (0.9, 0.9));
 }
 
 #[test]

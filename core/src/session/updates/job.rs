@@ -82,6 +82,12 @@ impl Job {
         other.version < self.version
     }
 
+    /// Returns true if each place that it changes is one of `places` or inside one.
+    pub(crate) fn is_covered(&self, places: &mut dyn Iterator<Item = &String>) -> bool {
+        let places: Vec<_> = places.collect();
+        self.places.iter().all(|place| places.iter().any(|outer| covers(outer, place)))
+    }
+
     /// Returns true if it changes something inside a value that `other` adds, removes or replaces.
     pub(crate) fn is_inside(&self, other: &Self) -> bool {
         let inside = |place: &String| other.places.iter().any(|outer| outer != place && covers(outer, place));

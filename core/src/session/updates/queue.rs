@@ -13,7 +13,7 @@ use super::super::primitives::{Mutex, MutexGuard};
 use super::Ticket;
 use super::channel::{Command, Delivery, UpdateChannel};
 use super::job::{FieldVersions, Job, Lane, Planned};
-use super::state::State;
+use super::state::{Sent, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{Change, Notice, StreamDiffusionParams, diff, total_cost};
 
@@ -194,11 +194,7 @@ impl<B: Preparer> UpdateQueue<B> {
             return Some(state.planned.clone());
         }
         state.finish(job);
-        let mut versions = (*state.planned.versions).clone();
-        versions.extend(job.places.iter().map(|place| (place.clone(), job.version)));
-        // Needed by older jobs that are pending only.
-        let oldest = state.quick.pending().chain(state.load.pending()).map(|job| job.version).min();
-        versions.retain(|_, version| oldest.is_some_and(|oldest| oldest < *version));
+        let versions = state.versions_with(job, &state.planned.versions);
         if job.transition_to(&params).is_some() {
             state.stepped = state.last_seq + 1;
         }
@@ -225,9 +221,10 @@ impl<B: Preparer> UpdateQueue<B> {
         let (base, version) = (state.planned.seq, job.as_ref().map(|job| job.version));
         state.last_seq += 1;
         let seq = state.last_seq;
+        let before = state.planned.versions.clone();
         let snapshot = Some(B::snapshot(&prepared));
         state.planned = Planned { params: Arc::new(params), snapshot, seq, versions: Arc::new(versions) };
-        state.sent.push_back((seq, job));
+        state.sent.push_back(Sent { seq, job, versions: before });
         self.channel.send(Command::Apply(Delivery { seq, base, version, prepared }));
         self.channel.work.notify();
     }
@@ -339,18 +336,16 @@ impl<B: Preparer> UpdateQueue<B> {
     /// Handles reports of updates that were applied, and of those that could not be.
     pub(super) fn settle(&self, state: &mut State<B::Snapshot>) {
         while let Some(failure) = self.channel.failure() {
-            let failed = state.sent.iter().position(|(seq, _)| *seq == failure.seq);
+            let failed = state.sent.iter().position(|sent| sent.seq == failure.seq);
             let mut undone = state.sent.split_off(failed.unwrap_or(state.sent.len()));
-            let failed = undone.pop_front().and_then(|(_, job)| job);
-            let mut versions = (*state.planned.versions).clone();
-            let gone =
-                |version: u64| undone.iter().flat_map(|(_, job)| job).chain(&failed).any(|j| j.version == version);
-            versions.retain(|_, version| !gone(*version));
+            let failed = undone.pop_front();
+            let versions = failed.as_ref().map_or_else(|| state.planned.versions.clone(), |sent| sent.versions.clone());
+            let failed = failed.and_then(|sent| sent.job);
             let (params, seq) = (Arc::new(failure.params), self.channel.applied());
-            state.planned = Planned { params, snapshot: failure.snapshot, seq, versions: Arc::new(versions) };
+            state.planned = Planned { params, snapshot: failure.snapshot, seq, versions };
             state.stepped = state.stepped.min(seq);
             // Later ones are based on it, and are prepared again.
-            for job in undone.into_iter().filter_map(|(_, job)| job) {
+            for job in undone.into_iter().filter_map(|sent| sent.job) {
                 state.lane(job.lane).insert(job);
             }
             if let Some(job) = failed {
@@ -358,9 +353,10 @@ impl<B: Preparer> UpdateQueue<B> {
             }
         }
         let applied = self.channel.applied();
-        while state.sent.front().is_some_and(|(seq, _)| *seq <= applied) {
+        while state.sent.front().is_some_and(|sent| sent.seq <= applied) {
             state.sent.pop_front();
         }
+        state.take_superseded().into_iter().for_each(|version| self.event_log.superseded(version));
     }
 }
 

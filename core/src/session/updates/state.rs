@@ -3,9 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::job::{Job, Lane, Planned, superseded};
+use super::job::{FieldVersions, Job, Lane, Planned, superseded};
 use crate::error::{Error, ErrorKind};
 use crate::params::StreamDiffusionParams;
+
+/// The number of replaced updates that are kept for the case that those that replace them are rejected: fewer than the
+/// events that wait for a host, since all can be superseded at once.
+const MOST_REPLACED: usize = 128;
 
 /// The state of the update queue.
 pub(super) struct State<S> {
@@ -15,8 +19,9 @@ pub(super) struct State<S> {
     pub(super) last_seq: u64,
     pub(super) quick: LaneQueue,
     pub(super) load: LaneQueue,
-    /// Updates that were sent and not yet applied; no job for restored parameters.
-    pub(super) sent: VecDeque<(u64, Option<Arc<Job>>)>,
+    /// Updates that would be superseded if those that replace them were applied, in the order of versions.
+    replaced: VecDeque<Arc<Job>>,
+    pub(super) sent: VecDeque<Sent>,
     pub(super) refusals: VecDeque<(u64, Arc<Error>)>,
     /// The sequence number with which a frame must be processed before the current transition advances.
     pub(super) stepped: u64,
@@ -25,6 +30,15 @@ pub(super) struct State<S> {
     /// Whether the quick lane is paused.
     pub(super) held: bool,
     pub(super) closed: bool,
+}
+
+/// An update that was sent and is not yet applied.
+pub(super) struct Sent {
+    pub(super) seq: u64,
+    /// `None` for restored parameters.
+    pub(super) job: Option<Arc<Job>>,
+    /// The versions of places without it.
+    pub(super) versions: Arc<FieldVersions>,
 }
 
 /// The jobs of a lane.
@@ -46,6 +60,7 @@ impl<S> State<S> {
             last_seq: 0,
             quick: LaneQueue::default(),
             load: LaneQueue::default(),
+            replaced: VecDeque::new(),
             sent: VecDeque::new(),
             refusals: VecDeque::new(),
             stepped: 0,
@@ -98,19 +113,86 @@ impl<S> State<S> {
         }
     }
 
-    /// Adds a job to its lane, and returns the versions of those that it supersedes.
+    /// Adds a job to its lane, where it may replace others. Returns the versions of those that are superseded now because
+    /// too many are replaced.
     pub(super) fn enqueue(&mut self, job: Arc<Job>) -> Vec<u64> {
         let queue = self.lane(job.lane);
         queue.waiting.push_back(job);
         let skipped = superseded(queue.waiting.iter());
-        queue.waiting.retain(|job| !skipped.contains(&job.version));
-        skipped
+        let (replaced, waiting): (VecDeque<_>, _) =
+            queue.waiting.drain(..).partition(|job| skipped.contains(&job.version));
+        queue.waiting = waiting;
+        self.replaced.extend(replaced);
+        self.replaced.make_contiguous().sort_by_key(|job| job.version);
+        let excess = self.replaced.len().saturating_sub(MOST_REPLACED);
+        self.replaced.drain(..excess).map(|job| job.version).collect()
     }
 
-    /// Computes the desired parameters again: the planned ones, with every pending job. Jobs that are invalid without
-    /// `refused` are dropped, and returned with the reason.
+    /// Returns the jobs that are prepared or wait.
+    fn pending(&self) -> impl Iterator<Item = &Arc<Job>> {
+        self.quick.pending().chain(self.load.pending())
+    }
+
+    /// Returns `versions` with the places of `job`, without those that no older job needs.
+    pub(super) fn versions_with(&self, job: &Job, versions: &FieldVersions) -> FieldVersions {
+        let mut versions = versions.clone();
+        for place in &job.places {
+            // An older job leaves the places alone that a later one has changed.
+            let version = versions.entry(place.clone()).or_default();
+            *version = job.version.max(*version);
+        }
+        let oldest = self.pending().chain(&self.replaced).map(|job| job.version).min();
+        versions.retain(|_, version| oldest.is_some_and(|oldest| oldest < *version));
+        versions
+    }
+
+    /// Returns the versions of the replaced jobs whose places were all changed by later updates that were applied: they are
+    /// superseded, and removed.
+    pub(super) fn take_superseded(&mut self) -> Vec<u64> {
+        if self.replaced.is_empty() {
+            return Vec::new();
+        }
+        let sent: Vec<u64> = self.sent.iter().flat_map(|sent| &sent.job).map(|job| job.version).collect();
+        let versions = self.planned.versions.clone();
+        let is_superseded = |job: &Arc<Job>| {
+            let later = |version: u64| version > job.version && !sent.contains(&version);
+            job.is_covered(&mut versions.iter().filter(|(_, version)| later(**version)).map(|(place, _)| place))
+        };
+        let (superseded, kept): (VecDeque<_>, _) = self.replaced.drain(..).partition(is_superseded);
+        self.replaced = kept;
+        superseded.iter().map(|job| job.version).collect()
+    }
+
+    /// Puts replaced jobs back into their lanes if what replaced them was rejected.
+    fn reinstate(&mut self) {
+        let versions = self.planned.versions.clone();
+        for job in std::mem::take(&mut self.replaced) {
+            let pending = self.pending().filter(|other| other.version > job.version).flat_map(|other| &other.places);
+            let planned = versions.iter().filter(|(_, version)| **version > job.version).map(|(place, _)| place);
+            if job.is_covered(&mut pending.chain(planned)) {
+                self.replaced.push_back(job);
+            } else {
+                self.lane(job.lane).insert(job);
+            }
+        }
+    }
+
+    /// Computes the desired parameters again after `refused` was rejected: the planned ones, with every pending job, among
+    /// them those that it had replaced. Jobs that are invalid without it are dropped, and returned with the reason.
     pub(super) fn recompute_desired(&mut self, refused: u64) -> Vec<(u64, Arc<Error>)> {
-        let mut jobs: Vec<Arc<Job>> = self.quick.pending().chain(self.load.pending()).cloned().collect();
+        let mut dropped = Vec::new();
+        loop {
+            self.reinstate();
+            let more = self.put_pending(refused);
+            if more.is_empty() {
+                return dropped;
+            }
+            dropped.extend(more);
+        }
+    }
+
+    fn put_pending(&mut self, refused: u64) -> Vec<(u64, Arc<Error>)> {
+        let mut jobs: Vec<Arc<Job>> = self.pending().cloned().collect();
         jobs.sort_by_key(|job| job.version);
         let mut desired = (*self.planned.params).clone();
         let mut dropped = Vec::new();
