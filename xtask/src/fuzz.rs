@@ -55,6 +55,16 @@ impl Wanted {
         Ok(wanted)
     }
 
+    /// Returns all targets, each for an equal part of `seconds`.
+    ///
+    /// # Errors
+    ///
+    /// If the targets cannot be listed.
+    pub(crate) fn all_within(seconds: u32) -> Result<Self, String> {
+        let count = u32::try_from(targets()?.len()).unwrap_or(u32::MAX);
+        Ok(Self { seconds: (seconds / count.max(1)).max(1), ..Self::default() })
+    }
+
     /// Returns the names of the targets to run.
     fn targets(&self) -> Result<Vec<String>, String> {
         let known = targets()?;

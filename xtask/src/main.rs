@@ -35,6 +35,7 @@ mod test;
 mod test_times;
 mod times;
 mod tools;
+mod trust;
 mod wheel;
 mod workflows;
 
@@ -78,6 +79,8 @@ usage: cargo xtask TASK
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
   prepare NAMES          installs packages from npm and PyPI for tests in target/tools
   golden                 re-runs the scripts of tests/golden/generate in a Python environment of their own
+  trust [PART] [--minutes N]
+                         searches for faults for N minutes (10) each: updates, network, soak, fuzz
   long                   the release build, random seeds, soak and fuzzing
   peers [ARGUMENTS]      times our networks and other libraries' in turn; --help lists the arguments
 
@@ -152,6 +155,10 @@ fn main() -> ExitCode {
         ["prepare", names @ ..] => return prepare_all(names),
         ["fuzz", arguments @ ..] => match fuzz::Wanted::parse(arguments) {
             Ok(wanted) => report.step("fuzz targets", || fuzz::run(&wanted)),
+            Err(why) => return wrong_usage(&why),
+        },
+        ["trust", arguments @ ..] => match trust::Wanted::parse(arguments) {
+            Ok(wanted) => trust::run(&mut report, &wanted),
             Err(why) => return wrong_usage(&why),
         },
         ["sanitize"] => report.step("kernels under the address sanitizer", sanitize::kernels),
