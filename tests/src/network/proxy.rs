@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::relay::{Conditions, Relay};
+use super::Conditions;
+use super::relay::Relay;
 
 /// A server's address for clients that shall reach it over bad links. Every session gets a link of its own, until this is
 /// dropped.
@@ -84,7 +85,7 @@ impl Shared {
         let (answer, server_addr) = redirect(answer, near);
         if let (Some(client_addr), Some(server_addr)) = (client_addr, server_addr) {
             let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-            relay.run((client_addr, server_addr), &self.conditions, seed)?;
+            relay.run((client_addr, server_addr), &self.conditions, seed);
         }
         client.write_all(&message(answer_head, answer.as_bytes()))
     }
