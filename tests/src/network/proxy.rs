@@ -114,11 +114,12 @@ fn is_length(name: &str) -> bool {
     name.eq_ignore_ascii_case("content-length")
 }
 
-/// Writes a head with the length of the body that goes with it now.
+/// Writes a head with the length of the body that goes with it now. Each connection has one request.
 fn message(head: &str, body: &[u8]) -> Vec<u8> {
-    let kept = head.lines().filter(|line| !line.split_once(':').is_some_and(|(name, _)| is_length(name)));
+    let is_replaced = |name: &str| is_length(name) || name.eq_ignore_ascii_case("connection");
+    let kept = head.lines().filter(|line| !line.split_once(':').is_some_and(|(name, _)| is_replaced(name)));
     let mut message: String = kept.flat_map(|line| [line, "\r\n"]).collect();
-    message.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    message.push_str(&format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len()));
     [message.as_bytes(), body].concat()
 }
 
