@@ -5,7 +5,8 @@
 //! [--scripts 200] [--first 0] [--seed 1] [--sessions 1000]`
 //!
 //! It prints a line for each script, and fails if
-//! - pictures are not back within two seconds of the end of a script's last fault,
+//! - pictures are not back within two seconds of the end of a script's last fault, or 25 seconds after a NAT rebinding,
+//!   which ends the connection: each side notices that 10 seconds after it receives nothing more,
 //! - the other stream pauses for longer than a second, or twice its longest pause without faults if that is more,
 //! - a session is not connected, or
 //! - threads or descriptors of the server remain that a warm-up did not leave, or its memory grows by more than 16 MiB.
@@ -32,6 +33,8 @@ const SIDE: u32 = 64;
 const RATE: f64 = 15.0;
 /// The longest time until pictures are back.
 const BACK: Duration = Duration::from_secs(2);
+/// The longest time after a NAT rebinding, until pictures are back over another connection.
+const BACK_AGAIN: Duration = Duration::from_secs(25);
 /// The longest time for which pictures are waited for before the clients are replaced.
 const LIMIT: Duration = Duration::from_secs(30);
 /// The longest pause of the other stream.
@@ -106,7 +109,7 @@ fn scripts(options: &Options, program: &Program) -> Result<usize> {
     let bound = calm.bound();
     say(&format!("seed {}; the other stream may pause for {} ms", options.seed, bound.as_millis()));
     let last = options.first + options.scripts;
-    let (mut times, mut failures, mut warm) = (Vec::new(), 0, None);
+    let (mut times, mut failures, mut warm) = ([Vec::new(), Vec::new()], 0, None);
     let began = Instant::now();
     for number in options.first..last {
         // Every kind of fault has had its effect on what the server keeps.
@@ -116,26 +119,34 @@ fn scripts(options: &Options, program: &Program) -> Result<usize> {
         let outcome = run(&trial, &calm, &Script::draw(options.seed, number));
         let failed = !outcome.is_good(bound);
         say(&format!(
-            "{number:>4} {} back {} other {:>4} ms lost {} {} | {}",
+            "{number:>4} {} back {} other {:>4} ms reconnected {}+{} {} | {}",
             if failed { "FAILED" } else { "ok    " },
             outcome.back.map_or_else(|| "never".into(), |back| format!("{:>5} ms", back.as_millis())),
             outcome.gap.as_millis(),
-            outcome.reconnections,
+            outcome.failures.0,
+            outcome.failures.1,
             server_line(&program.process()),
             outcome.script
         ));
         failures += usize::from(failed);
-        times.extend(outcome.back);
+        times[usize::from(outcome.is_rebound())].extend(outcome.back);
         if outcome.back.is_none() {
             drop(trial);
             trial = start()?;
         }
     }
+    say(&format!("{} scripts in {} s", options.scripts, began.elapsed().as_secs()));
+    let [others, rebound] = times;
+    say(&format!("back: {}", percentiles(others)));
+    say(&format!("back after a rebinding, over another connection: {}", percentiles(rebound)));
+    Ok(failures + compare(&program.process(), warm))
+}
+
+fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort();
     let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
-    let percentiles = [50, 90, 99, 100].map(|p| format!("p{p} {} ms", at(p).map_or(0, Duration::as_millis)));
-    say(&format!("{} scripts in {} s; back: {}", options.scripts, began.elapsed().as_secs(), percentiles.join(", ")));
-    Ok(failures + compare(&program.process(), warm))
+    let texts = [50, 90, 99, 100].map(|p| format!("p{p} {} ms", at(p).map_or(0, Duration::as_millis)));
+    format!("{} scripts, {}", times.len(), texts.join(", "))
 }
 
 /// What came of a script.
@@ -144,13 +155,18 @@ struct Outcome {
     back: Option<Duration>,
     /// The longest pause of the other stream.
     gap: Duration,
-    /// How often a client lost its connection.
-    reconnections: usize,
+    /// How often the publisher and the viewer lost their connections.
+    failures: (usize, usize),
 }
 
 impl Outcome {
     fn is_good(&self, bound: Duration) -> bool {
-        self.back.is_some_and(|back| back <= BACK) && self.gap <= bound
+        let limit = if self.is_rebound() { BACK_AGAIN } else { BACK };
+        self.back.is_some_and(|back| back <= limit) && self.gap <= bound
+    }
+
+    fn is_rebound(&self) -> bool {
+        self.script.has(FaultKind::Rebinding)
     }
 }
 
@@ -158,9 +174,13 @@ fn run(trial: &Trial, calm: &Calm, script: &Script) -> Outcome {
     drop((trial.take(), calm.screen.take(), trial.failures()));
     let start = Instant::now();
     let end = script.faults.iter().map(|fault| trial.run(fault)).last().unwrap_or(start);
-    let back = trial.recovery(end, LIMIT);
+    let failures = trial.reconnected(script, LIMIT);
+    // Without a rebinding this is at once.
+    let again = if script.has(FaultKind::Rebinding) { Instant::now() } else { end };
+    let back = trial.recovery(again, LIMIT).map(|back| again + back - end);
     let gap = longest_gap(&calm.screen.take(), start, Instant::now());
-    Outcome { script: script.clone(), back, gap, reconnections: trial.failures() }
+    let more = trial.failures();
+    Outcome { script: script.clone(), back, gap, failures: (failures.0 + more.0, failures.1 + more.1) }
 }
 
 /// Opens and drops sessions; returns the number of failures.

@@ -119,6 +119,11 @@ impl Script {
         }
         Self { number, faults }
     }
+
+    /// Returns whether it has a fault of a kind.
+    pub fn has(&self, kind: FaultKind) -> bool {
+        self.faults.iter().any(|fault| fault.kind == kind)
+    }
 }
 
 impl Fault {

@@ -98,7 +98,12 @@ impl Way {
         thread::spawn(move || {
             let (mut packet, mut arrivals, mut number) = ([0; LONGEST], Arrivals::new(seed), 0);
             while !receiving.is_over.load(Ordering::Relaxed) {
-                let Ok((length, _)) = from.get().recv_from(&mut packet) else { continue };
+                let socket = from.get();
+                let Ok((length, _)) = socket.recv_from(&mut packet) else { continue };
+                if !Arc::ptr_eq(&socket, &from.get()) {
+                    // Sent to a port that has been replaced meanwhile.
+                    continue;
+                }
                 while receiving.get(direction).stalled && !receiving.is_over.load(Ordering::Relaxed) {
                     thread::park_timeout(STALL);
                 }

@@ -5,17 +5,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dreamframe::transport::peer::PeerState;
-use dreamframe::transport::{Client, Egress, EgressOptions, play, publish};
+use dreamframe::transport::{Client, ClientEvent, Egress, EgressOptions, play, publish};
 use dreamframe::{Error, ErrorKind, Result};
 
 use super::{
-    Conditions, Direction, Drawn, Fault, FaultKind, Impairment, Proxy, Screen, Shown, Side, Source, Target,
+    Conditions, Direction, Drawn, Fault, FaultKind, Impairment, Proxy, Screen, Script, Shown, Side, Source, Target,
     client_options,
 };
 
 /// Pictures that have to follow each other until they count as back, and the longest time between two of them.
 const STEADY: usize = 5;
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often it is checked whether a client has lost its connection.
+const LOOK: Duration = Duration::from_millis(50);
 /// Longer than connecting takes.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -75,15 +77,14 @@ impl Trial {
         }
     }
 
-    /// Returns how often the clients lost their connection, or failed to make another, since the last time.
-    pub fn failures(&self) -> usize {
+    /// Returns how often the publisher and the viewer lost their connection, or failed to make another, since the last time.
+    pub fn failures(&self) -> (usize, usize) {
         let failed = |client: &Client| {
             let events = client.events();
-            std::iter::from_fn(|| events.try_next())
-                .filter(|event| matches!(event, dreamframe::transport::ClientEvent::AttemptFailed { .. }))
-                .count()
+            let next = std::iter::from_fn(|| events.try_next());
+            next.filter(|event| matches!(event, ClientEvent::AttemptFailed { .. })).count()
         };
-        failed(&self.publisher) + failed(&self.viewer)
+        (failed(&self.publisher), failed(&self.viewer))
     }
 
     /// Has a fault for its duration; returns when it ended.
@@ -111,6 +112,25 @@ impl Trial {
             _ => self.target.storm(fault.connections(), fault.duration, fault.seed),
         }
         Instant::now()
+    }
+
+    /// Waits until the clients whose ports a script changed have connected again, for at most `limit`; returns how often each
+    /// client lost its connection during the script and since.
+    ///
+    /// The server sends to the previous port until its checks fail, so that the loss is noticed late, and pictures of a
+    /// publisher arrive until then.
+    pub fn reconnected(&self, script: &Script, limit: Duration) -> (usize, usize) {
+        let start = Instant::now();
+        let is_rebound =
+            |side| script.faults.iter().any(|fault| fault.kind == FaultKind::Rebinding && fault.side == side);
+        let wanted = [Side::Publisher, Side::Viewer].map(|side| usize::from(is_rebound(side)));
+        let mut failures = self.failures();
+        while (failures.0 < wanted[0] || failures.1 < wanted[1]) && start.elapsed() < limit {
+            self.screen.wait_until(LOOK, |_| false);
+            let more = self.failures();
+            failures = (failures.0 + more.0, failures.1 + more.1);
+        }
+        failures
     }
 
     /// Waits until pictures are steady that were taken after `end`; returns how long after `end` the first of them was
