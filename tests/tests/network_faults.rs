@@ -41,9 +41,11 @@ fn recovers_from(kinds: impl Iterator<Item = FaultKind>) {
 
 #[test]
 fn pictures_return_after_every_impairment_of_a_link() {
-    recovers_from(FaultKind::ALL.into_iter().filter(|kind| {
-        !matches!(kind, FaultKind::Malformed(_)) && Fault::of(*kind, 0).impairment().is_some()
-    }));
+    recovers_from(
+        FaultKind::ALL
+            .into_iter()
+            .filter(|kind| !matches!(kind, FaultKind::Malformed(_)) && Fault::of(*kind, 0).impairment().is_some()),
+    );
 }
 
 #[test]
@@ -53,9 +55,7 @@ fn pictures_return_after_malformed_datagrams_of_every_protocol() {
 
 #[test]
 fn pictures_return_after_clock_jumps_slow_readers_and_storms() {
-    recovers_from(
-        [FaultKind::ClockJump, FaultKind::SlowReaders, FaultKind::ConnectionStorm].into_iter(),
-    );
+    recovers_from([FaultKind::ClockJump, FaultKind::SlowReaders, FaultKind::ConnectionStorm].into_iter());
 }
 
 #[test]

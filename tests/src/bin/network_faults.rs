@@ -5,8 +5,7 @@
 //! [--scripts 200] [--first 0] [--seed 1] [--sessions 1000]`
 //!
 //! It prints a line for each script, and fails if
-//! - pictures are not back within two seconds of the end of a script's last fault, or 25 seconds after a NAT rebinding,
-//!   which ends the connection: each side notices that 10 seconds after it receives nothing more,
+//! - pictures are not back within two seconds of the end of a script's last fault,
 //! - the other stream pauses for longer than a second, or twice its longest pause without faults if that is more,
 //! - a session is not connected, or
 //! - threads or descriptors of the server remain that a warm-up did not leave, or its memory grows by more than 16 MiB.
@@ -33,8 +32,6 @@ const SIDE: u32 = 64;
 const RATE: f64 = 15.0;
 /// The longest time until pictures are back.
 const BACK: Duration = Duration::from_secs(2);
-/// The longest time after a NAT rebinding, until pictures are back over another connection.
-const BACK_AGAIN: Duration = Duration::from_secs(25);
 /// The longest time for which pictures are waited for before the clients are replaced.
 const LIMIT: Duration = Duration::from_secs(30);
 /// The longest pause of the other stream.
@@ -109,7 +106,8 @@ fn scripts(options: &Options, program: &Program) -> Result<usize> {
     let bound = calm.bound();
     say(&format!("seed {}; the other stream may pause for {} ms", options.seed, bound.as_millis()));
     let last = options.first + options.scripts;
-    let (mut times, mut failures, mut warm) = ([Vec::new(), Vec::new()], 0, None);
+    let (mut times, mut failures, mut warm) = (Vec::new(), 0, None);
+    let mut reconnected = (0, 0);
     let began = Instant::now();
     for number in options.first..last {
         // Every kind of fault has had its effect on what the server keeps.
@@ -129,16 +127,16 @@ fn scripts(options: &Options, program: &Program) -> Result<usize> {
             outcome.script
         ));
         failures += usize::from(failed);
-        times[usize::from(outcome.is_rebound())].extend(outcome.back);
+        times.extend(outcome.back);
+        reconnected = (reconnected.0 + outcome.failures.0, reconnected.1 + outcome.failures.1);
         if outcome.back.is_none() {
             drop(trial);
             trial = start()?;
         }
     }
     say(&format!("{} scripts in {} s", options.scripts, began.elapsed().as_secs()));
-    let [others, rebound] = times;
-    say(&format!("back: {}", percentiles(others)));
-    say(&format!("back after a rebinding, over another connection: {}", percentiles(rebound)));
+    say(&format!("back: {}", percentiles(times)));
+    say(&format!("reconnected: publisher {} times, viewer {} times", reconnected.0, reconnected.1));
     Ok(failures + compare(&program.process(), warm))
 }
 
@@ -161,12 +159,7 @@ struct Outcome {
 
 impl Outcome {
     fn is_good(&self, bound: Duration) -> bool {
-        let limit = if self.is_rebound() { BACK_AGAIN } else { BACK };
-        self.back.is_some_and(|back| back <= limit) && self.gap <= bound
-    }
-
-    fn is_rebound(&self) -> bool {
-        self.script.has(FaultKind::Rebinding)
+        self.back.is_some_and(|back| back <= BACK) && self.gap <= bound
     }
 }
 
@@ -174,13 +167,9 @@ fn run(trial: &Trial, calm: &Calm, script: &Script) -> Outcome {
     drop((trial.take(), calm.screen.take(), trial.failures()));
     let start = Instant::now();
     let end = script.faults.iter().map(|fault| trial.run(fault)).last().unwrap_or(start);
-    let failures = trial.reconnected(script, LIMIT);
-    // Without a rebinding this is at once.
-    let again = if script.has(FaultKind::Rebinding) { Instant::now() } else { end };
-    let back = trial.recovery(again, LIMIT).map(|back| again + back - end);
+    let back = trial.recovery(end, LIMIT);
     let gap = longest_gap(&calm.screen.take(), start, Instant::now());
-    let more = trial.failures();
-    Outcome { script: script.clone(), back, gap, failures: (failures.0 + more.0, failures.1 + more.1) }
+    Outcome { script: script.clone(), back, gap, failures: trial.failures() }
 }
 
 /// Opens and drops sessions; returns the number of failures.
@@ -270,8 +259,9 @@ fn settled(process: &Process, before: Option<Usage>) -> Usage {
             descriptors: least.descriptors.min(now.descriptors),
             resident_kib: now.resident_kib,
         };
-        let is_done = before
-            .map_or(start.elapsed() > SETTLED / 2, |b| least.threads <= b.threads && least.descriptors <= b.descriptors);
+        let is_done = before.map_or(start.elapsed() > SETTLED / 2, |b| {
+            least.threads <= b.threads && least.descriptors <= b.descriptors
+        });
         if is_done {
             break;
         }

@@ -119,11 +119,6 @@ impl Script {
         }
         Self { number, faults }
     }
-
-    /// Returns whether it has a fault of a kind.
-    pub fn has(&self, kind: FaultKind) -> bool {
-        self.faults.iter().any(|fault| fault.kind == kind)
-    }
 }
 
 impl Fault {
@@ -136,10 +131,12 @@ impl Fault {
         let side = random.choose(&[Side::Publisher, Side::Viewer]).unwrap_or(Side::Viewer);
         let directions: &[&'static [Direction]] = &[&[Direction::ToServer], &[Direction::FromServer], &Direction::BOTH];
         let directions = random.choose(directions).unwrap_or(&Direction::BOTH);
-        let ms = match kind {
-            FaultKind::Blackout if random.below(LONG_BLACKOUT.0) == 0 => LONG_BLACKOUT.1,
-            FaultKind::Blackout | FaultKind::Stall => random.between(MS.0, MS.2),
-            _ => random.between(MS.0, MS.1),
+        let ms = if kind == FaultKind::Blackout && random.below(LONG_BLACKOUT.0) == 0 {
+            LONG_BLACKOUT.1
+        } else if matches!(kind, FaultKind::Blackout | FaultKind::Stall) {
+            random.between(MS.0, MS.2)
+        } else {
+            random.between(MS.0, MS.1)
         };
         let duration = Duration::from_millis(ms.into());
         Self { kind, side, directions, duration, intensity: random.between(1, 100), seed: random.next() }
@@ -193,9 +190,10 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            FaultKind::Malformed(kind) => write!(f, "Malformed{kind:?}")?,
-            kind => write!(f, "{kind:?}")?,
+        if let FaultKind::Malformed(kind) = self.kind {
+            write!(f, "Malformed{kind:?}")?;
+        } else {
+            write!(f, "{:?}", self.kind)?;
         }
         write!(f, " {}% {} ms", self.intensity, self.duration.as_millis())?;
         match (self.impairment(), self.kind) {
@@ -239,9 +237,8 @@ mod tests {
 
     #[test]
     fn consecutive_scripts_begin_with_all_kinds() {
-        let kinds: BTreeSet<_> = (40..40 + FaultKind::ALL.len() as u32)
-            .map(|number| Script::draw(3, number).faults[0].kind)
-            .collect();
+        let kinds: BTreeSet<_> =
+            (40..40 + FaultKind::ALL.len() as u32).map(|number| Script::draw(3, number).faults[0].kind).collect();
         assert_eq!(kinds.len(), FaultKind::ALL.len());
     }
 

@@ -66,7 +66,7 @@ fn open(sessions: &Sessions, whip: &str, egress: &Egress, number: u32) -> Result
         play(&proxy.url(&sessions.whep), client_options(), Screen::new(&Arc::new(Drawn::default())))?
     };
     let connected = client.wait_for(PeerState::Connected, LONG);
-    if number / 2 % 2 == 0 {
+    if (number / 2).is_multiple_of(2) {
         client.stop();
     } else {
         // Without the proxy nothing that the client sends arrives.

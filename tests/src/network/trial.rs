@@ -9,15 +9,13 @@ use dreamframe::transport::{Client, ClientEvent, Egress, EgressOptions, play, pu
 use dreamframe::{Error, ErrorKind, Result};
 
 use super::{
-    Conditions, Direction, Drawn, Fault, FaultKind, Impairment, Proxy, Screen, Script, Shown, Side, Source, Target,
+    Conditions, Direction, Drawn, Fault, FaultKind, Impairment, Proxy, Screen, Shown, Side, Source, Target,
     client_options,
 };
 
 /// Pictures that have to follow each other until they count as back, and the longest time between two of them.
 const STEADY: usize = 5;
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often it is checked whether a client has lost its connection.
-const LOOK: Duration = Duration::from_millis(50);
 /// Longer than connecting takes.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -96,41 +94,21 @@ impl Trial {
             Direction::BOTH.into_iter().for_each(|direction| conditions.set(direction, Impairment::default()));
             return Instant::now();
         }
-        match fault.kind {
-            FaultKind::Rebinding => {
-                for _ in 0..fault.rebindings() {
-                    thread::sleep(fault.duration / fault.rebindings());
-                    conditions.rebind();
-                }
+        if fault.kind == FaultKind::Rebinding {
+            for _ in 0..fault.rebindings() {
+                thread::sleep(fault.duration / fault.rebindings());
+                conditions.rebind();
             }
-            FaultKind::ClockJump => {
-                self.source.set_clock_ahead(fault.jump_ms());
-                thread::sleep(fault.duration);
-                self.source.set_clock_ahead(0);
-            }
-            FaultKind::SlowReaders => self.target.read_slowly(fault.connections(), fault.duration),
-            _ => self.target.storm(fault.connections(), fault.duration, fault.seed),
+        } else if fault.kind == FaultKind::ClockJump {
+            self.source.set_clock_ahead(fault.jump_ms());
+            thread::sleep(fault.duration);
+            self.source.set_clock_ahead(0);
+        } else if fault.kind == FaultKind::SlowReaders {
+            self.target.read_slowly(fault.connections(), fault.duration);
+        } else {
+            self.target.storm(fault.connections(), fault.duration, fault.seed);
         }
         Instant::now()
-    }
-
-    /// Waits until the clients whose ports a script changed have connected again, for at most `limit`; returns how often each
-    /// client lost its connection during the script and since.
-    ///
-    /// The server sends to the previous port until its checks fail, so that the loss is noticed late, and pictures of a
-    /// publisher arrive until then.
-    pub fn reconnected(&self, script: &Script, limit: Duration) -> (usize, usize) {
-        let start = Instant::now();
-        let is_rebound =
-            |side| script.faults.iter().any(|fault| fault.kind == FaultKind::Rebinding && fault.side == side);
-        let wanted = [Side::Publisher, Side::Viewer].map(|side| usize::from(is_rebound(side)));
-        let mut failures = self.failures();
-        while (failures.0 < wanted[0] || failures.1 < wanted[1]) && start.elapsed() < limit {
-            self.screen.wait_until(LOOK, |_| false);
-            let more = self.failures();
-            failures = (failures.0 + more.0, failures.1 + more.1);
-        }
-        failures
     }
 
     /// Waits until pictures are steady that were taken after `end`; returns how long after `end` the first of them was
