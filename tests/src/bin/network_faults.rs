@@ -43,8 +43,8 @@ const GROWTH: usize = 16 << 10;
 /// The longest time for which threads and descriptors of ended sessions may remain: abandoned ones end after 15 s at most.
 const SETTLED: Duration = Duration::from_secs(60);
 /// Streams that sessions are published to, and sessions of the warm-up.
-const PATHS: usize = 4;
-const WARM_UP: u32 = 40;
+const PATHS: usize = 2;
+const WARM_UP: u32 = 200;
 
 struct Options {
     scripts: u32,
@@ -60,13 +60,14 @@ fn main() -> Result<ExitCode> {
         let _ = writeln!(io::stderr(), "{usage}");
         return Ok(ExitCode::from(2));
     };
-    let program = Program::start(&options.server).map_err(|error| io_error("the server does not start", error))?;
+    // Each part has a server of its own, since the number of streams is limited.
+    let start = || Program::start(&options.server).map_err(|error| io_error("the server does not start", error));
     let mut failures = 0;
     if options.scripts > 0 {
-        failures += scripts(&options, &program)?;
+        failures += scripts(&options, &start()?)?;
     }
     if options.sessions > 0 {
-        failures += sessions(&options, &program)?;
+        failures += sessions(&options, &start()?)?;
     }
     say(&format!("{failures} failures"));
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
