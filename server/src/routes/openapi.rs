@@ -1,26 +1,35 @@
 //! The description of the API, for programs: OpenAPI 3.1, generated from the route table, the parameters' schema, and
 //! the schemas of bodies in this file.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use dreamframe::params::schema;
 use serde_json::{Map, Value, json};
 
 use super::table::{Route, Tag, reference};
 use crate::app::App;
-use crate::http::json;
 use crate::urls::Urls;
 
 /// `GET /openapi.json`
 pub(crate) async fn document(State(app): State<Arc<App>>, urls: Urls) -> Response {
-    let keys = !app.config.keys.is_open();
-    json(StatusCode::OK, &describe(&urls, keys))
+    let body = text(&urls, !app.config.keys.is_open());
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn describe(urls: &Urls, keys: bool) -> Value {
+/// Writes the document. What does not depend on the request is written once: it takes milliseconds, and the route needs
+/// no key, so that many requests would take the processor time of the streams.
+fn text(urls: &Urls, keys: bool) -> String {
+    static COMMON: [OnceLock<String>; 2] = [const { OnceLock::new() }; 2];
+    let common = COMMON[usize::from(keys)].get_or_init(|| describe(keys).to_string());
+    let servers = json!([{"url": urls.base()}]);
+    format!("{{\"servers\":{servers},{}", common.strip_prefix('{').unwrap_or(common))
+}
+
+/// Describes the API, without the addresses of servers.
+fn describe(keys: bool) -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -29,7 +38,6 @@ fn describe(urls: &Urls, keys: bool) -> Value {
             "description": "Real-time diffusion over the network. Frames come in by WHIP, pictures go out by WHEP; the streams \
                             behind both are made and changed here. The parameters' names and meaning are Daydream's.",
         },
-        "servers": [{"url": urls.base()}],
         "security": if keys { json!([{"bearer": []}]) } else { json!([]) },
         "tags": Tag::ALL.map(|tag| json!({"name": tag.name()})),
         "paths": paths(),
@@ -181,13 +189,22 @@ mod tests {
 
     #[test]
     fn every_reference_leads_to_a_schema() {
-        let document = describe(&"https://sd.example".parse().unwrap(), true);
-        let text = document.to_string();
+        let text = text(&"https://sd.example".parse().unwrap(), true);
+        let document: Value = serde_json::from_str(&text).unwrap();
         let names = text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap());
         for name in names {
             assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
         }
         assert_eq!(document["servers"][0]["url"], "https://sd.example");
+    }
+
+    #[test]
+    fn the_document_has_the_addresses_of_each_request() {
+        for (keys, base) in [(true, "https://one.example"), (true, "https://two.example"), (false, "http://three")] {
+            let document: Value = serde_json::from_str(&text(&base.parse().unwrap(), keys)).unwrap();
+            assert_eq!(document["servers"], json!([{"url": base}]));
+            assert_eq!(document["security"].as_array().unwrap().is_empty(), !keys);
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::relay::{Conditions, Relay};
+use super::Conditions;
+use super::relay::Relay;
 
 /// A server's address for clients that shall reach it over bad links. Every session gets a link of its own, until this is
 /// dropped.
@@ -84,7 +85,7 @@ impl Shared {
         let (answer, server_addr) = redirect(answer, near);
         if let (Some(client_addr), Some(server_addr)) = (client_addr, server_addr) {
             let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-            relay.run((client_addr, server_addr), &self.conditions, seed)?;
+            relay.run((client_addr, server_addr), &self.conditions, seed);
         }
         client.write_all(&message(answer_head, answer.as_bytes()))
     }
@@ -113,11 +114,12 @@ fn is_length(name: &str) -> bool {
     name.eq_ignore_ascii_case("content-length")
 }
 
-/// Writes a head with the length of the body that goes with it now.
+/// Writes a head with the length of the body that goes with it now. Each connection has one request.
 fn message(head: &str, body: &[u8]) -> Vec<u8> {
-    let kept = head.lines().filter(|line| !line.split_once(':').is_some_and(|(name, _)| is_length(name)));
+    let is_replaced = |name: &str| is_length(name) || name.eq_ignore_ascii_case("connection");
+    let kept = head.lines().filter(|line| !line.split_once(':').is_some_and(|(name, _)| is_replaced(name)));
     let mut message: String = kept.flat_map(|line| [line, "\r\n"]).collect();
-    message.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    message.push_str(&format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len()));
     [message.as_bytes(), body].concat()
 }
 

@@ -1,6 +1,6 @@
 //! Where pictures come from: a thread that draws and shows them at a steady pace.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -48,6 +48,8 @@ impl Drawn {
 pub struct Source {
     drawn: Arc<Drawn>,
     size: Arc<Mutex<(u32, u32)>>,
+    /// How far its clock is ahead, in milliseconds.
+    ahead: Arc<AtomicI64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,7 +59,9 @@ impl Source {
     pub fn start(egress: &Egress, size: (u32, u32), rate: f64, drawn: &Arc<Drawn>) -> Self {
         let (egress, interval) = (egress.clone(), Duration::from_secs_f64(1.0 / rate));
         let (drawn, size, stop) = (drawn.clone(), Arc::new(Mutex::new(size)), Arc::new(AtomicBool::new(false)));
+        let ahead = Arc::new(AtomicI64::new(0));
         let thread = thread::spawn({
+            let ahead = ahead.clone();
             let (drawn, size, stop) = (drawn.clone(), size.clone(), stop.clone());
             move || {
                 let (mut pixels, mut due) = (Vec::new(), Instant::now());
@@ -68,18 +72,23 @@ impl Source {
                         Some(made) if made.size() == wanted => pattern.insert(made),
                         _ => pattern.insert(Pattern::new(wanted.0, wanted.1)),
                     };
-                    show(pattern, &mut pixels, &egress, &drawn);
+                    show(pattern, &mut pixels, &egress, (&drawn, ahead.load(Ordering::Relaxed)));
                     due = (due + interval).max(Instant::now());
                     thread::sleep(due - Instant::now());
                 }
             }
         });
-        Self { drawn, size, stop, thread: Some(thread) }
+        Self { drawn, size, ahead, stop, thread: Some(thread) }
     }
 
     /// Goes on with pictures of another size.
     pub fn resize(&self, width: u32, height: u32) {
         *self.size.lock().unwrap_or_else(PoisonError::into_inner) = (width, height);
+    }
+
+    /// Stamps pictures with the time of a clock that is so far ahead, or behind; what [`Drawn`] records stays right.
+    pub fn set_clock_ahead(&self, ms: i64) {
+        self.ahead.store(ms, Ordering::Relaxed);
     }
 
     /// Returns how many pictures were shown.
@@ -99,11 +108,12 @@ impl Drop for Source {
 }
 
 /// Draws the next picture and shows it; from then on it counts as taken.
-fn show(pattern: &Pattern, pixels: &mut Vec<u8>, egress: &Egress, drawn: &Drawn) {
+fn show(pattern: &Pattern, pixels: &mut Vec<u8>, egress: &Egress, (drawn, ahead_ms): (&Drawn, i64)) {
     pattern.draw(drawn.count() as u16, pixels);
     let (width, height) = pattern.size();
     let Ok(view) = FrameView::packed(PixelFormat::Rgba8, width, height, pixels) else { return };
     let at = now();
     drawn.next(at);
-    egress.show(&view.with_stamp(Stamp { timestamp: at, tag: 0 }));
+    let timestamp = Timestamp(at.0.saturating_add_signed(ahead_ms.saturating_mul(1_000_000)));
+    egress.show(&view.with_stamp(Stamp { timestamp, tag: 0 }));
 }

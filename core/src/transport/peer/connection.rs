@@ -28,6 +28,7 @@ use webrtc::peer_connection::{
 use super::key_requests::KeyRequests;
 use super::options::{IceServer, IceTransportPolicy, PeerOptions};
 use super::sdp_normalize::{PLAYOUT_DELAY, TRANSPORT_CC};
+use super::sockets::FollowingRuntime;
 use super::{bind, failed};
 use crate::Result;
 use crate::transport::sdp::{Codec, Setup};
@@ -169,6 +170,7 @@ pub(super) async fn build(
         .with_media_engine(engine)
         .with_interceptor_registry(registry)
         .with_setting_engine(settings.build())
+        .with_runtime(Arc::new(FollowingRuntime::new()))
         .with_handler(Arc::new(EventForwarder(events)));
     // A free port must be bound before the next connection looks for one.
     let _one = PORTS.lock().await;

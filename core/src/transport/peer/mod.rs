@@ -2,7 +2,8 @@
 //!
 //! `sdp` reads a peer's description, `plan` decides about each of its sections, `sdp_normalize` writes what is used of
 //! it for the crate, and `sdp_answer` makes the answer from the crate's. The `supervisor` is the connection's main
-//! task: it starts those of `receive` and `send`, and closes everything at the end.
+//! task: it starts those of `receive` and `send`, and closes everything at the end. `sockets` sends to where the peer is, which
+//! changes with a rebinding of its NAT (`peer_address`).
 
 mod bind;
 mod clock;
@@ -19,6 +20,7 @@ mod key_requests;
 mod negotiate;
 mod options;
 mod pace;
+mod peer_address;
 mod plan;
 mod receive;
 mod restart;
@@ -26,6 +28,7 @@ mod sdp_answer;
 mod sdp_normalize;
 mod send;
 mod shared;
+mod sockets;
 mod state;
 mod supervisor;
 #[cfg(test)]
