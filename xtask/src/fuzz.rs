@@ -247,4 +247,30 @@ mod tests {
         }
         assert!(wanted(1, &["no_such"]).targets().unwrap_err().contains("no_such"));
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_with_a_finding_fails_and_is_in_the_ledger_like_others() {
+        let output = "compiling\nINFO: Seed: 1\n#8 DONE cov: 2 ft: 3 corp: 1/1b\nTest unit written to x/crash-1\n";
+        let (figures, _, result) = execute(Command::new("sh").args(["-c", "printf %s \"$0\" >&2; exit 77", output]));
+        let expected = Figures { has_started: true, inputs: 8, findings: 1, edges: 2, features: 3, corpus: 1 };
+        assert_eq!(figures, expected);
+        assert!(result.unwrap_err().contains("1 findings"));
+        let (figures, _, result) = execute(Command::new("sh").args(["-c", "exit 101"]));
+        assert!(!figures.has_started && result.is_err());
+
+        let folder = tools::target();
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("runs-{}.md", std::process::id()));
+        let ledger = Ledger { file: Some(&path), commit: "0123abc".into() };
+        ledger.add(&expected, "sdp", 60).unwrap();
+        ledger.add(&figures, "y4m", 61).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let rows: Vec<_> = text.lines().skip(2).collect();
+        assert!(rows[0].ends_with("| 0123abc | sdp | 60 | 8 | 1 | 2 | 3 | 1 |"), "{text}");
+        assert!(rows[1].ends_with("| 0123abc | y4m | 61 | 0 | 0 | 0 | 0 | 0 |"), "{text}");
+        fs::remove_file(path).unwrap();
+        let nowhere = Ledger { file: Some(&folder), commit: String::new() };
+        assert!(nowhere.add(&expected, "sdp", 1).is_err());
+    }
 }
