@@ -147,7 +147,7 @@ pub fn hub_listing(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut lines = text.lines().map(str::to_owned);
     let Some(Ok(id)) = lines.next().map(|line| line.parse::<ModelId>()) else { return };
-    // A repository has no two files of one name.
+    // Names that a listing repeats are removed when it is read.
     let files: Vec<String> = lines.collect::<BTreeSet<_>>().into_iter().collect();
     match hub_files(&files, &id) {
         Ok(chosen) => {

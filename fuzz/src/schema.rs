@@ -37,10 +37,8 @@ fn is_valid(node: &Value, value: &Value) -> bool {
             "required" => value.as_object().is_none_or(|fields| is_all(rule, |name| fields.contains_key(name))),
             "properties" => each(value, |name, field| rule.get(name).is_none_or(|node| is_valid(node, field))),
             "additionalProperties" => each(value, |name, field| {
-                // The schema leaves open what settings of processors are; they are flags, numbers and texts.
-                let is_setting = |allowed: bool| allowed && !field.is_null() && !field.is_array() && !field.is_object();
                 let is_named = node["properties"].get(name).is_some();
-                is_named || rule.as_bool().map_or_else(|| is_valid(rule, field), is_setting)
+                is_named || rule.as_bool().unwrap_or_else(|| is_valid(rule, field))
             }),
             other => panic!("unknown keyword {other}"),
         }
@@ -122,10 +120,8 @@ fn object(node: &Value, u: &mut Unstructured<'_>) -> Result<Value> {
             let (name, node) = *u.choose(&known)?;
             fields.insert(name.clone(), value(node, u)?);
         } else {
-            let other = &node["additionalProperties"];
-            let free = json!({"type": ["number", "string", "boolean"]});
-            let node = if other.is_object() { other } else { &free };
-            fields.insert(u.arbitrary::<&str>()?.to_owned(), value(node, u)?);
+            // Of an object that allows no other names, null: any value is refused.
+            fields.insert(u.arbitrary::<&str>()?.to_owned(), value(&node["additionalProperties"], u)?);
         }
     }
     Ok(Value::Object(fields))

@@ -137,7 +137,7 @@ class SingleProcessorConfig(Model):
     """The name of the processor."""
     enabled: bool = True
     """Whether the processor runs; a disabled one is only kept in the list."""
-    params: dict[str, Any] = {}
+    params: dict[str, bool | float | str] = {}
     """The processor's own parameters."""
 
 
@@ -165,7 +165,7 @@ class ControlNetConfig(Model):
     """The preprocessor of the control image; without one, the frame itself is the control image."""
     enabled: bool = True
     """Whether the network is loaded; a disabled ControlNet is only kept in the list."""
-    preprocessor_params: dict[str, Any] = {}
+    preprocessor_params: dict[str, bool | float | str] = {}
     """The preprocessor's own parameters, such as `low_threshold` of `canny`."""
     control_guidance_start: float = 0.0
     """The fraction of the denoising steps from which the ControlNet is used."""

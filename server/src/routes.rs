@@ -51,7 +51,7 @@ fn stream_routes() -> Vec<Route> {
     use Verb::{Delete, Get, Patch, Post, Put};
     const ALL: &str = "/v1/streams";
     const ONE: &str = "/v1/streams/{id}";
-    const CHANGED: &[u16] = &[400, 401, 403, 404, 413, 503];
+    const CHANGED: &[u16] = &[400, 401, 404, 413, 503];
     let id = json!({"type": "string"});
     let create = Operation::new(Streams, "Create a stream").json_body("CreateStream").json(201, "CreatedStream");
     let list = Operation::new(Streams, "List the caller's streams").json(200, "StreamList");
@@ -59,15 +59,15 @@ fn stream_routes() -> Vec<Route> {
     let update = Operation::new(Streams, "Update a stream: absent keys keep their values").json_body("UpdateStream");
     let prompts = Operation::new(Streams, "Update parameters, for older clients").json_body("UpdateStream");
     let end = || Operation::new(Streams, "Delete a stream").json(200, "Deleted");
-    let end_by_query = end().query("id", true, &id).errors(&[400, 401, 403, 404]);
+    let end_by_query = end().query("id", true, &id).errors(&[400, 401, 404]);
     vec![
-        route(Post, ALL, Key, streams::create, create.errors(&[400, 401, 403, 413, 429, 503])),
-        route(Get, ALL, Key, streams::list, list.errors(&[401, 403])),
+        route(Post, ALL, Key, streams::create, create.errors(&[400, 401, 413, 429, 503])),
+        route(Get, ALL, Key, streams::list, list.errors(&[401])),
         route(Delete, ALL, Control, streams::delete_by_query, end_by_query),
-        route(Get, ONE, Control, streams::read, read.errors(&[401, 403, 404])),
+        route(Get, ONE, Control, streams::read, read.errors(&[401, 404])),
         route(Patch, ONE, Control, streams::update, update.json(200, "Stream").errors(CHANGED)),
         route(Put, ONE, Control, streams::update, Operation::unlisted("PATCH, for older clients")),
-        route(Delete, ONE, Control, streams::delete_by_path, end().errors(&[401, 403, 404])),
+        route(Delete, ONE, Control, streams::delete_by_path, end().errors(&[401, 404])),
         route(Post, "/beta/streams/{id}/prompts", Control, legacy::prompts, prompts.json(200, "Taken").errors(CHANGED)),
     ]
 }
@@ -84,9 +84,9 @@ fn state_routes() -> Vec<Route> {
     let recording = Operation::new(Tag::Streams, "Get the last seconds as an MP4")
         .query("seconds", false, &seconds)
         .content(200, "The file", "video/mp4", &file)
-        .errors(&[400, 401, 403, 404]);
+        .errors(&[400, 401, 404]);
     let schema = Operation::unlisted("The parameters, for the page's controls");
-    let api_key = Operation::new(Tag::Service, "Return the caller's API key").json(200, "ApiKey").errors(&[401, 403]);
+    let api_key = Operation::new(Tag::Service, "Return the caller's API key").json(200, "ApiKey").errors(&[401]);
     vec![
         route(Get, "/v1/streams/{id}/status", Open, status::status, status.json(200, "Status").errors(&[404])),
         route(Get, "/api/streams/{id}/status", Open, status::status, status_alias),
@@ -106,13 +106,13 @@ fn clip_routes() -> Vec<Route> {
     let create = clips("Create a clip of the last seconds: everyone with its link can watch it")
         .json_body("CreateClip")
         .json(201, "Clip")
-        .errors(&[400, 401, 403, 404, 413, 429, 503, 507]);
+        .errors(&[400, 401, 404, 413, 429, 503, 507]);
     let read = clips("Read a clip").json(200, "Clip").errors(&[404]);
     let video = clips("Get the video of a clip, or the part of it that the header Range names")
         .content(200, "The file", "video/mp4", &file)
         .content(206, "The part", "video/mp4", &file)
         .errors(&[404, 416]);
-    let delete = clips("Delete a clip").json(200, "Deleted").errors(&[401, 403, 404]);
+    let delete = clips("Delete a clip").json(200, "Deleted").errors(&[401, 404]);
     vec![
         route(Post, "/v1/streams/{id}/clips", Control, clips::create, create),
         route(Delete, "/v1/clips/{clip}", Control, clips::delete, delete),
@@ -191,12 +191,12 @@ fn service_routes() -> Vec<Route> {
     let metrics = about("Read metrics, for Prometheus").content(200, "The metrics", "text/plain", &text);
     let recommend = about("List the models that this machine can run, with estimated pictures per second")
         .json(200, "Recommendations")
-        .errors(&[401, 403, 503]);
+        .errors(&[401, 503]);
     let document = about("This document").content(200, "The document", json, &object);
     vec![
         route(Get, "/health", Open, health::health, about("Check whether the server runs").json(200, "Health")),
         route(Get, "/ready", Open, health::ready, ready.content(503, "The server is draining", json, &object)),
-        route(Get, "/metrics", Key, metrics::metrics, metrics.errors(&[401, 403])),
+        route(Get, "/metrics", Key, metrics::metrics, metrics.errors(&[401])),
         route(Get, "/v1/recommendations", Key, recommend::models, recommend),
         route(Get, "/openapi.json", Open, openapi::document, document),
     ]

@@ -1,10 +1,16 @@
-//! Runs fuzz targets for a limited time.
+//! Runs fuzz targets for a limited time, and reports what each run executed and covered.
 
-use std::path::Path;
-use std::process::Command;
+mod figures;
 
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use self::figures::Figures;
 use crate::report::Outcome;
-use crate::tools::{self, Tool, succeed};
+use crate::tools::{self, Tool, output, succeed};
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_features: true };
 
@@ -24,20 +30,22 @@ pub(crate) struct Wanted {
     targets: Vec<String>,
     /// How long each is run.
     seconds: u32,
+    /// The Markdown file whose table a row for each run is added to.
+    ledger: Option<PathBuf>,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { targets: Vec::new(), seconds: 60 }
+        Self { targets: Vec::new(), seconds: 60, ledger: None }
     }
 }
 
 impl Wanted {
-    /// Reads the names of targets, and `--seconds N`.
+    /// Reads the names of targets, `--seconds N` and `--ledger FILE`.
     ///
     /// # Errors
     ///
-    /// If a number is missing or invalid, or an option unknown.
+    /// If a number is missing or invalid, a file missing, or an option unknown.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self, String> {
         let mut wanted = Self::default();
         let mut arguments = arguments.iter();
@@ -47,6 +55,10 @@ impl Wanted {
                     let seconds = arguments.next().copied().unwrap_or_default();
                     let wrong = |_| format!("--seconds: got {seconds:?}, expected a whole number");
                     wanted.seconds = seconds.parse().map_err(wrong)?;
+                }
+                "--ledger" => {
+                    let file = arguments.next().ok_or("--ledger: got nothing, expected a file")?;
+                    wanted.ledger = Some(file.into());
                 }
                 _ if argument.starts_with('-') => return Err(format!("fuzz: no such option: {argument}")),
                 _ => wanted.targets.push(argument.to_owned()),
@@ -87,7 +99,8 @@ pub(crate) fn run(wanted: &Wanted) -> Outcome {
         if wanted.targets.is_empty() {
             succeed(fuzzer.command().args(["fuzz", "build"]).args(LIBFUZZER))?;
         }
-        let failures = targets.iter().filter_map(|target| fuzzer.run(target, wanted.seconds).err());
+        let ledger = Ledger::new(wanted.ledger.as_deref())?;
+        let failures = targets.iter().filter_map(|target| fuzzer.run(target, wanted.seconds, &ledger).err());
         let failures: Vec<String> = failures.collect();
         if failures.is_empty() { Ok(()) } else { Err(failures.join("\n   ")) }
     });
@@ -114,7 +127,8 @@ impl Fuzzer {
         Ok(Self { path: CARGO_FUZZ.path()?.to_string_lossy().into_owned(), toolchain })
     }
 
-    fn run(&self, target: &str, seconds: u32) -> Result<(), String> {
+    /// Builds and runs `target`, and adds the run to `ledger`.
+    fn run(&self, target: &str, seconds: u32, ledger: &Ledger<'_>) -> Result<(), String> {
         eprintln!("   {target}");
         let corpus = Path::new("fuzz/corpus").join(target);
         std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
@@ -124,8 +138,13 @@ impl Fuzzer {
         if seeds.is_dir() {
             fuzz.arg(seeds);
         }
-        fuzz.arg("--").arg(format!("-max_total_time={seconds}")).args(["-rss_limit_mb=2048", "-timeout=10"]);
-        succeed(&mut fuzz)
+        fuzz.arg("--").arg(format!("-max_total_time={seconds}"));
+        fuzz.args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1"]);
+        let (figures, seconds, result) = execute(&mut fuzz);
+        if figures.has_started {
+            ledger.add(&figures, target, seconds)?;
+        }
+        result.map_err(|why| format!("{target}: {why}"))
     }
 
     /// Returns a command of cargo-fuzz with a profile for fuzzing: fast to build, with checks and line numbers.
@@ -138,6 +157,74 @@ impl Fuzzer {
             command.env("RUSTC_BOOTSTRAP", "1");
         }
         command
+    }
+}
+
+/// Runs a command of cargo-fuzz, whose output is printed as well as read. Returns its figures, and the seconds from the
+/// start of the fuzzer, without the build.
+fn execute(fuzz: &mut Command) -> (Figures, u64, Result<(), String>) {
+    let (mut figures, mut started) = (Figures::default(), Instant::now());
+    let result = fuzz.stderr(Stdio::piped()).spawn().and_then(|mut child| {
+        let mut lines = child.stderr.take().map(BufReader::new);
+        let mut line = Vec::new();
+        // Inputs that targets print need not be text.
+        while lines.as_mut().is_some_and(|lines| lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0)) {
+            // Without a terminal to print to, the run goes on.
+            let _ = io::stderr().write_all(&line);
+            let had_started = figures.has_started;
+            figures.read(&String::from_utf8_lossy(&line));
+            if !had_started && figures.has_started {
+                started = Instant::now();
+            }
+            line.clear();
+        }
+        child.wait()
+    });
+    let seconds = started.elapsed().as_secs();
+    let result = match result {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{status}, {} findings", figures.findings)),
+        Err(error) => Err(error.to_string()),
+    };
+    (figures, seconds, result)
+}
+
+/// The record of runs.
+struct Ledger<'a> {
+    file: Option<&'a Path>,
+    commit: String,
+}
+
+impl<'a> Ledger<'a> {
+    /// Reads the current commit, which is marked if a file was changed since, except `file` itself.
+    ///
+    /// # Errors
+    ///
+    /// If git fails.
+    fn new(file: Option<&'a Path>) -> Result<Self, String> {
+        let mut commit = output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]))?.trim().to_owned();
+        let mut diff = Command::new("git");
+        diff.args(["diff", "--quiet", "HEAD", "--", "."]);
+        if let Some(file) = file {
+            diff.arg(format!(":(exclude){}", file.display()));
+        }
+        if !tools::works(&mut diff) {
+            commit.push_str("+changes");
+        }
+        Ok(Self { file, commit })
+    }
+
+    /// Prints the row of a run, and adds it to the file.
+    fn add(&self, figures: &Figures, target: &str, seconds: u64) -> Result<(), String> {
+        let row = figures.row(&figures::today(), &self.commit, target, seconds);
+        eprintln!("   {row}");
+        let Some(file) = self.file else { return Ok(()) };
+        let before = match fs::read_to_string(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        };
+        let written = before.and_then(|before| fs::write(file, figures::with_row(&before, &row)));
+        written.map_err(|error| format!("{}: {error}", file.display()))
     }
 }
 
@@ -157,13 +244,43 @@ mod tests {
 
     #[test]
     fn targets_and_seconds_may_be_in_any_order() {
-        let wanted =
-            |seconds, names: &[&str]| Wanted { targets: names.iter().map(|&name| name.to_owned()).collect(), seconds };
+        let wanted = |seconds, names: &[&str]| {
+            let targets = names.iter().map(|&name| name.to_owned()).collect();
+            Wanted { targets, seconds, ledger: None }
+        };
         assert_eq!(Wanted::parse(&[]).unwrap(), wanted(60, &[]));
         assert_eq!(Wanted::parse(&["sdp", "--seconds", "5", "y4m"]).unwrap(), wanted(5, &["sdp", "y4m"]));
-        for wrong in [&["--seconds"][..], &["--seconds", "many"], &["--hours", "1"]] {
+        let with_ledger = Wanted { ledger: Some("runs.md".into()), ..wanted(60, &["sdp"]) };
+        assert_eq!(Wanted::parse(&["--ledger", "runs.md", "sdp"]).unwrap(), with_ledger);
+        for wrong in [&["--seconds"][..], &["--ledger"], &["--seconds", "many"], &["--hours", "1"]] {
             assert!(Wanted::parse(wrong).is_err(), "{wrong:?}");
         }
         assert!(wanted(1, &["no_such"]).targets().unwrap_err().contains("no_such"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_with_a_finding_fails_and_is_in_the_ledger_like_others() {
+        let output = "compiling\nINFO: Seed: 1\n#8 DONE cov: 2 ft: 3 corp: 1/1b\nTest unit written to x/crash-1\n";
+        let (figures, _, result) = execute(Command::new("sh").args(["-c", "printf %s \"$0\" >&2; exit 77", output]));
+        let expected = Figures { has_started: true, inputs: 8, findings: 1, edges: 2, features: 3, corpus: 1 };
+        assert_eq!(figures, expected);
+        assert!(result.unwrap_err().contains("1 findings"));
+        let (figures, _, result) = execute(Command::new("sh").args(["-c", "exit 101"]));
+        assert!(!figures.has_started && result.is_err());
+
+        let folder = tools::target();
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("runs-{}.md", std::process::id()));
+        let ledger = Ledger { file: Some(&path), commit: "0123abc".into() };
+        ledger.add(&expected, "sdp", 60).unwrap();
+        ledger.add(&figures, "y4m", 61).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let rows: Vec<_> = text.lines().skip(2).collect();
+        assert!(rows[0].ends_with("| 0123abc | sdp | 60 | 8 | 1 | 2 | 3 | 1 |"), "{text}");
+        assert!(rows[1].ends_with("| 0123abc | y4m | 61 | 0 | 0 | 0 | 0 | 0 |"), "{text}");
+        fs::remove_file(path).unwrap();
+        let nowhere = Ledger { file: Some(&folder), commit: String::new() };
+        assert!(nowhere.add(&expected, "sdp", 1).is_err());
     }
 }

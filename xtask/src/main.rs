@@ -72,8 +72,9 @@ usage: cargo xtask TASK
   dist                   everything that is released from one machine, with checksums: target/release-files
   dist --tag TAG         checks that TAG is that of this version, and that the changelog describes it
   stubs                  writes the Python module's stub and the classes of the parameters
-  fuzz [TARGETS] [--seconds N]
-                         runs these fuzz targets, or all, for N seconds (60) each
+  fuzz [TARGETS] [--seconds N] [--ledger FILE]
+                         runs these fuzz targets, or all, for N seconds (60) each, and prints what each executed and
+                         covered; FILE, such as docs/reliability.md, is a Markdown file whose table gets these rows
   sanitize               the kernels' unit tests under the address sanitizer (Linux, x86-64)
   wheel                  builds the Python package's wheel into target/wheels, and checks it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint

@@ -146,7 +146,10 @@ impl Constraint {
                 }
                 &[("maxProperties", max.into())]
             }
-            Self::Settings => &[("maxProperties", MAX_SETTINGS.into())],
+            Self::Settings => {
+                let setting = json!({"type": ["boolean", "number", "string"]});
+                &[("additionalProperties", setting), ("maxProperties", MAX_SETTINGS.into())]
+            }
             Self::Nullable(value) => return value.write_bounds(node),
         };
         if let Value::Object(node) = node {
@@ -256,7 +259,7 @@ impl Checker {
             }
             (Constraint::Settings, Value::Object(entries)) => {
                 for (name, value) in entries.iter().take(MAX_SETTINGS) {
-                    if value.is_array() || value.is_object() {
+                    if !is_setting(value) {
                         self.refuse_value(&format!("{path}.{name}"), value, "true, false, a number or text");
                     }
                 }
@@ -285,6 +288,11 @@ impl Checker {
             }
         }
     }
+}
+
+/// Returns whether a parameter of a processor may have `value`: a flag, a number or text.
+pub(super) fn is_setting(value: &Value) -> bool {
+    value.is_boolean() || value.is_number() || value.is_string()
 }
 
 /// Formats a value for a message, shortened if it is long.

@@ -136,6 +136,8 @@ pub(super) fn choices(node: &Value) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::ParamsPatch;
+    use crate::params::constraint::Constraint;
 
     #[test]
     fn bounds_defaults_and_descriptions_are_in_the_schema() {
@@ -191,6 +193,22 @@ mod tests {
             );
         }
         assert_eq!(node(schema(), "ip_adapter").unwrap()["type"], json!(["object", "null"]));
+    }
+
+    #[test]
+    fn parameters_of_processors_are_flags_numbers_and_text_in_the_schema() {
+        let types = json!(["boolean", "number", "string"]);
+        let settings: Vec<_> = FIELDS.iter().filter(|field| field.constraint == Constraint::Settings).collect();
+        assert_eq!(settings.len(), 5);
+        for field in settings {
+            let node = node(schema(), field.path).unwrap();
+            assert_eq!(node["additionalProperties"], json!({ "type": types }), "{}", field.path);
+        }
+        for value in [json!(true), json!(1), json!(0.5), json!("text"), json!(null), json!([]), json!({})] {
+            let patch = json!({"image_preprocessing": [{"type": "blur", "params": {"other": value}}]});
+            let is_setting = value.is_boolean() || value.is_number() || value.is_string();
+            assert_eq!(ParamsPatch::from_value(patch).is_ok(), is_setting, "{value}");
+        }
     }
 
     #[test]

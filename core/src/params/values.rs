@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::StreamDiffusionParams;
 use super::choices::{Acceleration, CfgType, Interpolation, Scheduler, TimestepSpacing};
-use super::constraint::{Constraint, MAX_BLEND, MAX_SETTINGS, WEIGHT};
+use super::constraint::{Constraint, MAX_BLEND, MAX_SETTINGS, WEIGHT, is_setting};
 use super::controlnet::ControlNetConfig;
 use super::img2img_turbo::TurboDirection;
 use super::ip_adapter::{IPAdapterType, WeightType};
@@ -297,8 +297,6 @@ impl FieldValue for BTreeMap<String, f64> {
 
 impl FieldValue for Map<String, Value> {
     fn is_within(&self, constraint: &Constraint) -> bool {
-        matches!(constraint, Constraint::Settings)
-            && self.len() <= MAX_SETTINGS
-            && !self.values().any(|value| value.is_array() || value.is_object())
+        matches!(constraint, Constraint::Settings) && self.len() <= MAX_SETTINGS && self.values().all(is_setting)
     }
 }

@@ -185,7 +185,13 @@ fn wanted() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use axum::body::Body;
+    use tower_service::Service as _;
+
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn every_reference_leads_to_a_schema() {
@@ -196,6 +202,30 @@ mod tests {
             assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
         }
         assert_eq!(document["servers"][0]["url"], "https://sd.example");
+    }
+
+    /// A page of another origin is refused by every operation, and a page that sends JSON with another type by each that
+    /// reads JSON.
+    #[tokio::test]
+    async fn refusals_of_pages_are_described_for_every_operation() {
+        let app = App::new(Config::for_tests(), SocketAddr::from(([127, 0, 0, 1], 1)), None).unwrap();
+        let mut router = crate::app::router(app);
+        for (path, item) in paths().as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
+                let has_json = operation["requestBody"]["content"].get("application/json").is_some();
+                for (origin, expected) in [("https://other.example", "403"), ("http://localhost", "415")] {
+                    if expected == "415" && !has_json {
+                        continue;
+                    }
+                    let request = axum::http::Request::builder().method(&*method.to_uppercase()).uri(path);
+                    let request = request.header("origin", origin).header("content-length", "2");
+                    let Ok(response) = router.call(request.body(Body::from("{}")).unwrap()).await;
+                    assert_eq!(response.status().as_str(), expected, "{method} {path}");
+                    let content = &operation["responses"][expected]["content"]["application/json"];
+                    assert_eq!(content["schema"], reference("Error"), "{method} {path}");
+                }
+            }
+        }
     }
 
     #[test]

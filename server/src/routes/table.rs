@@ -190,7 +190,9 @@ impl Tag {
 impl Operation {
     /// Creates an operation that the document describes.
     pub(crate) fn new(tag: Tag, summary: &'static str) -> Self {
-        Self { tag: Some(tag), summary, query: None, body: None, responses: Map::new() }
+        let operation = Self { tag: Some(tag), ..Self::unlisted(summary) };
+        // Every request of a page of another origin is refused before it reaches the route.
+        operation.errors(&[403])
     }
 
     /// Creates an operation that is not documented: an alias for older clients, the page, or another API's.
@@ -212,7 +214,8 @@ impl Operation {
     pub(crate) fn json_body(mut self, schema: &str) -> Self {
         let content = json!({"application/json": {"schema": reference(schema)}});
         self.body = Some(json!({"required": false, "content": content}));
-        self
+        // A body that does not arrive in time, and one that a page sends with another type.
+        self.errors(&[408, 415])
     }
 
     /// Sets the body: an offer.

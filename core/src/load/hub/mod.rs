@@ -12,6 +12,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::ops::ControlFlow;
@@ -143,12 +144,21 @@ pub struct Hub {
 #[derive(Deserialize)]
 struct Listing {
     sha: String,
-    siblings: Vec<Sibling>,
+    /// Each once: a commit has no two files at one path.
+    #[serde(rename = "siblings", deserialize_with = "unique_names")]
+    files: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct Sibling {
     rfilename: String,
+}
+
+/// Reads the names of files without repetitions, in the order of their first places.
+fn unique_names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<Sibling>::deserialize(deserializer)?.into_iter().map(|sibling| sibling.rfilename);
+    let mut seen = HashSet::new();
+    Ok(names.filter(|name| seen.insert(name.clone())).collect())
 }
 
 impl Hub {
@@ -231,7 +241,7 @@ impl Hub {
         let listing = self.list(&repository)?;
         let place = self.options.cache.repository(&repository);
         let snapshot = place.join("snapshots").join(&listing.sha);
-        let names: Vec<String> = listing.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        let names = listing.files;
         let needed = needed(&names, &repository, inside)?;
         let mut blobs = Vec::new();
         for &name in &needed {

@@ -139,6 +139,31 @@ fn a_model_comes_into_the_layout_of_the_cache() {
 }
 
 #[test]
+fn a_file_that_is_listed_twice_is_fetched_once() {
+    // Of weights with a name of their own, there may be one file.
+    let files = ["config.json", "own.safetensors", "config.json", "own.safetensors"];
+    let setup = setup(move |request| match request.path.rsplit('/').next() {
+        Some("main") => {
+            let siblings = files.map(|file| serde_json::json!({ "rfilename": file }));
+            let body = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string().into_bytes();
+            Reply { status: 200, body, ..Default::default() }
+        }
+        Some("own.safetensors") => good(&Request { path: WEIGHTS_PATH.into(), ..request.clone() }),
+        _ => good(request),
+    });
+    let mut total = 0;
+    let snapshot = setup.hub.fetch(&id(), &mut |progress| {
+        total = progress.total;
+        ControlFlow::Continue(())
+    });
+    assert!(snapshot.unwrap().join("own.safetensors").exists());
+    assert_eq!(total, (CONFIG.len() + weights().len()) as u64);
+    let requests = setup.server.requests();
+    let of_config: Vec<_> = requests.iter().filter(|line| line.ends_with("/config.json")).collect();
+    assert_eq!(of_config.len(), 2, "the size and the content: {of_config:?}");
+}
+
+#[test]
 fn interrupted_download_resumes() {
     let setup = setup(|request| {
         let cut = (is_weights_get(request) && request.before < 2).then_some(100_000);

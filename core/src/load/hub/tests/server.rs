@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 /// Maximum number of requests, so that a client that never gives up is detected.
 const MAX_REQUESTS: usize = 200;
 
+#[derive(Clone)]
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,

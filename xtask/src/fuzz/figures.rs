@@ -1,0 +1,196 @@
+//! What a run of a fuzz target did, from libFuzzer's output, and the table of such runs.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The columns of the table.
+const HEADER: &str = "| Date | Commit | Target | Seconds | Inputs | Findings | Edges | Features | Corpus |";
+
+/// The figures of one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    /// Whether the fuzzer started: before, the target is built.
+    pub(super) has_started: bool,
+    /// How many inputs were executed.
+    pub(super) inputs: u64,
+    /// How many inputs were written that crash, hang, leak, or need too much memory. libFuzzer ends at the first.
+    pub(super) findings: u64,
+    /// The covered edges of the control flow (`cov`).
+    pub(super) edges: u64,
+    /// The covered features: edges by the number of executions, and compared values (`ft`).
+    pub(super) features: u64,
+    /// How many inputs the corpus has (`corp`).
+    pub(super) corpus: u64,
+}
+
+impl Figures {
+    /// Reads one line of libFuzzer's standard error, with `-print_final_stats=1`.
+    pub(super) fn read(&mut self, line: &str) {
+        let line = line.trim_end();
+        if line.starts_with("INFO: Seed: ") {
+            self.has_started = true;
+        } else if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
+            self.inputs = count.trim().parse().unwrap_or(self.inputs);
+        } else if let Some((_, path)) = line.split_once("Test unit written to ") {
+            // Slow inputs are reported, and are no failure.
+            let is_slow = Path::new(path).file_name().is_some_and(|name| name.to_string_lossy().starts_with("slow-"));
+            self.findings += u64::from(!is_slow);
+        } else if self.has_started && line.starts_with('#') {
+            self.read_progress(line);
+        }
+    }
+
+    /// Reads a line such as `#8192 pulse  cov: 321 ft: 654 corp: 78/9Kb lim: 80 exec/s: 4096 rss: 50Mb`.
+    fn read_progress(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        if let Some(count) = words.next().and_then(|word| word.strip_prefix('#')?.parse().ok()) {
+            // A run that is killed has no final statistics.
+            self.inputs = self.inputs.max(count);
+        }
+        while let Some(name) = words.next() {
+            let place = match name {
+                "cov:" => &mut self.edges,
+                "ft:" => &mut self.features,
+                "corp:" => &mut self.corpus,
+                _ => continue,
+            };
+            // The corpus is `INPUTS/BYTES`.
+            let count = words.next().and_then(|value| value.split('/').next());
+            *place = count.and_then(|count| count.parse().ok()).unwrap_or(*place);
+        }
+    }
+
+    /// Returns the row of the table.
+    pub(super) fn row(&self, date: &str, commit: &str, target: &str, seconds: u64) -> String {
+        let Self { has_started: _, inputs, findings, edges, features, corpus } = self;
+        format!(
+            "| {date} | {commit} | {target} | {seconds} | {inputs} | {findings} | {edges} | {features} | {corpus} |"
+        )
+    }
+}
+
+/// Returns the text of a ledger with `row` added to its table; without a table, with a new one at the end.
+pub(super) fn with_row(ledger: &str, row: &str) -> String {
+    let lines: Vec<&str> = ledger.lines().collect();
+    let header = lines.iter().position(|line| *line == HEADER);
+    let mut text = String::new();
+    let mut add = |line: &str| {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{line}");
+    };
+    let Some(header) = header else {
+        lines.iter().for_each(|line| add(line));
+        if lines.last().is_some_and(|line| !line.is_empty()) {
+            add("");
+        }
+        let columns = HEADER.matches(" |").count();
+        [HEADER, &format!("|{}", "---|".repeat(columns)), row].into_iter().for_each(add);
+        return text;
+    };
+    let rows = lines.iter().skip(header).take_while(|line| line.starts_with('|')).count();
+    let (before, after) = lines.split_at(header + rows);
+    before.iter().chain([&row]).chain(after).for_each(|line| add(line));
+    text
+}
+
+/// Returns today's date (UTC), such as `2026-01-31`.
+pub(super) fn today() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    date(seconds / (24 * 60 * 60))
+}
+
+/// Returns the date that is `days` after the first of January 1970.
+fn date(days: u64) -> String {
+    // Years begin in March, so that the day that leap years add is the last: `civil_from_days` of Howard Hinnant.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year + next_year)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(output: &str) -> Figures {
+        let mut figures = Figures::default();
+        output.lines().for_each(|line| figures.read(line));
+        figures
+    }
+
+    #[test]
+    fn figures_of_a_run_without_findings_are_those_of_its_last_lines() {
+        let output = "\
+   Compiling dreamframe-fuzz v0.0.0
+INFO: Running with entropic power schedule (0xFF, 100).
+INFO: Seed: 2178236441
+INFO: Loaded 1 modules   (412345 inline 8-bit counters): 412345 [0x55d, 0x561),
+#3	INITED cov: 210 ft: 215 corp: 2/90b exec/s: 0 rss: 61Mb
+#512	NEW    cov: 301 ft: 420 corp: 31/2048b lim: 90 exec/s: 0 rss: 66Mb L: 80/90 MS: 1 ChangeBit-
+#65536	pulse  cov: 345 ft: 512 corp: 40/3Kb lim: 600 exec/s: 32768 rss: 75Mb
+#181920	DONE   cov: 346 ft: 514 corp: 41/3Kb lim: 1700 exec/s: 29820 rss: 88Mb
+Done 181920 runs in 61 second(s)
+stat::number_of_executed_units: 181921
+stat::average_exec_per_sec:     2982
+stat::new_units_added:          77
+";
+        let expected =
+            Figures { has_started: true, inputs: 181_921, findings: 0, edges: 346, features: 514, corpus: 41 };
+        assert_eq!(figures(output), expected);
+    }
+
+    #[test]
+    fn inputs_that_fail_are_findings_and_slow_ones_are_not() {
+        let output = "\
+INFO: Seed: 1
+#4096	pulse  cov: 9 ft: 10 corp: 3/40b lim: 4 exec/s: 2048 rss: 70Mb
+Slowest unit: 11 s:
+artifact_prefix='/x/fuzz/artifacts/sdp/'; Test unit written to /x/fuzz/artifacts/sdp/slow-unit-da39a3ee
+thread '<unnamed>' panicked at fuzz/src/text.rs:9:5:
+==71== ERROR: libFuzzer: deadly signal
+artifact_prefix='/x/fuzz/artifacts/sdp/'; Test unit written to /x/fuzz/artifacts/sdp/crash-0123abcd
+stat::number_of_executed_units: 5000
+";
+        let found = figures(output);
+        assert_eq!((found.findings, found.inputs, found.edges), (1, 5000, 9));
+        let killed = figures(output.split_once("Slowest").unwrap().0);
+        assert_eq!((killed.findings, killed.inputs), (0, 4096));
+    }
+
+    #[test]
+    fn output_of_a_failed_build_has_no_figures() {
+        assert_eq!(figures("error[E0425]: cannot find value `x`\n#1 cov: 2\n"), Figures::default());
+    }
+
+    #[test]
+    fn a_row_is_added_at_the_end_of_the_table() {
+        let figures = Figures { inputs: 7, edges: 5, features: 6, corpus: 4, ..Figures::default() };
+        let (first, second) =
+            (figures.row("2026-01-31", "0123abc", "sdp", 60), figures.row("2026-02-01", "1", "y4m", 9));
+        assert_eq!(first, "| 2026-01-31 | 0123abc | sdp | 60 | 7 | 0 | 5 | 6 | 4 |");
+        let one = with_row("# Title\n", &first);
+        assert_eq!(one, format!("# Title\n\n{HEADER}\n|---|---|---|---|---|---|---|---|---|\n{first}\n"));
+        let two = with_row(&format!("{one}\n## Next\n"), &second);
+        assert_eq!(two, format!("{one}{second}\n\n## Next\n"));
+        assert!(with_row("", &first).starts_with(HEADER));
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (days, expected) in [
+            (0, "1970-01-01"),
+            (59, "1970-03-01"),
+            (11_016, "2000-02-29"),
+            (20_453, "2025-12-31"),
+            (20_454, "2026-01-01"),
+            (21_243, "2028-02-29"),
+        ] {
+            assert_eq!(date(days), expected);
+        }
+    }
+}
