@@ -49,7 +49,7 @@ pub struct Options {
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Updates of any kind.
+    /// Updates of any kind; those that are in none of the following numbers changed nothing.
     pub updates: usize,
     /// Those that `update` rejected.
     pub refused: usize,
