@@ -110,7 +110,8 @@ fn nets(draw: &mut Draw) -> Value {
     Value::Array(list)
 }
 
-fn chain(draw: &mut Draw, kinds: &[&str]) -> Value {
+/// Returns a chain of at most two processors of `kinds`, each on or off.
+pub fn chain(draw: &mut Draw, kinds: &[&str]) -> Value {
     let count = draw.below(3);
     let processors: Vec<Value> =
         (0..count).map(|_| json!({"type": draw.of(kinds), "enabled": draw.below(4) != 0})).collect();

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::frames::{moving_disc, pictures};
 use crate::kit::{Kit, SIDE};
-use crate::patches::{Draw, patch};
+use crate::patches::{Draw, chain, patch};
 use crate::process::{Process, return_memory};
 
 /// How long anything may take before it counts as stopped.
@@ -32,10 +32,28 @@ const VISIBLE: Duration = Duration::from_millis(100);
 const GROWTH: usize = 64 << 10;
 /// Values of the stamp: `blur_intensity` is at most 100, and a 64th is exact.
 const STAMPS: u64 = 6400;
+/// The chains of images, and processors for them.
+const CHAINS: [(&str, [&str; 3]); 2] = [
+    ("image_preprocessing", ["canny", "feedback", "sharpen"]),
+    ("image_postprocessing", ["soft_edge", "sharpen", "passthrough"]),
+];
+
+/// The chains of image processors that updates set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chains {
+    /// Processors that record which update set them: one in each chain, so that every chain has the same length.
+    Stamps,
+    /// The same behind other processors, at most two.
+    StampsAmongOthers,
+    /// Others alone.
+    Others,
+}
 
 /// What is run.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The chains of image processors.
+    pub chains: Chains,
     /// The number of updates.
     pub updates: usize,
     /// The start of the random sequence.
@@ -164,7 +182,7 @@ pub fn run(kit: &Kit, options: &Options, mut progress: impl FnMut(&Report)) -> R
     let mut half = None;
     while run.report.updates < options.updates && options.limit.is_none_or(|limit| start.elapsed() < limit) {
         for _ in 0..=draw.below(options.burst) {
-            run.update(&mut draw);
+            run.update(&mut draw, options.chains);
         }
         run.frame()?;
         let settled = run.report.compared[0];
@@ -214,19 +232,25 @@ impl Run {
         Ok(Self { session, handle, events, seen, model, stamp, accepted, tickets, paced, times, waits, report })
     }
 
-    /// Makes one update: half of them with a new stamp in both chains of images.
-    fn update(&mut self, draw: &mut Draw) {
+    /// Makes one update: half of them with a new stamp in both chains of images, if there are stamps.
+    fn update(&mut self, draw: &mut Draw, chains: Chains) {
         self.report.updates += 1;
         let mut patch = patch(draw);
-        let fields = patch.as_object_mut().expect("patches are objects");
-        fields.remove("image_preprocessing");
-        fields.remove("image_postprocessing");
-        let stamp = (draw.below(2) == 0).then(|| 1 + self.report.updates as u64 % (STAMPS - 1));
+        let stamp =
+            (chains != Chains::Others && draw.below(2) == 0).then_some(1 + self.report.updates as u64 % (STAMPS - 1));
+        if chains != Chains::Others {
+            let fields = patch.as_object_mut().expect("patches are objects");
+            CHAINS.iter().for_each(|(name, _)| drop(fields.remove(*name)));
+        }
         if let Some(stamp) = stamp {
             let stamping = json!({"type": "blur", "params": {"blur_intensity": stamp as f64 / 64.0}});
-            let between = json!({"type": draw.of(&["sharpen", "passthrough"]), "enabled": draw.below(4) != 0});
-            patch["image_preprocessing"] = json!({"processors": [stamping]});
-            patch["image_postprocessing"] = json!({"processors": [between, stamping]});
+            for (name, kinds) in CHAINS {
+                patch[name] = match chains {
+                    Chains::Stamps => json!({"processors": []}),
+                    Chains::StampsAmongOthers | Chains::Others => chain(draw, &kinds),
+                };
+                patch[name]["processors"].as_array_mut().expect("chains are lists").push(stamping.clone());
+            }
         }
         match ParamsPatch::from_json(&patch.to_string()).and_then(|patch| self.handle.update(&patch)) {
             Ok(ticket) => {
@@ -352,7 +376,8 @@ impl Run {
                 self.report.faults.push(format!("update {}: {text}", self.report.updates));
             }
         }
-        let blur = values["image_preprocessing"]["processors"][0]["params"].as_object().map(stamp_of);
+        let last = values["image_preprocessing"]["processors"].as_array().and_then(|chain| chain.last());
+        let blur = last.and_then(|last| last["params"].as_object()).map(stamp_of);
         if self.stamp > 0 && blur != Some(self.stamp) {
             self.report.faults.push(format!("update {}: stamp {blur:?}, expected {}", self.report.updates, self.stamp));
         }
@@ -417,7 +442,7 @@ impl Run {
 
 /// Whether a change of `path` is of a value as a whole, and not of a part of a list or a map.
 fn has_one_value(path: &str) -> bool {
-    !path.contains('[') && !path.starts_with("lora_dict") && !path.starts_with("controlnets")
+    !path.contains('[') && !["lora_dict", "controlnets"].contains(&path) && !path.ends_with("processors")
 }
 
 /// Whether two values are the same parameter: numbers may be written as 1 or 1.0.

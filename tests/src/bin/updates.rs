@@ -1,7 +1,9 @@
 //! A million random updates of a session, valid and not, while frames flow.
 //!
-//! `cargo run --release -p dreamframe-tests --bin updates -- [--updates 1000000] [--seed 1] [--burst 64] [--minutes N]`
+//! `cargo run --release -p dreamframe-tests --bin updates -- [--chains stamps|mixed|others]
+//! [--updates 1000000] [--seed 1] [--burst 64] [--minutes N]`
 //!
+//! `--chains` says which image processors updates set: such that record the update, those behind others, or others alone.
 //! Compares the parameters after each 100 updates with a model, each picture with the updates that were applied, and pictures
 //! with those of a new engine after each 5000. Prints a line for each percent, and what was found; fails if anything is
 //! wrong.
@@ -11,20 +13,23 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use dreamframe_tests::kit::Kit;
-use dreamframe_tests::updates::{Options, Report, run};
+use dreamframe_tests::updates::{Chains, Options, Report, run};
 
 fn main() -> dreamframe::Result<ExitCode> {
-    let mut options = Options { updates: 1_000_000, seed: 1, burst: 64, limit: None };
+    let mut options = Options { chains: Chains::Stamps, updates: 1_000_000, seed: 1, burst: 64, limit: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let number = arguments.next().and_then(|number| number.parse::<u64>().ok());
-        match (argument.as_str(), number) {
+        let value = arguments.next().unwrap_or_default();
+        match (argument.as_str(), value.parse::<u64>().ok()) {
+            ("--chains", _) if value == "stamps" => options.chains = Chains::Stamps,
+            ("--chains", _) if value == "mixed" => options.chains = Chains::StampsAmongOthers,
+            ("--chains", _) if value == "others" => options.chains = Chains::Others,
             ("--updates", Some(number)) => options.updates = number as usize,
             ("--seed", Some(number)) => options.seed = number,
             ("--burst", Some(number @ 1..)) => options.burst = number as usize,
             ("--minutes", Some(number)) => options.limit = Some(Duration::from_secs(60 * number)),
             _ => {
-                let usage = "usage: updates [--updates 1000000] [--seed 1] [--burst 64] [--minutes N]";
+                let usage = "usage: updates [--chains stamps|mixed|others] [--updates 1000000] [--seed 1] [--burst 64] [--minutes N]";
                 let _ = writeln!(io::stderr(), "{usage}");
                 return Ok(ExitCode::from(2));
             }
