@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use self::figures::Figures;
 use crate::report::Outcome;
+use crate::times;
 use crate::tools::{self, Tool, output, succeed};
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_features: true };
@@ -169,7 +170,7 @@ fn execute(fuzz: &mut Command) -> (Figures, u64, Result<(), String>) {
         let mut line = Vec::new();
         // Inputs that targets print need not be text.
         while lines.as_mut().is_some_and(|lines| lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0)) {
-            // Without a terminal to print to, the run goes on.
+            // The figures count even if they cannot be printed.
             let _ = io::stderr().write_all(&line);
             let had_started = figures.has_started;
             figures.read(&String::from_utf8_lossy(&line));
@@ -216,7 +217,7 @@ impl<'a> Ledger<'a> {
 
     /// Prints the row of a run, and adds it to the file.
     fn add(&self, figures: &Figures, target: &str, seconds: u64) -> Result<(), String> {
-        let row = figures.row(&figures::today(), &self.commit, target, seconds);
+        let row = figures.row(&times::today()?, &self.commit, target, seconds);
         eprintln!("   {row}");
         let Some(file) = self.file else { return Ok(()) };
         let before = match fs::read_to_string(file) {

@@ -25,14 +25,20 @@ pub(crate) fn demo() -> Outcome {
     Outcome::from(demo())
 }
 
-/// Runs streams of the server for ten minutes; fails if its memory grows or a stream stops.
-pub(crate) fn soak() -> Outcome {
+/// Runs streams of the server for some minutes; fails if its memory grows or a stream stops.
+pub(crate) fn soak(minutes: u32) -> Outcome {
     let soak = |program: PathBuf| {
-        let mut soak = cargo();
-        soak.args(["run", "--release", "--quiet", "--package", "dreamframe-tests", "--features", "transport"]);
-        succeed(soak.args(["--bin", "soak", "--", "--minutes", "10", "--server"]).arg(program))
+        succeed(test_program("soak").args(["--minutes", &minutes.to_string(), "--server"]).arg(program))
     };
     program().and_then(soak).into()
+}
+
+/// Returns a command that builds and runs a program of the tests; arguments are the program's.
+pub(crate) fn test_program(name: &str) -> Command {
+    let mut command = cargo();
+    command.args(["run", "--release", "--quiet", "--package", "dreamframe-tests", "--features", "transport"]);
+    command.args(["--bin", name, "--"]);
+    command
 }
 
 /// Builds the program as the README does; returns its absolute path.

@@ -169,9 +169,18 @@ fn with_section(text: &str, section: &str, content: &str) -> Option<String> {
     Some(format!("{before}{begin}{content}{end}{after}"))
 }
 
+/// Returns today's date (UTC), such as `2026-01-31`.
+///
+/// # Errors
+///
+/// If the program `date` fails.
+pub(crate) fn today() -> Result<String, String> {
+    Ok(output(Command::new("date").args(["-u", "+%F"]))?.trim().to_owned())
+}
+
 /// Returns the date, the commit and the processor of this run.
 fn place() -> Result<String, String> {
-    let date = output(Command::new("date").args(["-u", "+%F"]))?;
+    let date = today()?;
     let commit = output(Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -181,7 +190,7 @@ fn place() -> Result<String, String> {
     };
     let model = field("model name").unwrap_or("a processor without a name");
     let family = field("cpu family").zip(field("model")).map(|(f, m)| format!(" (family {f}, model {m})"));
-    Ok(format!("{}, {}, {cores} cores of {model}{}", date.trim(), commit.trim(), family.unwrap_or_default()))
+    Ok(format!("{}, {}, {cores} cores of {model}{}", date, commit.trim(), family.unwrap_or_default()))
 }
 
 #[cfg(test)]

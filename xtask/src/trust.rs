@@ -1,11 +1,9 @@
 //! Long searches for faults, each bounded by a time; `docs/reliability.md` records what they found.
 
-use std::process::Command;
-
 use crate::fuzz;
-use crate::long::program;
+use crate::long::{self, program, test_program};
 use crate::report::{Outcome, Report};
-use crate::tools::{cargo, succeed};
+use crate::tools::succeed;
 
 /// How long each part runs unless `--minutes` says it.
 const MINUTES: u32 = 10;
@@ -16,7 +14,7 @@ const SESSIONS_A_MINUTE: u32 = 100;
 /// A part, and how it is run for some minutes.
 type Part = (&'static str, fn(u32) -> Outcome);
 
-const PARTS: [Part; 4] = [("updates", updates), ("network", network), ("soak", soak), ("fuzz", fuzz)];
+const PARTS: [Part; 4] = [("updates", updates), ("network", network), ("soak", long::soak), ("fuzz", fuzz)];
 
 /// What is run.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,14 +56,6 @@ pub(crate) fn run(report: &mut Report, wanted: &Wanted) {
     }
 }
 
-/// Returns a command that runs a program of the tests.
-fn test_program(name: &str) -> Command {
-    let mut command = cargo();
-    command.args(["run", "--release", "--quiet", "--package", "dreamframe-tests", "--features", "transport"]);
-    command.args(["--bin", name, "--"]);
-    command
-}
-
 /// A million random updates, or as many as the time allows.
 fn updates(minutes: u32) -> Outcome {
     succeed(test_program("updates").args(["--minutes", &minutes.to_string()])).into()
@@ -79,12 +69,6 @@ fn network(minutes: u32) -> Outcome {
         succeed(test_program("network_faults").args(arguments).arg(server))
     };
     program().and_then(faults).into()
-}
-
-/// Streams of a server with changes, publishers and viewers that come and go.
-fn soak(minutes: u32) -> Outcome {
-    let soak = |server| succeed(test_program("soak").args(["--minutes", &minutes.to_string(), "--server"]).arg(server));
-    program().and_then(soak).into()
 }
 
 /// Every fuzz target for an equal part of the time.

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The columns of the table.
 const HEADER: &str = "| Date | Commit | Target | Seconds | Inputs | Findings | Edges | Features | Corpus |";
@@ -94,25 +93,6 @@ pub(super) fn with_row(ledger: &str, row: &str) -> String {
     text
 }
 
-/// Returns today's date (UTC), such as `2026-01-31`.
-pub(super) fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    date(seconds / (24 * 60 * 60))
-}
-
-/// Returns the date that is `days` after the first of January 1970.
-fn date(days: u64) -> String {
-    // Years begin in March, so that the day that leap years add is the last: `civil_from_days` of Howard Hinnant.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{day:02}", era * 400 + year + next_year)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,19 +158,5 @@ stat::number_of_executed_units: 5000
         let two = with_row(&format!("{one}\n## Next\n"), &second);
         assert_eq!(two, format!("{one}{second}\n\n## Next\n"));
         assert!(with_row("", &first).starts_with(HEADER));
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (days, expected) in [
-            (0, "1970-01-01"),
-            (59, "1970-03-01"),
-            (11_016, "2000-02-29"),
-            (20_453, "2025-12-31"),
-            (20_454, "2026-01-01"),
-            (21_243, "2028-02-29"),
-        ] {
-            assert_eq!(date(days), expected);
-        }
     }
 }

@@ -138,6 +138,20 @@ fn an_update_that_a_rejected_one_had_replaced_is_applied() {
 }
 
 #[test]
+fn of_updates_that_a_rejected_one_had_replaced_only_the_newest_is_prepared() {
+    let running = start();
+    let first = running.update(&net("slow/a")).unwrap();
+    running.script.wait_for("slow/a");
+    let sizes = [256, 320, 384].map(|width| running.update(&format!(r#"{{"width": {width}}}"#)).unwrap());
+    let bad = running.update(r#"{"width": 448, "model_id": "missing/model"}"#).unwrap();
+    running.script.open("slow/a");
+    assert_eq!((running.end(&first), running.end(&bad)), (End::Applied, End::Rejected));
+    let ends = sizes.map(|size| running.end(&size));
+    assert_eq!(ends, [End::Superseded, End::Superseded, End::Applied]);
+    assert_eq!(running.stop().width, 384);
+}
+
+#[test]
 fn of_many_replaced_updates_the_oldest_are_superseded_at_once() {
     let running = start();
     let first = running.update(&net("slow/a")).unwrap();

@@ -325,8 +325,7 @@ impl<B: Preparer> UpdateQueue<B> {
     pub(crate) fn close(&self) -> [(Lane, bool); 2] {
         let mut state = self.lock();
         state.closed = true;
-        state.quick.waiting.clear();
-        state.load.waiting.clear();
+        state.drop_waiting();
         let busy = [Lane::Quick, Lane::Load].map(|lane| (lane, state.is_busy(lane)));
         drop(state);
         self.channel.work.notify();

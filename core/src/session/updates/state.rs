@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::super::event_log::EVENTS;
 use super::job::{FieldVersions, Job, Lane, Planned, superseded};
 use crate::error::{Error, ErrorKind};
 use crate::params::StreamDiffusionParams;
 
-/// The number of replaced updates that are kept for the case that those that replace them are rejected: fewer than the
-/// events that wait for a host, since all can be superseded at once.
+/// The number of replaced updates that are kept for the case that those that replace them are rejected.
 const MOST_REPLACED: usize = 128;
+// All can be superseded at once, and events that a host has not taken yet must not be lost by that.
+const _: () = assert!(2 * MOST_REPLACED <= EVENTS);
 
 /// The state of the update queue.
 pub(super) struct State<S> {
@@ -128,6 +130,13 @@ impl<S> State<S> {
         self.replaced.drain(..excess).map(|job| job.version).collect()
     }
 
+    /// Drops the jobs that are not prepared yet.
+    pub(super) fn drop_waiting(&mut self) {
+        self.quick.waiting.clear();
+        self.load.waiting.clear();
+        self.replaced.clear();
+    }
+
     /// Returns the jobs that are prepared or wait.
     fn pending(&self) -> impl Iterator<Item = &Arc<Job>> {
         self.quick.pending().chain(self.load.pending())
@@ -166,11 +175,12 @@ impl<S> State<S> {
     /// Puts replaced jobs back into their lanes if what replaced them was rejected.
     fn reinstate(&mut self) {
         let versions = self.planned.versions.clone();
-        for job in std::mem::take(&mut self.replaced) {
+        // The newest first: it replaces the others again.
+        for job in std::mem::take(&mut self.replaced).into_iter().rev() {
             let pending = self.pending().filter(|other| other.version > job.version).flat_map(|other| &other.places);
             let planned = versions.iter().filter(|(_, version)| **version > job.version).map(|(place, _)| place);
             if job.is_covered(&mut pending.chain(planned)) {
-                self.replaced.push_back(job);
+                self.replaced.push_front(job);
             } else {
                 self.lane(job.lane).insert(job);
             }
