@@ -67,7 +67,7 @@ pub use patch::join_values;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};
 pub use processor::ProcessorName;
 pub use rebase::{Rebased, rebase};
-pub(crate) use rebase::{covers, rebase_where, touched};
+pub(crate) use rebase::{covers, depends, rebase_where, touched};
 pub use schema::{processor_schema, schema};
 pub use settings::{
     BlurSettings, CannySettings, DepthSettings, DepthTensorrtSettings, ExternalSettings, FeedbackSettings, FlowOutput,

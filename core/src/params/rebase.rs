@@ -2,7 +2,7 @@
 //!
 //! Parameters are a set of *places*, each changed or not. A place is the path of a field; in a list of items with a
 //! key, it has the key instead of the index (`controlnets[a/b].conditioning_scale`), so that reordering the list does
-//! not change it.
+//! not change it; the order is a place of its own (`controlnets.order`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +63,17 @@ pub(crate) fn touched(base: &StreamDiffusionParams, ours: &StreamDiffusionParams
 pub(crate) fn covers(outer: &str, place: &str) -> bool {
     place.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
+
+/// Returns true if a change of `place` needs one of `outer` that was accepted before it: of a value that `place` is in, or
+/// of the items that it orders.
+pub(crate) fn depends(place: &str, outer: &str) -> bool {
+    let is_item_of =
+        |list: &str| outer.ends_with(']') && outer.strip_prefix(list).is_some_and(|at| at.starts_with('['));
+    (place != outer && covers(outer, place)) || place.strip_suffix(ORDER).is_some_and(is_item_of)
+}
+
+/// The end of the place of a list's order.
+const ORDER: &str = ".order";
 
 struct Merge<'a> {
     counts: &'a dyn Fn(&str) -> bool,
@@ -139,7 +150,7 @@ impl Merge<'_> {
             }
             before = Some(item);
         }
-        if !common_keys(base, ours).eq(common_keys(ours, base)) && self.take(list.path.to_owned()) {
+        if !common_keys(base, ours).eq(common_keys(ours, base)) && self.take(format!("{}{ORDER}", list.path)) {
             reorder(ours, theirs);
         }
     }
@@ -285,7 +296,7 @@ mod tests {
         let (base, ours) = ([("a", 1.0), ("b", 1.0)], [("b", 1.0), ("a", 1.0)]);
         let theirs = [("a", 0.1), ("x", 1.0), ("b", 1.0)];
         assert_eq!(merged(&base, &ours, &theirs), (list(&[("b", 1.0), ("a", 0.1), ("x", 1.0)]), true));
-        assert_eq!(touched(&nets(&base), &nets(&ours)), BTreeSet::from(["controlnets".to_owned()]));
+        assert_eq!(touched(&nets(&base), &nets(&ours)), BTreeSet::from(["controlnets.order".to_owned()]));
     }
 
     #[test]
@@ -327,6 +338,16 @@ mod tests {
     fn a_list_covers_its_items_and_an_item_its_fields() {
         assert!(covers("controlnets", "controlnets[a].enabled") && covers("controlnets[a]", "controlnets[a].enabled"));
         assert!(covers("delta", "delta"));
+        assert!(!covers("controlnets.order", "controlnets[a]") && !covers("controlnets[a]", "controlnets.order"));
         assert!(!covers("controlnets[a]", "controlnets[a/b]") && !covers("prompt", "prompt_interpolation_method"));
+    }
+
+    #[test]
+    fn fields_need_their_item_and_an_order_the_items_that_are_added_or_removed() {
+        assert!(depends("controlnets[a].enabled", "controlnets[a]") && depends("controlnets.order", "controlnets[a]"));
+        assert!(!depends("controlnets[a]", "controlnets[a]") && !depends("controlnets[a]", "controlnets.order"));
+        assert!(
+            !depends("controlnets.order", "controlnets[a].enabled") && !depends("controlnets.order", "lora_dict[a]")
+        );
     }
 }

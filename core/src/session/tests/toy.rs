@@ -107,6 +107,10 @@ impl Preparer for ToyPreparer {
         if params.prompt.iter().any(|(text, _)| text == NEEDS_NET) && params.controlnets.is_empty() {
             return Err(error(ErrorKind::InvalidParams, "prompt needs a net"));
         }
+        let is_new = base.is_none_or(|base| base.params.prompt != params.prompt);
+        for (text, _) in params.prompt.iter().filter(|(text, _)| is_new && text.starts_with("slow/")) {
+            self.0.pass(text);
+        }
         let way = base.filter(|base| base.params.prompt == params.prompt).and_then(|base| base.way);
         let pipeline = Arc::new(Pipeline { params: params.clone(), pieces, way });
         Ok(ToyPrepared { pipeline, base: base.cloned() })
@@ -240,6 +244,9 @@ impl FrameProcessor for Toy {
         };
         assert!(right, "made onto something that is not in use");
         if prepared.pipeline.params.delta == UNFIT {
+            for (text, _) in prepared.pipeline.params.prompt.iter().filter(|(text, _)| text.starts_with("held/")) {
+                self.script.pass(text);
+            }
             return Err(error(ErrorKind::OutOfMemory, "cannot be applied"));
         }
         self.active = Active::Ready(prepared.pipeline.clone());

@@ -1,5 +1,7 @@
 //! Updates of a session: when they are applied, in which order, and the effect of failures.
 
+use serde_json::{Value, json};
+
 use super::super::event_log::End;
 use super::super::events::Event;
 use super::toy::{NEEDS_NET, UNFIT};
@@ -7,6 +9,21 @@ use super::{LIMIT, start};
 use crate::engine::PictureKind;
 use crate::error::ErrorKind;
 use crate::params::Cost;
+
+/// Returns a processor with a number.
+fn blur(amount: u32) -> Value {
+    json!({"type": "blur", "params": {"blur_intensity": amount}})
+}
+
+/// Returns another processor.
+fn sharpen() -> Value {
+    json!({"type": "sharpen"})
+}
+
+/// Returns a patch of the chains before and after the UNet.
+fn chains(before: Value, after: Value) -> Value {
+    json!({"image_preprocessing": before, "image_postprocessing": after})
+}
 
 /// Returns a patch that adds the ControlNet `name`.
 fn net(name: &str) -> String {
@@ -71,6 +88,72 @@ fn what_needs_an_item_that_is_still_loading_waits_for_it() {
     }
     let params = running.stop();
     assert_eq!((params.controlnets[0].conditioning_scale, params.delta), (0.25, 0.4));
+}
+
+#[test]
+fn a_load_inside_a_list_that_an_earlier_update_replaces_waits_for_it() {
+    let running = start();
+    for round in 0..10 {
+        running.apply(&chains(json!([blur(1)]), json!([blur(1), sharpen()])).to_string());
+        let gate = format!("slow/{round}");
+        let slow = running.update(&json!({"prompt": gate}).to_string()).unwrap();
+        running.script.wait_for(&gate);
+        // Of both chains, each of these updates replaces one, and changes a parameter in the other.
+        let list = chains(json!([sharpen(), blur(2)]), json!([blur(2), sharpen()]));
+        let list = running.update(&list.to_string()).unwrap();
+        let mut load = chains(json!([sharpen(), blur(3)]), json!([blur(3)]));
+        load["model_id"] = json!(format!("model/{round}"));
+        let load = running.update(&load.to_string()).unwrap();
+        assert_eq!((list.cost, load.cost), (Some(Cost::Hot), Some(Cost::Rebuild)));
+        running.script.open(&gate);
+        assert_eq!([&slow, &list, &load].map(|ticket| running.end(ticket)), [End::Applied; 3]);
+        let desired = running.desired();
+        let amounts = [&desired.image_preprocessing.processors[1], &desired.image_postprocessing.processors[0]];
+        assert!(amounts.iter().all(|blur| blur.params["blur_intensity"] == 3), "{amounts:?}");
+    }
+    let desired = running.desired();
+    assert_eq!(running.stop(), desired);
+}
+
+#[test]
+fn an_update_that_a_later_one_needs_is_not_replaced() {
+    let running = start();
+    running.apply(&chains(json!([blur(1)]), json!([blur(1)])).to_string());
+    let slow = running.update(r#"{"prompt": "slow/prompt"}"#).unwrap();
+    running.script.wait_for("slow/prompt");
+    let lists = running.update(&chains(json!([sharpen(), blur(2)]), json!([sharpen(), blur(2)])).to_string()).unwrap();
+    // Inside the list before the UNet, on the other lane, and inside the one after it.
+    let mut load = chains(json!([sharpen(), blur(3)]), json!([blur(3)]));
+    load["model_id"] = json!("model/other");
+    let load = running.update(&load.to_string()).unwrap();
+    let again = running.update(&chains(json!([blur(4)]), json!([sharpen(), blur(4)])).to_string()).unwrap();
+    let inside = running.update(&chains(json!([sharpen(), blur(5)]), json!([sharpen(), blur(5)])).to_string()).unwrap();
+    // It covers what is left of the lists, and is rejected.
+    let mut bad = chains(json!([sharpen(), blur(6)]), json!([blur(6)]));
+    bad["prompt"] = json!(NEEDS_NET);
+    let bad = running.update(&bad.to_string()).unwrap();
+    running.script.open("slow/prompt");
+    let ends = [&slow, &lists, &load, &again, &inside].map(|ticket| running.end(ticket));
+    assert_eq!((ends, running.end(&bad)), ([End::Applied; 5], End::Rejected));
+    let params = running.stop();
+    let amounts = [&params.image_preprocessing.processors[1], &params.image_postprocessing.processors[1]];
+    assert!(amounts.iter().all(|blur| blur.params["blur_intensity"] == 5), "{amounts:?}");
+}
+
+#[test]
+fn another_order_waits_for_an_item_that_is_still_loading() {
+    let nets = |names: &[&str]| {
+        json!({"controlnets": names.iter().map(|name| json!({"model_id": name})).collect::<Vec<_>>()}).to_string()
+    };
+    let running = start();
+    running.apply(&nets(&["net/a", "net/b"]));
+    let load = running.update(&nets(&["net/a", "net/b", "slow/c"])).unwrap();
+    running.script.wait_for("slow/c");
+    let order = running.update(&nets(&["slow/c", "net/b", "net/a"])).unwrap();
+    running.script.open("slow/c");
+    assert_eq!((running.end(&load), running.end(&order)), (End::Applied, End::Applied));
+    let names: Vec<_> = running.stop().controlnets.into_iter().map(|net| net.model_id).collect();
+    assert_eq!(names, ["slow/c", "net/b", "net/a"]);
 }
 
 #[test]
@@ -192,6 +275,28 @@ fn update_that_cannot_be_applied_is_reverted_and_the_next_prepared_again() {
     }
     let desired = running.desired();
     assert!(desired.delta != UNFIT && desired.guidance_scale != 1.5);
+    assert_eq!(running.stop(), desired);
+}
+
+#[test]
+fn what_is_inside_a_list_whose_update_is_prepared_again_waits_for_it() {
+    let running = start();
+    running.apply(&chains(json!([blur(1)]), json!([blur(1)])).to_string());
+    running.apply(r#"{"prompt": "held/prompt"}"#);
+    let bad = running.update(&json!({"delta": UNFIT}).to_string()).unwrap();
+    running.script.wait_for("held/prompt");
+    let list = running.update(&chains(json!([sharpen(), blur(2)]), json!([sharpen(), blur(2)])).to_string()).unwrap();
+    let mut inside = chains(json!([sharpen(), blur(3)]), json!([blur(3)]));
+    inside["prompt"] = json!("slow/prompt");
+    let inside = running.update(&inside.to_string()).unwrap();
+    running.script.wait_for("slow/prompt");
+    // The list was sent for parameters that cannot be applied; it comes back while the other update is prepared.
+    running.script.open("held/prompt");
+    assert_eq!(running.end(&bad), End::Rejected);
+    running.script.open("slow/prompt");
+    assert_eq!((running.end(&list), running.end(&inside)), (End::Applied, End::Applied));
+    let desired = running.desired();
+    assert_eq!(desired.image_preprocessing.processors[1].params["blur_intensity"], 3);
     assert_eq!(running.stop(), desired);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::conditioning::transition::Transition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::params::{Cost, StreamDiffusionParams, covers, rebase_where, touched};
+use crate::params::{Cost, StreamDiffusionParams, covers, depends, rebase_where, touched};
 
 /// The worker of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,10 +88,10 @@ impl Job {
         self.places.iter().all(|place| places.iter().any(|outer| covers(outer, place)))
     }
 
-    /// Returns true if it changes something inside a value that `other` adds, removes or replaces.
+    /// Returns true if it changes something inside a value that `other` adds, removes or replaces, or the order of items
+    /// with such a one.
     pub(crate) fn is_inside(&self, other: &Self) -> bool {
-        let inside = |place: &String| other.places.iter().any(|outer| outer != place && covers(outer, place));
-        self.places.iter().any(inside)
+        self.places.iter().any(|place| other.places.iter().any(|outer| depends(place, outer)))
     }
 }
 
@@ -110,12 +110,15 @@ pub(crate) struct Planned<S> {
     pub(crate) versions: Arc<FieldVersions>,
 }
 
-/// Returns the versions of those jobs in `queue` (oldest first) whose places are all changed again by later ones.
-pub(crate) fn superseded<'a>(queue: impl DoubleEndedIterator<Item = &'a Arc<Job>>) -> Vec<u64> {
+/// Returns the versions of those jobs in `queue` (oldest first) whose places are all changed again by later ones, and which
+/// none of `pending` needs, because it changes something inside a value that they set.
+pub(crate) fn superseded<'a>(queue: impl DoubleEndedIterator<Item = &'a Arc<Job>>, pending: &[Arc<Job>]) -> Vec<u64> {
     let mut later: Vec<&str> = Vec::new();
     let mut out = Vec::new();
     for job in queue.rev() {
-        if job.places.iter().all(|place| later.iter().any(|outer| covers(outer, place))) {
+        let needs = |other: &Arc<Job>| other.is_behind(job) && other.is_inside(job) && !out.contains(&other.version);
+        let is_covered = job.places.iter().all(|place| later.iter().any(|outer| covers(outer, place)));
+        if is_covered && !pending.iter().any(needs) {
             out.push(job.version);
         } else {
             later.extend(job.places.iter().map(String::as_str));

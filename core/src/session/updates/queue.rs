@@ -161,9 +161,13 @@ impl<B: Preparer> UpdateQueue<B> {
                 return Some(Some(Turn::Step(planned)));
             }
             loop {
-                let job = state.lane(lane).waiting.pop_front()?;
-                let inside = |load: &Arc<Job>| job.is_behind(load) && job.is_inside(load);
-                if lane == Lane::Quick && state.load.pending().any(inside) {
+                let job = state.lane(lane).waiting.front()?.clone();
+                // A change inside a value that an earlier update sets waits for it, on the lane of loads.
+                if lane == Lane::Load && state.quick.holds_back(&job) {
+                    return None;
+                }
+                state.lane(lane).waiting.pop_front();
+                if lane == Lane::Quick && state.load.holds_back(&job) {
                     state.load.insert(job);
                     self.channel.work.notify();
                     continue;
@@ -192,6 +196,9 @@ impl<B: Preparer> UpdateQueue<B> {
         }
         if state.planned.seq != base {
             return Some(state.planned.clone());
+        }
+        if self.wait_again(&mut state, job) {
+            return None;
         }
         state.finish(job);
         let versions = state.versions_with(job, &state.planned.versions);
@@ -241,10 +248,25 @@ impl<B: Preparer> UpdateQueue<B> {
         if base.is_some_and(|base| state.planned.seq != base) {
             return Some(state.planned.clone());
         }
+        if self.wait_again(&mut state, job) {
+            return None;
+        }
         state.finish(job);
         self.refuse(&mut state, job.version, error);
         self.channel.work.notify();
         None
+    }
+
+    /// Puts `job` back into its lane if an earlier update that it has to wait for has come back while it was prepared: one
+    /// that the session's thread could not apply, or one that had been replaced.
+    fn wait_again(&self, state: &mut State<B::Snapshot>, job: &Arc<Job>) -> bool {
+        let waits = state.quick.holds_back(job) || state.load.holds_back(job);
+        if waits {
+            state.finish(job);
+            state.lane(job.lane).insert(job.clone());
+            self.channel.work.notify();
+        }
+        waits
     }
 
     fn refuse(&self, state: &mut State<B::Snapshot>, version: u64, error: Error) {

@@ -118,9 +118,10 @@ impl<S> State<S> {
     /// Adds a job to its lane, where it may replace others. Returns the versions of those that are superseded now because
     /// too many are replaced.
     pub(super) fn enqueue(&mut self, job: Arc<Job>) -> Vec<u64> {
+        self.lane(job.lane).waiting.push_back(job.clone());
+        let pending: Vec<_> = self.pending().cloned().collect();
         let queue = self.lane(job.lane);
-        queue.waiting.push_back(job);
-        let skipped = superseded(queue.waiting.iter());
+        let skipped = superseded(queue.waiting.iter(), &pending);
         let (replaced, waiting): (VecDeque<_>, _) =
             queue.waiting.drain(..).partition(|job| skipped.contains(&job.version));
         queue.waiting = waiting;
@@ -177,9 +178,10 @@ impl<S> State<S> {
         let versions = self.planned.versions.clone();
         // The newest first: it replaces the others again.
         for job in std::mem::take(&mut self.replaced).into_iter().rev() {
-            let pending = self.pending().filter(|other| other.version > job.version).flat_map(|other| &other.places);
+            let later: Vec<_> = self.pending().filter(|other| other.is_behind(&job)).collect();
             let planned = versions.iter().filter(|(_, version)| **version > job.version).map(|(place, _)| place);
-            if job.is_covered(&mut pending.chain(planned)) {
+            let is_needed = later.iter().any(|other| other.is_inside(&job));
+            if !is_needed && job.is_covered(&mut later.iter().flat_map(|other| &other.places).chain(planned)) {
                 self.replaced.push_front(job);
             } else {
                 self.lane(job.lane).insert(job);
@@ -237,6 +239,11 @@ impl LaneQueue {
     /// Returns the jobs that are prepared or wait, except for a cancelled one.
     pub(super) fn pending(&self) -> impl Iterator<Item = &Arc<Job>> {
         self.busy.iter().filter(|_| !self.cancelled).chain(&self.waiting)
+    }
+
+    /// Returns true if `job` changes something inside a value that an earlier job sets.
+    pub(super) fn holds_back(&self, job: &Job) -> bool {
+        self.pending().any(|earlier| job.is_behind(earlier) && job.is_inside(earlier))
     }
 
     /// Inserts a job in the order of versions.
