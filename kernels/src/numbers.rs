@@ -64,8 +64,12 @@ pub fn read_f64(bytes: &[u8], out: &mut [f32]) {
 
 /// Reads little-endian 16-bit floats.
 pub fn read_f16(bytes: &[u8], out: &mut [f32]) {
-    let halves = bytes.as_chunks().0.iter().map(|&two| f16::from_le_bytes(two)).collect::<Vec<_>>();
-    halves.convert_to_f32_slice(out);
+    let mut halves = [f16::ZERO; 1024];
+    for (out, bytes) in out.chunks_mut(halves.len()).zip(bytes.chunks(2 * halves.len())) {
+        let halves = &mut halves[..out.len()];
+        halves.iter_mut().zip(bytes.as_chunks().0).for_each(|(half, &two)| *half = f16::from_le_bytes(two));
+        halves.convert_to_f32_slice(out);
+    }
 }
 
 /// Reads little-endian bf16.

@@ -1,6 +1,7 @@
 //! Common code of the tests of this crate: the location of their data, and the comparison of numbers.
 
 pub mod adapters;
+pub mod allocations;
 pub mod clips;
 pub mod controlnets;
 pub mod frames;

@@ -4,9 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 
-use dreamframe_kernels::numbers::extend_with_zeros;
-
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::elements;
 
 /// `f32` elements in the memory of an executor's device. Only that executor reads and writes them; on the CPU it is
 /// host memory.
@@ -27,13 +26,7 @@ impl Buffer {
     ///
     /// `OutOfMemory` with the bytes that are needed.
     pub fn zeros(len: usize) -> Result<Self> {
-        let mut elements = Vec::new();
-        elements.try_reserve_exact(len).map_err(|error| {
-            let text = format!("failed to allocate {} bytes for a buffer", len.saturating_mul(size_of::<f32>()));
-            Error::new(ErrorKind::OutOfMemory, text).with_source(error)
-        })?;
-        extend_with_zeros(&mut elements, len);
-        Ok(Self::from(elements))
+        elements::zeros(len).map(Self::from).map_err(|error| error.within("buffer"))
     }
 
     /// Wraps `len` elements in an executor's own memory.

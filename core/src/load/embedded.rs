@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use dreamframe_kernels::numbers::interleave;
 use flate2::read::DeflateDecoder;
 
+use crate::error::Result;
+use crate::net::elements;
+
 /// One file.
 struct Embedded {
     /// Path in its package.
@@ -37,17 +40,23 @@ pub(crate) fn has(path: &str) -> bool {
 
 /// Returns the file at `path` in a package of built-in files; `None` if it is not built in. It is in memory once, as long as
 /// it is in use.
-pub(crate) fn read(path: &str) -> Option<Arc<Vec<u8>>> {
+///
+/// # Errors
+///
+/// `OutOfMemory`.
+pub(crate) fn read(path: &str) -> Result<Option<Arc<Vec<u8>>>> {
     static IN_USE: Mutex<BTreeMap<&str, Weak<Vec<u8>>>> = Mutex::new(BTreeMap::new());
 
-    let file = find(path)?;
+    let Some(file) = find(path) else { return Ok(None) };
     let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(bytes) = in_use.get(file.path).and_then(Weak::upgrade) {
-        return Some(bytes);
+        return Ok(Some(bytes));
     }
-    let bytes = Arc::new(file.unpack()?);
-    in_use.insert(file.path, Arc::downgrade(&bytes));
-    Some(bytes)
+    let bytes = file.unpack()?.map(Arc::new);
+    if let Some(bytes) = &bytes {
+        in_use.insert(file.path, Arc::downgrade(bytes));
+    }
+    Ok(bytes)
 }
 
 /// Returns the path of a folder of built-in files; `None` if there is none.
@@ -64,28 +73,33 @@ fn find(path: &str) -> Option<&'static Embedded> {
 }
 
 impl Embedded {
-    fn unpack(&self) -> Option<Vec<u8>> {
+    /// Returns its bytes; `None` if they are not packed as `form` says.
+    fn unpack(&self) -> Result<Option<Vec<u8>>> {
         match self.form {
             Form::Deflated => inflated(self.packed, self.len),
             Form::Halves => {
-                let (length, halves) = self.packed.split_first_chunk()?;
-                let (low, high) = halves.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-                let (low, high) = (inflated(low, self.len.div_ceil(2))?, inflated(high, self.len / 2)?);
-                let mut bytes = vec![0; self.len];
+                let parts = self.packed.split_first_chunk();
+                let parts = parts.and_then(|(len, both)| both.split_at_checked(u32::from_le_bytes(*len) as usize));
+                let Some((low, high)) = parts else { return Ok(None) };
+                let parts = inflated(low, self.len.div_ceil(2))?.zip(inflated(high, self.len / 2)?);
+                let Some((low, high)) = parts else { return Ok(None) };
+                let mut bytes = elements::with_capacity(self.len)?;
+                bytes.resize(self.len, 0);
                 interleave(&low, &high, &mut bytes);
                 if let (1, Some(last), Some(low)) = (self.len % 2, bytes.last_mut(), low.last()) {
                     *last = *low;
                 }
-                Some(bytes)
+                Ok(Some(bytes))
             }
         }
     }
 }
 
-fn inflated(packed: &[u8], len: usize) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(len);
-    DeflateDecoder::new(packed).read_to_end(&mut bytes).ok()?;
-    (bytes.len() == len).then_some(bytes)
+fn inflated(packed: &[u8], len: usize) -> Result<Option<Vec<u8>>> {
+    // A vector without room for one byte more would grow before it detects the end.
+    let mut bytes = elements::with_capacity(len + 1)?;
+    let read = DeflateDecoder::new(packed).take(len as u64 + 1).read_to_end(&mut bytes);
+    Ok((read.is_ok() && bytes.len() == len).then_some(bytes))
 }
 
 #[cfg(test)]
@@ -100,15 +114,15 @@ mod tests {
         for file in FILES {
             let mut packages = ["demo", "networks"].map(|package| models.join(package).join(file.path)).into_iter();
             let bytes = std::fs::read(packages.find(|path| path.exists()).unwrap()).unwrap();
-            assert!(file.unpack().unwrap() == bytes, "{}", file.path);
+            assert!(file.unpack().unwrap().unwrap() == bytes, "{}", file.path);
         }
-        assert!(read("dreamframe-tiny/nothing").is_none());
+        assert!(read("dreamframe-tiny/nothing").unwrap().is_none());
     }
 
     #[test]
     #[cfg(feature = "demo-model")]
     fn a_file_that_is_in_use_is_unpacked_once() {
-        let [one, two] = [(), ()].map(|()| read("dreamframe-tiny/unet/config.json").unwrap());
+        let [one, two] = [(), ()].map(|()| read("dreamframe-tiny/unet/config.json").unwrap().unwrap());
         assert!(Arc::ptr_eq(&one, &two));
     }
 
@@ -118,8 +132,8 @@ mod tests {
         let (low, high): (&[u8], &[u8]) = (&[1, 2, 0, 0xfd, 0xff, b'a', b'c'], &[1, 1, 0, 0xfe, 0xff, b'b']);
         let packed: &'static [u8] = Box::leak([&[7, 0, 0, 0], low, high].concat().into_boxed_slice());
         let file = Embedded { path: "odd", len: 3, form: Form::Halves, packed };
-        assert_eq!(file.unpack().unwrap(), b"abc");
+        assert_eq!(file.unpack().unwrap().unwrap(), b"abc");
         let short = Embedded { len: 9, ..file };
-        assert!(short.unpack().is_none());
+        assert!(short.unpack().unwrap().is_none());
     }
 }

@@ -10,7 +10,7 @@ use super::storage::Storage;
 use super::weight_names::{SAFETENSORS, existing, is_weights, preferred};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{LoraLayer, LowRank, WeightSource};
+use crate::net::{LoraLayer, LowRank, WeightSource, elements};
 
 /// Names of the file in a folder, the most specific first.
 pub(super) const NAMES: [&str; 4] = [
@@ -169,7 +169,7 @@ impl Reader<'_> {
         if let Some(key) = &keys.middle {
             let (middle, shape) = self.tensor(key)?;
             let misfit = || self.misfit(&[(down_key, &down_shape), (key, &shape), (up_key, &up_shape)]);
-            (down, down_shape) = through(&middle, &shape, &down, &down_shape).ok_or_else(misfit)?;
+            (down, down_shape) = through(&middle, &shape, &down, &down_shape)?.ok_or_else(misfit)?;
         }
         let misfit = || self.misfit(&[(down_key, &down_shape), (up_key, &up_shape)]);
         let (shape, rank) = weight_shape(&down_shape, &up_shape).ok_or_else(misfit)?;
@@ -202,15 +202,17 @@ fn through(
     middle_shape: &[usize],
     down: &[f32],
     down_shape: &[usize],
-) -> Option<(Vec<f32>, Vec<usize>)> {
-    let &[rank, inner, height, width] = middle_shape else { return None };
-    let &[down_inner, channels, ref ones @ ..] = down_shape else { return None };
-    let taps = height.checked_mul(width).filter(|taps| (1..=MAX_TAPS).contains(taps))?;
+) -> Result<Option<(Vec<f32>, Vec<usize>)>> {
+    let &[rank, inner, height, width] = middle_shape else { return Ok(None) };
+    let &[down_inner, channels, ref ones @ ..] = down_shape else { return Ok(None) };
+    let taps = height.checked_mul(width).filter(|taps| (1..=MAX_TAPS).contains(taps));
+    let len = taps.and_then(|taps| rank.checked_mul(channels)?.checked_mul(taps));
+    let (Some(taps), Some(len)) = (taps, len) else { return Ok(None) };
     // As many output as input channels: otherwise a small file could require much memory.
     if rank != inner || inner != down_inner || rank == 0 || channels == 0 || ones.iter().any(|&one| one != 1) {
-        return None;
+        return Ok(None);
     }
-    let mut whole = vec![0.0; rank.checked_mul(channels)?.checked_mul(taps)?];
+    let mut whole = elements::zeros(len)?;
     for (whole, middle) in whole.chunks_exact_mut(channels * taps).zip(middle.chunks_exact(inner * taps)) {
         for (taps_of, down) in middle.chunks_exact(taps).zip(down.chunks_exact(channels)) {
             for (whole, &x) in whole.chunks_exact_mut(taps).zip(down) {
@@ -218,7 +220,7 @@ fn through(
             }
         }
     }
-    Some((whole, vec![rank, channels, height, width]))
+    Ok(Some((whole, vec![rank, channels, height, width])))
 }
 
 /// Returns the LoRA's file in a folder: one with a known name, or the only one there is.

@@ -104,7 +104,7 @@ impl Storage {
 fn built_in(folder: &str, path: &str) -> Result<Arc<Vec<u8>>> {
     let path = join(folder, path);
     let missing = || Error::new(ErrorKind::NotFound, format!("{path} is not built in"));
-    embedded::read(&path).ok_or_else(missing)
+    embedded::read(&path)?.ok_or_else(missing)
 }
 
 #[cfg(feature = "demo-model")]

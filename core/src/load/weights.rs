@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use dreamframe_kernels::numbers::{all_finite, extend_with_zeros, read_bf16, read_f16, read_f32, read_f64, transpose};
+use dreamframe_kernels::numbers::{all_finite, read_bf16, read_f16, read_f32, read_f64, transpose};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -16,7 +16,7 @@ use super::key_aliases::{aliases, is_harmless};
 use super::tensors::Tensors;
 use super::weight_names::{PICKLED, SAFETENSORS};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{WeightSource, WeightSpec, same_layout};
+use crate::net::{WeightSource, WeightSpec, elements, same_layout};
 
 /// Bytes converted at a time; divisible by every type's size.
 const CHUNK: usize = 1 << 18;
@@ -77,7 +77,7 @@ impl WeightFiles {
     #[cfg(any(feature = "edges", feature = "pose", feature = "safety", feature = "segmentation"))]
     pub(crate) fn embedded(path: &str) -> Result<Self> {
         let missing = || Error::new(ErrorKind::NotFound, format!("{path} is not built in"));
-        Self::single(format!("built-in {path}"), Bytes::Owned(super::embedded::read(path).ok_or_else(missing)?))
+        Self::single(format!("built-in {path}"), Bytes::Owned(super::embedded::read(path)?.ok_or_else(missing)?))
     }
 
     /// Reads the header of the only file of a network.
@@ -359,13 +359,11 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
         return read_tensor(&bytes, &Tensor { start: 0, strides: None, ..tensor.clone() });
     }
     let count = usize::try_from(len / dtype.bytes()).unwrap_or(usize::MAX);
-    let mut numbers = Vec::new();
-    numbers.try_reserve_exact(count).map_err(|error| {
-        Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {count} elements")).with_source(error)
-    })?;
-    extend_with_zeros(&mut numbers, count);
+    let mut numbers = elements::zeros(count)?;
     let width = dtype.bytes() as usize;
-    let mut buffer = vec![0; CHUNK.min(count * width)];
+    let len = CHUNK.min(count * width);
+    let mut buffer = elements::with_capacity(len)?;
+    buffer.resize(len, 0);
     let mut offset = start;
     for out in numbers.chunks_mut(CHUNK / width) {
         let buffer = &mut buffer[..out.len() * width];
@@ -379,7 +377,7 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
             return Err(Error::new(ErrorKind::BadModel, format!("got {bad}, expected finite values in f32")));
         }
     }
-    Ok(if tensor.transposed { transposed(&numbers, &tensor.shape) } else { numbers })
+    if tensor.transposed { transposed(&numbers, &tensor.shape) } else { Ok(numbers) }
 }
 
 /// Returns the elements of a tensor one after the other, in the type and the layout of the file.
@@ -394,7 +392,7 @@ fn stored_bytes(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<u8>> {
     };
     let last: u64 = shape.iter().zip(strides).map(|(&dim, &stride)| (dim as u64 - 1).saturating_mul(stride)).sum();
     let span = read_bytes(bytes, tensor.start, (last + 1).saturating_mul(width as u64))?;
-    let mut packed = allocate(tensor.len)?;
+    let mut packed = elements::with_capacity(tensor.len as usize)?;
     let mut index = vec![0; shape.len()];
     while packed.len() < tensor.len as usize {
         let at: u64 = index.iter().zip(strides).map(|(&at, &stride)| at as u64 * stride).sum();
@@ -412,26 +410,19 @@ fn stored_bytes(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<u8>> {
 }
 
 fn read_bytes(bytes: &Bytes, start: u64, len: u64) -> Result<Vec<u8>> {
-    let mut buffer = allocate(len)?;
-    buffer.resize(len as usize, 0);
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let mut buffer = elements::with_capacity(len)?;
+    buffer.resize(len, 0);
     let read = bytes.read_at(start, &mut buffer);
     read.map_err(|error| Error::new(ErrorKind::Io, "failed to read").with_source(error))?;
     Ok(buffer)
 }
 
-fn allocate(len: u64) -> Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(usize::try_from(len).unwrap_or(usize::MAX)).map_err(|error| {
-        Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {len} bytes")).with_source(error)
-    })?;
-    Ok(buffer)
-}
-
 /// Returns the transpose of the matrix `numbers`, which has the result's columns as rows.
-fn transposed(numbers: &[f32], shape: &[usize]) -> Vec<f32> {
-    let mut transposed = vec![0.0; numbers.len()];
+fn transposed(numbers: &[f32], shape: &[usize]) -> Result<Vec<f32>> {
+    let mut transposed = elements::zeros(numbers.len())?;
     transpose(numbers, shape.first().copied().unwrap_or(1).max(1), &mut transposed);
-    transposed
+    Ok(transposed)
 }
 
 /// Converts little-endian numbers to `f32`; `bytes` has one for each element of `out`.

@@ -8,6 +8,7 @@ mod branch;
 mod builder;
 pub mod bytes;
 mod copies;
+pub(crate) mod elements;
 mod footprint;
 mod fuse;
 mod image_op;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::{LoraLayer, WeightSource, same_layout};
+use super::{LoraLayer, WeightSource, elements, same_layout};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Changes of a network by a file, with the names of its layers and weights.
@@ -80,7 +80,7 @@ impl WeightSource for ReplacedWeights {
             let text = format!("{name}: got the shape {:?}, expected {shape:?}", sum.shape);
             return Err(Error::new(ErrorKind::BadModel, text));
         }
-        let mut weight = vec![0.0; shape.iter().product()];
+        let mut weight = elements::zeros(shape.iter().product())?;
         for (factor, part) in &sum.parts {
             let tensor = self.tensors.read(part, shape)?;
             weight.iter_mut().zip(&tensor).for_each(|(sum, x)| *sum += factor * x);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Constants, Executor, Network, Queue, Scratch};
-use crate::net::{Program, WeightSource, Weights};
+use crate::net::{Program, WeightSource, Weights, elements};
 
 /// Maximum number of outputs of a program.
 const MOST_OUTPUTS: usize = 4;
@@ -74,7 +74,8 @@ impl Running {
         let program = network.program();
         if self.outputs.is_empty() {
             self.scratch = queue.scratch(network.scratch_bytes())?;
-            self.outputs.extend(program.outputs().iter().map(|out| vec![0.0; program.shape(out.value).len()]));
+            let outputs = program.outputs().iter().map(|out| elements::zeros(program.shape(out.value).len()));
+            self.outputs = outputs.collect::<Result<_>>()?;
         }
         Ok(())
     }

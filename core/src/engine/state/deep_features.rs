@@ -3,7 +3,7 @@
 use crate::engine::pipeline::Pipeline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Buffer, Queue, View, ViewMut};
-use crate::net::{Program, Rate, Shape};
+use crate::net::{Program, Rate, Shape, elements};
 use crate::params::FeatureReuseConfig;
 
 /// The name in error messages.
@@ -72,8 +72,8 @@ impl CallFeatures {
         let (sample, others) = inputs.split_first().ok_or_else(no_sample)?;
         Ok(Self {
             kept: others.iter().map(|shape| queue.buffer(shape.len())).collect::<Result<_>>()?,
-            sample: vec![0.0; sample.len()],
-            staging: vec![0.0; sample.len()],
+            sample: elements::zeros(sample.len())?,
+            staging: elements::zeros(sample.len())?,
             rows: sample.n,
             age: None,
         })

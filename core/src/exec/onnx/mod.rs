@@ -102,7 +102,7 @@ impl OnnxExecutor {
         weights.packed(&[&spec.name], form, || {
             let mut elements = weights.source().read(&spec.name, &spec.shape)?;
             if weight.form == Form::Transposed {
-                let mut transposed = vec![0.0; elements.len()];
+                let mut transposed = crate::net::elements::zeros(elements.len())?;
                 dreamframe_kernels::numbers::transpose(&elements, weight.dims[0] as usize, &mut transposed);
                 elements = transposed;
             }

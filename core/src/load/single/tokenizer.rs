@@ -32,7 +32,7 @@ mod built_in {
 
     /// Returns the tokenizer that every encoder of these families was trained with; `pad` is its padding.
     pub(in super::super) fn clip(pad: &str) -> Result<TokenizerFiles> {
-        let bytes = embedded::read("clip-tokenizer/merges.txt");
+        let bytes = embedded::read("clip-tokenizer/merges.txt")?;
         let merges = bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
         let merges = merges
             .ok_or_else(|| Error::new(ErrorKind::Internal, "the built-in merges of CLIP are missing or not UTF-8"))?;

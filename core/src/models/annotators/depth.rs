@@ -288,7 +288,7 @@ pub fn depth_weights(
         weights.rule(format!("size.{i}.weight"), move |file, shape| {
             let (c_out, c_in) = (shape[0] / (side * side), shape[1]);
             let numbers = file.read(&format!("{theirs}.weight"), &[c_in, c_out, side, side])?;
-            Ok(unfolded(&numbers, [c_in, c_out, side]))
+            unfolded(&numbers, [c_in, c_out, side])
         });
         weights.rule(format!("size.{i}.bias"), move |file, shape| {
             Ok(file.read(&format!("{bias}.bias"), &[shape[0] / (side * side)])?.repeat(side * side))

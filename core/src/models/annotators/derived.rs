@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Program, WeightSource};
+use crate::net::{Program, WeightSource, elements};
 
 /// What names start with where a network was saved as it was trained.
 const TRAINED: &str = "module.";
@@ -87,13 +87,13 @@ impl fmt::Debug for Derived {
 /// A transposed convolution whose step is the side of its kernel, as a linear layer before
 /// [`depth_to_space`](crate::net::ProgramBuilder::depth_to_space): `[c_in, c_out, side, side]` becomes
 /// `[side * side * c_out, c_in]`.
-pub(super) fn unfolded(numbers: &[f32], [c_in, c_out, side]: [usize; 3]) -> Vec<f32> {
-    let mut out = vec![0.0; numbers.len()];
+pub(super) fn unfolded(numbers: &[f32], [c_in, c_out, side]: [usize; 3]) -> Result<Vec<f32>> {
+    let mut out = elements::zeros(numbers.len())?;
     for (i, &x) in numbers.iter().enumerate() {
         let (input, output, tap) = (i / (c_out * side * side), i / (side * side) % c_out, i % (side * side));
         out[(tap * c_out + output) * c_in + input] = x;
     }
-    out
+    Ok(out)
 }
 
 /// Returns what the names in `file` start with: nothing, or what a network has that was saved as it was trained, if

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::derived::{Derived, dimensions};
 use crate::error::Result;
-use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, WeightSource};
+use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, WeightSource, elements};
 
 /// The epsilon added to the variance in every norm.
 const NORM_EPS: f32 = 1e-5;
@@ -88,7 +88,7 @@ pub fn lineart_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, usize)> 
     for name in ENLARGING {
         weights.rule(format!("{name}.enlarged.weight"), move |file, shape| {
             let (c_out, c_in) = (shape[0] / 4, shape[1]);
-            Ok(enlarging(&file.read(&format!("{name}.weight"), &[c_in, c_out, 3, 3])?, c_in, c_out))
+            enlarging(&file.read(&format!("{name}.weight"), &[c_in, c_out, 3, 3])?, c_in, c_out)
         });
         weights.rule(format!("{name}.enlarged.bias"), move |file, shape| {
             Ok(file.read(&format!("{name}.bias"), &[shape[0] / 4])?.repeat(4))
@@ -99,10 +99,10 @@ pub fn lineart_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, usize)> 
 
 /// Returns a transposed convolution of side 3, step 2 and padding 1 as one of side 2 that makes four pixels of each:
 /// `[c_in, c_out, 3, 3]` becomes `[4 * c_out, c_in, 2, 2]`.
-fn enlarging(numbers: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
+fn enlarging(numbers: &[f32], c_in: usize, c_out: usize) -> Result<Vec<f32>> {
     // Which tap a pixel sees itself through, and which one its neighbour, in one direction; by which of two it becomes.
     const SEEN: [[Option<usize>; 2]; 2] = [[Some(1), None], [Some(2), Some(0)]];
-    let mut out = vec![0.0; 16 * c_in * c_out];
+    let mut out = elements::zeros(16 * c_in * c_out)?;
     for (i, to) in out.iter_mut().enumerate() {
         let (part, output) = (i / (4 * c_in) / c_out, i / (4 * c_in) % c_out);
         let (input, tap) = (i / 4 % c_in, i % 4);
@@ -110,5 +110,5 @@ fn enlarging(numbers: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
             *to = numbers[(input * c_out + output) * 9 + y * 3 + x];
         }
     }
-    out
+    Ok(out)
 }

@@ -2,7 +2,8 @@
 //! that one becomes.
 
 use super::derived::Derived;
-use crate::net::{Padding, ProgramBuilder, ValueId};
+use crate::error::Result;
+use crate::net::{Padding, ProgramBuilder, ValueId, elements};
 
 /// The side of the kernel.
 const SIDE: usize = 4;
@@ -31,17 +32,17 @@ pub(super) fn transposed_weights(weights: &mut Derived, name: &str, theirs: &str
         let (own, file_name) = (kept.to_vec(), format!("{theirs}.weight"));
         weights.rule(format!("{name}.{part}.weight"), move |file, shape| {
             let c_in = shape[1];
-            Ok(quarter(&file.read(&file_name, &[c_in, all, SIDE, SIDE])?, [c_in, all], &own, part))
+            quarter(&file.read(&file_name, &[c_in, all, SIDE, SIDE])?, [c_in, all], &own, part)
         });
     }
 }
 
 /// Returns the part of a transposed convolution that computes one of four pixels: of `[c_in, c_out, 4, 4]`,
 /// `[kept, c_in, 2, 2]`.
-fn quarter(numbers: &[f32], [c_in, c_out]: [usize; 2], kept: &[usize], part: usize) -> Vec<f32> {
+fn quarter(numbers: &[f32], [c_in, c_out]: [usize; 2], kept: &[usize], part: usize) -> Result<Vec<f32>> {
     // Which tap a pixel sees the two pixels next to it through, in one direction; by which of two it is.
     const SEEN: [[usize; 2]; 2] = [[3, 1], [2, 0]];
-    let mut out = Vec::with_capacity(SIDE * c_in * kept.len());
+    let mut out = elements::with_capacity(SIDE * c_in * kept.len())?;
     for output in kept {
         for input in 0..c_in {
             let taps = &numbers[(input * c_out + output) * SIDE * SIDE..][..SIDE * SIDE];
@@ -50,5 +51,5 @@ fn quarter(numbers: &[f32], [c_in, c_out]: [usize; 2], kept: &[usize], part: usi
             }
         }
     }
-    out
+    Ok(out)
 }
