@@ -1,5 +1,6 @@
 //! The public error type. Its kind determines what the caller can do; its text names the value and its bound.
 
+use std::any::Any;
 use std::fmt;
 
 use serde::ser::SerializeStruct as _;
@@ -136,6 +137,12 @@ impl Error {
     pub fn invalid_params(violations: Vec<Violation>) -> Self {
         let context = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Self { inner: Box::new(Inner { kind: ErrorKind::InvalidParams, context, violations, source: None }) }
+    }
+
+    /// Creates an [`ErrorKind::Internal`] error for a panic of `what`.
+    pub(crate) fn of_panic(what: &str, panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+        Self::new(ErrorKind::Internal, format!("{what} panicked: {}", text.unwrap_or("(no message)")))
     }
 
     /// Creates an error of kind `Io` (`NotFound` if the file is missing, `OutOfMemory` if memory is) with the text

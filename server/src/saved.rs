@@ -122,7 +122,6 @@ pub(crate) struct StateFile {
 
 #[derive(Debug)]
 struct Shared {
-    database: Database,
     path: PathBuf,
     queue: Mutex<Queue>,
     /// Notified when anything in the queue changes.
@@ -161,9 +160,10 @@ impl StateFile {
         let damaged =
             |_| Err(Error::new(ErrorKind::Io, format!("failed to read {}: the file is damaged", path.display())));
         let (database, streams) = opened.unwrap_or_else(damaged)?;
-        let shared = Arc::new(Shared { database, path, queue: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared { path, queue: Mutex::default(), changed: Condvar::new() });
         let of_writer = shared.clone();
-        let writer = std::thread::Builder::new().name("dreamframe-state".into()).spawn(move || of_writer.write_all());
+        let writer = std::thread::Builder::new().name("dreamframe-state".into());
+        let writer = writer.spawn(move || of_writer.write_all(Some(database)));
         let writer = writer.map_err(|error| {
             Error::new(ErrorKind::Device, "failed to start a thread that writes the state").with_source(error)
         })?;
@@ -230,7 +230,7 @@ impl Shared {
     }
 
     /// Writes changes as they come, until the file is closed.
-    fn write_all(&self) {
+    fn write_all(&self, mut database: Option<Database>) {
         loop {
             let queue = self.lock();
             let waits = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closed;
@@ -240,7 +240,7 @@ impl Shared {
             }
             let (changes, last) = (std::mem::take(&mut queue.waiting), queue.last);
             drop(queue);
-            let written = self.write(&changes);
+            let written = self.write(&mut database, &changes);
             let mut queue = self.lock();
             match written {
                 Ok(()) => {
@@ -250,7 +250,7 @@ impl Shared {
                 }
                 Err(error) => {
                     tracing::error!(path = %self.path.display(), %error, "the state of streams was not written");
-                    queue.error = Some(error.to_string());
+                    queue.error = Some(error);
                     for (id, stream) in changes {
                         queue.waiting.entry(id).or_insert(stream);
                     }
@@ -265,26 +265,48 @@ impl Shared {
         }
     }
 
-    /// Writes changes as a whole, or none.
-    fn write(&self, changes: &HashMap<String, Option<SavedStream>>) -> std::result::Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut table = transaction.open_table(STREAMS)?;
-            for (id, stream) in changes {
-                match stream {
-                    // Text and numbers with names can always be represented in JSON.
-                    Some(stream) => {
-                        let bytes = serde_json::to_vec(stream).unwrap_or_default();
-                        table.insert(id.as_str(), bytes.as_slice())?;
-                    }
-                    None => {
-                        table.remove(id.as_str())?;
-                    }
+    /// Writes changes as a whole, or none. A database accepts nothing after an error, so that it is closed then, and opened
+    /// again for the next changes.
+    fn write(
+        &self,
+        database: &mut Option<Database>,
+        changes: &HashMap<String, Option<SavedStream>>,
+    ) -> std::result::Result<(), String> {
+        let opened = database.take();
+        let written = catch_unwind(AssertUnwindSafe(|| -> std::result::Result<Database, redb::Error> {
+            let database = opened.map_or_else(|| Database::open(&self.path), Ok)?;
+            store(&database, changes)?;
+            Ok(database)
+        }));
+        match written {
+            Ok(Ok(written)) => {
+                *database = Some(written);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("a defect of the database, which is in the log".to_owned()),
+        }
+    }
+}
+
+fn store(database: &Database, changes: &HashMap<String, Option<SavedStream>>) -> std::result::Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(STREAMS)?;
+        for (id, stream) in changes {
+            match stream {
+                // Text and numbers with names can always be represented in JSON.
+                Some(stream) => {
+                    let bytes = serde_json::to_vec(stream).unwrap_or_default();
+                    table.insert(id.as_str(), bytes.as_slice())?;
+                }
+                None => {
+                    table.remove(id.as_str())?;
                 }
             }
         }
-        Ok(transaction.commit()?)
     }
+    Ok(transaction.commit()?)
 }
 
 /// Creates a folder that only this user may read, unless it exists.

@@ -4,6 +4,8 @@ pub mod adapters;
 pub mod allocations;
 pub mod clips;
 pub mod controlnets;
+#[cfg(target_os = "linux")]
+pub mod file_faults;
 pub mod frames;
 pub mod hub;
 pub mod kit;

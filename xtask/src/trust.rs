@@ -3,18 +3,27 @@
 use crate::fuzz;
 use crate::long::{self, program, test_program};
 use crate::report::{Outcome, Report};
-use crate::tools::succeed;
+use crate::tools::{cargo, succeed};
 
 /// How long each part runs unless `--minutes` says it.
 const MINUTES: u32 = 10;
 /// Scripts of network faults, and sessions, that take about a minute.
 const SCRIPTS_A_MINUTE: u32 = 8;
 const SESSIONS_A_MINUTE: u32 = 100;
+/// Faults of each of seven commands that take about a minute.
+const FILE_FAULTS_A_MINUTE: u32 = 15;
 
 /// A part, and how it is run for some minutes.
 type Part = (&'static str, fn(u32) -> Outcome);
 
-const PARTS: [Part; 4] = [("updates", updates), ("network", network), ("soak", long::soak), ("fuzz", fuzz)];
+const PARTS: [Part; 6] = [
+    ("updates", updates),
+    ("memory", memory),
+    ("files", files),
+    ("network", network),
+    ("soak", long::soak),
+    ("fuzz", fuzz),
+];
 
 /// What is run.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +70,21 @@ fn updates(minutes: u32) -> Outcome {
     succeed(test_program("updates").args(["--minutes", &minutes.to_string()])).into()
 }
 
+/// Every large allocation that fails; the time does not matter, since it takes less than a minute.
+fn memory(_: u32) -> Outcome {
+    let mut test = cargo();
+    test.args(["test", "--package", "dreamframe-tests", "--test", "allocation_failures"]).env("DREAMFRAME_FULL", "1");
+    succeed(&mut test).into()
+}
+
+/// Operations on files that fail.
+fn files(minutes: u32) -> Outcome {
+    let faults = (FILE_FAULTS_A_MINUTE * minutes).to_string();
+    let mut test = cargo();
+    test.args(["test", "--package", "dreamframe-server", "--test", "file_faults"]).env("DREAMFRAME_FAULTS", faults);
+    succeed(&mut test).into()
+}
+
 /// Scripts of network faults, then sessions that are opened and dropped.
 fn network(minutes: u32) -> Outcome {
     let [scripts, sessions] = [SCRIPTS_A_MINUTE, SESSIONS_A_MINUTE].map(|number| (number * minutes).to_string());
@@ -90,7 +114,7 @@ mod tests {
 
     #[test]
     fn invalid_arguments_are_named() {
-        let part = "part: got networks, expected one of updates, network, soak, fuzz";
+        let part = "part: got networks, expected one of updates, memory, files, network, soak, fuzz";
         assert_eq!(Wanted::parse(&["networks"]).unwrap_err(), part);
         for minutes in [&["--minutes"][..], &["--minutes", "0"], &["--minutes", "a"]] {
             assert!(Wanted::parse(minutes).unwrap_err().starts_with("--minutes: got "), "{minutes:?}");

@@ -11,7 +11,6 @@ use super::options::FailedFrame;
 use super::output::{Callback, Outlet};
 use super::updates::channel::{Command, Delivery, Failure};
 use super::updates::queue::UpdateQueue;
-use super::updates::worker::panic_error;
 use crate::engine::{Picture, PictureKind};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, FrameId};
@@ -54,7 +53,7 @@ impl<M: FrameProcessor> Runner<M> {
     pub(crate) fn run(mut self) -> Result<M> {
         tracing::info!("session started");
         let panic = catch_unwind(AssertUnwindSafe(|| self.serve())).err();
-        let error = panic.map(|panic| panic_error("the engine", &*panic));
+        let error = panic.map(|panic| Error::of_panic("the engine", &*panic));
         let (endpoint, queue) = (self.endpoint.clone(), self.queue.clone());
         let text = error.as_ref().map(ToString::to_string);
         let ended = match error {

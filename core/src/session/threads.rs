@@ -82,7 +82,7 @@ impl<M: FrameProcessor> Threads<M> {
             let text = format!("the session did not end within {} ms", timeout.as_millis());
             return Err(Error::new(ErrorKind::Timeout, text));
         }
-        session.join().unwrap_or_else(|panic| Err(worker::panic_error("the session", &*panic)))
+        session.join().unwrap_or_else(|panic| Err(Error::of_panic("the session", &*panic)))
     }
 
     /// Returns true on the session's thread, and on the one that shows its pictures: where its callback is called.

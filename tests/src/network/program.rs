@@ -28,6 +28,11 @@ pub struct LiveStream {
 }
 
 impl LiveStream {
+    /// Returns the id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Returns the path to publish to.
     pub fn whip(&self) -> String {
         format!("/live/video-to-video/{}/whip", self.key)
@@ -46,9 +51,19 @@ impl Program {
     ///
     /// Those of the system; `InvalidData` where it does not say what it listens at.
     pub fn start(path: &Path) -> io::Result<Self> {
+        Self::start_with(path, |_| ())
+    }
+
+    /// Likewise, with changes of the command line and the environment.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start).
+    pub fn start_with(path: &Path, change: impl FnOnce(&mut Command)) -> io::Result<Self> {
         let mut command = Command::new(path);
         command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json", "--threads", "1"]);
         command.env("RUST_LOG", "warn").env_remove("DREAMFRAME_API_KEYS");
+        change(&mut command);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
@@ -95,6 +110,24 @@ impl Program {
     /// Those of [`ask`](Self::ask).
     pub fn patch(&self, stream: &LiveStream, params: &Value) -> io::Result<()> {
         self.ask("PATCH", &format!("/v1/streams/{}", stream.id), &json!({ "params": params })).map(drop)
+    }
+
+    /// Ends a stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub fn end(&self, stream: &LiveStream) -> io::Result<()> {
+        self.ask("DELETE", &format!("/v1/streams/{}", stream.id), &json!({})).map(drop)
+    }
+
+    /// Returns the streams.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub fn streams(&self) -> io::Result<Value> {
+        self.ask("GET", "/v1/streams", &json!({}))
     }
 
     /// Sends JSON, and gives the JSON that is answered.

@@ -233,11 +233,12 @@ fn hex_digest(mut hash: impl Hash, file: &mut File) -> std::io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
     let mut buffer = vec![0; CHUNK];
     loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => hash.add(&buffer[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        hash.add(&buffer[..read]);
     }
     Ok(hash.end().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use super::pacer::{Pacer, Plan};
 use super::picture::{Arrival, Pictures, Shown};
 use crate::engine::{Picture, PictureKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{Frame, Stamp, Timestamp};
 use crate::interpolation::{Between, Interpolator};
 use crate::session::endpoint::Endpoint;
-use crate::session::updates::worker::panic_error;
 use crate::telemetry::Timings;
 
 /// The state of the thread that interpolates.
@@ -111,7 +110,7 @@ impl Worker {
                 None
             }
             Err(panic) => {
-                let error = panic_error("interpolation", &*panic);
+                let error = Error::of_panic("interpolation", &*panic);
                 tracing::error!(%error, "no pictures are interpolated any more");
                 self.is_broken = true;
                 None

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::{Picture, PictureInfo, PictureKind};
+use crate::error::Error;
 use crate::session::endpoint::Endpoint;
 use crate::session::events::Event;
-use crate::session::updates::worker::panic_error;
 
 /// Called for each picture.
 pub(crate) type Callback = Box<dyn FnMut(&PictureInfo) + Send>;
@@ -34,7 +34,7 @@ impl Presenter {
         self.endpoint.show(picture);
         let Some(on_picture) = &mut self.on_picture else { return };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| on_picture(&info))) {
-            let error = Arc::new(panic_error("the picture callback", &*panic));
+            let error = Arc::new(Error::of_panic("the picture callback", &*panic));
             tracing::warn!(%error, "the picture callback is not called again");
             self.endpoint.event_log.record(Event::CallbackFailed { error });
             self.on_picture = None;

@@ -1,6 +1,5 @@
 //! The two workers: take a job, prepare it, send it.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -27,15 +26,9 @@ pub(crate) fn run<B: Preparer>(queue: &UpdateQueue<B>, preparer: &B, lane: Lane)
     }
 }
 
-/// Returns the error of a panic.
-pub(crate) fn panic_error(doing: &str, panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-    Error::new(ErrorKind::Internal, format!("{doing} panicked: {}", text.unwrap_or("(no message)")))
-}
-
 /// Converts a panic into an error. Its unfinished components are dropped.
 fn guarded<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| Err(panic_error("preparing an update", &*panic)))
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| Err(Error::of_panic("preparing an update", &*panic)))
 }
 
 fn prepare<B: Preparer>(

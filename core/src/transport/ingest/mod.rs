@@ -5,6 +5,7 @@ mod receiver;
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -300,13 +301,20 @@ impl Worker {
         while let Some(unit) = backlog.take() {
             // Every picture is decoded, since others depend on it; only the newest is shown, while the decoder keeps up.
             let stamp = Stamp { timestamp: unit.at, tag: 0 };
-            let decoded = self.decoder.decode(&unit.data, &mut |frame| {
-                counters.frame(frame);
-                if self.skipping.passes(backlog.is_empty(), Instant::now()) {
-                    self.sink.frame(&frame.with_stamp(stamp));
-                } else {
-                    counters.skipped.fetch_add(1, Ordering::Relaxed);
-                }
+            let decoded = catch_unwind(AssertUnwindSafe(|| {
+                self.decoder.decode(&unit.data, &mut |frame| {
+                    counters.frame(frame);
+                    if self.skipping.passes(backlog.is_empty(), Instant::now()) {
+                        self.sink.frame(&frame.with_stamp(stamp));
+                    } else {
+                        counters.skipped.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            }));
+            let decoded = decoded.unwrap_or_else(|panic| {
+                let error = Error::of_panic("a sink or a decoder", &*panic);
+                tracing::error!(%error, "a frame was lost");
+                Err(error)
             });
             if let Err(error) = decoded {
                 tracing::debug!(%error, key = unit.key, "a coded picture could not be decoded");

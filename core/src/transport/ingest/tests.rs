@@ -91,6 +91,40 @@ fn the_thread_ends_with_the_last_handle() {
 }
 
 #[test]
+fn after_a_panic_of_the_sink_frames_continue_from_the_next_key_frame() {
+    /// Panics at one frame.
+    #[derive(Debug)]
+    struct Panicking(Sink, u32);
+
+    impl FrameSink for Panicking {
+        fn frame(&self, frame: &FrameView<'_>) {
+            assert_ne!(number(frame), Some(self.1), "a defect of the host");
+            self.0.frame(frame);
+        }
+    }
+
+    let (told, frames) = channel();
+    let ingest = Ingest::start(VideoCodec::H264, Arc::new(Panicking(Sink { told }, 1))).unwrap();
+    let coded = units([(128, true), (128, false), (128, false), (128, true), (128, false)]);
+    for (number, unit) in (0..).zip(coded) {
+        ingest.access_unit(unit);
+        match number {
+            1 => {
+                let start = Instant::now();
+                while ingest.stats().failed == 0 {
+                    assert!(start.elapsed() < SOON, "the panic was not counted");
+                    std::thread::yield_now();
+                }
+            }
+            // It depends on a frame after which the decoder is not used until a key frame.
+            2 => {}
+            _ => assert_eq!(frames.recv_timeout(SOON).unwrap().unwrap().0, number),
+        }
+    }
+    assert_eq!(ingest.stats().failed, 1);
+}
+
+#[test]
 fn key_frames_are_requested_until_one_arrives_and_after_decoding_errors() {
     let (ingest, frames) = ingest();
     let units = units([(64, false), (64, false), (64, true)]);

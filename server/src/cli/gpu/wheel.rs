@@ -51,9 +51,11 @@ fn digest(file: &mut File, path: &Path, check: &mut dyn FnMut() -> Result) -> Re
     let mut buffer = vec![0; 1 << 20];
     loop {
         check()?;
-        match file.read(&mut buffer).map_err(|error| Error::io(path, "read", error))? {
-            0 => break,
-            len => hash.update(&buffer[..len]),
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => hash.update(&buffer[..len]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io(path, "read", error).into()),
         }
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
