@@ -1,15 +1,14 @@
 // Lets operations on files fail: a library for LD_PRELOAD on Linux with the GNU C library.
 //
-// FILE_FAULTS_FOLDER  the folder; only operations on files in it count, in their order, from 1
+// FILE_FAULTS_FOLDER  the folder, as an absolute path; only operations on files in it count, in their order, from 1
 // FILE_FAULTS_AT      the number of the operation that fails; without it none does
-// FILE_FAULTS_KIND    error: EIO. interrupted: EINTR. short: half of the bytes are read or written.
+// FILE_FAULTS_KIND    error: EIO. interrupted: EINTR, where the system returns it. short: half of the bytes are read or written.
 //                     full: ENOSPC, also for all that write later. kill: the process is killed before the operation.
 // FILE_FAULTS_WHILE   with "full": instead, all that write fail while this file exists
 // FILE_FAULTS_LOG     a file to which a line is appended for each operation
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -79,22 +78,14 @@ static int fails(const char *operation, int fd, int writes, size_t *length) {
     return fault == ERROR || fault == INTERRUPTED || fault == FULL;
 }
 
-static int opened(int fd, int flags) {
-    if (fd < 0 || fd >= MOST) return fd;
-    char link[64], path[PATH_MAX];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    path[length < 0 ? 0 : length] = 0;
-    counted[fd] = 0;
-    if (!is_inside(path)) return fd;
-    int fault = next_fault("open", (flags & O_CREAT) != 0);
-    if (fault == ERROR || fault == INTERRUPTED || fault == FULL) {
-        int error = errno;
-        syscall(SYS_close, fd);
-        errno = error;
-        return -1;
+static int opened(const char *path, int flags, mode_t mode) {
+    int counts = is_inside(path);
+    if (counts) {
+        int fault = next_fault("open", (flags & O_CREAT) != 0);
+        if (fault == ERROR || fault == INTERRUPTED || fault == FULL) return -1;
     }
-    counted[fd] = 1;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+    if (fd >= 0 && fd < MOST) counted[fd] = counts;
     return fd;
 }
 
@@ -104,7 +95,7 @@ static int opened(int fd, int flags) {
         va_start(rest, flags); \
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0; \
         va_end(rest); \
-        return opened((int)syscall(SYS_openat, AT_FDCWD, path, flags, mode), flags); \
+        return opened(path, flags, mode); \
     }
 OPEN(open)
 OPEN(open64)
@@ -154,15 +145,14 @@ FTRUNCATE(ftruncate64)
 int rename(const char *from, const char *to) {
     if (is_inside(from) || is_inside(to)) {
         int fault = next_fault("rename", 1);
-        if (fault == ERROR || fault == INTERRUPTED || fault == FULL) return -1;
+        if (fault == ERROR || fault == FULL) return -1;
     }
     return (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
 }
 
 int unlink(const char *path) {
     if (is_inside(path)) {
-        int fault = next_fault("unlink", 0);
-        if (fault == ERROR || fault == INTERRUPTED) return -1;
+        if (next_fault("unlink", 0) == ERROR) return -1;
     }
     return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }

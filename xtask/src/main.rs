@@ -36,6 +36,7 @@ mod test_times;
 mod times;
 mod tools;
 mod trust;
+mod unsafe_code;
 mod wheel;
 mod workflows;
 

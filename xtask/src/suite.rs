@@ -11,7 +11,7 @@ use crate::report::{Need, Outcome, Report};
 use crate::times::{self, Cost};
 use crate::{
     architecture, check, container, crates, dist, feature_lints, header, long, package, public_api, python, rules,
-    stubs, test, wheel, workflows,
+    stubs, test, unsafe_code, wheel, workflows,
 };
 
 /// Which runs include a step.
@@ -84,6 +84,7 @@ pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "repository rules", |_| rules::check()),
     quick(Group::Check, "workflows", |_| workflows::check()),
     quick(Group::Check, "dependencies between modules", |_| architecture::check()),
+    quick(Group::Check, "files with unsafe code", |_| unsafe_code::check()),
     quick(Group::Check, "Python syntax", |_| check::python_syntax()),
     quick(Group::Check, "licences, bans, sources", |_| check::licences()),
     quick(Group::Check, "generated files: C header", |_| header::check()),

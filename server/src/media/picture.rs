@@ -1,7 +1,7 @@
 //! Reads and writes single pictures.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufWriter, Cursor, Read as _, Write};
 use std::path::Path;
 
 use dreamframe::frame::{ColorSpace, Frame, FramePool, MAX_SIDE, PixelFormat};
@@ -28,14 +28,15 @@ pub(super) fn is_ending(ending: &str) -> bool {
 
 /// Returns the size of a picture without decoding it.
 pub(super) fn size(path: &Path) -> Result<(u32, u32)> {
-    Ok(decoder(path)?.dimensions())
+    Ok(decoder(path, &bytes(path)?)?.dimensions())
 }
 
 /// Decodes a picture to RGB8, upright; transparency is dropped.
 pub(super) fn read(path: &Path, pool: &FramePool) -> Result<Frame> {
     let failed = |error| image_error(path, error);
-    let mut decoder = decoder(path)?;
-    check_end(path)?;
+    let bytes = bytes(path)?;
+    let mut decoder = decoder(path, &bytes)?;
+    check_end(path, &bytes)?;
     let orientation = decoder.orientation().map_err(failed)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
@@ -45,11 +46,18 @@ pub(super) fn read(path: &Path, pool: &FramePool) -> Result<Frame> {
     Ok(frame)
 }
 
+/// Reads the file at once: the decoders take a signal during a read for an error.
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    let mut file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Error::io(path, "read", error))?;
+    Ok(bytes)
+}
+
 /// A decoder that has read the header, with its size checked.
-fn decoder(path: &Path) -> Result<impl ImageDecoder> {
-    let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
-    let mut reader =
-        ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|error| Error::io(path, "read", error))?;
+fn decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<impl ImageDecoder + 'a> {
+    let reader = ImageReader::new(Cursor::new(bytes));
+    let mut reader = reader.with_guessed_format().map_err(|error| Error::io(path, "read", error))?;
     if reader.format().is_none() {
         return Err(broken(format!("{}: got another format, expected PNG, JPEG, WebP or BMP", path.display())));
     }
@@ -66,8 +74,7 @@ fn decoder(path: &Path) -> Result<impl ImageDecoder> {
 }
 
 /// Checks that a JPEG has its end marker, without which the decoder fills the rest with grey.
-fn check_end(path: &Path) -> Result<()> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
+fn check_end(path: &Path, bytes: &[u8]) -> Result<()> {
     if !bytes.starts_with(&[0xFF, 0xD8]) {
         return Ok(());
     }
