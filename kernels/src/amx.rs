@@ -400,7 +400,8 @@ pub(super) struct Detected {
 pub(super) fn detected() -> Detected {
     static DETECTED: OnceLock<Detected> = OnceLock::new();
     *DETECTED.get_or_init(|| {
-        let features = if __cpuid_count(0, 0).eax >= 7 { __cpuid_count(7, 0).edx } else { 0 };
+        // Miri has no such instruction.
+        let features = if !cfg!(miri) && __cpuid_count(0, 0).eax >= 7 { __cpuid_count(7, 0).edx } else { 0 };
         let has = |bit: u32| features >> bit & 1 == 1;
         Detected { tiles: has(24) && saved_by_system() && permitted(), bf16: has(22), int8: has(25) }
     })

@@ -16,16 +16,18 @@ fn stored_numbers_are_the_nearest_of_their_format_and_nothing_else_is_written() 
     for kernels in Isa::ALL.into_iter().filter_map(Isa::kernels) {
         for len in 0..=MOST {
             let numbers: Vec<f32> = noise(len as u64 + 1, len).into_iter().map(|x| x * 100.0).collect();
-            let mut stored = vec![UNTOUCHED; (len + 1) * kernels.size];
+            // Of words, since stored numbers are aligned.
+            let mut stored = vec![u32::from_ne_bytes([UNTOUCHED; 4]); (len + 1) * kernels.size / 4 + 1];
             let mut loaded = vec![0.0_f32; len];
             // SAFETY: the processor has the instructions, or there would be no table; all memory has `len` elements.
             unsafe {
-                (kernels.store)(&Convert { from: numbers.as_ptr().cast(), to: stored.as_mut_ptr(), len });
-                (kernels.load)(&Convert { from: stored.as_ptr(), to: loaded.as_mut_ptr().cast(), len });
+                (kernels.store)(&Convert { from: numbers.as_ptr().cast(), to: stored.as_mut_ptr().cast(), len });
+                (kernels.load)(&Convert { from: stored.as_ptr().cast(), to: loaded.as_mut_ptr().cast(), len });
             }
             let nearest = |&x: &f32| if kernels.stores_f32() { x } else { bf16::from_f32(x).to_f32() };
             assert_eq!(loaded, numbers.iter().map(nearest).collect::<Vec<_>>(), "{:?}, {len}", kernels.isa);
-            assert!(stored[len * kernels.size..].iter().all(|&byte| byte == UNTOUCHED), "{:?}, {len}", kernels.isa);
+            let bytes: Vec<u8> = stored.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            assert!(bytes[len * kernels.size..].iter().all(|&byte| byte == UNTOUCHED), "{:?}, {len}", kernels.isa);
         }
     }
 }
@@ -38,13 +40,17 @@ fn quantized_numbers_are_the_definitions_bytes_and_nothing_else_is_written() {
         for channels in 1..=MOST {
             let mut numbers: Vec<f32> = noise(channels as u64, channels).into_iter().map(|x| x * 4.0).collect();
             numbers[channels / 2] = f32::NAN;
-            let mut stored = vec![0_u8; channels * kernels.size];
+            let mut stored = vec![0_u32; channels * kernels.size / 4 + 1];
             let mut to = vec![UNTOUCHED; channels + 1];
             // SAFETY: as above.
             unsafe {
-                (kernels.store)(&Convert { from: numbers.as_ptr().cast(), to: stored.as_mut_ptr(), len: channels });
+                (kernels.store)(&Convert {
+                    from: numbers.as_ptr().cast(),
+                    to: stored.as_mut_ptr().cast(),
+                    len: channels,
+                });
                 (bytes.to_bytes)(&ToBytes {
-                    x: stored.as_ptr(),
+                    x: stored.as_ptr().cast(),
                     ld: channels,
                     to: to.as_mut_ptr(),
                     pixels: 1,

@@ -14,12 +14,13 @@ fn accumulated(kernels: &Kernels, scores: &[f32], values: &[f32]) -> Vec<f32> {
     let lanes = kernels.lanes;
     let (mut largest, mut sums) = ([f32::NAN; ROWS], vec![f32::NAN; ROWS * lanes]);
     let mut gathered = vec![0.0_f32; ROWS * lanes];
-    let mut stored = vec![0_u8; ROWS * KEYS * kernels.size];
+    // Of words, since stored numbers are aligned.
+    let mut stored = vec![0_u32; (ROWS * KEYS * kernels.size).div_ceil(4)];
     let mut weights = [0.0_f32; ROWS * KEYS];
     for (block, scores) in scores.chunks_exact(ROWS * KEYS).enumerate() {
         let args = Softmax {
             scores: scores.as_ptr(),
-            weights: stored.as_mut_ptr(),
+            weights: stored.as_mut_ptr().cast(),
             ld: KEYS,
             rows: ROWS,
             keys: KEYS,
@@ -30,7 +31,7 @@ fn accumulated(kernels: &Kernels, scores: &[f32], values: &[f32]) -> Vec<f32> {
             gathered: gathered.as_mut_ptr(),
             gathered_len: lanes,
         };
-        let convert = Convert { from: stored.as_ptr(), to: weights.as_mut_ptr().cast(), len: weights.len() };
+        let convert = Convert { from: stored.as_ptr().cast(), to: weights.as_mut_ptr().cast(), len: weights.len() };
         // SAFETY: the processor has the instructions, or there would be no table; all memory has the sizes above.
         unsafe {
             (kernels.softmax)(&args);
@@ -43,13 +44,13 @@ fn accumulated(kernels: &Kernels, scores: &[f32], values: &[f32]) -> Vec<f32> {
     }
     let mean = |row: usize| {
         let mut out = [0.0_f32; 1];
-        let mut stored = vec![0_u8; kernels.size];
+        let mut stored = [0_u32];
         let parts = sums[row * lanes..].as_ptr();
-        let divide = Divide { from: gathered[row * lanes..].as_ptr(), out: stored.as_mut_ptr(), len: 1, parts };
+        let divide = Divide { from: gathered[row * lanes..].as_ptr(), out: stored.as_mut_ptr().cast(), len: 1, parts };
         // SAFETY: as above; `parts` has a vector.
         unsafe {
             (kernels.divide)(&divide);
-            (kernels.load)(&Convert { from: stored.as_ptr(), to: out.as_mut_ptr().cast(), len: 1 });
+            (kernels.load)(&Convert { from: stored.as_ptr().cast(), to: out.as_mut_ptr().cast(), len: 1 });
         }
         out[0]
     };

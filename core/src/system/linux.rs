@@ -29,7 +29,8 @@ pub(super) fn processor_name() -> Option<String> {
 }
 
 pub(super) fn this_core() -> Option<usize> {
-    Some(sched_getcpu())
+    // Miri has no such function.
+    (!cfg!(miri)).then(sched_getcpu)
 }
 
 /// Pins this thread to a core, if each of `threads` can have its own.
