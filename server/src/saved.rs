@@ -284,7 +284,7 @@ impl Shared {
                 Ok(())
             }
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("a defect of the database, which is in the log".to_owned()),
+            Err(_) => Err("the database panicked".to_owned()),
         }
     }
 }

@@ -151,8 +151,6 @@ int rename(const char *from, const char *to) {
 }
 
 int unlink(const char *path) {
-    if (is_inside(path)) {
-        if (next_fault("unlink", 0) == ERROR) return -1;
-    }
+    if (is_inside(path) && next_fault("unlink", 0) == ERROR) return -1;
     return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }

@@ -6,6 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
+use std::cell::RefCell;
 use std::io::{Write as _, stderr, stdout};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -48,7 +49,10 @@ impl FailingAllocator {
     }
 }
 
-#[allow(unsafe_code, reason = "a global allocator is unsafe to implement; each call goes on to the system's or fails")]
+#[allow(
+    unsafe_code,
+    reason = "a global allocator is unsafe to implement; each call is passed to the system's, or fails"
+)]
 // SAFETY: every method returns null, as an allocator may, or what the system's allocator returns for the same arguments.
 unsafe impl GlobalAlloc for FailingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -112,14 +116,14 @@ impl Injector {
     }
 
     /// Calls `work` with its `n`-th large allocation failing, for one `n` after another, until it has fewer. After each call,
-    /// `check` gets what it returned.
+    /// `check` gets what it returned, and whether an allocation failed; it has to undo what `work` did then.
     ///
     /// # Panics
     ///
     /// If `work` returns another error than `OutOfMemory`, or one without a failure.
-    pub fn each<T>(&mut self, name: &str, mut work: impl FnMut() -> Result<T>, mut check: impl FnMut(Result<T>)) {
+    pub fn each<T>(&mut self, name: &str, mut work: impl FnMut() -> Result<T>, mut check: impl FnMut(Result<T>, bool)) {
         if self.options.only.as_ref().is_some_and(|only| !name.starts_with(only)) {
-            check(work());
+            check(work(), false);
             return;
         }
         print(format_args!("{name}:"));
@@ -139,7 +143,7 @@ impl Injector {
                 Err(error) => panic!("{name}, without a failure: {error}"),
                 Ok(_) => {}
             }
-            check(result);
+            check(result, has_failed);
             if !has_failed {
                 break;
             }
@@ -173,7 +177,7 @@ pub fn run(injector: &mut Injector, kit: &Kit) -> Result<()> {
 /// Engines are built or report it, and those that are built make the same pictures.
 fn load(injector: &mut Injector, kit: &Kit) -> Result<()> {
     let expected = pictures(&mut kit.engine(Kit::params(), |_| ())?, 2);
-    let check = |engine: Result<Engine>| {
+    let check = |engine: Result<Engine>, _| {
         if let Ok(mut engine) = engine {
             assert_eq!(pictures(&mut engine, 2), expected);
         }
@@ -183,7 +187,7 @@ fn load(injector: &mut Injector, kit: &Kit) -> Result<()> {
         let params = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
         Engine::builder().params(params).build()
     };
-    injector.each("load of the built-in model", demo, drop);
+    injector.each("load of the built-in model", demo, |_, _| ());
     Ok(())
 }
 
@@ -204,40 +208,38 @@ fn patches() -> Vec<Value> {
     ]
 }
 
-/// Returns the names of the fields of a patch.
-fn names(patch: &ParamsPatch) -> String {
-    patch
-        .to_value()
-        .as_object()
-        .map_or_else(String::new, |fields| fields.keys().cloned().collect::<Vec<_>>().join(", "))
+/// Returns the names of the fields of a patch, and the patch that gives them the values of `params`.
+fn undo(patch: &ParamsPatch, params: &StreamDiffusionParams) -> Result<(String, ParamsPatch)> {
+    let (patch, values) = (patch.to_value(), params.to_value());
+    let names: Vec<&String> = patch.as_object().into_iter().flat_map(|fields| fields.keys()).collect();
+    let fields = names.iter().map(|&name| (name.clone(), values[name].clone())).collect();
+    let undo = ParamsPatch::from_json(&Value::Object(fields).to_string())?;
+    Ok((names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "), undo))
 }
 
 /// A failed update changes nothing: the engine's pictures are those of one that did not attempt it.
 fn update(injector: &mut Injector, kit: &Kit) -> Result<()> {
-    let [mut engine, mut other] = [kit.engine(Kit::params(), |_| ())?, kit.engine(Kit::params(), |_| ())?];
+    let engines = [kit.engine(Kit::params(), |_| ())?, kit.engine(Kit::params(), |_| ())?];
+    let [engine, mut other] = engines;
+    let engine = RefCell::new(engine);
     for patch in patches() {
         let patch = ParamsPatch::from_json(&patch.to_string())?;
-        let (before, mut is_applied) = (engine.params().clone(), false);
-        let engine = std::cell::RefCell::new(&mut engine);
-        let name = format!("update {}", names(&patch));
+        let (names, undo) = undo(&patch, other.params())?;
         injector.each(
-            &name,
-            || {
-                // What an earlier call has changed without the memory is changed again.
+            &format!("update {names}"),
+            || engine.borrow_mut().update(&patch).map(drop),
+            |result, has_failed| {
                 let mut engine = engine.borrow_mut();
-                if engine.params() != &before {
-                    return Ok(());
-                }
-                engine.update(&patch).map(drop)
-            },
-            |result| {
-                if result.is_ok() && !is_applied {
+                if result.is_ok() {
                     other.update(&patch).expect("an update without failures is applied");
-                    is_applied = true;
                 }
-                let engine = &mut *engine.borrow_mut();
                 assert_eq!(engine.params(), other.params());
-                assert_eq!(pictures(engine, 2), pictures(&mut other, 2), "{name}");
+                assert_eq!(pictures(&mut engine, 2), pictures(&mut other, 2), "{names}");
+                if result.is_ok() && has_failed {
+                    for engine in [&mut *engine, &mut other] {
+                        engine.update(&undo).expect("the update is undone");
+                    }
+                }
             },
         );
     }
@@ -246,19 +248,20 @@ fn update(injector: &mut Injector, kit: &Kit) -> Result<()> {
 
 /// A frame that fails leaves nothing behind: the next picture is that of an engine which did not get it.
 fn frames(injector: &mut Injector, kit: &Kit) -> Result<()> {
-    let [mut engine, mut other] = [kit.engine(Kit::params(), |_| ())?, kit.engine(Kit::params(), |_| ())?];
+    let engines = [kit.engine(Kit::params(), |_| ())?, kit.engine(Kit::params(), |_| ())?];
+    let [engine, mut other] = engines;
+    let engine = RefCell::new(engine);
     for (width, height) in [(SIDE, SIDE), (96, 64), (640, 480), (1920, 1080), (33, 257)] {
         let pixels = moving_disc(1, width, height);
         let frame = FrameView::packed(PixelFormat::Rgba8, width, height, &pixels)?;
-        let engine = std::cell::RefCell::new(&mut engine);
         injector.each(
             &format!("frame of {width}x{height}"),
             || engine.borrow_mut().process(&frame).map(|picture| picture.frame.pixels().to_vec()),
-            |result| {
+            |result, _| {
                 if let Ok(pixels) = result {
                     assert_eq!(pixels, other.process(&frame).expect("a frame without failures").frame.pixels());
                 }
-                assert_eq!(pictures(*engine.borrow_mut(), 2), pictures(&mut other, 2));
+                assert_eq!(pictures(&mut engine.borrow_mut(), 2), pictures(&mut other, 2));
             },
         );
     }
@@ -270,17 +273,24 @@ fn session(injector: &mut Injector, kit: &Kit) -> Result<()> {
     let session = kit.engine(Kit::params(), |_| ())?.start(SessionOptions::default())?;
     let handle = session.handle();
     let pixels = moving_disc(1, SIDE, SIDE);
+    let apply = |patch: &ParamsPatch| match handle.wait_for(&handle.update(patch)?, LIMIT)? {
+        Outcome::Rejected(error) => Err(Error::new(error.kind(), error.to_string())),
+        Outcome::Applied | Outcome::Superseded | _ => Ok(()),
+    };
     for patch in patches() {
         let patch = ParamsPatch::from_json(&patch.to_string())?;
-        let update = || match handle.wait_for(&handle.update(&patch)?, LIMIT)? {
-            Outcome::Rejected(error) => Err(Error::new(error.kind(), error.to_string())),
-            Outcome::Applied | Outcome::Superseded | _ => Ok(()),
-        };
-        injector.each(&format!("session, update {}", names(&patch)), update, |_| {
+        let before = handle.params();
+        let (names, undo) = undo(&patch, &before)?;
+        let check = |result: Result<()>, has_failed| {
             let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).expect("the frame is well formed");
             let id = handle.submit(&frame).expect("frames are accepted");
             while handle.wait(LIMIT).expect("a picture follows").id < id {}
-        });
+            if result.is_ok() && has_failed {
+                apply(&undo).expect("the update is undone");
+            }
+            assert_eq!(handle.params() == before, has_failed, "{names}");
+        };
+        injector.each(&format!("session, update {names}"), || apply(&patch), check);
     }
     assert_eq!((handle.stats().failed.total, handle.stats().dropped.total), (0, 0));
     session.stop(LIMIT).map(drop)

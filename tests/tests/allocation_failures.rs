@@ -1,11 +1,11 @@
 //! Large allocations that fail are errors, and change nothing.
 //!
 //! `DREAMFRAME_FULL` lets each of them fail; otherwise one of some. Arguments: of how many allocations one fails, the first
-//! one, and what the name of the calls begins with.
+//! one, and what the name of the calls begins with. `DREAMFRAME_TRACE_ALLOCATION` prints the call stack of each failure.
 
 #![allow(unsafe_code, reason = "the functions of the C interface are unsafe")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io::{Write as _, stdout};
 use std::ptr::null_mut;
 
@@ -47,24 +47,33 @@ fn main() -> Result<()> {
 /// Across the C interface, it is a status, and an engine that could not be changed still makes pictures.
 fn c_interface(injector: &mut Injector) -> Result<()> {
     let mut engine = null_mut();
-    injector.each("C, create", create, |created| {
+    injector.each("C, create", create, |created, _| {
         if let Ok(created) = created {
             // SAFETY: handles are checked.
             unsafe { dreamframe_engine_free(engine) };
             engine = created;
         }
     });
-    for patch in
-        [r#"{"prompt": "snow"}"#, r#"{"cached_attention": {"enabled": true}}"#, r#"{"t_index_list": [38, 43, 47]}"#]
-    {
-        let text = CString::new(patch).expect("text without zeros");
+    // The second patch of each pair undoes the first.
+    for [patch, undo] in [
+        [c"{\"prompt\": \"snow\"}", c"{\"prompt\": \"fog\"}"],
+        [c"{\"cached_attention\": {\"enabled\": true}}", c"{\"cached_attention\": {\"enabled\": false}}"],
+        [c"{\"t_index_list\": [38, 43, 47]}", c"{\"t_index_list\": [41]}"],
+    ] {
         // SAFETY: all arguments are valid during the call.
-        let update = || checked(unsafe { dreamframe_engine_update(engine, text.as_ptr(), null_mut(), null_mut()) });
-        injector.each(&format!("C, update {patch}"), update, |_| {
-            process(engine).expect("an engine makes pictures after a failure");
-        });
+        let apply = |patch: &CStr| unsafe { dreamframe_engine_update(engine, patch.as_ptr(), null_mut(), null_mut()) };
+        injector.each(
+            &format!("C, update {}", patch.to_string_lossy()),
+            || checked(apply(patch)),
+            |result, has_failed| {
+                process(engine).expect("an engine makes pictures after a failure");
+                if result.is_ok() && has_failed {
+                    checked(apply(undo)).expect("the update is undone");
+                }
+            },
+        );
     }
-    injector.each("C, process", || process(engine), drop);
+    injector.each("C, process", || process(engine), |_, _| ());
     // SAFETY: handles are checked.
     unsafe { dreamframe_engine_free(engine) };
     Ok(())

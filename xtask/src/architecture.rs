@@ -84,7 +84,7 @@ fn uses(sources: &[(PathBuf, String)]) -> BTreeMap<Vec<String>, Uses> {
     }
     for (path, text) in sources {
         let from = module(path);
-        let code = text.split("\nmod tests {").next().unwrap_or_default();
+        let code = tools::without_unit_tests(text);
         let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
         for to in named(&lines.collect::<Vec<_>>().join("\n"), &from, &modules) {
             let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

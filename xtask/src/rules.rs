@@ -82,10 +82,8 @@ fn of_text(path: &Path, text: &str) -> Vec<String> {
 
 /// Returns whether the file at `path` is Rust code other than tests, or part of the Python package.
 fn has_error_texts(path: &Path) -> bool {
-    let parts = || path.iter().filter_map(|part| part.to_str());
-    let is_test = parts().any(|part| matches!(part, "tests" | "benches") || part.ends_with("tests.rs"));
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("rs") => !is_test,
+        Some("rs") => !tools::is_test_or_bench(path),
         Some("py") => path.starts_with(PACKAGE),
         _ => false,
     }
@@ -94,7 +92,7 @@ fn has_error_texts(path: &Path) -> bool {
 /// Returns the lines outside of comments and tests with one of the [`SENTENCES`], which only string literals contain.
 fn sentences(path: &Path, text: &str) -> Vec<String> {
     let comment = if path.extension().is_some_and(|extension| extension == "rs") { "//" } else { "# " };
-    let code = text.split("\nmod tests {").next().unwrap_or_default();
+    let code = tools::without_unit_tests(text);
     let mut broken = Vec::new();
     // Joins a literal that continues on the next line.
     let mut joined = String::new();

@@ -12,6 +12,17 @@ pub(crate) fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// Returns whether the file at `path` has only tests or benches.
+pub(crate) fn is_test_or_bench(path: &Path) -> bool {
+    let is_test = |part: &str| matches!(part, "tests" | "benches") || part.ends_with("tests.rs");
+    path.iter().filter_map(|part| part.to_str()).any(is_test)
+}
+
+/// Returns the code of a file before its unit tests.
+pub(crate) fn without_unit_tests(text: &str) -> &str {
+    text.split("\nmod tests {").next().unwrap_or_default()
+}
+
 /// Returns the build folder.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)

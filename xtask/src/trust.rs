@@ -10,7 +10,7 @@ const MINUTES: u32 = 10;
 /// Scripts of network faults, and sessions, that take about a minute.
 const SCRIPTS_A_MINUTE: u32 = 8;
 const SESSIONS_A_MINUTE: u32 = 100;
-/// Faults of each of seven commands that take about a minute.
+/// Faults of each of six commands that take about a minute.
 const FILE_FAULTS_A_MINUTE: u32 = 15;
 
 /// A part, and how it is run for some minutes.

@@ -44,19 +44,15 @@ fn compare(rows: &BTreeSet<String>, files: &BTreeSet<String>) -> Vec<String> {
 
 /// Returns whether the file at `path` is Rust code of a crate that is shipped, other than tests and benches.
 fn is_shipped(path: &Path) -> bool {
-    let is_test = |part: &str| matches!(part, "tests" | "benches") || part.ends_with("tests.rs");
     let is_rust = path.extension().is_some_and(|extension| extension == "rs");
     let folders = ["core", "ffi", "kernels", "python", "server"];
-    is_rust
-        && folders.iter().any(|folder| path.starts_with(folder))
-        && !path.iter().filter_map(|part| part.to_str()).any(is_test)
+    is_rust && folders.iter().any(|folder| path.starts_with(folder)) && !tools::is_test_or_bench(path)
 }
 
 /// Returns whether a line has an unsafe block, function or implementation, outside of comments and unit tests.
 fn has_unsafe_code(text: &str) -> bool {
-    let code = text.split("\nmod tests {").next().unwrap_or_default();
     let starts = |rest: &str| ["{", "fn", "impl", "extern"].iter().any(|start| rest.trim_start().starts_with(start));
-    code.lines().any(|line| {
+    tools::without_unit_tests(text).lines().any(|line| {
         let code = line.split("//").next().unwrap_or_default();
         code.split("unsafe ").skip(1).any(starts)
     })

@@ -83,8 +83,7 @@ impl Embedded {
                 let Some((low, high)) = parts else { return Ok(None) };
                 let parts = inflated(low, self.len.div_ceil(2))?.zip(inflated(high, self.len / 2)?);
                 let Some((low, high)) = parts else { return Ok(None) };
-                let mut bytes = elements::with_capacity(self.len)?;
-                bytes.resize(self.len, 0);
+                let mut bytes = elements::zero_bytes(self.len)?;
                 interleave(&low, &high, &mut bytes);
                 if let (1, Some(last), Some(low)) = (self.len % 2, bytes.last_mut(), low.last()) {
                     *last = *low;

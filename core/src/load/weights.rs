@@ -361,9 +361,7 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
     let count = usize::try_from(len / dtype.bytes()).unwrap_or(usize::MAX);
     let mut numbers = elements::zeros(count)?;
     let width = dtype.bytes() as usize;
-    let len = CHUNK.min(count * width);
-    let mut buffer = elements::with_capacity(len)?;
-    buffer.resize(len, 0);
+    let mut buffer = elements::zero_bytes(CHUNK.min(count * width))?;
     let mut offset = start;
     for out in numbers.chunks_mut(CHUNK / width) {
         let buffer = &mut buffer[..out.len() * width];
@@ -410,9 +408,7 @@ fn stored_bytes(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<u8>> {
 }
 
 fn read_bytes(bytes: &Bytes, start: u64, len: u64) -> Result<Vec<u8>> {
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    let mut buffer = elements::with_capacity(len)?;
-    buffer.resize(len, 0);
+    let mut buffer = elements::zero_bytes(usize::try_from(len).unwrap_or(usize::MAX))?;
     let read = bytes.read_at(start, &mut buffer);
     read.map_err(|error| Error::new(ErrorKind::Io, "failed to read").with_source(error))?;
     Ok(buffer)

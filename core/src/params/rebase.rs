@@ -64,8 +64,8 @@ pub(crate) fn covers(outer: &str, place: &str) -> bool {
     place.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// Returns true if a change of `place` needs one of `outer` that was accepted before it: of a value that `place` is in, or
-/// of the items that it orders.
+/// Returns true if a change of `place` needs an earlier change of `outer`: `place` is inside it, or is the order of a list
+/// of which it is an item.
 pub(crate) fn depends(place: &str, outer: &str) -> bool {
     let is_item_of =
         |list: &str| outer.ends_with(']') && outer.strip_prefix(list).is_some_and(|at| at.starts_with('['));

@@ -13,6 +13,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use dreamframe_tests::adapters::copy_folder;
 use dreamframe_tests::file_faults::{Fault, FaultLibrary, cases, operations};
 use dreamframe_tests::native::root;
 use dreamframe_tests::{Single, hub};
@@ -102,19 +103,6 @@ fn dreamframe(folder: &Path) -> Command {
     command
 }
 
-/// Copies a folder with what is in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
-}
-
 /// Returns the names and bytes of all files in a folder; `None` if it does not exist.
 fn files(folder: &Path) -> Option<Vec<(String, Vec<u8>)>> {
     let mut all = Vec::new();
@@ -139,7 +127,7 @@ fn process(folder: &Path) -> Command {
 }
 
 fn model(folder: &Path) {
-    copy(&root().join("models/demo/dreamframe-tiny"), &folder.join("demo"));
+    copy_folder(&root().join("models/demo/dreamframe-tiny"), &folder.join("demo"));
     image::RgbImage::from_pixel(64, 64, image::Rgb([20, 120, 220])).save(folder.join("in.png")).unwrap();
     fs::write(folder.join("params.json"), r#"{"model_id": "demo", "width": 64, "height": 64, "prompt": "snow"}"#)
         .unwrap();
@@ -161,7 +149,7 @@ fn pictures_are_the_same_whatever_happens_while_packed_weights_are_read() {
     model(packed.path());
     succeed(&process(packed.path()).output().unwrap());
     fs::remove_file(packed.path().join("out.png")).unwrap();
-    place.each(|folder| copy(packed.path(), folder), process, picture);
+    place.each(|folder| copy_folder(packed.path(), folder), process, picture);
 }
 
 #[test]

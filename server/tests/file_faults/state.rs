@@ -28,8 +28,8 @@ fn serve(folder: &Path, change: impl FnOnce(&mut Command)) -> std::io::Result<Pr
 struct Known {
     /// Those whose creation was answered, with the seeds that they may have.
     kept: BTreeMap<String, Vec<u64>>,
-    /// Those whose end was requested.
-    ended: Vec<String>,
+    /// The number of those whose end was requested.
+    ended: usize,
 }
 
 /// Creates three streams, changes one of them and ends another; stops at the first request that fails.
@@ -46,7 +46,7 @@ fn change(program: &Program, known: &mut Known) -> std::io::Result<()> {
         program.patch(&first, &json!({ "seed": seed }))?;
     }
     known.kept.remove(second.id());
-    known.ended.push(second.id().to_owned());
+    known.ended += 1;
     program.end(&second)?;
     create(known)?;
     Ok(())
@@ -63,7 +63,7 @@ fn check(program: &Program, known: &Known, what: &str) {
     }
     // One more may have been created without an answer.
     let others = streams.iter().filter(|stream| !known.kept.contains_key(stream["id"].as_str().unwrap())).count();
-    assert!(others <= 1 + known.ended.len(), "{what}: {streams:?}");
+    assert!(others <= 1 + known.ended, "{what}: {streams:?}");
 }
 
 fn seed_of(stream: &Value) -> Option<u64> {
@@ -114,7 +114,7 @@ fn after_a_full_disk_has_room_again_changes_are_written() {
     // A change is not lost, and a stream that is not stored is not promised.
     program.patch(&first, &json!({"seed": 2})).unwrap();
     let refused = program.create(&json!({"seed": 3})).unwrap_err().to_string();
-    assert!(refused.contains("failed to write") || refused.contains("503") || refused.contains("500"), "{refused}");
+    assert!(refused.contains("failed to write"), "{refused}");
     fs::remove_file(&full).unwrap();
     let start = Instant::now();
     let third = loop {

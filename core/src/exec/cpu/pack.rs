@@ -4,7 +4,7 @@ use dreamframe_kernels::{ByteKernels, Kernels, Number, Panel, Panels, TileKernel
 
 use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{self, AlignedBytes, PackedForm, PackedLayout, Weights};
+use crate::net::{AlignedBytes, PackedForm, PackedLayout, Weights, elements};
 
 /// A packed weight with its bias.
 #[derive(Debug)]
@@ -274,7 +274,7 @@ fn pack<T: Number>(elements: &[f32], bias: Option<&[f32]>, packing: Packing, ker
 /// Quantizes weights to bytes, with a scale for each output channel.
 fn pack_bytes(elements: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
     let [c_out, c_in, taps] = packing.shape;
-    let mut whole = net::elements::zeros(elements.len())?;
+    let mut whole = elements::zeros(elements.len())?;
     let mut row_bytes = vec![0; c_in * taps];
     let (mut scales, mut sums) = (Vec::with_capacity(c_out), Vec::with_capacity(c_out));
     for (row, whole) in elements.chunks_exact(c_in * taps).zip(whole.chunks_exact_mut(c_in * taps)) {

@@ -49,7 +49,7 @@ pub use self::runtime::preload;
 use self::runtime::{Session, Weight};
 use super::{Dtype, Executor, Network, Provider, Queue};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Program, Weights};
+use crate::net::{Program, Weights, elements};
 
 /// Runs programs with ONNX Runtime.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ impl OnnxExecutor {
         weights.packed(&[&spec.name], form, || {
             let mut elements = weights.source().read(&spec.name, &spec.shape)?;
             if weight.form == Form::Transposed {
-                let mut transposed = crate::net::elements::zeros(elements.len())?;
+                let mut transposed = elements::zeros(elements.len())?;
                 dreamframe_kernels::numbers::transpose(&elements, weight.dims[0] as usize, &mut transposed);
                 elements = transposed;
             }

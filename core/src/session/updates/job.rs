@@ -88,10 +88,10 @@ impl Job {
         self.places.iter().all(|place| places.iter().any(|outer| covers(outer, place)))
     }
 
-    /// Returns true if it changes something inside a value that `other` adds, removes or replaces, or the order of items
-    /// with such a one.
-    pub(crate) fn is_inside(&self, other: &Self) -> bool {
-        self.places.iter().any(|place| other.places.iter().any(|outer| depends(place, outer)))
+    /// Returns true if it needs `other`, an earlier update: it changes something inside a value that `other` adds, removes
+    /// or replaces, or the order of items with such a one.
+    pub(crate) fn needs(&self, other: &Self) -> bool {
+        self.is_behind(other) && self.places.iter().any(|place| other.places.iter().any(|outer| depends(place, outer)))
     }
 }
 
@@ -111,12 +111,12 @@ pub(crate) struct Planned<S> {
 }
 
 /// Returns the versions of those jobs in `queue` (oldest first) whose places are all changed again by later ones, and which
-/// none of `pending` needs, because it changes something inside a value that they set.
+/// none of `pending` [needs](Job::needs).
 pub(crate) fn superseded<'a>(queue: impl DoubleEndedIterator<Item = &'a Arc<Job>>, pending: &[Arc<Job>]) -> Vec<u64> {
     let mut later: Vec<&str> = Vec::new();
     let mut out = Vec::new();
     for job in queue.rev() {
-        let needs = |other: &Arc<Job>| other.is_behind(job) && other.is_inside(job) && !out.contains(&other.version);
+        let needs = |other: &Arc<Job>| other.needs(job) && !out.contains(&other.version);
         let is_covered = job.places.iter().all(|place| later.iter().any(|outer| covers(outer, place)));
         if is_covered && !pending.iter().any(needs) {
             out.push(job.version);

@@ -162,12 +162,12 @@ impl<B: Preparer> UpdateQueue<B> {
             }
             loop {
                 let job = state.lane(lane).waiting.front()?.clone();
-                // A change inside a value that an earlier update sets waits for it, on the lane of loads.
-                if lane == Lane::Load && state.quick.holds_back(&job) {
+                // A job waits for earlier ones that it needs, on the lane of loads.
+                if lane == Lane::Load && state.quick.is_needed_by(&job) {
                     return None;
                 }
                 state.lane(lane).waiting.pop_front();
-                if lane == Lane::Quick && state.load.holds_back(&job) {
+                if lane == Lane::Quick && state.load.is_needed_by(&job) {
                     state.load.insert(job);
                     self.channel.work.notify();
                     continue;
@@ -257,10 +257,10 @@ impl<B: Preparer> UpdateQueue<B> {
         None
     }
 
-    /// Puts `job` back into its lane if an earlier update that it has to wait for has come back while it was prepared: one
-    /// that the session's thread could not apply, or one that had been replaced.
+    /// Puts `job` back into its lane if an earlier update that it needs is pending again since it was taken: one that has
+    /// to be prepared again after a failure of the session's thread, or one that had been replaced.
     fn wait_again(&self, state: &mut State<B::Snapshot>, job: &Arc<Job>) -> bool {
-        let waits = state.quick.holds_back(job) || state.load.holds_back(job);
+        let waits = state.quick.is_needed_by(job) || state.load.is_needed_by(job);
         if waits {
             state.finish(job);
             state.lane(job.lane).insert(job.clone());

@@ -180,7 +180,7 @@ impl<S> State<S> {
         for job in std::mem::take(&mut self.replaced).into_iter().rev() {
             let later: Vec<_> = self.pending().filter(|other| other.is_behind(&job)).collect();
             let planned = versions.iter().filter(|(_, version)| **version > job.version).map(|(place, _)| place);
-            let is_needed = later.iter().any(|other| other.is_inside(&job));
+            let is_needed = later.iter().any(|other| other.needs(&job));
             if !is_needed && job.is_covered(&mut later.iter().flat_map(|other| &other.places).chain(planned)) {
                 self.replaced.push_front(job);
             } else {
@@ -241,9 +241,9 @@ impl LaneQueue {
         self.busy.iter().filter(|_| !self.cancelled).chain(&self.waiting)
     }
 
-    /// Returns true if `job` changes something inside a value that an earlier job sets.
-    pub(super) fn holds_back(&self, job: &Job) -> bool {
-        self.pending().any(|earlier| job.is_behind(earlier) && job.is_inside(earlier))
+    /// Returns true if `job` needs one of these jobs, and has to wait for it.
+    pub(super) fn is_needed_by(&self, job: &Job) -> bool {
+        self.pending().any(|earlier| job.needs(earlier))
     }
 
     /// Inserts a job in the order of versions.

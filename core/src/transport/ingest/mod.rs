@@ -301,6 +301,7 @@ impl Worker {
         while let Some(unit) = backlog.take() {
             // Every picture is decoded, since others depend on it; only the newest is shown, while the decoder keeps up.
             let stamp = Stamp { timestamp: unit.at, tag: 0 };
+            // After a panic, the decoder and the sink are used again from the next key frame, as after an error.
             let decoded = catch_unwind(AssertUnwindSafe(|| {
                 self.decoder.decode(&unit.data, &mut |frame| {
                     counters.frame(frame);
@@ -312,7 +313,7 @@ impl Worker {
                 })
             }));
             let decoded = decoded.unwrap_or_else(|panic| {
-                let error = Error::of_panic("a sink or a decoder", &*panic);
+                let error = Error::of_panic("the frame sink or the decoder", &*panic);
                 tracing::error!(%error, "a frame was lost");
                 Err(error)
             });

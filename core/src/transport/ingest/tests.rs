@@ -103,8 +103,8 @@ fn after_a_panic_of_the_sink_frames_continue_from_the_next_key_frame() {
         }
     }
 
-    let (told, frames) = channel();
-    let ingest = Ingest::start(VideoCodec::H264, Arc::new(Panicking(Sink { told }, 1))).unwrap();
+    let (sender, frames) = channel();
+    let ingest = Ingest::start(VideoCodec::H264, Arc::new(Panicking(Sink { told: sender }, 1))).unwrap();
     let coded = units([(128, true), (128, false), (128, false), (128, true), (128, false)]);
     for (number, unit) in (0..).zip(coded) {
         ingest.access_unit(unit);
