@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod allocations;
 pub mod clips;
 pub mod controlnets;
+pub mod device_memory;
 #[cfg(target_os = "linux")]
 pub mod file_faults;
 pub mod frames;

@@ -1,4 +1,5 @@
-//! Frames and pictures in the memory of a device. It is the host's for ONNX Runtime's provider `cpu`.
+//! Frames and pictures in the memory of a device. It is the host's for ONNX Runtime's provider `cpu`, and that of a GPU with
+//! `DREAMFRAME_TEST_PROVIDER=cuda`.
 
 #![allow(unsafe_code, reason = "frames on a device are described by addresses")]
 
@@ -12,24 +13,25 @@ use dreamframe::{
     Dtype, Engine, EngineOptions, ErrorKind, ExecutorKind, FrameView, FrameViewMut, OnnxOptions, ParamsPatch,
     PictureKind, PixelFormat, Stamp, StreamDiffusionParams, Timestamp,
 };
+use dreamframe_tests::device_memory::DeviceBytes;
 use dreamframe_tests::frames::{demo_engine, moving_disc};
-use dreamframe_tests::onnx_library;
+use dreamframe_tests::{onnx_library, onnx_provider};
 use serde_json::json;
 
 const SIDE: u32 = 64;
 const BYTES: usize = (SIDE * SIDE * 4) as usize;
 
-fn device_frame(pixels: &[u8], memory: FrameMemory) -> DeviceFrame<'_> {
-    assert_eq!(pixels.len(), BYTES);
-    // SAFETY: the pixels are borrowed as long as the frame; other memory than the host's is refused before it is used.
-    unsafe { DeviceFrame::new(PixelFormat::Rgba8, SIDE, SIDE, pixels.as_ptr(), SIDE as usize * 4, memory) }.unwrap()
+/// Describes [`BYTES`] pixels in `memory`; or in the host's, which an engine with other memory refuses before it uses them.
+fn device_frame(pixels: &DeviceBytes, memory: FrameMemory) -> DeviceFrame<'_> {
+    let address = pixels.address().as_ptr();
+    // SAFETY: the pixels are borrowed as long as the frame.
+    unsafe { DeviceFrame::new(PixelFormat::Rgba8, SIDE, SIDE, address, SIDE as usize * 4, memory) }.unwrap()
 }
 
-fn device_frame_mut(pixels: &mut [u8], memory: FrameMemory) -> DeviceFrameMut<'_> {
-    assert_eq!(pixels.len(), BYTES);
+fn device_frame_mut(pixels: &mut DeviceBytes, memory: FrameMemory) -> DeviceFrameMut<'_> {
+    let address = pixels.address().as_ptr();
     // SAFETY: likewise.
-    unsafe { DeviceFrameMut::new(PixelFormat::Bgra8, SIDE, SIDE, pixels.as_mut_ptr(), SIDE as usize * 4, memory) }
-        .unwrap()
+    unsafe { DeviceFrameMut::new(PixelFormat::Bgra8, SIDE, SIDE, address, SIDE as usize * 4, memory) }.unwrap()
 }
 
 fn stamp(index: usize) -> Stamp {
@@ -44,7 +46,7 @@ fn frames_on_the_device_give_the_pictures_of_frames_in_host_memory() {
     let engine = |changes: &serde_json::Value| {
         let size = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
         let (params, _) = ParamsPatch::from_json(&changes.to_string()).unwrap().merge(&size).unwrap();
-        let onnx = OnnxOptions::default().with_provider(Provider::Cpu);
+        let onnx = OnnxOptions::default().with_provider(onnx_provider());
         let options = EngineOptions::default().with_executor(ExecutorKind::Onnx).with_onnx(onnx);
         Engine::builder().params(params).options(options.with_dtype(Dtype::F32).with_threads(Some(1))).build().unwrap()
     };
@@ -54,23 +56,27 @@ fn frames_on_the_device_give_the_pictures_of_frames_in_host_memory() {
         json!({"image_preprocessing": {"processors": [{"type": "blur"}]}}),
     ] {
         let (mut host, mut device) = (engine(&changes), engine(&changes));
-        assert_eq!(device.frame_memory(), Some(FrameMemory::Host));
+        let memory = device.frame_memory().unwrap();
+        let expected =
+            if onnx_provider() == Provider::Cpu { FrameMemory::Host } else { FrameMemory::Cuda { device: 0 } };
+        assert_eq!(memory, expected);
         let mut kinds = Vec::new();
         // The second frame again, which the filter recognises.
         for (index, frame) in [0, 1, 1, 2].into_iter().enumerate() {
             let pixels = moving_disc(frame, SIDE, SIDE);
-            let [mut expected, mut found] = [(); 2].map(|()| vec![0; BYTES]);
+            let (mut expected, mut found) = (vec![0; BYTES], DeviceBytes::new(memory, &[0; BYTES]));
+            let on_device = DeviceBytes::new(memory, &pixels);
             let view = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap().with_stamp(stamp(index));
             let mut out = FrameViewMut::packed(PixelFormat::Bgra8, SIDE, SIDE, &mut expected).unwrap();
             let info = host.process_into(&view, &mut out).unwrap();
-            let frame = device_frame(&pixels, FrameMemory::Host).with_stamp(stamp(index));
+            let frame = device_frame(&on_device, memory).with_stamp(stamp(index));
             let made = if index % 2 == 0 {
-                device.process_device(&frame, &mut device_frame_mut(&mut found, FrameMemory::Host)).unwrap()
+                device.process_device(&frame, &mut device_frame_mut(&mut found, memory)).unwrap()
             } else {
                 assert_eq!(device.submit_device(&frame).unwrap(), info.id);
-                device.collect_into_device(&mut device_frame_mut(&mut found, FrameMemory::Host)).unwrap()
+                device.collect_into_device(&mut device_frame_mut(&mut found, memory)).unwrap()
             };
-            assert!(found == expected, "{changes}, frame {index}");
+            assert!(found.read() == expected, "{changes}, frame {index}");
             let facts = |info: &dreamframe::PictureInfo| (info.id, info.source_id, info.stamp, info.kind);
             assert_eq!(facts(&made), facts(&info));
             kinds.push(made.kind);
@@ -85,11 +91,13 @@ fn executors_without_memory_for_frames_name_themselves_and_continue() {
     let params = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
     let simulated = Engine::builder().params(params).executor(Arc::new(simulated)).build().unwrap();
     for (mut engine, name) in [(demo_engine(SIDE, |_, _| {}), "executor "), (simulated, "executor simulated: ")] {
-        let (pixels, mut out) = (moving_disc(0, SIDE, SIDE), vec![7; BYTES]);
+        let pixels = moving_disc(0, SIDE, SIDE);
+        let mut out = DeviceBytes::new(FrameMemory::Host, &[7; BYTES]);
+        let on_device = DeviceBytes::new(FrameMemory::Host, &pixels);
         if engine.frame_memory().is_some() {
             continue;
         }
-        let frame = device_frame(&pixels, FrameMemory::Cuda { device: 0 });
+        let frame = device_frame(&on_device, FrameMemory::Cuda { device: 0 });
         let refused = engine.submit_device(&frame).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
         let text = "frame on a device: got memory of CUDA device 0, expected a frame in host memory (`FrameView`)";
@@ -101,6 +109,6 @@ fn executors_without_memory_for_frames_name_themselves_and_continue() {
         engine.submit(&view).unwrap();
         assert_eq!(engine.collect_into_device(&mut target).unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(engine.collect().unwrap().kind, PictureKind::New);
-        assert!(out.iter().all(|&byte| byte == 7));
+        assert!(out.read().iter().all(|&byte| byte == 7));
     }
 }
