@@ -1,6 +1,6 @@
 //! How steady pictures come while parameters change: times between two pictures of the demo model at a steady pace.
 //!
-//! `cargo bench -p dreamframe-tests --bench gaps`
+//! `cargo bench -p dreamframe-tests --bench gaps [-- --provider cuda]`: on the CPU, or on a provider of ONNX Runtime.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dreamframe::{
-    Cost, Engine, FrameView, Outcome, ParamsPatch, PixelFormat, Result, SessionHandle, SessionOptions,
-    StreamDiffusionParams,
+    Cost, Dtype, Engine, ExecutorKind, FrameView, OnnxOptions, Outcome, ParamsPatch, PixelFormat, Result,
+    SessionHandle, SessionOptions, StreamDiffusionParams,
 };
 use dreamframe_tests::frames::moving_disc;
 use dreamframe_tests::kit::Kit;
@@ -22,6 +22,12 @@ const LIMIT: Duration = Duration::from_secs(120);
 const FIVE: &str = r#"{"controlnets": [{"model_id": "net-a", "preprocessor": "canny"}, {"model_id": "net-b"},
     {"model_id": "net-c"}, {"model_id": "net-d"}, {"model_id": "net-e", "preprocessor": "soft_edge"}]}"#;
 
+/// Returns the provider that the command line names, which runs networks instead of the CPU.
+fn provider() -> Option<OnnxOptions> {
+    let name = std::env::args().skip_while(|argument| argument != "--provider").nth(1)?;
+    Some(OnnxOptions::default().with_provider(name.parse().expect("--provider names a provider")))
+}
+
 /// The demo model at `side`.
 fn engine(kit: &Kit, side: u32) -> Result<Engine> {
     let params = StreamDiffusionParams {
@@ -32,7 +38,12 @@ fn engine(kit: &Kit, side: u32) -> Result<Engine> {
     };
     // One core is the host's.
     let cores = thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1));
-    kit.engine(params, |options| options.threads = Some(cores))
+    kit.engine(params, |options| {
+        options.threads = Some(cores);
+        if let Some(onnx) = provider() {
+            (options.executor, options.onnx, options.dtype) = (ExecutorKind::Onnx, onnx, Dtype::Auto);
+        }
+    })
 }
 
 /// A change that is made while frames are processed, and the larger of the sides before and after.
@@ -82,8 +93,11 @@ fn gap(kit: &Kit, scenario: &Scenario) -> Result<()> {
     let start = Instant::now();
     let ticket = handle.update(&ParamsPatch::from_json(scenario.patch)?)?;
     let mut ready = None;
-    for _ in 0..AFTER {
+    let mut left = AFTER;
+    while left > 0 {
         pace(&handle, &view, interval, 1)?;
+        // At least half of the frames are after the change.
+        left -= u32::from(ready.is_some() || left > AFTER / 2);
         if ready.is_none() && matches!(handle.wait_for(&ticket, Duration::ZERO), Ok(Outcome::Applied)) {
             ready = Some(start.elapsed());
         }

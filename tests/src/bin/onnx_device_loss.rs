@@ -1,5 +1,5 @@
 //! Lets a CUDA device fail under two engines and a session: `onnx_device_loss`, with `DREAMFRAME_ONNXRUNTIME`. A frame at an
-//! address that no allocation has ends the process's work on the device for good. For a machine with a GPU; run manually.
+//! address that no allocation has, with padding in its rows so that a kernel reads it, ends the process's work on the device. For a machine with a GPU; run manually.
 
 #![allow(unsafe_code, reason = "describes a frame at an address that is not valid")]
 
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut picture =
         unsafe { DeviceFrameMut::new(PixelFormat::Rgba8, SIDE, SIDE, address, SIDE as usize * 4, memory) }?;
     // SAFETY: this is what the program is for: the device fails, not this process, whose memory it is not.
-    let frame = unsafe { DeviceFrame::new(PixelFormat::Rgba8, SIDE, SIDE, INVALID, SIDE as usize * 4, memory) }?;
+    let frame = unsafe { DeviceFrame::new(PixelFormat::Rgba8, SIDE, SIDE, INVALID, SIDE as usize * 4 + 64, memory) }?;
     let outcome = first.process_device(&frame, &mut picture).map(|info| info.kind);
     writeln!(out, "the frame at an invalid address: {outcome:?}")?;
     writeln!(out, "the same engine: {:?}", first.process(&view).map(|_| ()))?;

@@ -50,6 +50,8 @@ fn frames_on_the_device_give_the_pictures_of_frames_in_host_memory() {
         let options = EngineOptions::default().with_executor(ExecutorKind::Onnx).with_onnx(onnx);
         Engine::builder().params(params).options(options.with_dtype(Dtype::F32).with_threads(Some(1))).build().unwrap()
     };
+    // Runs of one network on CUDA may differ in rounding.
+    let most = Some(u8::from(onnx_provider() != Provider::Cpu));
     for changes in [
         json!({"t_index_list": [35, 45]}),
         json!({"enable_similar_image_filter": true, "similar_image_filter_threshold": 0.5}),
@@ -76,7 +78,10 @@ fn frames_on_the_device_give_the_pictures_of_frames_in_host_memory() {
                 assert_eq!(device.submit_device(&frame).unwrap(), info.id);
                 device.collect_into_device(&mut device_frame_mut(&mut found, memory)).unwrap()
             };
-            assert!(found.read() == expected, "{changes}, frame {index}");
+            let found = found.read();
+            let difference = expected.iter().zip(&found).map(|(a, b)| a.abs_diff(*b)).max();
+            let others = expected.iter().zip(&found).filter(|(a, b)| a != b).count();
+            assert!(difference <= most, "{changes}, frame {index}: {others} bytes differ by {difference:?}");
             let facts = |info: &dreamframe::PictureInfo| (info.id, info.source_id, info.stamp, info.kind);
             assert_eq!(facts(&made), facts(&info));
             kinds.push(made.kind);

@@ -110,11 +110,14 @@ impl OnnxExecutor {
         })
     }
 
-    /// Returns the network that runs the graphs of `program`.
+    /// Returns the network that runs the graphs of `program`, after a first run.
     fn network(&self, program: &Arc<Program>, weights: &Weights, graphs: Graphs) -> Result<Arc<OnnxNetwork>> {
         let constant = graphs.constant.as_ref().map(|model| self.session(program, weights, model)).transpose()?;
         let frame = self.session(program, weights, &graphs.frame)?;
-        Ok(Arc::new(OnnxNetwork::new(Arc::clone(program), Arc::clone(&self.device), (constant, frame), graphs)?))
+        let network = OnnxNetwork::new(Arc::clone(program), Arc::clone(&self.device), (constant, frame), graphs)?;
+        weights.check_cancelled()?;
+        network.warm_up()?;
+        Ok(Arc::new(network))
     }
 }
 

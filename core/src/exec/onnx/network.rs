@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
-use super::super::{Constants, FrameKeys, MOST_PAST_FRAMES, Network, Past, RunArgs, View, ViewMut};
+use super::super::{Constants, FrameKeys, MOST_PAST_FRAMES, Network, Past, RunArgs, Scratch, View, ViewMut};
 use super::device::OnnxDevice;
 use super::emit::{self, Graphs};
 use super::proto::ElementType;
 use super::runtime::{Memory, Operand, OperandMut, Session};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Program, Rate, Shape, ValueId};
+use crate::net::{Program, Rate, Shape, ValueId, elements};
 
 /// A compiled program.
 #[derive(Debug)]
@@ -192,6 +192,25 @@ impl OnnxNetwork {
         let spare = Mutex::new(layer_keys(&device, &cached)?);
         let (constants, id) = (graphs.constants, Arc::new(()));
         Ok(Self { program, device, constant, frame, constants, constant_ranges, frame_ranges, cached, spare, id })
+    }
+
+    /// Runs the graphs once, on zeros: at its first run a provider selects and compiles kernels, which takes seconds on CUDA.
+    /// Frames would wait for that.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`, and those of the device.
+    pub(super) fn warm_up(&self) -> Result<()> {
+        let zeros = |values: &mut dyn Iterator<Item = ValueId>| {
+            values.map(|value| elements::zeros(self.program.shape(value).len())).collect::<Result<Vec<_>>>()
+        };
+        let constants = zeros(&mut self.program.inputs_at(Rate::Constant).map(|input| input.value))?;
+        let constants = self.constants(&constants.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let inputs = zeros(&mut self.program.inputs_at(Rate::Frame).map(|input| input.value))?;
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs = zeros(&mut self.program.outputs().iter().map(|output| output.value))?;
+        let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        self.run_on_host(&constants, &mut Scratch::new(), &inputs, &mut outputs)
     }
 
     /// Returns the keys and values of the frames that contain one.
