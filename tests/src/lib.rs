@@ -16,6 +16,8 @@ pub mod network;
 pub mod patches;
 pub mod pickled;
 pub mod process;
+#[cfg(feature = "transport")]
+pub mod soak;
 pub mod steadiness;
 pub mod updates;
 

@@ -1,215 +1,139 @@
-//! Streams that continue for long: for each a publisher, a session of the demo model that is served, a viewer that stays, one
-//! that comes and goes, half the time without a word, and parameters that change all the while.
+//! Streams that continue for long: for each a publisher, a viewer that stays, one that comes and goes, half the time without
+//! a goodbye, and parameters that change all the while.
 //!
-//! `cargo run --release -p dreamframe-tests --features transport --bin soak -- [--minutes 60] [--streams 3] [--server PROGRAM]`
+//! ```text
+//! cargo run --release -p dreamframe-tests --features transport --bin soak -- --server PROGRAM [--scale-out]
+//!   [--minutes 60] [--interval SECONDS] [--streams 3] [--record FILE] [--commit TEXT] [--keep FOLDER]
+//! cargo run --release -p dreamframe-tests --features transport --bin soak -- --record FILE --draw FILE.svg
+//! ```
 //!
-//! With `--server`, the streams are those of that `dreamframe serve`, and what is counted is its process; else all is in this
-//! one. Each minute it prints what the process takes. It fails where memory grows by more than 16 MiB after a warm-up of a tenth
-//! of the time, and at least two minutes; or where a stream stands still. With `MALLOC_ARENA_MAX` set to a larger number than
-//! 1, it shows how much more memory GNU's allocator keeps for the threads of the clients, which come and go in this process.
+//! The streams are those of one `dreamframe serve`, or, with `--scale-out`, of a gateway and two workers, whose Redis is
+//! restarted once in each interval (of 600 seconds, or a sixth of the time if that is less). Publishers reconnect, sizes and
+//! numbers of steps change, and the last stream is deleted and created again. Every second the memory, threads and
+//! descriptors of each process are read; pictures have numbers, so that the latency of each is known.
+//!
+//! Each interval is printed, and added to the file of `--record` as a line of JSON. `--keep` keeps the state of the servers,
+//! so that a further run with the same folder continues the streams of this one. `--draw` draws the recorded intervals, and
+//! prints them as a table.
+//!
+//! It fails if, in any interval,
+//! - the memory of a process is more than 16 MiB above that of the first interval, or more than 2 threads or 8 descriptors
+//!   remain without guests than in the first;
+//! - a stream pauses for more than 5 s, or for more than 2 s while Redis is down;
+//! - a request fails, except for a lack of the registry while Redis is down and for at most 10 s after that;
+//! - a stream reports an error or a restart of its session, a process ends, or streams of the run before are missing.
 
+use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use dreamframe::transport::peer::PeerState;
-use dreamframe::transport::{Client, Egress, EgressOptions, Server, play, publish, serve};
-use dreamframe::{Error, ErrorKind, ParamsPatch, Result, Session};
-use dreamframe_tests::frames::demo_engine;
-use dreamframe_tests::network::{Drawn, LiveStream, Program, Proxy, Screen, Source, client_options, serve_options};
-use dreamframe_tests::process::{Process, in_one_arena};
-use serde_json::{Value, json};
+use dreamframe::{Error, ErrorKind, Result};
+use dreamframe_tests::soak::{Interval, Options, read, run, svg, table};
 
-const SIDE: u32 = 64;
-const RATE: f64 = 10.0;
-/// The most that memory may grow, in KiB.
-const GROWTH: usize = 16 << 10;
-const LIMIT: Duration = Duration::from_secs(60);
-const MINUTE: Duration = Duration::from_secs(60);
-/// How long the second viewer stays, and how long it stays away.
-const STAY: Duration = Duration::from_secs(4);
+const USAGE: &str = "usage: soak --server PROGRAM [--scale-out] [--minutes 60] [--interval SECONDS] [--streams 3] \
+                     [--record FILE] [--commit TEXT] [--keep FOLDER]\n       soak --record FILE --draw FILE.svg";
+/// The longest and the shortest interval, in seconds, unless the command line has it.
+const INTERVAL: (u64, u64) = (600, 20);
 
-/// What serves a stream.
-enum Host {
-    Here(Server<Session>),
-    There(Arc<Program>, LiveStream),
-}
-
-/// One stream. What is named first ends first.
-struct Stream {
-    guest: Option<(Client, Proxy)>,
-    _viewer: Client,
-    publisher: Option<Client>,
-    _source: Source,
-    host: Host,
-    egress: Egress,
-    screen: Arc<Screen>,
-    guests: u64,
-    pictures: u64,
+/// What the command line says.
+enum Wanted {
+    Run(Options),
+    Draw { record: PathBuf, svg: PathBuf },
 }
 
 fn main() -> Result<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
-    let (mut minutes, mut streams, mut server) = (60, 3, None);
-    while let Some(argument) = arguments.next() {
-        let value = arguments.next();
-        let number = value.as_deref().and_then(|number| number.parse().ok());
-        match (argument.as_str(), number, value) {
-            ("--minutes", Some(number), _) => minutes = number,
-            ("--streams", Some(number), _) => streams = number,
-            ("--server", _, Some(path)) => server = Some(PathBuf::from(path)),
-            _ => {
-                let _ = writeln!(io::stderr(), "usage: soak [--minutes 60] [--streams 3] [--server PROGRAM]");
-                return Ok(ExitCode::from(2));
-            }
+    match parse(std::env::args().skip(1)) {
+        Some(Wanted::Run(options)) => {
+            say(
+                "piece interval   s | memory MiB, threads, descriptors | latency ms p50 p90 p99 max | longest pause ms",
+            );
+            let intervals = run(options, |interval| say(&line(interval)))?;
+            let failures: usize = intervals.iter().map(|interval| interval.failures.len()).sum();
+            say(&format!("{failures} failures"));
+            Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Some(Wanted::Draw { record, svg: path }) => {
+            let failed = |error| Error::new(ErrorKind::Io, "the record cannot be drawn").with_source(error);
+            let intervals = read(&record).map_err(failed)?;
+            fs::write(path, svg(&intervals)).map_err(failed)?;
+            say(&table(&intervals));
+            Ok(ExitCode::SUCCESS)
+        }
+        None => {
+            let _ = writeln!(io::stderr(), "{USAGE}");
+            Ok(ExitCode::from(2))
         }
     }
-    let Some(path) = server else {
-        let again = in_one_arena().map_err(|error| io_error("cannot run again", error))?;
-        if let Some(status) = again {
-            return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
-        let engine = || demo_engine(SIDE, |_, options| options.threads = Some(1));
-        let here = |_| Stream::start(Host::Here(serve(engine(), serve_options())?));
-        let streams = (0..streams).map(here).collect::<Result<_>>()?;
-        return soak(streams, minutes, &Process::this());
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Wanted> {
+    let (mut minutes, mut interval, mut draw) = (60_u64, None, None);
+    let mut options = Options {
+        program: PathBuf::new(),
+        scale_out: false,
+        streams: 3,
+        intervals: 0,
+        interval_seconds: 0,
+        commit: String::new(),
+        record: None,
+        keep: None,
     };
-    let failed = |error| io_error("the server does not answer", error);
-    let program = Arc::new(Program::start(&path).map_err(failed)?);
-    let params = json!({"model_id": "demo", "width": SIDE, "height": SIDE});
-    let there = |_| Stream::start(Host::There(program.clone(), program.create(&params).map_err(failed)?));
-    let streams = (0..streams).map(there).collect::<Result<_>>()?;
-    soak(streams, minutes, &program.process())
+    while let Some(argument) = arguments.next() {
+        if argument == "--scale-out" {
+            options.scale_out = true;
+            continue;
+        }
+        let value = arguments.next()?;
+        match argument.as_str() {
+            "--server" => options.program = value.into(),
+            "--minutes" => minutes = value.parse().ok().filter(|&minutes| minutes > 0)?,
+            "--interval" => interval = Some(value.parse().ok().filter(|&seconds| seconds >= INTERVAL.1)?),
+            "--streams" => options.streams = value.parse().ok().filter(|&streams| streams > 0)?,
+            "--record" => options.record = Some(value.into()),
+            "--commit" => options.commit = value,
+            "--keep" => options.keep = Some(value.into()),
+            "--draw" => draw = Some(value.into()),
+            _ => return None,
+        }
+    }
+    if let Some(svg) = draw {
+        return options.record.map(|record| Wanted::Draw { record, svg });
+    }
+    let seconds = minutes * 60;
+    options.interval_seconds = interval.unwrap_or((seconds / 6).clamp(INTERVAL.1, INTERVAL.0));
+    options.intervals = u32::try_from((seconds / options.interval_seconds).max(1)).ok()?;
+    (options.program != PathBuf::new()).then_some(Wanted::Run(options))
 }
 
-fn soak(mut streams: Vec<Stream>, minutes: u64, process: &Process) -> Result<ExitCode> {
-    let (start, warm) = (Instant::now(), (minutes / 10).max(2));
-    let mut base = None;
-    tell("minute   memory KiB   threads   descriptors   pictures   guests");
-    for minute in 1..=minutes {
-        let end = start + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX);
-        for step in 0_u32.. {
-            if Instant::now() >= end {
-                break;
-            }
-            streams.iter_mut().try_for_each(|stream| stream.step(step))?;
-            thread::sleep(STAY / 4);
-        }
-        let pictures: u64 = streams.iter().map(|stream| stream.pictures).sum();
-        let guests: u64 = streams.iter().map(|stream| stream.guests).sum();
-        let (resident, threads) = (process.resident_kib().unwrap_or(0), process.threads());
-        let descriptors = process.descriptors();
-        tell(&format!("{minute:>6} {resident:>12} {threads:>9} {descriptors:>13} {pictures:>10} {guests:>8}"));
-        if minute >= warm {
-            let base = *base.get_or_insert(resident);
-            if resident > base + GROWTH {
-                tell(&format!("memory grew from {base} to {resident} KiB, by more than {GROWTH}"));
-                return Ok(ExitCode::FAILURE);
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+/// An interval on a line, and its failures on further lines.
+fn line(interval: &Interval) -> String {
+    let usage = |(name, usage): (&String, &dreamframe_tests::soak::Usage)| {
+        let (mib, threads, descriptors) = (usage.memory_kib.max as f64 / 1024.0, usage.threads, usage.descriptors);
+        format!("{name} {mib:.1} {}-{} {}-{}", threads.min, threads.max, descriptors.min, descriptors.max)
+    };
+    let processes: Vec<_> = interval.processes.iter().map(usage).collect();
+    let pauses: Vec<_> = interval.streams.iter().map(|stream| stream.longest_pause_ms.to_string()).collect();
+    let pictures: usize = interval.streams.iter().map(|stream| stream.pictures).sum();
+    let unread: u64 = interval.streams.iter().map(|stream| stream.unread).sum();
+    let (latency, events) = (&interval.latency, &interval.events);
+    let mut text = format!(
+        "{:>5} {:>8} {:>3.0} | {} | {} {} {} {} | {} | {pictures} pictures, {unread} unread, {events:?}",
+        interval.piece,
+        interval.interval,
+        interval.seconds,
+        processes.join(", "),
+        latency.p50,
+        latency.p90,
+        latency.p99,
+        latency.max,
+        pauses.join(" "),
+    );
+    interval.failures.iter().for_each(|failure| text.push_str(&format!("\n  FAILED: {failure}")));
+    text
 }
 
-fn tell(line: &str) {
-    // Whoever does not read it does not miss it.
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
-impl Stream {
-    fn start(host: Host) -> Result<Self> {
-        let (egress, drawn) = (Egress::new(EgressOptions::default()), Arc::new(Drawn::default()));
-        let source = Source::start(&egress, (SIDE * 2, SIDE), RATE, &drawn);
-        let screen = Screen::new(&drawn);
-        let publisher = Some(publish(&host.whip_url(), client_options(), egress.clone())?);
-        let viewer = play(&host.whep_url(), client_options(), screen.clone())?;
-        viewer.wait_for(PeerState::Connected, LIMIT)?;
-        Ok(Self {
-            guest: None,
-            _viewer: viewer,
-            publisher,
-            _source: source,
-            host,
-            egress,
-            screen,
-            guests: 0,
-            pictures: 0,
-        })
-    }
-
-    /// A quarter of the time that a guest stays.
-    fn step(&mut self, step: u32) -> Result<()> {
-        let patch = json!({"prompt": format!("scene {step}"), "delta": 0.5 + f64::from(step % 5) / 10.0});
-        self.host.update(&patch)?;
-        match step % 8 {
-            0 => {
-                let proxy = Proxy::start(self.host.addr(), self.guests)
-                    .map_err(|error| io_error("the system has no port for a proxy", error))?;
-                let screen = Screen::new(&Arc::new(Drawn::default()));
-                self.guest = Some((play(&proxy.url(&self.host.whep_path()), client_options(), screen)?, proxy));
-                self.guests += 1;
-            }
-            4 => {
-                if let Some((guest, proxy)) = self.guest.take() {
-                    proxy.conditions().set_dark(self.guests.is_multiple_of(2));
-                    let says_goodbye = (!self.guests.is_multiple_of(2)).then_some(proxy);
-                    drop((guest, says_goodbye));
-                }
-            }
-            _ => {}
-        }
-        if step % 40 == 39 {
-            self.publisher = None;
-            self.publisher = Some(publish(&self.host.whip_url(), client_options(), self.egress.clone())?);
-        }
-        if !self.screen.wait_until(LIMIT, |seen| !seen.is_empty()) {
-            return Err(Error::new(ErrorKind::Timeout, format!("no picture came within {} s", LIMIT.as_secs())));
-        }
-        self.pictures += self.screen.take().len() as u64;
-        Ok(())
-    }
-}
-
-impl Host {
-    fn addr(&self) -> SocketAddr {
-        match self {
-            Self::Here(server) => server.addr(),
-            Self::There(program, _) => program.addr(),
-        }
-    }
-
-    fn whip_url(&self) -> String {
-        match self {
-            Self::Here(server) => server.whip_url(),
-            Self::There(program, stream) => program.url(&stream.whip()),
-        }
-    }
-
-    fn whep_path(&self) -> String {
-        match self {
-            Self::Here(_) => "/whep".to_owned(),
-            Self::There(_, stream) => stream.whep(),
-        }
-    }
-
-    fn whep_url(&self) -> String {
-        format!("http://{}{}", self.addr(), self.whep_path())
-    }
-
-    fn update(&self, patch: &Value) -> Result<()> {
-        match self {
-            Self::Here(server) => server.session().update(&ParamsPatch::from_json(&patch.to_string())?).map(drop),
-            Self::There(program, stream) => {
-                program.patch(stream, patch).map_err(|error| io_error("the server does not take parameters", error))
-            }
-        }
-    }
-}
-
-fn io_error(what: &str, error: io::Error) -> Error {
-    Error::new(ErrorKind::Io, what.to_owned()).with_source(error)
+fn say(text: &str) {
+    // The result does not depend on whether anything reads it.
+    let _ = writeln!(io::stdout(), "{text}");
 }

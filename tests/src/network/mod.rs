@@ -1,5 +1,6 @@
 //! Publishers, servers and viewers over loopback: numbered pictures, a bad link between the ends, and who sees what when.
 
+mod blocks;
 mod conditions;
 mod faults;
 mod malformed;
@@ -16,11 +17,12 @@ mod storm;
 mod talk;
 mod trial;
 
+pub use blocks::{draw_blocks, read_blocks};
 pub use conditions::{Conditions, Direction, Impairment};
 pub use faults::{Fault, FaultKind, Script, Side};
 pub use malformed::Malformed;
 pub use pattern::{Pattern, read};
-pub use program::{LiveStream, Program};
+pub use program::{Answer, LiveStream, Program};
 pub use proxy::Proxy;
 pub use scene::{Echo, client_options, loopback, serve_options};
 pub use screen::{Screen, Shown, longest_gap};

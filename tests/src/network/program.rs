@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::process::Process;
+use crate::process::{Process, ask_to_end, can_be_asked};
 
 /// Longer than any answer takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A running `dreamframe serve`, which ends with this.
+/// A running `dreamframe serve` or `dreamframe gateway`, which ends with this.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -27,7 +27,29 @@ pub struct LiveStream {
     key: String,
 }
 
+/// What a program answers to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The body.
+    pub text: String,
+}
+
+impl Answer {
+    /// Returns the JSON of the body; `Null` if it has another form.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+}
+
 impl LiveStream {
+    /// Names a stream that exists, by the object that the API has of it.
+    pub fn of(object: &Value) -> Self {
+        let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
+        Self { id: text("id"), key: text("stream_key") }
+    }
+
     /// Returns the id.
     pub fn id(&self) -> &str {
         &self.id
@@ -60,11 +82,24 @@ impl Program {
     ///
     /// Those of [`start`](Self::start).
     pub fn start_with(path: &Path, change: impl FnOnce(&mut Command)) -> io::Result<Self> {
+        Self::run(path, &["serve", "--rtmp", "off", "--threads", "1"], change)
+    }
+
+    /// Starts a gateway of the workers of a registry.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start).
+    pub fn gateway(path: &Path, registry: &str, change: impl FnOnce(&mut Command)) -> io::Result<Self> {
+        Self::run(path, &["gateway", "--registry", registry], change)
+    }
+
+    fn run(path: &Path, arguments: &[&str], change: impl FnOnce(&mut Command)) -> io::Result<Self> {
         let mut command = Command::new(path);
-        command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json", "--threads", "1"]);
+        command.args(arguments).args(["--bind", "127.0.0.1:0", "--json"]);
         command.env("RUST_LOG", "warn").env_remove("DREAMFRAME_API_KEYS");
         change(&mut command);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut child = can_be_asked(&mut command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
@@ -75,6 +110,16 @@ impl Program {
         let mut program = Self { child, addr: ([127, 0, 0, 1], 0).into() };
         program.addr = addr.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the program said no address"))?;
         Ok(program)
+    }
+
+    /// Asks it to end in good order, and waits until it has ended; returns whether it succeeded.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn stop(mut self) -> io::Result<bool> {
+        ask_to_end(&self.child, "TERM")?;
+        self.child.wait().map(|status| status.success())
     }
 
     /// Returns where it listens.
@@ -98,9 +143,7 @@ impl Program {
     ///
     /// Those of [`ask`](Self::ask).
     pub fn create(&self, params: &Value) -> io::Result<LiveStream> {
-        let made = self.ask("POST", "/v1/streams", &json!({ "params": params }))?;
-        let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
-        Ok(LiveStream { id: text("id"), key: text("stream_key") })
+        self.ask("POST", "/v1/streams", &json!({ "params": params })).map(|made| LiveStream::of(&made))
     }
 
     /// Changes parameters of a stream.
@@ -136,6 +179,20 @@ impl Program {
     ///
     /// Those of the connection; `InvalidData`, with what was answered, where that is no success.
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
+        let answer = self.send(method, path, body)?;
+        let unsound = || io::Error::new(io::ErrorKind::InvalidData, format!("{method} {path}: {answer:?}"));
+        if answer.status / 100 != 2 {
+            return Err(unsound());
+        }
+        serde_json::from_str(&answer.text).map_err(|_| unsound())
+    }
+
+    /// Sends JSON, and gives what is answered, whether it is a success or not.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection; `InvalidData` where the answer has no status.
+    pub fn send(&self, method: &str, path: &str, body: &Value) -> io::Result<Answer> {
         let mut stream = TcpStream::connect(self.addr)?;
         stream.set_read_timeout(Some(LIMIT))?;
         let body = body.to_string();
@@ -148,10 +205,8 @@ impl Program {
         stream.read_to_string(&mut answer)?;
         let unsound = || io::Error::new(io::ErrorKind::InvalidData, format!("{method} {path}: {answer}"));
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(unsound)?;
-        if !head.starts_with("HTTP/1.1 2") {
-            return Err(unsound());
-        }
-        serde_json::from_str(body).map_err(|_| unsound())
+        let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        Ok(Answer { status: status.ok_or_else(unsound)?, text: body.to_owned() })
     }
 }
 

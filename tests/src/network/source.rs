@@ -57,6 +57,24 @@ pub struct Source {
 impl Source {
     /// Starts to show pictures of `size`, `rate` per second.
     pub fn start(egress: &Egress, size: (u32, u32), rate: f64, drawn: &Arc<Drawn>) -> Self {
+        let mut pattern: Option<Pattern> = None;
+        Self::start_with(egress, size, rate, drawn, move |number, wanted, pixels| {
+            let pattern = match pattern.take() {
+                Some(made) if made.size() == wanted => pattern.insert(made),
+                _ => pattern.insert(Pattern::new(wanted.0, wanted.1)),
+            };
+            pattern.draw(number, pixels);
+        })
+    }
+
+    /// Likewise, with pictures that `draw` makes of a number and a size, as packed RGBA.
+    pub fn start_with(
+        egress: &Egress,
+        size: (u32, u32),
+        rate: f64,
+        drawn: &Arc<Drawn>,
+        mut draw: impl FnMut(u16, (u32, u32), &mut Vec<u8>) + Send + 'static,
+    ) -> Self {
         let (egress, interval) = (egress.clone(), Duration::from_secs_f64(1.0 / rate));
         let (drawn, size, stop) = (drawn.clone(), Arc::new(Mutex::new(size)), Arc::new(AtomicBool::new(false)));
         let ahead = Arc::new(AtomicI64::new(0));
@@ -65,14 +83,10 @@ impl Source {
             let (drawn, size, stop) = (drawn.clone(), size.clone(), stop.clone());
             move || {
                 let (mut pixels, mut due) = (Vec::new(), Instant::now());
-                let mut pattern: Option<Pattern> = None;
                 while !stop.load(Ordering::Relaxed) {
                     let wanted = *size.lock().unwrap_or_else(PoisonError::into_inner);
-                    let pattern = match pattern.take() {
-                        Some(made) if made.size() == wanted => pattern.insert(made),
-                        _ => pattern.insert(Pattern::new(wanted.0, wanted.1)),
-                    };
-                    show(pattern, &mut pixels, &egress, (&drawn, ahead.load(Ordering::Relaxed)));
+                    draw(drawn.count() as u16, wanted, &mut pixels);
+                    show(&pixels, wanted, &egress, (&drawn, ahead.load(Ordering::Relaxed)));
                     due = (due + interval).max(Instant::now());
                     thread::sleep(due - Instant::now());
                 }
@@ -107,10 +121,8 @@ impl Drop for Source {
     }
 }
 
-/// Draws the next picture and shows it; from then on it counts as taken.
-fn show(pattern: &Pattern, pixels: &mut Vec<u8>, egress: &Egress, (drawn, ahead_ms): (&Drawn, i64)) {
-    pattern.draw(drawn.count() as u16, pixels);
-    let (width, height) = pattern.size();
+/// Shows the next picture; from then on it counts as taken.
+fn show(pixels: &[u8], (width, height): (u32, u32), egress: &Egress, (drawn, ahead_ms): (&Drawn, i64)) {
     let Ok(view) = FrameView::packed(PixelFormat::Rgba8, width, height, pixels) else { return };
     let at = now();
     drawn.next(at);

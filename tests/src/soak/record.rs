@@ -1,0 +1,217 @@
+//! What is recorded of each interval: a JSON line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::Process;
+
+/// An interval of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// When it ended, in UTC.
+    pub end: String,
+    /// The commit of the program, as the command line has it.
+    pub commit: String,
+    /// `server`, or `scale-out`.
+    pub mode: String,
+    /// The number of the run, from 1 on, among those of the file.
+    pub piece: u32,
+    /// The number of the interval, from 1 on, in its piece.
+    pub interval: u32,
+    /// How long it took.
+    pub seconds: f64,
+    /// What each process used.
+    pub processes: BTreeMap<String, Usage>,
+    /// What came of each stream.
+    pub streams: Vec<StreamRecord>,
+    /// The latency of the pictures of all streams.
+    pub latency: Latency,
+    /// What was done meanwhile.
+    pub events: Events,
+    /// The rules that were violated.
+    pub failures: Vec<String>,
+}
+
+/// The least and the most of a figure that was sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// The least.
+    pub min: usize,
+    /// The most.
+    pub max: usize,
+}
+
+/// What a process used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Its resident memory in KiB.
+    pub memory_kib: Range,
+    /// Its threads.
+    pub threads: Range,
+    /// Its open descriptors.
+    pub descriptors: Range,
+}
+
+/// Percentiles of the time from drawing a frame to its picture at the viewer, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Half of the pictures have at most this one.
+    pub p50: f64,
+    /// Nine of ten have.
+    pub p90: f64,
+    /// 99 of a hundred have.
+    pub p99: f64,
+    /// All have.
+    pub max: f64,
+}
+
+/// What came of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamRecord {
+    /// Its name.
+    pub name: String,
+    /// The new pictures that the viewer received.
+    pub pictures: usize,
+    /// Those whose number could not be read, such as the loading picture's.
+    pub unread: u64,
+    /// The latency of its pictures.
+    pub latency: Latency,
+    /// The longest time without a new picture, in milliseconds, except while the stream was deleted.
+    pub longest_pause_ms: u64,
+}
+
+/// What was done in an interval.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Viewers that came and went.
+    pub guests: u64,
+    /// Those of them that received a picture.
+    pub guests_with_pictures: u64,
+    /// Accepted changes of parameters.
+    pub changes: u64,
+    /// Those of them that changed the size or the number of rows.
+    pub structural_changes: u64,
+    /// Publishers that were replaced.
+    pub reconnects: u64,
+    /// Streams that were deleted and created again.
+    pub recreations: u64,
+    /// The longest time from the request that creates a stream to its first picture, in milliseconds.
+    pub first_picture_ms: u64,
+    /// Restarts of Redis.
+    pub redis_restarts: u64,
+    /// Requests that were refused while Redis was down, or before workers had published themselves again.
+    pub refused: u64,
+    /// The longest time from the start of Redis until requests to all streams succeeded, in milliseconds.
+    pub redis_recovery_ms: u64,
+    /// The longest pause of a stream from the end of Redis until then, in milliseconds.
+    pub redis_pause_ms: u64,
+}
+
+impl Range {
+    fn with(range: Option<Self>, value: usize) -> Self {
+        range.map_or(Self { min: value, max: value }, |range| Self {
+            min: range.min.min(value),
+            max: range.max.max(value),
+        })
+    }
+}
+
+impl Usage {
+    /// Adds a sample of a process; `None` if it has ended.
+    pub(super) fn with(usage: Option<Self>, process: &Process) -> Option<Self> {
+        Some(Self {
+            memory_kib: Range::with(usage.map(|usage| usage.memory_kib), process.resident_kib()?),
+            threads: Range::with(usage.map(|usage| usage.threads), process.threads()),
+            descriptors: Range::with(usage.map(|usage| usage.descriptors), process.descriptors()),
+        })
+    }
+}
+
+impl Latency {
+    /// Returns the percentiles of some times.
+    pub(super) fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        // The smallest time that at least this part of the pictures does not exceed.
+        let at = |percent: usize| {
+            let place = (times.len() * percent).div_ceil(100).saturating_sub(1);
+            times.get(place).map_or(0.0, |time| (time.as_secs_f64() * 1e4).round() / 10.0)
+        };
+        Self { p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+    }
+}
+
+/// Reads the intervals of a file; none if it does not exist.
+///
+/// # Errors
+///
+/// Those of the system; `InvalidData` for a line that is no interval.
+pub fn read(path: &Path) -> io::Result<Vec<Interval>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let parse = |(number, line): (usize, &str)| {
+        let why = |error| io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {error}", number + 1));
+        serde_json::from_str(line).map_err(why)
+    };
+    text.lines().enumerate().map(parse).collect()
+}
+
+/// Adds an interval to a file.
+pub(super) fn append(path: &Path, interval: &Interval) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+    let line = serde_json::to_string(interval).map_err(io::Error::other)?;
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+/// Returns the time in UTC, to the second.
+pub(super) fn timestamp(at: SystemTime) -> String {
+    let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let (days, second) = (seconds / 86400, seconds % 86400);
+    // Years that begin in March have the same months; 400 of them have the same number of days.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (date, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year}-{month:02}-{date:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_times_that_so_many_pictures_do_not_exceed() {
+        let ms = |ms| Duration::from_millis(ms);
+        let latency = Latency::of((1..=200).rev().map(ms).collect());
+        assert_eq!(latency, Latency { p50: 100.0, p90: 180.0, p99: 198.0, max: 200.0 });
+        assert_eq!(Latency::of(vec![ms(7)]), Latency { p50: 7.0, p90: 7.0, p99: 7.0, max: 7.0 });
+        assert_eq!(Latency::of(Vec::new()), Latency::default());
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let text = |seconds| timestamp(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(text(0), "1970-01-01T00:00:00Z");
+        assert_eq!(text(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(text(1_709_251_199), "2024-02-29T23:59:59Z");
+        assert_eq!(text(1_735_689_600), "2025-01-01T00:00:00Z");
+        assert_eq!(text(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_range_has_the_least_and_the_most() {
+        let range = [5, 3, 9].into_iter().fold(None, |range, value| Some(Range::with(range, value)));
+        assert_eq!(range, Some(Range { min: 3, max: 9 }));
+    }
+}
