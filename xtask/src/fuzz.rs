@@ -197,22 +197,13 @@ struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    /// Reads the current commit, which is marked if a file was changed since, except `file` itself.
+    /// Reads the current commit, for which changes of `file` itself do not count.
     ///
     /// # Errors
     ///
     /// If git fails.
     fn new(file: Option<&'a Path>) -> Result<Self, String> {
-        let mut commit = output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]))?.trim().to_owned();
-        let mut diff = Command::new("git");
-        diff.args(["diff", "--quiet", "HEAD", "--", "."]);
-        if let Some(file) = file {
-            diff.arg(format!(":(exclude){}", file.display()));
-        }
-        if !tools::works(&mut diff) {
-            commit.push_str("+changes");
-        }
-        Ok(Self { file, commit })
+        Ok(Self { file, commit: tools::commit(file)? })
     }
 
     /// Prints the row of a run, and adds it to the file.

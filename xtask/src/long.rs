@@ -1,11 +1,11 @@
 //! The long steps of `cargo xtask test --full`: the release build, and the soak test.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::report::Outcome;
-use crate::tools::{cargo, succeed, target};
+use crate::tools::{cargo, commit, succeed, target, works};
 
 /// The README's first command without a browser: the release build, and the demo on the bundled clip.
 pub(crate) fn demo() -> Outcome {
@@ -25,10 +25,21 @@ pub(crate) fn demo() -> Outcome {
     Outcome::from(demo())
 }
 
-/// Runs streams of the server for some minutes; fails if its memory grows or a stream stops.
-pub(crate) fn soak(minutes: u32) -> Outcome {
+/// Runs streams for some minutes, of a gateway and two workers where Redis is installed, otherwise of one server; fails if
+/// the rules of `soak` are violated. With a folder, it continues the streams of the runs before with the same folder, and adds
+/// what it measures to their record there.
+pub(crate) fn soak(minutes: u32, keep: Option<&Path>) -> Outcome {
     let soak = |program: PathBuf| {
-        succeed(test_program("soak").args(["--minutes", &minutes.to_string(), "--server"]).arg(program))
+        let mut command = test_program("soak");
+        command.args(["--minutes", &minutes.to_string(), "--commit", &commit(None)?, "--server"]).arg(program);
+        if works(Command::new("redis-server").arg("--version")) {
+            command.arg("--scale-out");
+        }
+        if let Some(folder) = keep {
+            fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+            command.arg("--record").arg(folder.join("soak.jsonl")).arg("--keep").arg(folder);
+        }
+        succeed(&mut command)
     };
     program().and_then(soak).into()
 }

@@ -176,7 +176,7 @@ pub(crate) const STEPS: &[Step] = &[
     full(Group::Long, "tests that only this run has", |_| test::only_full()),
     full(Group::Long, "properties with random seeds", |_| test::properties()),
     full(Group::Long, "20,000 random patches, 10,000 frames", |_| test::patches_and_frames()),
-    full(Group::Long, "soak, 10 minutes", |_| long::soak(10)),
+    full(Group::Long, "soak, 10 minutes", |_| long::soak(10, None)),
     full(Group::Long, "fuzz targets, a minute each", |_| crate::fuzz::run(&crate::fuzz::Wanted::default())),
 ];
 

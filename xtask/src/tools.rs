@@ -79,6 +79,24 @@ pub(crate) fn of_toolchain(toolchain: &str, program: &str) -> Command {
     command
 }
 
+/// Returns the current commit, which is marked if a file was changed since, except `file`.
+///
+/// # Errors
+///
+/// If git fails.
+pub(crate) fn commit(file: Option<&Path>) -> Result<String, String> {
+    let mut commit = output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]))?.trim().to_owned();
+    let mut diff = Command::new("git");
+    diff.args(["diff", "--quiet", "HEAD", "--", "."]);
+    if let Some(file) = file {
+        diff.arg(format!(":(exclude){}", file.display()));
+    }
+    if !works(&mut diff) {
+        commit.push_str("+changes");
+    }
+    Ok(commit)
+}
+
 /// Returns whether `command` runs and succeeds; its output is discarded.
 pub(crate) fn works(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())

@@ -3,7 +3,7 @@
 use crate::fuzz;
 use crate::long::{self, program, test_program};
 use crate::report::{Outcome, Report};
-use crate::tools::{cargo, succeed};
+use crate::tools::{cargo, succeed, target};
 
 /// How long each part runs unless `--minutes` says it.
 const MINUTES: u32 = 10;
@@ -16,14 +16,8 @@ const FILE_FAULTS_A_MINUTE: u32 = 15;
 /// A part, and how it is run for some minutes.
 type Part = (&'static str, fn(u32) -> Outcome);
 
-const PARTS: [Part; 6] = [
-    ("updates", updates),
-    ("memory", memory),
-    ("files", files),
-    ("network", network),
-    ("soak", long::soak),
-    ("fuzz", fuzz),
-];
+const PARTS: [Part; 6] =
+    [("updates", updates), ("memory", memory), ("files", files), ("network", network), ("soak", soak), ("fuzz", fuzz)];
 
 /// What is run.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,6 +87,11 @@ fn network(minutes: u32) -> Outcome {
         succeed(test_program("network_faults").args(arguments).arg(server))
     };
     program().and_then(faults).into()
+}
+
+/// Streams that continue, in this run and those before, whose record is `soak.jsonl` in the folder.
+fn soak(minutes: u32) -> Outcome {
+    long::soak(minutes, Some(&target().join("xtask/soak")))
 }
 
 /// Every fuzz target for an equal part of the time.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::network::Program;
 use crate::process::{Process, ask_to_end, can_be_asked};
@@ -16,6 +16,8 @@ use crate::process::{Process, ask_to_end, can_be_asked};
 /// Longer than a process takes to start.
 const START: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
+/// The file of the streams at the end of a piece.
+const STREAMS: &str = "streams.json";
 const WORKERS: [&str; 2] = ["worker 1", "worker 2"];
 
 /// A `redis-server` at a port of its own, which stores nothing.
@@ -89,6 +91,7 @@ pub(super) struct Host {
     pub(super) front: Program,
     workers: Vec<Program>,
     pub(super) redis: Option<Redis>,
+    folder: PathBuf,
     _temporary: Option<tempfile::TempDir>,
 }
 
@@ -112,7 +115,7 @@ impl Host {
         };
         if !scale_out {
             let front = serve("server", None)?;
-            return Ok(Self { front, workers: Vec::new(), redis: None, _temporary: temporary });
+            return Ok(Self { front, workers: Vec::new(), redis: None, folder, _temporary: temporary });
         }
         let redis = Redis::start(&folder)?;
         let workers = WORKERS.iter().map(|name| serve(name, Some(redis.url()))).collect::<io::Result<Vec<_>>>()?;
@@ -120,7 +123,7 @@ impl Host {
         let front = Program::gateway(program, &redis.url(), |command| {
             command.stderr(log);
         })?;
-        let host = Self { front, workers, redis: Some(redis), _temporary: temporary };
+        let host = Self { front, workers, redis: Some(redis), folder, _temporary: temporary };
         host.wait_for_workers()?;
         Ok(host)
     }
@@ -146,6 +149,31 @@ impl Host {
         }
     }
 
+    /// Writes the streams as they are at the end of a piece.
+    pub(super) fn keep(&self, streams: &Value) -> io::Result<()> {
+        fs::write(self.folder.join(STREAMS), known(streams).to_string())
+    }
+
+    /// Compares streams at the start of a piece with those at the end of the one before, if that ended in good order;
+    /// returns the differences.
+    pub(super) fn compare(&self, streams: &Value) -> io::Result<Vec<String>> {
+        let path = self.folder.join(STREAMS);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        fs::remove_file(path)?;
+        let before: Value = serde_json::from_str(&text)?;
+        let (now, mut differences) = (known(streams), Vec::new());
+        for (name, expected) in before.as_object().into_iter().flatten() {
+            if now[name] != *expected {
+                differences.push(format!("{name} after a restart: got {}, expected {expected}", now[name]));
+            }
+        }
+        Ok(differences)
+    }
+
     /// Returns the processes that are measured, by their names.
     pub(super) fn processes(&self) -> Vec<(&'static str, Process)> {
         let front = if self.redis.is_some() { "gateway" } else { "server" };
@@ -155,7 +183,7 @@ impl Host {
 
     /// Ends the processes in good order; returns the names of those that fail.
     pub(super) fn stop(self) -> io::Result<Vec<&'static str>> {
-        let Self { front, workers, redis, _temporary } = self;
+        let Self { front, workers, redis, folder: _, _temporary } = self;
         let names = [if redis.is_some() { "gateway" } else { "server" }].into_iter().chain(WORKERS);
         let mut failed = Vec::new();
         for (name, program) in names.zip(std::iter::once(front).chain(workers)) {
@@ -165,6 +193,15 @@ impl Host {
         }
         Ok(failed)
     }
+}
+
+/// Returns what must survive a restart: keys and parameters of each stream, by its name.
+fn known(streams: &Value) -> Value {
+    let known = |stream: &Value| {
+        let name = stream["name"].as_str().unwrap_or_default().to_owned();
+        (name, json!({"id": stream["id"], "stream_key": stream["stream_key"], "params": stream["params"]}))
+    };
+    Value::Object(streams.as_array().into_iter().flatten().map(known).collect())
 }
 
 /// Opens the log of a process, which further pieces continue.

@@ -86,7 +86,7 @@ impl Schedule {
 
     /// Whether the last stream is deleted: twice in an interval.
     fn deletes(self, step: u64) -> bool {
-        self.phase(step) % self.interval.div_ceil(2) == self.interval / 8
+        [self.interval / 8, self.interval * 7 / 8].contains(&self.phase(step))
     }
 
     /// Whether something happens to a stream that happens `times` in an interval, to one stream after the other.
@@ -173,14 +173,12 @@ impl Soak {
             options,
         };
         let list = soak.host.front.streams().map_err(|error| io_error("the streams cannot be listed", error))?;
-        let kept: Vec<Value> = list["data"].as_array().cloned().unwrap_or_default();
-        if !kept.is_empty() && kept.len() != soak.options.streams {
-            let (got, expected) = (kept.len(), soak.options.streams);
-            soak.failures.push(format!("streams of the previous piece: got {got}, expected {expected}"));
-        }
+        let kept = &list["data"];
+        let changed = soak.host.compare(kept).map_err(|error| io_error("the previous piece is not readable", error))?;
+        soak.failures.extend(changed);
         for number in 1..=soak.options.streams {
             let name = format!("stream {number}");
-            let found = kept.iter().find(|object| object["name"] == *name);
+            let found = kept.as_array().and_then(|kept| kept.iter().find(|object| object["name"] == *name));
             let mut stream = Stream::new(name, found.map(LiveStream::of));
             found.into_iter().for_each(|object| stream.resume(&object["params"]));
             soak.streams.push(stream);
@@ -414,6 +412,8 @@ impl Soak {
 
     fn stop(mut self) -> Result<Vec<&'static str>> {
         self.streams.iter_mut().for_each(Stream::disconnect);
+        let kept = self.request("GET", "/v1/streams", &json!({})).unwrap_or_default();
+        self.host.keep(&kept["data"]).map_err(|error| io_error("the streams cannot be kept", error))?;
         self.host.stop().map_err(|error| io_error("the servers do not end", error))
     }
 }
