@@ -11,7 +11,7 @@ use std::time::Instant;
 use self::figures::Figures;
 use crate::report::Outcome;
 use crate::times;
-use crate::tools::{self, Tool, output, succeed};
+use crate::tools::{self, Tool, succeed};
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_features: true };
 

@@ -151,10 +151,12 @@ pub fn run(options: Options, mut progress: impl FnMut(&Interval)) -> Result<Vec<
         progress(&interval);
         intervals.push(interval);
     }
-    for name in soak.stop()? {
-        return Err(Error::new(ErrorKind::Internal, format!("{name}: got a failure at its end, expected success")));
+    let failed = soak.stop()?;
+    if failed.is_empty() {
+        return Ok(intervals);
     }
-    Ok(intervals)
+    let text = format!("end of {}: got a failure, expected success", failed.join(", "));
+    Err(Error::new(ErrorKind::Internal, text))
 }
 
 impl Soak {

@@ -6,11 +6,11 @@ use super::record::{Interval, Latency, Usage};
 
 /// The size of the drawing, and its parts, in pixels.
 const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 560.0;
+const HEIGHT: f64 = 580.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 740.0;
 const PANEL: f64 = 180.0;
-const TOPS: [f64; 2] = [60.0, 320.0];
+const TOPS: [f64; 2] = [60.0, 340.0];
 /// Ticks of an axis that divides evenly.
 const TICKS: f64 = 5.0;
 

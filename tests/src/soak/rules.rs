@@ -2,9 +2,9 @@
 
 use super::record::{Interval, Usage};
 
-/// The most that the memory of a process may be above that of the warm-up, in KiB. Less than a quarter of what a server
-/// with these streams takes, and several times the difference between intervals, which is that of free memory: a leak of
-/// 20 KiB by each of the 1350 guests of an hour is found within one.
+/// The most that the memory of a process may be above that of the warm-up, in KiB. It is several times the difference
+/// between intervals, which is that of free memory. A worker with two streams has 900 guests in an hour, and exceeds it within
+/// one if each leaves 20 KiB behind.
 pub const GROWTH_KIB: usize = 16 << 10;
 /// The most threads, and descriptors, that may remain above those of the warm-up. The least of an interval counts, which is
 /// when there are no guests: what remains then is of guests that left without a goodbye in the last 15 seconds.

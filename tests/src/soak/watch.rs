@@ -137,7 +137,15 @@ mod tests {
         assert!(watch.take().pause >= 500 * MS);
         assert_eq!(watch.lock().pause, Duration::ZERO);
         assert!(watch.paused_for() >= 500 * MS && watch.marked_pause() >= 500 * MS);
+    }
+
+    #[test]
+    fn a_pause_ends_where_measuring_begins_again() {
+        let watch = Watch::new(&Arc::default());
+        watch.lock().last = Some((1, Instant::now() - 500 * MS));
         watch.reset();
-        assert_eq!((watch.paused_for(), watch.take().pause), (Duration::ZERO, Duration::ZERO));
+        watch.mark();
+        assert_eq!((watch.paused_for(), watch.marked_pause(), watch.take().pause), Default::default());
+        assert!(!watch.wait(Duration::ZERO));
     }
 }
