@@ -30,6 +30,8 @@ const STEP: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(100);
 /// The steps of a guest: it comes at the first, and goes at the fifth.
 const VISIT: u64 = 8;
+/// The failures of an interval that are noted, apart from those of its figures.
+const MOST_FAILURES: usize = 20;
 
 /// What is run.
 #[derive(Debug, Clone)]
@@ -135,13 +137,21 @@ pub fn run(options: Options, mut progress: impl FnMut(&Interval)) -> Result<Vec<
     let (mut step, mut due) = (0, Instant::now());
     for number in 1..=soak.options.intervals {
         let began = Instant::now();
+        let mut result = Ok(());
         for _ in 0..soak.schedule.interval {
-            soak.step(step)?;
+            result = soak.step(step);
+            if result.is_err() {
+                break;
+            }
             (step, due) = (step + 1, due + STEP);
             soak.rest(due);
         }
-        if number == soak.options.intervals {
-            soak.settle()?;
+        if number == soak.options.intervals && result.is_ok() {
+            result = soak.settle();
+        }
+        // What ends the run is recorded, too.
+        if let Err(error) = &result {
+            soak.fail(format!("{error:#}"));
         }
         let mut interval = soak.interval(piece, number, began.elapsed());
         interval.failures.extend(rules::violations(&interval, intervals.first()));
@@ -150,6 +160,7 @@ pub fn run(options: Options, mut progress: impl FnMut(&Interval)) -> Result<Vec<
         }
         progress(&interval);
         intervals.push(interval);
+        result?;
     }
     let failed = soak.stop()?;
     if failed.is_empty() {
@@ -214,7 +225,7 @@ impl Soak {
             Ok(answer) if answer.status / 100 == 2 => return Some(answer.json()),
             Ok(answer) => answer,
             Err(error) => {
-                self.failures.push(format!("{method} {path}: {error}"));
+                self.fail(format!("{method} {path}: {error}"));
                 return None;
             }
         };
@@ -228,9 +239,16 @@ impl Soak {
         if is_expected {
             self.events.refused += 1;
         } else {
-            self.failures.push(format!("{method} {path}: got {status} {code}, expected success"));
+            self.fail(format!("{method} {path}: got {status} {code}, expected success"));
         }
         None
+    }
+
+    /// Notes a failure, once; the first of an interval are enough.
+    fn fail(&mut self, what: String) {
+        if self.failures.len() < MOST_FAILURES && !self.failures.contains(&what) {
+            self.failures.push(what);
+        }
     }
 
     /// What happens in a step.
@@ -340,7 +358,7 @@ impl Soak {
         for (name, process) in self.host.processes() {
             match Usage::with(self.usage.get(name).copied(), &process) {
                 Some(usage) => drop(self.usage.insert(name.to_owned(), usage)),
-                None => self.failures.push(format!("{name}: the process has ended")),
+                None => self.fail(format!("{name}: the process has ended")),
             }
         }
     }
@@ -402,12 +420,12 @@ impl Soak {
         for at in 0..self.streams.len() {
             let Some(path) = self.streams[at].path() else { continue };
             let Some(status) = self.request("GET", &format!("{path}/status"), &json!({})) else { continue };
-            let (name, inference) = (&self.streams[at].name, &status["data"]["inference_status"]);
+            let (name, inference) = (self.streams[at].name.clone(), &status["data"]["inference_status"]);
             if !inference["last_error"].is_null() {
-                self.failures.push(format!("{name}: got the error {}, expected none", inference["last_error"]));
+                self.fail(format!("{name}: got the error {}, expected none", inference["last_error"]));
             }
             if inference["restart_count"].as_u64() != Some(0) {
-                self.failures.push(format!("{name}: got {} restarts, expected 0", inference["restart_count"]));
+                self.fail(format!("{name}: got {} restarts, expected 0", inference["restart_count"]));
             }
         }
     }
