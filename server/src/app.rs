@@ -1,13 +1,14 @@
 //! State that all handlers share, and the service made of the [route table](crate::routes).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::auth::{Caller, ControlToken};
@@ -43,6 +44,8 @@ pub(crate) struct App {
     pub(crate) presence: Option<Presence>,
     /// The base URL for requests that do not name a host.
     pub(crate) local_url: String,
+    /// The body of `GET /v1/schema`, once it was requested.
+    pub(crate) page_schema: OnceLock<Bytes>,
 }
 
 /// Answers, by the first digit of their status.
@@ -93,6 +96,7 @@ impl App {
         let clips = Clips::open(config.clips.as_deref(), config.clip_space).map_err(|error| error.within("clips"))?;
         Ok(Arc::new(Self {
             local_url: config.local_url(address),
+            page_schema: OnceLock::new(),
             streams: Store::new(config.clone())?,
             counters: Arc::default(),
             scope: Scope::default(),

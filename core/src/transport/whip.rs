@@ -7,12 +7,12 @@ use http::{Request, Response};
 use tokio::sync::broadcast;
 
 use super::http::{Endpoint, Limits, Links, Role, SessionEvent};
-use super::peer::{Media, Peer, PeerOptions};
+use super::peer::{Media, Peer, PeerOptions, PeerState};
 
 /// Answers WHIP requests (RFC 9725) for one stream, behind any HTTP server. Clones share the endpoint.
 ///
-/// There is one publisher at a time: a new one replaces it immediately, since publishers that lost their connection reconnect
-/// before the loss is noticed. The session of a publisher that disappears ends with its connection; that of one that
+/// There is one publisher at a time: a new one replaces it when it is connected, since publishers that lost their connection
+/// reconnect before the loss is noticed. The session of a publisher that disappears ends with its connection; that of one that
 /// sends nothing ends after a timeout ([`Limits`]). Dropping the last clone ends all sessions.
 #[derive(Debug, Clone)]
 pub struct WhipEndpoint {
@@ -33,9 +33,10 @@ impl WhipEndpoint {
         self.endpoint.handle(request, session, links, None).await
     }
 
-    /// Returns the publisher's connection, if there is one.
+    /// Returns the publisher's connection, if there is one; that of a publisher that connects, if there is no other.
     pub fn publisher(&self) -> Option<Peer> {
-        self.endpoint.connections().pop()
+        let is_connecting = |peer: &Peer| *peer.states().borrow() == PeerState::Connecting;
+        self.endpoint.connections().into_iter().min_by_key(is_connecting)
     }
 
     /// Subscribes to events of sessions; a slow receiver loses the oldest.

@@ -6,6 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use dreamframe::StreamDiffusionParams;
 use dreamframe::load::ModelSource;
 use dreamframe::params::{self, ProcessorName};
@@ -16,7 +17,6 @@ use sha2::{Digest, Sha256};
 use crate::app::{self, App};
 use crate::auth::hex;
 use crate::error::ApiResult;
-use crate::http;
 use crate::media;
 use crate::wire::Object;
 
@@ -142,22 +142,27 @@ pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> ApiRes
     }
 }
 
-/// `GET /v1/schema`: the data for the page's controls.
+/// `GET /v1/schema`: the data for the page's controls. It is written once: that takes a millisecond, and the route needs no
+/// key, so that many requests would take the processor time of the streams.
 pub(crate) async fn schema(State(app): State<Arc<App>>) -> Response {
+    let body = app.page_schema.get_or_init(|| Bytes::from(page_schema(&app).to_string())).clone();
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn page_schema(app: &App) -> Value {
     let fields: Vec<_> = params::FIELDS.iter().map(field).collect();
     let processors: Map<_, _> = ProcessorName::ALL.iter().map(|&name| (name.to_string(), processor(name))).collect();
     let models: Map<_, _> =
         params::known_models().map(|(id, controlnets)| (id.to_owned(), model(id, &controlnets))).collect();
     let demo_alone = app.config.source == ModelSource::Demo;
-    let body = json!({
+    json!({
         "schema": params::schema(),
         "fields": fields,
         "processors": processors,
         "models": models,
-        "defaults": defaults(&app),
+        "defaults": defaults(app),
         "demo_alone": demo_alone,
-    });
-    http::json(StatusCode::OK, &body)
+    })
 }
 
 /// The parameters that the page begins with.

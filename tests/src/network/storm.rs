@@ -53,7 +53,7 @@ impl Offers {
 pub struct Target {
     /// The address of the server.
     pub server: SocketAddr,
-    /// The path to publish to; an abandoned offer there replaces the publisher.
+    /// The path to publish to; offers there are abandoned, and must not end the publication.
     pub whip: String,
     /// The path to watch.
     pub whep: String,

@@ -7,9 +7,9 @@ use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION};
 use http::{Request, Response, StatusCode};
 
 use super::answer::{With as _, empty, later, refusal};
-use super::endpoint::{ACCEPT_PATCH, ACCEPT_POST, close_all};
+use super::endpoint::{ACCEPT_PATCH, ACCEPT_POST};
 use super::sessions::{Full, Reservation};
-use super::{End, Endpoint, FRAGMENT, Links, PLAYBACK_URL, Role, SDP, check, id};
+use super::{Endpoint, FRAGMENT, Links, PLAYBACK_URL, Role, SDP, check, id};
 use crate::Result;
 use crate::transport::ChannelHandler;
 use crate::transport::peer::{Peer, Refusal};
@@ -47,19 +47,17 @@ impl Endpoint {
             Err(refused) => return self.refused(&refused),
         };
         let response = self.created(&peer, answer, named);
-        match room.take(id.clone(), peer.clone(), (self.role == Role::Whip).then_some(End::Replaced)) {
-            Ok(replaced) => tokio::spawn(close_all(replaced)),
-            Err(full) => return limit_reached(full),
-        };
+        if let Err(full) = room.take(id.clone(), peer.clone()) {
+            return limit_reached(full);
+        }
         tokio::spawn(self.watch(id, peer));
         response
     }
 
     fn reserve(&self) -> Result<Reservation<'_>, Full> {
-        match self.role {
-            Role::Whip => self.sessions.reserve_replacing(&self.limits),
-            Role::Whep => self.sessions.reserve(&self.limits),
-        }
+        // A new publisher replaces the current one.
+        let most = if self.role == Role::Whip { usize::MAX } else { self.limits.viewers };
+        self.sessions.reserve(&self.limits, most)
     }
 
     fn refused(&self, refused: &Refusal) -> Response<Bytes> {

@@ -53,30 +53,17 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves capacity for one more session.
-    pub(super) fn reserve(&self, limits: &Limits) -> Result<Reservation<'_>, Full> {
+    /// Reserves capacity for one more session, of at most `most`.
+    pub(super) fn reserve(&self, limits: &Limits, most: usize) -> Result<Reservation<'_>, Full> {
         let mut table = self.lock();
-        let connecting = table.peers.values().filter(|peer| *peer.states().borrow() == PeerState::Connecting).count();
         if table.closed {
             return Err(Full::Closed);
         }
-        if table.peers.len() + table.answering >= limits.viewers {
+        if table.peers.len() + table.answering >= most {
             return Err(Full::Viewers);
         }
+        let connecting = table.peers.values().filter(|peer| is_connecting(peer)).count();
         if connecting + table.answering >= limits.connecting {
-            return Err(Full::Connecting);
-        }
-        table.answering += 1;
-        Ok(Reservation { sessions: self })
-    }
-
-    /// Reserves a session that replaces the current one.
-    pub(super) fn reserve_replacing(&self, limits: &Limits) -> Result<Reservation<'_>, Full> {
-        let mut table = self.lock();
-        if table.closed {
-            return Err(Full::Closed);
-        }
-        if table.answering >= limits.connecting {
             return Err(Full::Connecting);
         }
         table.answering += 1;
@@ -111,6 +98,26 @@ impl Sessions {
         self.drain(&mut table, reason)
     }
 
+    /// Removes all sessions that were connected before `id` was, and returns them; `id` has just connected.
+    pub(super) fn replace_others(&self, id: &str) -> Vec<Peer> {
+        let mut table = self.lock();
+        if !table.peers.contains_key(id) {
+            return Vec::new();
+        }
+        let others: Vec<String> = table
+            .peers
+            .iter()
+            .filter(|(other, peer)| *other != id && !is_connecting(peer))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let ended = others.into_iter().filter_map(|id| {
+            let peer = table.peers.remove(&id)?;
+            self.send(SessionEvent::Ended { id, reason: End::Replaced });
+            Some(peer)
+        });
+        ended.collect()
+    }
+
     fn drain(&self, table: &mut Table, reason: End) -> Vec<Peer> {
         let ended = table.peers.drain().map(|(id, peer)| {
             self.send(SessionEvent::Ended { id, reason });
@@ -140,16 +147,15 @@ impl Sessions {
 }
 
 impl Reservation<'_> {
-    /// Adds a session, replacing all others if `instead` is set, and returns the replaced ones.
-    pub(super) fn take(self, id: String, peer: Peer, instead: Option<End>) -> Result<Vec<Peer>, Full> {
+    /// Adds a session.
+    pub(super) fn take(self, id: String, peer: Peer) -> Result<(), Full> {
         let mut table = self.sessions.lock();
         if table.closed {
             return Err(Full::Closed);
         }
-        let gone = instead.map(|reason| self.sessions.drain(&mut table, reason)).unwrap_or_default();
         self.sessions.send(SessionEvent::Started { id: id.clone() });
         table.peers.insert(id, peer);
-        Ok(gone)
+        Ok(())
     }
 }
 
@@ -157,4 +163,9 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.sessions.lock().answering -= 1;
     }
+}
+
+/// Whether a session was never connected.
+fn is_connecting(peer: &Peer) -> bool {
+    *peer.states().borrow() == PeerState::Connecting
 }

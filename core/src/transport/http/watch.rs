@@ -1,4 +1,4 @@
-//! Ends sessions with their connection, with their publisher's media, or with their endpoint.
+//! Ends sessions with their connection, with their publisher's media, for another publisher, or with their endpoint.
 
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::endpoint::close_all;
 use super::{End, Endpoint, Limits, Role, SessionEvent};
 use crate::transport::peer::{Peer, PeerState};
 
@@ -41,6 +42,9 @@ impl Watcher {
             match state {
                 PeerState::Connecting => {}
                 PeerState::Connected => {
+                    if !was_connected {
+                        self.replace_others();
+                    }
                     was_connected = true;
                     self.send_event(|id| SessionEvent::Connected { id });
                 }
@@ -77,6 +81,14 @@ impl Watcher {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends the session of the publisher before this one. It is not ended by the offer of this one: nothing may ever connect
+    /// for an offer.
+    fn replace_others(&self) {
+        if let (Some(endpoint), Some(_)) = (self.endpoint.upgrade(), &self.silence) {
+            tokio::spawn(close_all(endpoint.sessions.replace_others(&self.id)));
         }
     }
 

@@ -26,12 +26,38 @@ async fn a_new_publisher_takes_the_place_of_the_one_before() {
     // An offer that cannot be answered does not replace the publisher.
     assert_eq!(endpoint.handle(sdp("v=0"), None, &links()).await.status(), 400);
     let (_second, two) = publish(&endpoint).await;
-    assert_eq!(next(&mut events).await, SessionEvent::Ended { id: one.clone(), reason: End::Replaced });
     assert_eq!(next(&mut events).await, SessionEvent::Started { id: two.clone() });
+    assert_eq!(next(&mut events).await, SessionEvent::Ended { id: one.clone(), reason: End::Replaced });
     assert_eq!(next(&mut events).await, SessionEvent::Connected { id: two.clone() });
     assert_eq!(endpoint.handle(request("DELETE", &[], ""), Some(&one), &links()).await.status(), 404);
     assert_eq!(endpoint.handle(request("DELETE", &[], ""), Some(&two), &links()).await.status(), 200);
     assert_eq!(next(&mut events).await, SessionEvent::Ended { id: two, reason: End::Deleted });
+}
+
+#[tokio::test]
+async fn an_offer_for_which_nothing_connects_does_not_end_a_publication() {
+    let endpoint = whip(Limits { connecting: 2, ..Limits::default() });
+    let mut events = endpoint.events();
+    let abandon = async || {
+        let (_, offer) = offer(publishes()).await;
+        endpoint.handle(sdp(&offer), None, &links()).await
+    };
+    let (_first, one) = publish(&endpoint).await;
+    assert_eq!(next(&mut events).await, SessionEvent::Started { id: one.clone() });
+    assert_eq!(next(&mut events).await, SessionEvent::Connected { id: one.clone() });
+    let abandoned = session(&abandon().await);
+    assert_eq!(next(&mut events).await, SessionEvent::Started { id: abandoned.clone() });
+    let connection = endpoint.publisher().unwrap();
+    assert_eq!(*connection.states().borrow(), PeerState::Connected);
+    // They have a limit; a publisher that connects ends the one before, and none that is connecting.
+    let (_second, two) = publish(&endpoint).await;
+    assert_eq!(next(&mut events).await, SessionEvent::Started { id: two.clone() });
+    assert_eq!(next(&mut events).await, SessionEvent::Ended { id: one, reason: End::Replaced });
+    assert_eq!(next(&mut events).await, SessionEvent::Connected { id: two });
+    assert_eq!(abandon().await.status(), 201);
+    let refused = abandon().await;
+    assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (503, "2"));
+    assert_eq!(endpoint.handle(request("DELETE", &[], ""), Some(&abandoned), &links()).await.status(), 200);
 }
 
 #[tokio::test]
