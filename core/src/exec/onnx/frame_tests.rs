@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::super::{Buffer, Transfer};
 use super::conversions::{Conversion, Conversions, Layout};
-use super::tests::{executor, library};
+use super::tests::{executor, library_for_cpu};
 use super::*;
 use crate::error::ErrorKind;
 use crate::frame::{
@@ -117,7 +117,7 @@ proptest! {
         image in sizes(),
         fit in prop_oneof![Just(Fit::Cover), Just(Fit::Fit), Just(Fit::Stretch)],
     ) {
-        let Some(library) = library() else { return Ok(()) };
+        let Some(library) = library_for_cpu() else { return Ok(()) };
         let queue = queue(&library, Dtype::F32);
         prop_assert!(difference(&*queue, &texture, fit, image) <= 1);
         // Without scaling: the whole frame, and a part of it.
@@ -129,7 +129,7 @@ proptest! {
 
     #[test]
     fn pictures_on_the_device_equal_those_in_host_memory_and_padding_keeps_its_bytes(texture in textures()) {
-        let Some(library) = library() else { return Ok(()) };
+        let Some(library) = library_for_cpu() else { return Ok(()) };
         for dtype in [Dtype::F32, Dtype::F16] {
             let queue = queue(&library, dtype);
             let size = (texture.width, texture.height);
@@ -148,7 +148,7 @@ proptest! {
 
 #[test]
 fn large_frames_differ_by_at_most_one_level() {
-    let Some(library) = library() else { return };
+    let Some(library) = library_for_cpu() else { return };
     let queue = queue(&library, Dtype::F32);
     for (size, image, fit) in [((640, 360), (256, 256), Fit::Cover), ((320, 180), (512, 512), Fit::Fit)] {
         let texture = Texture::new(PixelFormat::Bgra8, size, 16, Origin::BottomLeft);
@@ -159,7 +159,7 @@ fn large_frames_differ_by_at_most_one_level() {
 /// Nothing on the way is an operand in host memory, so nothing is transferred.
 #[test]
 fn frames_on_the_device_are_not_transferred() {
-    let Some(library) = library() else { return };
+    let Some(library) = library_for_cpu() else { return };
     let executor = executor(&library, Dtype::F16).unwrap();
     let queue = executor.queue();
     let mut texture = Texture::new(PixelFormat::Rgba8, (24, 16), 8, Origin::TopLeft);
@@ -174,7 +174,7 @@ fn frames_on_the_device_are_not_transferred() {
 
 #[test]
 fn conversions_are_made_once_and_a_bounded_number_is_kept() {
-    let Some(library) = library() else { return };
+    let Some(library) = library_for_cpu() else { return };
     let executor = executor(&library, Dtype::F32).unwrap();
     let (conversions, sessions) = (Conversions::default(), &executor.device.sessions);
     let textures: Vec<Texture> =
@@ -195,7 +195,7 @@ fn conversions_are_made_once_and_a_bounded_number_is_kept() {
 
 #[test]
 fn other_memory_streams_and_sizes_are_refused_and_nothing_is_written() {
-    let Some(library) = library() else { return };
+    let Some(library) = library_for_cpu() else { return };
     let queue = queue(&library, Dtype::F32);
     assert_eq!(queue.frame_memory(), Some(FrameMemory::Host));
     let mut texture = Texture::new(PixelFormat::Rgba8, (4, 4), 0, Origin::TopLeft);
