@@ -1,5 +1,5 @@
 //! Streams that continue for long: for each a publisher, a viewer that stays, one that comes and goes, half the time without
-//! a goodbye, and parameters that change all the while.
+//! closing its connection, and parameters that change all the while.
 //!
 //! ```text
 //! cargo run --release -p dreamframe-tests --features transport --bin soak -- --server PROGRAM [--scale-out]

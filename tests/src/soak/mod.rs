@@ -263,7 +263,7 @@ impl Soak {
                 self.events.reconnects += 1;
             }
             match step % VISIT {
-                0 => self.streams[at].welcome(&self.host.front)?,
+                0 => self.streams[at].start_guest(&self.host.front)?,
                 4 => self.dismiss(at),
                 _ => {}
             }
@@ -276,7 +276,7 @@ impl Soak {
     }
 
     fn dismiss(&mut self, at: usize) {
-        if let Some(has_seen) = self.streams[at].dismiss() {
+        if let Some(has_seen) = self.streams[at].end_guest() {
             self.events.guests += 1;
             self.events.guests_with_pictures += u64::from(has_seen);
         }

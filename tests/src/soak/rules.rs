@@ -7,7 +7,7 @@ use super::record::{Interval, Usage};
 /// one if each leaves 20 KiB behind.
 pub const GROWTH_KIB: usize = 16 << 10;
 /// The most threads, and descriptors, that may remain above those of the warm-up. The least of an interval counts, which is
-/// when there are no guests: what remains then is of guests that left without a goodbye in the last 15 seconds.
+/// when there are no guests: what remains then is of guests that did not close their connection, in the last 15 seconds.
 pub const MORE_THREADS: usize = 2;
 /// See [`MORE_THREADS`].
 pub const MORE_DESCRIPTORS: usize = 8;

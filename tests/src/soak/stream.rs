@@ -82,7 +82,7 @@ impl Stream {
         STEPS[self.steps % STEPS.len()]
     }
 
-    /// Goes on with the parameters that a stream of an earlier piece has.
+    /// Continues with the parameters that a stream of an earlier piece has.
     pub(super) fn resume(&mut self, params: &Value) {
         self.sides = SIDES.iter().position(|side| params["width"] == *side).unwrap_or(0);
         self.steps = STEPS.iter().position(|steps| params["t_index_list"] == json!(steps)).unwrap_or(0);
@@ -135,8 +135,8 @@ impl Stream {
         json!({"t_index_list": self.rows()})
     }
 
-    /// Lets a viewer come.
-    pub(super) fn welcome(&mut self, front: &Program) -> Result<()> {
+    /// Starts a guest.
+    pub(super) fn start_guest(&mut self, front: &Program) -> Result<()> {
         let Some(live) = &self.live else { return Ok(()) };
         let proxy = Proxy::start(front.addr(), self.guests).map_err(|error| io_error("no port for a proxy", error))?;
         let screen = Screen::new(&Arc::new(Drawn::default()));
@@ -147,8 +147,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Lets that viewer go, every other time without a goodbye; returns whether it has received a picture, if there is one.
-    pub(super) fn dismiss(&mut self) -> Option<bool> {
+    /// Ends the guest, every other time without closing its connection; returns whether it has received a picture, if there is
+    /// one.
+    pub(super) fn end_guest(&mut self) -> Option<bool> {
         let Guest { client, proxy, screen } = self.guest.take()?;
         if self.guests.is_multiple_of(2) {
             proxy.conditions().set_dark(true);
