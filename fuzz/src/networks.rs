@@ -119,21 +119,21 @@ pub fn calibration(bytes: &[u8]) {
 /// files beside it are opened, each once, and every tensor is found.
 pub fn shard_index(bytes: &[u8]) {
     let given: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let mut shards: BTreeMap<&str, Vec<(String, Vec<usize>)>> = BTreeMap::new();
+    let mut shards: BTreeMap<&str, Vec<(&str, &[usize])>> = BTreeMap::new();
     for (name, file) in given["weight_map"].as_object().into_iter().flatten() {
-        shards.entry(file.as_str().unwrap_or_default()).or_default().push((name.clone(), vec![1]));
+        shards.entry(file.as_str().unwrap_or_default()).or_default().push((name, &[1]));
     }
     let mut opened = BTreeSet::new();
     let weights = sharded(bytes, |file| {
         let mut parts = Path::new(file).components();
         let is_plain = matches!((parts.next(), parts.next()), (Some(Part::Normal(_)), None));
         assert!(is_plain && !file.contains(['/', '\\', ':']) && opened.insert(file.to_owned()), "{file:?}");
-        Some(safetensors(shards.get(file)?))
+        Some(safetensors(shards.get(file)?.iter().copied()))
     });
     match weights {
         Ok(weights) => {
             let names: BTreeSet<&str> = weights.names().collect();
-            let wanted = shards.values().flatten().map(|(name, _)| name.as_str());
+            let wanted = shards.values().flatten().map(|(name, _)| *name);
             assert_eq!(names, wanted.collect());
             assert!(names.iter().all(|name| weights.read(name, &[1]).is_ok()));
         }
