@@ -32,53 +32,55 @@ pub use video_packets::{rtp_pictures, rtp_reorder};
 pub use view::frame_view;
 pub use weights::{lora_file, packed_weights, pickled_weights, safetensors_header};
 
+/// A function that panics if a promise is broken for these bytes.
+pub type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: [(&str, Target); 36] = [
+    ("amf", amf),
+    ("byte_range", byte_range),
+    ("c_calls", c_calls),
+    ("calibration", calibration),
+    ("channel_messages", channel_messages),
+    ("flv", flv),
+    ("frame_view", frame_view),
+    ("h264_decode", h264_decode),
+    ("hls", hls),
+    ("http_requests", http_requests),
+    ("hub_listing", hub_listing),
+    ("lora_file", lora_file),
+    ("lora_names", lora_names),
+    ("mp4", mp4),
+    ("network_config", network_config),
+    ("osc_packet", osc_packet),
+    ("packed_weights", packed_weights),
+    ("parameter_patches", parameter_patches),
+    ("params_json", params_json),
+    ("params_schema", params_schema),
+    ("pickled_weights", pickled_weights),
+    ("registry_entry", registry_entry),
+    ("request_body", request_body),
+    ("rtmp", rtmp),
+    ("rtmp_session", rtmp_session),
+    ("rtp_h264", rtp_h264),
+    ("rtp_pictures", rtp_pictures),
+    ("rtp_reorder", rtp_reorder),
+    ("safetensors_header", safetensors_header),
+    ("sdp", sdp),
+    ("sdp_answer", sdp_answer),
+    ("shard_index", shard_index),
+    ("single_checkpoint", single_checkpoint),
+    ("style_image", style_image),
+    ("tokenizer_files", tokenizer_files),
+    ("y4m", y4m),
+];
+
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::Path;
 
     use super::*;
-
-    type Target = fn(&[u8]);
-
-    const TARGETS: [(&str, Target); 36] = [
-        ("amf", amf),
-        ("byte_range", byte_range),
-        ("c_calls", c_calls),
-        ("calibration", calibration),
-        ("channel_messages", channel_messages),
-        ("flv", flv),
-        ("frame_view", frame_view),
-        ("h264_decode", h264_decode),
-        ("hls", hls),
-        ("http_requests", http_requests),
-        ("hub_listing", hub_listing),
-        ("lora_file", lora_file),
-        ("lora_names", lora_names),
-        ("mp4", mp4),
-        ("network_config", network_config),
-        ("osc_packet", osc_packet),
-        ("packed_weights", packed_weights),
-        ("parameter_patches", parameter_patches),
-        ("params_json", params_json),
-        ("params_schema", params_schema),
-        ("pickled_weights", pickled_weights),
-        ("registry_entry", registry_entry),
-        ("request_body", request_body),
-        ("rtmp", rtmp),
-        ("rtmp_session", rtmp_session),
-        ("rtp_h264", rtp_h264),
-        ("rtp_pictures", rtp_pictures),
-        ("rtp_reorder", rtp_reorder),
-        ("safetensors_header", safetensors_header),
-        ("sdp", sdp),
-        ("sdp_answer", sdp_answer),
-        ("shard_index", shard_index),
-        ("single_checkpoint", single_checkpoint),
-        ("style_image", style_image),
-        ("tokenizer_files", tokenizer_files),
-        ("y4m", y4m),
-    ];
 
     /// The input, its two halves, and the input with each of up to 16 bytes changed.
     fn variants(input: &[u8]) -> Vec<Vec<u8>> {

@@ -1,14 +1,18 @@
 //! Runs fuzz targets for a limited time, and reports what each run executed and covered.
 
+pub(crate) mod coverage;
 mod figures;
+mod ledger;
+mod modules;
 
-use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use self::coverage::Runner;
 use self::figures::Figures;
+use self::ledger::Ledger;
 use crate::report::Outcome;
 use crate::times;
 use crate::tools::{self, Tool, succeed};
@@ -18,8 +22,10 @@ const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_f
 /// The feature of the targets that links the fuzzer.
 const LIBFUZZER: [&str; 2] = ["--features", "libfuzzer"];
 
-/// The committed seed inputs; inputs that the fuzzer finds are written to `fuzz/corpus`, which is not committed.
+/// The committed seed inputs.
 const SEEDS: &str = "fuzz/seeds";
+/// The inputs that the fuzzer finds, which are not committed.
+const CORPUS: &str = "fuzz/corpus";
 
 const NIGHTLY: &str = "nightly";
 const STABLE: &str = "stable";
@@ -31,18 +37,20 @@ pub(crate) struct Wanted {
     targets: Vec<String>,
     /// How long each is run.
     seconds: u32,
+    /// Whether the coverage by the inputs that there are is measured instead.
+    coverage: bool,
     /// The Markdown file whose table a row for each run is added to.
     ledger: Option<PathBuf>,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { targets: Vec::new(), seconds: 60, ledger: None }
+        Self { targets: Vec::new(), seconds: 60, coverage: false, ledger: None }
     }
 }
 
 impl Wanted {
-    /// Reads the names of targets, `--seconds N` and `--ledger FILE`.
+    /// Reads the names of targets, `--seconds N`, `--coverage` and `--ledger FILE`.
     ///
     /// # Errors
     ///
@@ -57,6 +65,7 @@ impl Wanted {
                     let wrong = |_| format!("--seconds: got {seconds:?}, expected a whole number");
                     wanted.seconds = seconds.parse().map_err(wrong)?;
                 }
+                "--coverage" => wanted.coverage = true,
                 "--ledger" => {
                     let file = arguments.next().ok_or("--ledger: got nothing, expected a file")?;
                     wanted.ledger = Some(file.into());
@@ -89,8 +98,11 @@ impl Wanted {
     }
 }
 
-/// Builds and runs each target, also after a failure of another.
+/// Builds and runs each target, also after a failure of another; or measures what its inputs cover.
 pub(crate) fn run(wanted: &Wanted) -> Outcome {
+    if wanted.coverage {
+        return cover(wanted).into();
+    }
     let fuzzer = match Fuzzer::find() {
         Ok(fuzzer) => fuzzer,
         Err(why) => return Outcome::NotRun(why),
@@ -106,6 +118,19 @@ pub(crate) fn run(wanted: &Wanted) -> Outcome {
         if failures.is_empty() { Ok(()) } else { Err(failures.join("\n   ")) }
     });
     runs.into()
+}
+
+/// Runs the seeds and the corpus of each target, and adds what they cover to the ledger.
+fn cover(wanted: &Wanted) -> Result<(), String> {
+    let (targets, ledger) = (wanted.targets()?, Ledger::new(wanted.ledger.as_deref())?);
+    let runner = Runner::build()?;
+    for target in &targets {
+        let folders = [SEEDS, CORPUS].map(|folder| Path::new(folder).join(target));
+        let folders: Vec<PathBuf> = folders.into_iter().filter(|folder| folder.is_dir()).collect();
+        let (inputs, coverage) = runner.measure(target, &folders).map_err(|why| format!("{target}: {why}"))?;
+        ledger.add(coverage::HEADER, &coverage.row(&times::today()?, &ledger.commit, target, inputs))?;
+    }
+    Ok(())
 }
 
 /// cargo-fuzz, and the toolchain that it compiles with.
@@ -131,7 +156,7 @@ impl Fuzzer {
     /// Builds and runs `target`, and adds the run to `ledger`.
     fn run(&self, target: &str, seconds: u32, ledger: &Ledger<'_>) -> Result<(), String> {
         eprintln!("   {target}");
-        let corpus = Path::new("fuzz/corpus").join(target);
+        let corpus = Path::new(CORPUS).join(target);
         std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
         let mut fuzz = self.command();
         fuzz.args(["fuzz", "run"]).args(LIBFUZZER).arg(target).arg(&corpus);
@@ -143,7 +168,7 @@ impl Fuzzer {
         fuzz.args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1"]);
         let (figures, seconds, result) = execute(&mut fuzz);
         if figures.has_started {
-            ledger.add(&figures, target, seconds)?;
+            ledger.add(figures::HEADER, &figures.row(&times::today()?, &ledger.commit, target, seconds))?;
         }
         result.map_err(|why| format!("{target}: {why}"))
     }
@@ -190,36 +215,6 @@ fn execute(fuzz: &mut Command) -> (Figures, u64, Result<(), String>) {
     (figures, seconds, result)
 }
 
-/// The record of runs.
-struct Ledger<'a> {
-    file: Option<&'a Path>,
-    commit: String,
-}
-
-impl<'a> Ledger<'a> {
-    /// Reads the current commit, for which changes of `file` itself do not count.
-    ///
-    /// # Errors
-    ///
-    /// If git fails.
-    fn new(file: Option<&'a Path>) -> Result<Self, String> {
-        Ok(Self { file, commit: tools::commit(file)? })
-    }
-
-    /// Prints the row of a run, and adds it to the file.
-    fn add(&self, figures: &Figures, target: &str, seconds: u64) -> Result<(), String> {
-        let row = figures.row(&times::today()?, &self.commit, target, seconds);
-        eprintln!("   {row}");
-        let Some(file) = self.file else { return Ok(()) };
-        let before = match fs::read_to_string(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            read => read,
-        };
-        let written = before.and_then(|before| fs::write(file, figures::with_row(&before, &row)));
-        written.map_err(|error| format!("{}: {error}", file.display()))
-    }
-}
-
 /// Returns the names of the targets: the file names in `fuzz/fuzz_targets`.
 fn targets() -> Result<Vec<String>, String> {
     let folder = Path::new("fuzz/fuzz_targets");
@@ -238,12 +233,14 @@ mod tests {
     fn targets_and_seconds_may_be_in_any_order() {
         let wanted = |seconds, names: &[&str]| {
             let targets = names.iter().map(|&name| name.to_owned()).collect();
-            Wanted { targets, seconds, ledger: None }
+            Wanted { targets, seconds, ..Wanted::default() }
         };
         assert_eq!(Wanted::parse(&[]).unwrap(), wanted(60, &[]));
         assert_eq!(Wanted::parse(&["sdp", "--seconds", "5", "y4m"]).unwrap(), wanted(5, &["sdp", "y4m"]));
         let with_ledger = Wanted { ledger: Some("runs.md".into()), ..wanted(60, &["sdp"]) };
         assert_eq!(Wanted::parse(&["--ledger", "runs.md", "sdp"]).unwrap(), with_ledger);
+        let coverage = Wanted { coverage: true, ..wanted(60, &["sdp"]) };
+        assert_eq!(Wanted::parse(&["sdp", "--coverage"]).unwrap(), coverage);
         for wrong in [&["--seconds"][..], &["--ledger"], &["--seconds", "many"], &["--hours", "1"]] {
             assert!(Wanted::parse(wrong).is_err(), "{wrong:?}");
         }
@@ -252,7 +249,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_run_with_a_finding_fails_and_is_in_the_ledger_like_others() {
+    fn a_run_with_a_finding_fails_and_has_figures_like_others() {
         let output = "compiling\nINFO: Seed: 1\n#8 DONE cov: 2 ft: 3 corp: 1/1b\nTest unit written to x/crash-1\n";
         let (figures, _, result) = execute(Command::new("sh").args(["-c", "printf %s \"$0\" >&2; exit 77", output]));
         let expected = Figures { has_started: true, inputs: 8, findings: 1, edges: 2, features: 3, corpus: 1 };
@@ -260,19 +257,5 @@ mod tests {
         assert!(result.unwrap_err().contains("1 findings"));
         let (figures, _, result) = execute(Command::new("sh").args(["-c", "exit 101"]));
         assert!(!figures.has_started && result.is_err());
-
-        let folder = tools::target();
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(format!("runs-{}.md", std::process::id()));
-        let ledger = Ledger { file: Some(&path), commit: "0123abc".into() };
-        ledger.add(&expected, "sdp", 60).unwrap();
-        ledger.add(&figures, "y4m", 61).unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        let rows: Vec<_> = text.lines().skip(2).collect();
-        assert!(rows[0].ends_with("| 0123abc | sdp | 60 | 8 | 1 | 2 | 3 | 1 |"), "{text}");
-        assert!(rows[1].ends_with("| 0123abc | y4m | 61 | 0 | 0 | 0 | 0 | 0 |"), "{text}");
-        fs::remove_file(path).unwrap();
-        let nowhere = Ledger { file: Some(&folder), commit: String::new() };
-        assert!(nowhere.add(&expected, "sdp", 1).is_err());
     }
 }

@@ -76,6 +76,8 @@ usage: cargo xtask TASK
   fuzz [TARGETS] [--seconds N] [--ledger FILE]
                          runs these fuzz targets, or all, for N seconds (60) each, and prints what each executed and
                          covered; FILE, such as docs/reliability.md, is a Markdown file whose table gets these rows
+  fuzz --coverage [TARGETS] [--ledger FILE]
+                         measures how much of the source files of these targets their seeds and corpora cover
   sanitize               the kernels' unit tests under the address sanitizer (Linux, x86-64)
   wheel                  builds the Python package's wheel into target/wheels, and checks it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
@@ -94,6 +96,9 @@ const SLOWEST: usize = 10;
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(exit_code) = public_api::as_rustdoc(&args) {
+        return exit_code;
+    }
+    if let Some(exit_code) = fuzz::coverage::as_compiler(&args) {
         return exit_code;
     }
     // Stays in the folder that cargo chose for the test.
