@@ -103,13 +103,13 @@ impl ParamsPatch {
     pub fn between(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Result<Self> {
         // Without the list, a change of the number of steps would rescale it.
         let keeps_list = old.num_inference_steps == new.num_inference_steps;
-        let differs = |name: &str| {
-            let mut rows = FIELDS.iter().filter(|field| field.path.split('.').next() == Some(name));
-            rows.any(|field| field.access.of_params().is_some_and(|access| !access.is_same(old, new)))
-        };
         let mut values = Map::new();
-        for name in fields::names_in("") {
-            if differs(name) || (name == "t_index_list" && !keeps_list) {
+        // Fields of the items of a list are no parameters of their own: the list as a whole is.
+        for field in FIELDS {
+            let Some(access) = field.access.of_params() else { continue };
+            let name = field.path.split('.').next().unwrap_or_default();
+            let differs = || !access.is_same(old, new) || (name == "t_index_list" && !keeps_list);
+            if !values.contains_key(name) && differs() {
                 values.insert(name.to_owned(), to_json(new, name));
             }
         }
