@@ -33,7 +33,7 @@ pub(super) const MODULES: [(&str, &[&str]); 36] = [
     ("packed_weights", &["core/src/load/packed/format.rs"]),
     ("parameter_patches", &["core/src/params/diff.rs", "core/src/params/patch.rs"]),
     ("params_json", &["core/src/params/json.rs", "core/src/params/patch.rs", "core/src/params/validate.rs"]),
-    ("params_schema", &["core/src/params/patch.rs", "core/src/params/values.rs"]),
+    ("params_schema", &["core/src/params/constraint.rs", "core/src/params/validate.rs"]),
     ("pickled_weights", &["core/src/load/pickle"]),
     ("registry_entry", &["server/src/cluster/proof.rs", "server/src/cluster/seal.rs"]),
     ("request_body", &["server/src/wire"]),
