@@ -22,7 +22,7 @@ const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_f
 /// The feature of the targets that links the fuzzer.
 const LIBFUZZER: [&str; 2] = ["--features", "libfuzzer"];
 
-/// The committed seed inputs.
+/// The committed seed inputs; those named `found-` are of corpora, and cover most of what the others do not.
 const SEEDS: &str = "fuzz/seeds";
 /// The inputs that the fuzzer finds, which are not committed.
 const CORPUS: &str = "fuzz/corpus";
