@@ -35,7 +35,7 @@ pub(super) const MODULES: [(&str, &[&str]); 36] = [
     ("params_json", &["core/src/params/json.rs", "core/src/params/patch.rs", "core/src/params/validate.rs"]),
     ("params_schema", &["core/src/params/constraint.rs", "core/src/params/validate.rs"]),
     ("pickled_weights", &["core/src/load/pickle"]),
-    ("registry_entry", &["server/src/cluster/proof.rs", "server/src/cluster/seal.rs"]),
+    ("registry_entry", &["server/src/cluster/seal.rs", "server/src/cluster/worker.rs"]),
     ("request_body", &["server/src/wire"]),
     ("rtmp", &["server/src/rtmp/amf.rs", "server/src/rtmp/chunk.rs"]),
     ("rtmp_session", &["server/src/rtmp/chunk.rs", "server/src/rtmp/publisher.rs"]),
