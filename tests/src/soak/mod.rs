@@ -264,7 +264,7 @@ impl Soak {
             }
             match step % VISIT {
                 0 => self.streams[at].start_guest(&self.host.front)?,
-                4 => self.dismiss(at),
+                4 => self.end_guest(at),
                 _ => {}
             }
             if self.streams[at].watch.paused_for() > LIMIT {
@@ -275,7 +275,7 @@ impl Soak {
         Ok(())
     }
 
-    fn dismiss(&mut self, at: usize) {
+    fn end_guest(&mut self, at: usize) {
         if let Some(has_seen) = self.streams[at].end_guest() {
             self.events.guests += 1;
             self.events.guests_with_pictures += u64::from(has_seen);
@@ -339,7 +339,7 @@ impl Soak {
     fn delete_and_create(&mut self, step: u64) -> Result<()> {
         let Some(at) = self.streams.len().checked_sub(1) else { return Ok(()) };
         if self.schedule.deletes(step) && self.absent_until.is_none() && matches!(self.registry, Registry::Up) {
-            self.dismiss(at);
+            self.end_guest(at);
             self.streams[at].disconnect();
             if let Some(path) = self.streams[at].path() {
                 self.request("DELETE", &path, &json!({}));

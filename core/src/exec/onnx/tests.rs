@@ -100,6 +100,16 @@ fn check_program(program: Program) {
 }
 
 #[test]
+fn networks_run_once_before_a_frame_does() {
+    let Some(library) = library() else { return };
+    let executor = executor(&library, Dtype::F32).unwrap();
+    let program = program(Shape::new(1, 4, 4, 8), |b, x| b.conv3x3("w", x, 8)).finish().unwrap();
+    executor.take_counts();
+    executor.compile(&Arc::new(program), &Weights::new(Arc::new(GeneratedWeights))).unwrap();
+    assert_eq!(executor.take_counts().runs, 1);
+}
+
+#[test]
 fn engines_share_networks_of_one_program_and_the_same_weights_while_they_are_in_use() {
     let Some(library) = library() else { return };
     let executor = executor(&library, Dtype::F32).unwrap();
