@@ -26,7 +26,8 @@ def main(base: str, phases: str) -> None:
     command = [Path(sys.executable).with_name("schemathesis"), "run", address, "--url", base, "--no-color"]
     command += ["--checks", ",".join(CHECKS), "--phases", phases, "--max-examples", "5"]
     command += ["--generation-deterministic", "--warnings", "off"]
-    command += ["--suppress-health-check", "all", "--continue-on-failure", "--request-timeout", "20"]
+    # For recommendations, the server measures the machine, which takes long while that is busy.
+    command += ["--suppress-health-check", "all", "--continue-on-failure", "--request-timeout", "120"]
     hooks = {"SCHEMATHESIS_HOOKS": "openapi_hooks", "PYTHONPATH": str(Path(__file__).parent)}
     # It leaves files where it runs.
     with tempfile.TemporaryDirectory() as folder:
