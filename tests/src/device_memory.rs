@@ -85,6 +85,11 @@ impl DeviceBytes {
             // SAFETY: the function has this type; both have this length, and one is in the memory of the device.
             unsafe { function(to.cast(), from.cast(), self.len, DEFAULT) }
         });
+        // Few bytes of the host are still on their way when the copy returns, and the provider's stream does not wait for them.
+        call(c"cudaDeviceSynchronize", |function: &Symbol<unsafe extern "C" fn() -> c_int>| {
+            // SAFETY: the function has this type and no requirements.
+            unsafe { function() }
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use tokio::sync::broadcast;
 
 use super::http::{Endpoint, Limits, Links, Role, SessionEvent};
-use super::peer::{Media, Peer, PeerOptions, PeerState};
+use super::peer::{Media, Peer, PeerOptions};
 
 /// Answers WHIP requests (RFC 9725) for one stream, behind any HTTP server. Clones share the endpoint.
 ///
@@ -35,8 +35,7 @@ impl WhipEndpoint {
 
     /// Returns the publisher's connection, if there is one; that of a publisher that connects, if there is no other.
     pub fn publisher(&self) -> Option<Peer> {
-        let is_connecting = |peer: &Peer| *peer.states().borrow() == PeerState::Connecting;
-        self.endpoint.connections().into_iter().min_by_key(is_connecting)
+        self.endpoint.connection()
     }
 
     /// Subscribes to events of sessions; a slow receiver loses the oldest.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use dreamframe::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -398,7 +398,7 @@ impl Soak {
         let mut all = Vec::new();
         let streams = self.streams.iter().map(|stream| stream.take(&mut all)).collect();
         Interval {
-            end: timestamp(SystemTime::now()),
+            end: timestamp().unwrap_or_default(),
             commit: self.options.commit.clone(),
             mode: if self.options.scale_out { "scale-out" } else { "server" }.to_owned(),
             piece,

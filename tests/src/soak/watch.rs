@@ -42,7 +42,7 @@ impl Watch {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what was seen since the last time, with the pause that goes on.
+    /// Takes what was seen since the last time, including the current pause.
     pub(super) fn take(&self) -> Seen {
         let mut seen = self.lock();
         seen.note_pause(Instant::now());
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_gone_and_the_pause_goes_on() {
+    fn taking_clears_what_was_seen_but_the_pause_continues() {
         let watch = Watch::new(&Arc::default());
         watch.lock().last = Some((1, Instant::now() - 500 * MS));
         assert!(watch.take().pause >= 500 * MS);

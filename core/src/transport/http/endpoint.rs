@@ -107,6 +107,11 @@ impl Endpoint {
         self.sessions.peers()
     }
 
+    /// Returns a connection that was established, if there is one; otherwise any.
+    pub(in crate::transport) fn connection(&self) -> Option<Peer> {
+        self.sessions.connected_first()
+    }
+
     pub(in crate::transport) fn len(&self) -> usize {
         self.sessions.len()
     }

@@ -79,6 +79,11 @@ impl Sessions {
         self.lock().peers.values().cloned().collect()
     }
 
+    /// A session that was connected, if there is one; otherwise any.
+    pub(super) fn connected_first(&self) -> Option<Peer> {
+        self.lock().peers.values().min_by_key(|peer| is_connecting(peer)).cloned()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.lock().peers.len()
     }
@@ -95,7 +100,7 @@ impl Sessions {
     pub(super) fn end_all(&self, reason: End, for_good: bool) -> Vec<Peer> {
         let mut table = self.lock();
         table.closed |= for_good;
-        self.drain(&mut table, reason)
+        self.remove(&mut table, reason, |_, _| true)
     }
 
     /// Removes all sessions that were connected before `id` was, and returns them; `id` has just connected.
@@ -104,22 +109,12 @@ impl Sessions {
         if !table.peers.contains_key(id) {
             return Vec::new();
         }
-        let others: Vec<String> = table
-            .peers
-            .iter()
-            .filter(|(other, peer)| *other != id && !is_connecting(peer))
-            .map(|(id, _)| id.clone())
-            .collect();
-        let ended = others.into_iter().filter_map(|id| {
-            let peer = table.peers.remove(&id)?;
-            self.send(SessionEvent::Ended { id, reason: End::Replaced });
-            Some(peer)
-        });
-        ended.collect()
+        self.remove(&mut table, End::Replaced, |other, peer| other != id && !is_connecting(peer))
     }
 
-    fn drain(&self, table: &mut Table, reason: End) -> Vec<Peer> {
-        let ended = table.peers.drain().map(|(id, peer)| {
+    /// Removes the sessions for which `ends` returns true.
+    fn remove(&self, table: &mut Table, reason: End, ends: impl Fn(&str, &Peer) -> bool) -> Vec<Peer> {
+        let ended = table.peers.extract_if(|id, peer| ends(id, peer)).map(|(id, peer)| {
             self.send(SessionEvent::Ended { id, reason });
             peer
         });

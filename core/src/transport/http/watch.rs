@@ -87,7 +87,7 @@ impl Watcher {
     /// Ends the session of the publisher before this one. It is not ended by the offer of this one: nothing may ever connect
     /// for an offer.
     fn replace_others(&self) {
-        if let (Some(endpoint), Some(_)) = (self.endpoint.upgrade(), &self.silence) {
+        if let Some(endpoint) = self.endpoint.upgrade().filter(|endpoint| endpoint.role == Role::Whip) {
             tokio::spawn(close_all(endpoint.sessions.replace_others(&self.id)));
         }
     }

@@ -17,29 +17,29 @@ use crate::transport::testing::{Packetiser, number, numbered};
 const SOON: Duration = Duration::from_secs(30);
 
 /// The number, time and width of a frame; `None` once the sink is dropped.
-type Told = Option<(u32, Timestamp, u32)>;
+type Received = Option<(u32, Timestamp, u32)>;
 
 /// Reports each frame, and its own end.
 #[derive(Debug)]
 struct Sink {
-    told: Sender<Told>,
+    sender: Sender<Received>,
 }
 
 impl FrameSink for Sink {
     fn frame(&self, frame: &FrameView<'_>) {
-        let _ = self.told.send(Some((number(frame).unwrap(), frame.stamp().timestamp, frame.width())));
+        let _ = self.sender.send(Some((number(frame).unwrap(), frame.stamp().timestamp, frame.width())));
     }
 }
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        let _ = self.told.send(None);
+        let _ = self.sender.send(None);
     }
 }
 
-fn ingest() -> (Ingest, Channel<Told>) {
-    let (told, frames) = channel();
-    (Ingest::start(VideoCodec::H264, Arc::new(Sink { told })).unwrap(), frames)
+fn ingest() -> (Ingest, Channel<Received>) {
+    let (sender, frames) = channel();
+    (Ingest::start(VideoCodec::H264, Arc::new(Sink { sender })).unwrap(), frames)
 }
 
 /// Encodes numbered pictures of these sizes, as key frames on request.
@@ -104,7 +104,7 @@ fn after_a_panic_of_the_sink_frames_continue_from_the_next_key_frame() {
     }
 
     let (sender, frames) = channel();
-    let ingest = Ingest::start(VideoCodec::H264, Arc::new(Panicking(Sink { told: sender }, 1))).unwrap();
+    let ingest = Ingest::start(VideoCodec::H264, Arc::new(Panicking(Sink { sender }, 1))).unwrap();
     let coded = units([(128, true), (128, false), (128, false), (128, true), (128, false)]);
     for (number, unit) in (0..).zip(coded) {
         ingest.access_unit(unit);
@@ -150,56 +150,59 @@ fn key_frames_are_requested_until_one_arrives_and_after_decoding_errors() {
 /// Forwards the numbers of frames, and refusals.
 #[derive(Debug)]
 struct Refusals {
-    told: Sender<Result<u32>>,
+    sender: Sender<Result<u32>>,
 }
 
 impl FrameSink for Refusals {
     fn frame(&self, frame: &FrameView<'_>) {
-        let _ = self.told.send(Ok(number(frame).unwrap()));
+        let _ = self.sender.send(Ok(number(frame).unwrap()));
     }
 
     fn refused(&self, error: &Error) {
-        let _ = self.told.send(Err(Error::new(error.kind(), error.to_string())));
+        let _ = self.sender.send(Err(Error::new(error.kind(), error.to_string())));
     }
 }
 
 #[test]
 fn too_large_video_is_reported_and_smaller_video_continues() {
-    let (told, heard) = channel();
+    let (sender, received) = channel();
     let options = IngestOptions { max_side: 64 };
-    let ingest = Ingest::start_with(VideoCodec::H264, Arc::new(Refusals { told }), options).unwrap();
+    let ingest = Ingest::start_with(VideoCodec::H264, Arc::new(Refusals { sender }), options).unwrap();
     let mut units = units([(64, true), (96, true), (64, true)]).into_iter();
     ingest.access_unit(units.next().unwrap());
-    assert_eq!(heard.recv_timeout(SOON).unwrap().unwrap(), 0);
+    assert_eq!(received.recv_timeout(SOON).unwrap().unwrap(), 0);
     ingest.access_unit(units.next().unwrap());
-    let refused = heard.recv_timeout(SOON).unwrap().unwrap_err();
+    let refused = received.recv_timeout(SOON).unwrap().unwrap_err();
     assert_eq!(
         (refused.kind(), refused.to_string().as_str()),
         (ErrorKind::Unsupported, "video: got 96x96, expected at most 64x64")
     );
     ingest.access_unit(units.next().unwrap());
-    assert_eq!(heard.recv_timeout(SOON).unwrap().unwrap(), 2);
+    assert_eq!(received.recv_timeout(SOON).unwrap().unwrap(), 2);
     for max_side in [0, 15, 4097] {
-        let refused =
-            Ingest::start_with(VideoCodec::H264, Arc::new(Refusals { told: channel().0 }), IngestOptions { max_side });
+        let refused = Ingest::start_with(
+            VideoCodec::H264,
+            Arc::new(Refusals { sender: channel().0 }),
+            IngestOptions { max_side },
+        );
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
 }
 
 #[test]
 fn the_sink_is_notified_of_refused_video_once_a_second_and_of_other_failures_never() {
-    let (told, heard) = channel();
+    let (sender, received) = channel();
     let mut worker = Worker {
         shared: ingest().0.hold.shared.clone(),
         decoder: decoder(VideoCodec::H264, MAX_SIDE).unwrap(),
-        sink: Arc::new(Refusals { told }),
+        sink: Arc::new(Refusals { sender }),
         refusals: TokenBucket::new(REFUSALS_PER_SECOND, 1),
         skipping: Skipping::default(),
     };
     let start = Instant::now();
     let mut notified = |kind, ms| {
         worker.notify_refused(&Error::new(kind, "a picture"), start + Duration::from_millis(ms));
-        heard.try_iter().count()
+        received.try_iter().count()
     };
     for (ms, expected) in [(0, 1), (1, 0), (999, 0), (1001, 1), (2000, 0), (60_000, 1)] {
         assert_eq!(notified(ErrorKind::Unsupported, ms), expected, "at {ms} ms");
