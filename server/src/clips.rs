@@ -120,10 +120,15 @@ impl Clip {
         }
     }
 
-    /// Removes the files. The clip must not be in the list any more.
-    fn erase(&self) {
-        if let Video::File(path) = &self.video {
-            folder::erase(path);
+    /// Removes the files.
+    ///
+    /// # Errors
+    ///
+    /// `Io` if the description stays, and with it the clip.
+    fn erase(&self) -> Result<()> {
+        match &self.video {
+            Video::Memory(_) => Ok(()),
+            Video::File(path) => folder::erase(path),
         }
     }
 }
@@ -142,7 +147,7 @@ impl Clips {
                 list.push(clip);
             }
             let removed = list.make_room(0, space);
-            removed.iter().for_each(|clip| clip.erase());
+            erase_all(&removed);
             tracing::info!(clips = list.clips.len(), folder = %folder.display(), "clips are stored");
         }
         let folder = folder.map(Path::to_owned);
@@ -182,7 +187,7 @@ impl Clips {
         let removed = list.make_room(size, self.space);
         list.push(clip.clone());
         drop(list);
-        removed.iter().for_each(|clip| clip.erase());
+        erase_all(&removed);
         Ok(clip)
     }
 
@@ -191,16 +196,28 @@ impl Clips {
         self.list().clips.iter().rev().find(|clip| clip.info.id == id).cloned()
     }
 
-    /// Removes a clip. Slow for a folder.
-    pub(crate) fn remove(&self, id: &str) {
-        let removed = self.list().remove(id);
-        if let Some(clip) = removed {
-            clip.erase();
+    /// Removes a clip, if it exists. Slow for a folder.
+    ///
+    /// # Errors
+    ///
+    /// `Io` if it cannot be removed, and stays.
+    pub(crate) fn remove(&self, id: &str) -> Result<()> {
+        if let Some(clip) = self.get(id) {
+            clip.erase()?;
+            self.list().remove(id);
         }
+        Ok(())
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes the files of clips that are not in the list any more. One that cannot be removed is a clip again after a restart.
+fn erase_all(clips: &[Arc<Clip>]) {
+    for error in clips.iter().filter_map(|clip| clip.erase().err()) {
+        tracing::error!(%error, "a clip without space for it stays in the folder of clips");
     }
 }
 
@@ -210,11 +227,11 @@ impl List {
         self.clips.push_back(clip);
     }
 
-    fn remove(&mut self, id: &str) -> Option<Arc<Clip>> {
-        let at = self.clips.iter().position(|clip| clip.info.id == id)?;
-        let clip = self.clips.remove(at)?;
-        self.size = self.size.saturating_sub(clip.size);
-        Some(clip)
+    fn remove(&mut self, id: &str) {
+        let at = self.clips.iter().position(|clip| clip.info.id == id);
+        if let Some(clip) = at.and_then(|at| self.clips.remove(at)) {
+            self.size = self.size.saturating_sub(clip.size);
+        }
     }
 
     /// Takes the oldest clips out until one more of `size` bytes fits into `space`.
@@ -323,9 +340,9 @@ mod tests {
         let clips = Clips::open(Some(folder.path()), 10_000).unwrap();
         let clip = add(&clips, 3000).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
-        clips.remove("clip_of_nobody");
+        clips.remove("clip_of_nobody").unwrap();
         assert!(clips.get(&clip.info.id).is_some());
-        clips.remove(&clip.info.id);
+        clips.remove(&clip.info.id).unwrap();
         assert!(clips.get(&clip.info.id).is_none());
         assert_eq!((clips.list().size, on_disk(folder.path())), (0, 0));
     }

@@ -123,16 +123,21 @@ pub(crate) struct StateFile {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    /// Writes changes to the database.
+    store: Store,
     queue: Mutex<Queue>,
     /// Notified when anything in the queue changes.
     changed: Condvar,
 }
 
+/// Changes by the id of their stream; `None` for a stream that has ended.
+type Changes = HashMap<String, Option<SavedStream>>;
+type Store = fn(&Database, &Changes) -> std::result::Result<(), redb::Error>;
+
 /// What waits to be written.
 #[derive(Debug, Default)]
 struct Queue {
-    /// By id; `None` for a stream that has ended.
-    waiting: HashMap<String, Option<SavedStream>>,
+    waiting: Changes,
     /// The number of changes so far, and of those that were written.
     last: u64,
     written: u64,
@@ -149,6 +154,10 @@ impl StateFile {
     /// `Io` if the file is damaged, open elsewhere or cannot be read; `Unsupported` if a newer version wrote it. The file stays
     /// as it is.
     pub(crate) fn open(folder: &Path) -> Result<(Self, Vec<SavedStream>)> {
+        Self::open_with(folder, store)
+    }
+
+    fn open_with(folder: &Path, store: Store) -> Result<(Self, Vec<SavedStream>)> {
         let path = folder.join(FILE);
         create_folder(folder)?;
         if !path.try_exists().map_err(|error| Error::io(&path, "read", error))? {
@@ -160,7 +169,7 @@ impl StateFile {
         let damaged =
             |_| Err(Error::new(ErrorKind::Io, format!("failed to read {}: the file is damaged", path.display())));
         let (database, streams) = opened.unwrap_or_else(damaged)?;
-        let shared = Arc::new(Shared { path, queue: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared { path, store, queue: Mutex::default(), changed: Condvar::new() });
         let of_writer = shared.clone();
         let writer = std::thread::Builder::new().name("dreamframe-state".into());
         let writer = writer.spawn(move || of_writer.write_all(Some(database)));
@@ -267,15 +276,11 @@ impl Shared {
 
     /// Writes changes as a whole, or none. A database accepts nothing after an error, so that it is closed then, and opened
     /// again for the next changes.
-    fn write(
-        &self,
-        database: &mut Option<Database>,
-        changes: &HashMap<String, Option<SavedStream>>,
-    ) -> std::result::Result<(), String> {
+    fn write(&self, database: &mut Option<Database>, changes: &Changes) -> std::result::Result<(), String> {
         let opened = database.take();
         let written = catch_unwind(AssertUnwindSafe(|| -> std::result::Result<Database, redb::Error> {
             let database = opened.map_or_else(|| Database::open(&self.path), Ok)?;
-            store(&database, changes)?;
+            (self.store)(&database, changes)?;
             Ok(database)
         }));
         match written {
@@ -289,7 +294,7 @@ impl Shared {
     }
 }
 
-fn store(database: &Database, changes: &HashMap<String, Option<SavedStream>>) -> std::result::Result<(), redb::Error> {
+fn store(database: &Database, changes: &Changes) -> std::result::Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(STREAMS)?;
@@ -418,6 +423,8 @@ fn failed(path: &Path, doing: &str, error: redb::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn stream(id: &str, created_at: u64) -> SavedStream {
@@ -454,6 +461,25 @@ mod tests {
         assert!(error.to_string().contains("in use by another process"), "{error}");
         drop(file);
         assert!(path.exists() && !folder.path().join(PARTIAL).exists());
+    }
+
+    #[test]
+    fn after_a_panic_of_the_database_changes_are_written_again() {
+        fn panicking_once(database: &Database, changes: &Changes) -> std::result::Result<(), redb::Error> {
+            static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
+            assert!(HAS_PANICKED.swap(true, Ordering::Relaxed), "a defect of the database");
+            store(database, changes)
+        }
+        let (folder, _) = written();
+        let (file, _) = StateFile::open_with(folder.path(), panicking_once).unwrap();
+        file.put(SavedStream { name: "other".into(), ..stream("first", 1) });
+        let error = file.flush().unwrap_err().to_string();
+        assert!(error.ends_with("the database panicked"), "{error}");
+        file.remove("second");
+        file.flush().unwrap();
+        drop(file);
+        let (_, streams) = StateFile::open(folder.path()).unwrap();
+        assert_eq!(streams, [SavedStream { name: "other".into(), ..stream("first", 1) }]);
     }
 
     #[cfg(unix)]

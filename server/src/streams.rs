@@ -18,7 +18,7 @@ mod store;
 mod stream;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::publishing::Publication;
 pub(crate) use self::state::StreamState;

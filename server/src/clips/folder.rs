@@ -9,13 +9,14 @@ use dreamframe::{Error, Result};
 
 use super::{Clip, ClipInfo, PREFIX, Video};
 use crate::ids;
-use crate::media::PendingFile;
+use crate::media::{PendingFile, final_name};
 use crate::saved::create_folder;
 
 /// The longest description.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Returns the clips of a folder, oldest first. Other files are reported in the log, and stay.
+/// Returns the clips of a folder, oldest first. What a process that ended while it wrote or removed a clip has left is
+/// removed; other files are reported in the log, and stay.
 pub(super) fn load(folder: &Path) -> Result<Vec<Arc<Clip>>> {
     create_folder(folder)?;
     let failed = |error| Error::io(folder, "read", error);
@@ -36,11 +37,25 @@ pub(super) fn load(folder: &Path) -> Result<Vec<Arc<Clip>>> {
             Some("mp4")
                 if names.binary_search(&path.with_extension("json").file_name().unwrap_or_default().into()).is_ok() => {
             }
+            _ if name.to_str().is_some_and(is_left_over) => {
+                remove(&path)?;
+                tracing::info!(file = %path.display(), "removed: the file is a part of a clip");
+            }
             _ => tracing::warn!(file = %path.display(), "ignored: the file is no clip with a description"),
         }
     }
     clips.sort_by(|a, b| (a.info.created_at, &a.info.id).cmp(&(b.info.created_at, &b.info.id)));
     Ok(clips)
+}
+
+/// Returns whether a file with this name, which is no description and no video with one, is a part of a clip: a video, or
+/// one of its files under its temporary name.
+fn is_left_over(name: &str) -> bool {
+    let is_of_clip = |name: &str| {
+        let stem = name.strip_suffix(".mp4").or_else(|| name.strip_suffix(".json"));
+        stem.is_some_and(|stem| ids::is_id(stem, PREFIX))
+    };
+    is_of_clip(name) || final_name(name).is_some_and(is_of_clip)
 }
 
 /// Reads the description at `path`, and compares the video with it.
@@ -73,7 +88,11 @@ fn read(path: &Path) -> Result<Clip, String> {
 pub(super) fn write(folder: &Path, id: &str, movie: &[u8], description: &[u8]) -> Result<PathBuf> {
     let video = folder.join(format!("{id}.mp4"));
     write_file(&video, movie)?;
-    write_file(&video.with_extension("json"), description).inspect_err(|_| erase(&video))?;
+    write_file(&video.with_extension("json"), description).inspect_err(|_| {
+        if let Err(error) = remove(&video) {
+            tracing::error!(%error, "a video without a description stays in the folder of clips");
+        }
+    })?;
     Ok(video)
 }
 
@@ -83,14 +102,25 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
-/// Removes the files of a clip: the description first, as it makes the video a clip.
-pub(super) fn erase(video: &Path) {
-    for path in [&video.with_extension("json"), video] {
-        if let Err(error) = fs::remove_file(path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::error!(%error, "a file of a removed clip stays in the folder of clips");
-        }
+/// Removes the files of a clip: the description first, as it makes the video a clip. A video that stays is removed when the
+/// folder is opened again.
+///
+/// # Errors
+///
+/// `Io` if the description stays, and with it the clip.
+pub(super) fn erase(video: &Path) -> Result<()> {
+    remove(&video.with_extension("json"))?;
+    if let Err(error) = remove(video) {
+        tracing::error!(%error, "the video of a removed clip stays in the folder of clips");
+    }
+    Ok(())
+}
+
+/// Removes a file, if it exists.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove", error)),
+        _ => Ok(()),
     }
 }
 
@@ -137,6 +167,35 @@ mod tests {
             assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), text, "{name}");
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 7);
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_of_a_clip_is_removed() {
+        let (folder, id) = with_clip();
+        let other = new_id();
+        let left = [format!("{other}.mp4"), format!(".{other}.mp4.4711.part"), format!(".{other}.json.4711.part")];
+        for name in &left {
+            fs::write(folder.path().join(name), [1, 2]).unwrap();
+        }
+        assert_eq!(ids_in(folder.path()), [id]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_clip_whose_description_cannot_be_removed_stays() {
+        let (folder, id) = with_clip();
+        let clips = Clips::open(Some(folder.path()), 10_000).unwrap();
+        let description = folder.path().join(format!("{id}.json"));
+        let away = folder.path().join("away");
+        fs::rename(&description, &away).unwrap();
+        fs::create_dir(&description).unwrap();
+        assert!(clips.remove(&id).unwrap_err().to_string().contains(&id));
+        assert!(clips.get(&id).is_some() && folder.path().join(format!("{id}.mp4")).exists());
+        fs::remove_dir(&description).unwrap();
+        fs::rename(&away, &description).unwrap();
+        clips.remove(&id).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(clips.get(&id).is_none());
     }
 
     #[test]

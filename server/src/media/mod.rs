@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::mp4_read::Mp4Reader;
-pub(crate) use self::pending::PendingFile;
+pub(crate) use self::pending::{PendingFile, final_name};
 use dreamframe::frame::{ColorSpace, Frame, YuvMatrix, YuvRange};
 use dreamframe::transport::IngestOptions;
 use dreamframe::{Error, ErrorKind, Result};

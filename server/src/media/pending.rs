@@ -9,6 +9,15 @@ use dreamframe::{Error, Result};
 
 use super::misused;
 
+/// The end of temporary names.
+const PART: &str = ".part";
+
+/// Returns the final name of the file with the temporary name `name`; `None` for other names.
+pub(crate) fn final_name(name: &str) -> Option<&str> {
+    let (name, process) = name.strip_prefix('.')?.strip_suffix(PART)?.rsplit_once('.')?;
+    process.parse::<u32>().is_ok().then_some(name)
+}
+
 /// A file under a temporary name in the folder of its final one; removed if it is dropped before [`commit`](Self::commit).
 #[derive(Debug)]
 pub(crate) struct PendingFile {
@@ -33,7 +42,7 @@ impl PendingFile {
         };
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
-        hidden.push(format!(".{}.part", std::process::id()));
+        hidden.push(format!(".{}{PART}", std::process::id()));
         let temporary = path.with_file_name(hidden);
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
         let file = file.map_err(|error| Error::io(path, "create", error))?;

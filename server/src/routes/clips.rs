@@ -110,7 +110,7 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id)
         return Err(ApiError::new(StatusCode::FORBIDDEN, "CLIPS/FORBIDDEN", text));
     }
     let clips = app.clips.clone();
-    blocking(move || clips.remove(&id)).await?;
+    blocking(move || clips.remove(&id)).await??;
     Ok(json(StatusCode::OK, &json!({"success": true, "data": {}})))
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
+use axum::http::header::LOCATION;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -29,14 +30,11 @@ pub(crate) trait Role: 'static {
 
     /// Passes the request to the stream's endpoint.
     fn answer(
-        stream: &Stream,
+        stream: &Arc<Stream>,
         request: Whole,
         session: Option<&str>,
         links: &Links,
     ) -> impl Future<Output = axum::http::Response<Bytes>> + Send;
-
-    /// Called after an offer was accepted.
-    fn accepted(stream: &Arc<Stream>);
 }
 
 /// Publishing, by stream key.
@@ -61,16 +59,18 @@ impl Role for Whip {
     }
 
     async fn answer(
-        stream: &Stream,
+        stream: &Arc<Stream>,
         request: Whole,
         session: Option<&str>,
         links: &Links,
     ) -> axum::http::Response<Bytes> {
-        stream.whip().handle(request, session, links).await
-    }
-
-    fn accepted(stream: &Arc<Stream>) {
-        stream.whip_began();
+        // From before the session exists, so that none of its events is missed.
+        let events = stream.whip().events();
+        let response = stream.whip().handle(request, session, links).await;
+        if let Some(id) = accepted(&response) {
+            stream.follow_whip(id, events);
+        }
+        response
     }
 }
 
@@ -84,18 +84,14 @@ impl Role for Whep {
     }
 
     async fn answer(
-        stream: &Stream,
+        stream: &Arc<Stream>,
         request: Whole,
         session: Option<&str>,
         links: &Links,
     ) -> axum::http::Response<Bytes> {
-        stream.whep().handle(request, session, links).await
-    }
-
-    fn accepted(stream: &Arc<Stream>) {
-        // So that the model is loaded when a publisher connects. At the limit of sessions, the viewer sees the
-        // placeholder.
-        let _ = stream.wake();
+        let response = stream.whep().handle(request, session, links).await;
+        wake_for_viewer(stream, &response);
+        response
     }
 }
 
@@ -109,17 +105,29 @@ impl Role for Playback {
     }
 
     async fn answer(
-        stream: &Stream,
+        stream: &Arc<Stream>,
         request: Whole,
         session: Option<&str>,
         links: &Links,
     ) -> axum::http::Response<Bytes> {
         let channel = stream.watcher().clone();
-        stream.whep().handle_with_channel(request, session, links, channel).await
+        let response = stream.whep().handle_with_channel(request, session, links, channel).await;
+        wake_for_viewer(stream, &response);
+        response
     }
+}
 
-    fn accepted(stream: &Arc<Stream>) {
-        Whep::accepted(stream);
+/// Returns the id of the session whose offer was accepted: the last segment of its address.
+fn accepted(response: &axum::http::Response<Bytes>) -> Option<&str> {
+    let address = response.headers().get(LOCATION).filter(|_| response.status() == StatusCode::CREATED)?;
+    address.to_str().ok()?.rsplit('/').next()
+}
+
+/// Starts the session of a stream whose viewer was accepted, so that the model is loaded when a publisher connects. At the
+/// limit of sessions, the viewer sees the placeholder.
+fn wake_for_viewer(stream: &Arc<Stream>, response: &axum::http::Response<Bytes>) {
+    if accepted(response).is_some() {
+        let _ = stream.wake();
     }
 }
 
@@ -149,8 +157,9 @@ async fn handle<R: Role>(app: &App, urls: &Urls, secret: &str, session: Option<&
         let text = "Stream is offline: there is no stream at this address";
         return to_axum(refusal(StatusCode::NOT_FOUND, text));
     };
-    let is_post = *request.method() == Method::POST;
-    if is_post && let Err(error) = stream.check_room() {
+    if *request.method() == Method::POST
+        && let Err(error) = stream.check_room()
+    {
         return error.into_response();
     }
     let (parts, body) = request.into_parts();
@@ -158,13 +167,49 @@ async fn handle<R: Role>(app: &App, urls: &Urls, secret: &str, session: Option<&
         Ok(body) => Whole::from_parts(parts, body),
         Err(error) => return to_axum(refusal(error.status(), error.message())),
     };
-    let response = R::answer(&stream, request, session, &R::links(&stream, urls)).await;
-    if is_post && session.is_none() && response.status() == StatusCode::CREATED {
-        R::accepted(&stream);
-    }
-    to_axum(response)
+    to_axum(R::answer(&stream, request, session, &R::links(&stream, urls)).await)
 }
 
 fn to_axum(response: axum::http::Response<Bytes>) -> Response {
     response.map(Body::from).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dreamframe::transport::peer::{Media, Peer};
+    use dreamframe::transport::{Egress, EgressOptions};
+    use dreamframe_tests::network::loopback;
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::streams;
+
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn an_offer_for_which_nothing_connects_does_not_end_a_publication_by_rtmp() {
+        let stream = streams::tests::stream(Config::for_tests(), &json!({}));
+        let mut publication = stream.take_over();
+        let links = Links { resource: "http://127.0.0.1/whip".to_owned(), playback: None };
+        let post = async || {
+            let media = Media { video_out: Some(Egress::new(EgressOptions::default())), ..Media::default() };
+            let (peer, offer) = Peer::offer(media, &loopback()).await.unwrap();
+            let request = axum::http::Request::post("/whip").header("content-type", "application/sdp");
+            let request = request.body(Bytes::from(offer)).unwrap();
+            (peer, Whip::answer(&stream, request, None, &links).await)
+        };
+        let (abandoned, answer) = post().await;
+        abandoned.close().await;
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let (publisher, answer) = post().await;
+        assert!(!publication.is_replaced());
+        publisher.set_answer(std::str::from_utf8(answer.body()).unwrap()).await.unwrap();
+        tokio::time::timeout(PATIENCE, publication.replaced()).await.unwrap();
+        assert!(stream.live());
+        publisher.close().await;
+    }
 }

@@ -32,6 +32,7 @@ pub(crate) struct Publication {
 impl Publishing {
     /// Begins a turn that [`Publication`] ends.
     pub(super) fn begin(self: &Arc<Self>) -> Publication {
+        self.note_start();
         let number = self.next();
         *self.other.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, None));
         Publication { publishing: self.clone(), number, turns: self.turn.subscribe() }
@@ -43,10 +44,14 @@ impl Publishing {
         *self.other.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn next(&self) -> u64 {
+    /// Records that a publisher was accepted.
+    pub(super) fn note_start(&self) {
         let now = ids::now_ms();
         let _ = self.first.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.latest.store(now, Ordering::Relaxed);
+    }
+
+    fn next(&self) -> u64 {
         let mut number = 0;
         self.turn.send_modify(|turn| {
             *turn += 1;
@@ -66,12 +71,12 @@ impl Publishing {
         other.as_ref().and_then(|(_, ingest)| ingest.as_ref()).map(Ingest::stats)
     }
 
-    /// When the first publisher connected.
+    /// When the first publisher was accepted.
     pub(super) fn first_at(&self) -> Option<u64> {
         Some(self.first.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
-    /// When the newest publisher connected.
+    /// When the newest publisher was accepted.
     pub(super) fn latest_at(&self) -> Option<u64> {
         Some(self.latest.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
@@ -93,6 +98,12 @@ impl Publication {
         let number = self.number;
         // An error means that the stream has ended, which ends the turn as well.
         let _ = self.turns.wait_for(|turn| *turn != number).await;
+    }
+
+    /// Returns whether another publisher has taken the stream.
+    #[cfg(test)]
+    pub(crate) fn is_replaced(&self) -> bool {
+        *self.turns.borrow() != self.number
     }
 
     /// Sets the source of the publisher's statistics.
@@ -125,8 +136,8 @@ mod tests {
         let first = publishing.begin();
         let second = publishing.begin();
         assert!(publishing.has_other() && publishing.first_at().is_some());
-        assert_ne!(*first.turns.borrow(), first.number);
-        assert_eq!(*second.turns.borrow(), second.number);
+        assert!(first.is_replaced());
+        assert!(!second.is_replaced());
         drop(first);
         assert!(publishing.has_other());
         drop(second);
@@ -139,6 +150,6 @@ mod tests {
         let other = publishing.begin();
         publishing.begin_whip();
         assert!(!publishing.has_other());
-        assert_ne!(*other.turns.borrow(), other.number);
+        assert!(other.is_replaced());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dreamframe::params::{ParamsPatch, StreamDiffusionParams};
+use dreamframe::transport::http::SessionEvent;
 use dreamframe::transport::parameters::ParameterMessage;
 use dreamframe::transport::peer::{Media, Peer};
 use dreamframe::transport::{
@@ -11,6 +12,7 @@ use dreamframe::transport::{
 };
 use dreamframe::{Frame, SessionHandle, Transition};
 use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::desired::{Change, Desired};
@@ -430,19 +432,41 @@ impl Stream {
         let publication = self.publishing.begin();
         let whip = self.whip.clone();
         tokio::spawn(async move { whip.disconnect().await });
-        self.began();
+        self.publisher_connected();
+        self.wake_for_publisher();
         publication
     }
 
-    /// Records that a publisher connected by WHIP.
-    pub(crate) fn whip_began(self: &Arc<Self>) {
-        self.publishing.begin_whip();
-        self.began();
+    /// Follows the WHIP session `id`, whose offer was accepted, by the endpoint's `events`. When it is connected, it replaces
+    /// a publisher by another protocol; nothing may ever connect for an offer.
+    pub(crate) fn follow_whip(self: &Arc<Self>, id: &str, mut events: broadcast::Receiver<SessionEvent>) {
+        self.publishing.note_start();
+        self.wake_for_publisher();
+        let (stream, session) = (Arc::downgrade(self), id.to_owned());
+        tokio::spawn(async move {
+            loop {
+                match events.recv().await {
+                    Ok(SessionEvent::Connected { id }) if id == session => break,
+                    Ok(SessionEvent::Ended { id, .. }) if id == session => return,
+                    Err(RecvError::Closed) => return,
+                    // Events of other sessions; after a loss of events, the connection comes up again or ends.
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                }
+            }
+            if let Some(stream) = stream.upgrade() {
+                stream.publishing.begin_whip();
+                stream.publisher_connected();
+            }
+        });
     }
 
-    fn began(self: &Arc<Self>) {
+    fn publisher_connected(&self) {
         tracing::info!(stream = self.id, "publisher connected");
         self.record("publisher connected");
+    }
+
+    /// Starts the session, so that the model is loaded when frames arrive.
+    fn wake_for_publisher(self: &Arc<Self>) {
         if let Err(error) = self.wake() {
             self.failed(error.message());
         }

@@ -24,7 +24,7 @@ use crate::wire::request::Request;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A stream of small frames that pass through the chains alone.
-fn stream(config: Config, more: &Value) -> Arc<Stream> {
+pub(crate) fn stream(config: Config, more: &Value) -> Arc<Stream> {
     let mut params = json!({"width": 64, "height": 64, "skip_diffusion": true});
     params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let request = Request { params: params.as_object().unwrap().clone(), ..Request::default() };

@@ -5,6 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod clips;
 mod state;
 
 use std::fs;

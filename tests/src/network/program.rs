@@ -193,6 +193,25 @@ impl Program {
     ///
     /// Those of the connection; `InvalidData` where the answer has no status.
     pub fn send(&self, method: &str, path: &str, body: &Value) -> io::Result<Answer> {
+        let (status, body) = self.exchange(method, path, body)?;
+        let text = String::from_utf8(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(Answer { status, text })
+    }
+
+    /// Reads what is at a path; `None` if there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        match self.exchange("GET", path, &json!({}))? {
+            (200, body) => Ok(Some(body)),
+            (404, _) => Ok(None),
+            (status, _) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{path}: {status}"))),
+        }
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: &Value) -> io::Result<(u16, Vec<u8>)> {
         let mut stream = TcpStream::connect(self.addr)?;
         stream.set_read_timeout(Some(LIMIT))?;
         let body = body.to_string();
@@ -201,12 +220,19 @@ impl Program {
             self.addr
         );
         write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let unsound = || io::Error::new(io::ErrorKind::InvalidData, format!("{method} {path}: {answer}"));
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(unsound)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let unsound = || io::Error::new(io::ErrorKind::InvalidData, format!("{method} {path}: no answer"));
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(unsound)?;
+        let body = answer.split_off(end + 4);
+        let head = String::from_utf8_lossy(&answer);
         let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-        Ok(Answer { status: status.ok_or_else(unsound)?, text: body.to_owned() })
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        if length.is_some_and(|length: usize| length != body.len()) {
+            let text = format!("{method} {path}: got {} bytes, expected {length:?}", body.len());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
+        Ok((status.ok_or_else(unsound)?, body))
     }
 }
 

@@ -5,11 +5,13 @@
 
 #![allow(unsafe_code, reason = "a job borrows from the thread that waits for it, which the compiler cannot see")]
 
+use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread, available_parallelism};
 
 use crossbeam::utils::CachePadded;
@@ -38,7 +40,9 @@ struct Shared {
     job: UnsafeCell<Option<*const Piece<'static>>>,
     pieces: AtomicUsize,
     next: CachePadded<AtomicUsize>,
+    /// Whether a worker's piece of this job has panicked, and the last such panic.
     panicked: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
     stop: AtomicBool,
     asleep: Vec<AtomicBool>,
 }
@@ -126,6 +130,7 @@ impl Pool {
             pieces: AtomicUsize::new(0),
             next: CachePadded::new(AtomicUsize::new(0)),
             panicked: AtomicBool::new(false),
+            panic: Mutex::new(None),
             stop: AtomicBool::new(false),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
         });
@@ -159,6 +164,10 @@ impl Pool {
 
     /// Runs `pieces` pieces of work, each once, and returns when all are done. The caller runs all of them alone if
     /// another caller uses the threads, if it works [in the background](background), or if there is one piece.
+    ///
+    /// # Panics
+    ///
+    /// If a piece does: the others are done, and the threads continue to work for later jobs.
     pub(super) fn run(&self, pieces: usize, piece: &Piece<'_>) {
         let alone = self.handles.is_empty() || pieces < 2 || BACKGROUND.get();
         if alone || self.busy.swap(true, Ordering::Acquire) {
@@ -174,6 +183,7 @@ impl Pool {
         unsafe { *shared.job.get() = Some(forever) };
         shared.pieces.store(pieces, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
+        shared.panicked.store(false, Ordering::Relaxed);
         let number = shared.gate.load(Ordering::Relaxed) & !(INSIDE | OPEN);
         shared.gate.store(number.wrapping_add(JOB) | OPEN, Ordering::SeqCst);
         // One piece is the caller's.
@@ -182,19 +192,23 @@ impl Pool {
                 handle.unpark();
             }
         }
-        {
-            let _closing = Closing(self);
-            shared.take_pieces(piece, 0);
+        let closing = Closing(self);
+        shared.take_pieces(piece, 0);
+        closing.wait();
+        let panic = if shared.panicked.load(Ordering::Relaxed) { shared.panic().take() } else { None };
+        drop(closing);
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
-        assert!(!shared.panicked.load(Ordering::Relaxed), "a piece of work panicked on another thread");
     }
 }
 
-/// Ends a job: closes the gate, and waits for the workers inside.
+/// Ends a job: closes the gate, waits for the workers inside, and lets other callers use the threads.
 struct Closing<'a>(&'a Pool);
 
-impl Drop for Closing<'_> {
-    fn drop(&mut self) {
+impl Closing<'_> {
+    /// Closes the gate, and waits for the workers inside.
+    fn wait(&self) {
         let gate = &self.0.shared.gate;
         gate.fetch_and(!OPEN, Ordering::AcqRel);
         let mut spins = 0_u32;
@@ -203,6 +217,12 @@ impl Drop for Closing<'_> {
             // A worker that was preempted in a piece may need this core.
             if spins.is_multiple_of(1024) { thread::yield_now() } else { std::hint::spin_loop() }
         }
+    }
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.wait();
         self.0.busy.store(false, Ordering::Release);
     }
 }
@@ -228,14 +248,22 @@ impl Shared {
                 continue;
             }
             done = gate & !(INSIDE | OPEN);
-            let _leaving = Leaving(self);
             // SAFETY: this worker is inside the gate, so the caller of the job waits for it, and has written the pointer
             // before it opened the gate.
             if let Some(piece) = unsafe { *self.job.get() } {
                 // SAFETY: as above: the work lives until this worker has left.
-                self.take_pieces(unsafe { &*piece }, index + 1);
+                let piece = unsafe { &*piece };
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_pieces(piece, index + 1))) {
+                    *self.panic() = Some(panic);
+                    self.panicked.store(true, Ordering::Relaxed);
+                }
             }
+            self.gate.fetch_sub(1, Ordering::Release);
         }
+    }
+
+    fn panic(&self) -> MutexGuard<'_, Option<Box<dyn Any + Send>>> {
+        self.panic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the gate when it is open for a job other than `done` with pieces that no thread has taken; `None` when
@@ -267,18 +295,6 @@ impl Shared {
     }
 }
 
-/// Records that a worker has left, also after a panic in its piece.
-struct Leaving<'a>(&'a Shared);
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.panicked.store(true, Ordering::Relaxed);
-        }
-        self.0.gate.fetch_sub(1, Ordering::Release);
-    }
-}
-
 impl Drop for Pool {
     fn drop(&mut self) {
         POOLS.fetch_sub(1, Ordering::Relaxed);
@@ -287,7 +303,7 @@ impl Drop for Pool {
             handle.unpark();
         }
         for worker in self.workers.drain(..) {
-            // A panic was already reported in `run`.
+            // Panics of pieces do not end a worker.
             let _ = worker.join();
         }
     }
@@ -309,6 +325,29 @@ mod tests {
                 });
                 assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
             }
+        }
+    }
+
+    #[test]
+    fn after_a_panic_of_any_piece_the_threads_work_for_the_next_job() {
+        let pool = Pool::on_cores(4, 4, false).unwrap();
+        let panic_on = |workers: bool, caller: bool| {
+            // The caller's piece ends only when each worker has taken one.
+            let taken = AtomicUsize::new(0);
+            let job = || {
+                pool.run(100, &|_, thread| {
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    while taken.load(Ordering::SeqCst) < 4 {
+                        thread::yield_now();
+                    }
+                    assert!(!if thread == 0 { caller } else { workers }, "of the test");
+                });
+            };
+            catch_unwind(AssertUnwindSafe(job)).map_err(|panic| panic.downcast_ref::<&str>().copied())
+        };
+        for (workers, caller) in [(true, false), (false, true), (true, true), (true, false)] {
+            assert_eq!(panic_on(workers, caller), Err(Some("of the test")), "{workers}, {caller}");
+            assert_eq!(panic_on(false, false), Ok(()), "after {workers}, {caller}");
         }
     }
 

@@ -137,3 +137,36 @@ fn interpolated(frame: Frame, next: &Picture, last: Stamp, time: f32) -> Picture
         timings: Timings::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{FramePool, PixelFormat};
+    use crate::session::event_log::EventLog;
+    use crate::sync::notifier::Notifier;
+
+    #[test]
+    fn after_a_panic_pictures_are_shown_as_they_are() {
+        let endpoint = Arc::new(Endpoint::new(Arc::new(EventLog::new()), Arc::new(Notifier::new())));
+        let relay = Arc::new(Pictures::new());
+        let mut worker = Worker::new(relay.clone(), endpoint);
+        assert_eq!(worker.guarded(|_| Ok(1)), Some(1));
+        assert_eq!(worker.guarded(|_| -> Result<u8> { panic!("a defect of the interpolation") }), None);
+        // It is not called again.
+        assert_eq!(worker.guarded(|_| Ok(1)), None);
+        relay.complete();
+        let pool = FramePool::new(2);
+        for number in 1..20 {
+            let mut frame = pool.frame(PixelFormat::Rgba8, 16, 16).unwrap();
+            frame.set_stamp(Stamp { tag: number, ..Stamp::default() });
+            let id = frame.id();
+            let (kind, timings) = (PictureKind::New, Timings::default());
+            let picture = Picture { frame, id, source_id: id, kind, version: 0, timings };
+            let at = worker.began + Duration::from_millis(40 * number);
+            worker.pass_with_others(Arrival { picture, at, factor: 4, scene_cut: 1.0, network: None });
+            let shown = relay.to_show().unwrap();
+            assert!(shown.is_made && shown.picture.frame.stamp().tag == number, "{shown:?}");
+            assert!(relay.to_show().is_none(), "another picture for {number}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use super::*;
 #[cfg(not(feature = "vp8"))]
 use crate::ErrorKind;
 use crate::frame::{Frame, Timestamp};
-use crate::transport::codec::{Decoder, decoder};
+use crate::transport::codec::{Decoder, Encoder, decoder, encoder};
 use crate::transport::media::now;
 use crate::transport::rtp::limits::MAX_SIDE;
 use crate::transport::testing::{at, number, numbered};
@@ -282,4 +282,47 @@ fn viewers_that_come_and_go_while_pictures_are_shown_leave_nothing_behind() {
         assert_eq!(ended, [true; 4]);
     });
     assert_eq!(egress.viewers(), 0);
+}
+
+#[test]
+fn after_a_panic_of_the_encoder_pictures_continue_from_a_key_frame() {
+    /// Panics at the picture with this number.
+    #[derive(Debug)]
+    struct Panicking(Box<dyn Encoder>, u32);
+
+    impl Encoder for Panicking {
+        fn encode(&mut self, picture: &FrameView<'_>, key: bool, at: Timestamp) -> Result<Option<AccessUnit>> {
+            self.1 = self.1.checked_sub(1).expect("a defect of the encoder");
+            self.0.encode(picture, key, at)
+        }
+
+        fn set_bitrate(&mut self, bits_per_second: u32) {
+            self.0.set_bitrate(bits_per_second);
+        }
+    }
+
+    let egress = egress();
+    let start = |run: &Arc<EncoderSession>| {
+        let make = |rates| Ok(Box::new(Panicking(encoder(VideoCodec::H264, rates)?, 2)) as Box<dyn Encoder>);
+        Worker::start_with(egress.shared(), run, make)
+    };
+    CodecOutput::enter(egress.shared(), VideoCodec::H264, start).unwrap();
+    let mut viewer = Viewer::new(&egress);
+    for (number, key) in [(0, true), (1, false)] {
+        show(&egress, number);
+        assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((number, key)));
+    }
+    show(&egress, 2);
+    let start = Instant::now();
+    while egress.stats().failed == 0 {
+        assert!(start.elapsed() < SOON, "the panic was not counted");
+        std::thread::yield_now();
+    }
+    // A key frame is due, for which the last picture may be encoded once more.
+    show(&egress, 3);
+    let (number, _, key) = viewer.next().unwrap();
+    assert!(number >= 2 && key, "{number}, {key}");
+    show(&egress, 4);
+    while viewer.number().unwrap() != 4 {}
+    assert_eq!(egress.stats().failed, 1);
 }

@@ -1,5 +1,6 @@
 //! The thread that encodes for the viewers of one codec.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Builder;
@@ -25,6 +26,8 @@ const FRAME_RATES: (f32, f32) = (1.0, 120.0);
 pub(super) struct Worker {
     shared: Arc<Shared>,
     run: Arc<EncoderSession>,
+    /// What encoders start with.
+    rates: Rates,
     encoder: Box<dyn Encoder>,
     converter: Converter,
     /// The time of the last unit.
@@ -48,6 +51,19 @@ impl Worker {
     ///
     /// `Unsupported` for a codec that is not built in, `Device` if no thread can be started.
     pub(super) fn start(shared: &Arc<Shared>, run: &Arc<EncoderSession>) -> Result<()> {
+        Self::start_with(shared, run, |rates| codec::encoder(run.codec, rates))
+    }
+
+    /// Starts one with the encoder that `make` returns.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`; `Device` if no thread can be started.
+    pub(super) fn start_with(
+        shared: &Arc<Shared>,
+        run: &Arc<EncoderSession>,
+        make: impl FnOnce(Rates) -> Result<Box<dyn Encoder>>,
+    ) -> Result<()> {
         let options = &shared.options;
         let (slowest, fastest) = FRAME_RATES;
         let rates = Rates {
@@ -56,11 +72,11 @@ impl Worker {
             // Not-a-number is the slowest.
             frames: options.frame_rate.max(slowest).min(fastest),
         };
-        let encoder = codec::encoder(run.codec, rates)?;
         let worker = Self {
             shared: shared.clone(),
             run: run.clone(),
-            encoder,
+            rates,
+            encoder: make(rates)?,
             converter: Converter::default(),
             last: Timestamp(0),
             timing: Timing::new(options.key_frame_interval),
@@ -153,12 +169,23 @@ impl Worker {
         }
     }
 
+    /// Encodes a picture. If that panics, at whatever point, the next picture is encoded by a new encoder.
     fn code(&mut self, picture: &Frame, key: bool, at: Timestamp) -> Result<Option<AccessUnit>> {
-        let planes = self.converter.convert(picture)?;
-        let size = u64::from(planes.width()) << 32 | u64::from(planes.height());
-        self.shared.counters.size.store(size, Ordering::Relaxed);
-        self.encoder.set_bitrate(self.shared.bitrate.load(Ordering::Relaxed));
-        self.encoder.encode(&planes, key, at)
+        let coded = catch_unwind(AssertUnwindSafe(|| {
+            let planes = self.converter.convert(picture)?;
+            let size = u64::from(planes.width()) << 32 | u64::from(planes.height());
+            self.shared.counters.size.store(size, Ordering::Relaxed);
+            self.encoder.set_bitrate(self.shared.bitrate.load(Ordering::Relaxed));
+            self.encoder.encode(&planes, key, at)
+        }));
+        coded.unwrap_or_else(|panic| {
+            let error = Error::of_panic("encoding", &*panic);
+            tracing::error!(%error, "a picture was not encoded");
+            self.converter = Converter::default();
+            self.encoder = codec::encoder(self.run.codec, self.rates)?;
+            self.run.want_key();
+            Err(error)
+        })
     }
 
     fn took(&self, time: Duration) {
