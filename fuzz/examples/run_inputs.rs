@@ -3,14 +3,10 @@
 use std::error::Error;
 use std::{env, fs};
 
-use dreamframe_fuzz::TARGETS;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
-    let Some((_, target)) = TARGETS.iter().find(|(target, _)| *target == name) else {
-        return Err(format!("target: got {name:?}, expected a file name of fuzz/fuzz_targets").into());
-    };
+    let target = dreamframe_fuzz::target(&name)?;
     for folder in arguments {
         for file in fs::read_dir(&folder).map_err(|error| format!("{folder}: {error}"))? {
             target(&fs::read(file?.path())?);

@@ -1,7 +1,7 @@
 //! The fuzz targets: functions of any bytes that panic if a promise of the core or the server is broken.
 //!
-//! The programs in `fuzz_targets` call them with the inputs of libFuzzer (`cargo xtask fuzz`). As functions, they are
-//! also compiled, linted and run with the committed seeds wherever the other tests are.
+//! The program in `fuzz_targets` calls one of them with the inputs of libFuzzer (`cargo xtask fuzz`). As functions, they
+//! are also compiled, linted and run with the committed seeds wherever the other tests are.
 
 mod c_interface;
 mod checkpoints;
@@ -75,6 +75,17 @@ pub const TARGETS: [(&str, Target); 36] = [
     ("y4m", y4m),
 ];
 
+/// Returns the target with the name `name`.
+///
+/// # Errors
+///
+/// A message with the names that exist, if this is not one of them.
+pub fn target(name: &str) -> Result<Target, String> {
+    let found = TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target);
+    let names = || TARGETS.map(|(known, _)| known).join(", ");
+    found.ok_or_else(|| format!("fuzz target: got {name:?}, expected one of {}", names()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -108,15 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn every_program_and_every_folder_of_seeds_has_a_target() {
-        let known = |name: &str| TARGETS.iter().any(|(target, _)| *target == name);
-        for folder in ["fuzz_targets", "seeds"] {
-            let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
-            for entry in entries {
-                let path = entry.unwrap().path();
-                let name = path.file_stem().unwrap().to_str().unwrap();
-                assert!(known(name), "{folder}: {name}");
-            }
+    fn every_folder_of_seeds_has_a_target() {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds")).unwrap() {
+            target(entry.unwrap().file_name().to_str().unwrap()).unwrap();
         }
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_with_the_known_ones() {
+        let error = target("no_such").unwrap_err();
+        assert!(error.starts_with("fuzz target: got \"no_such\", expected one of amf, byte_range, "), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use self::coverage::Runner;
 use self::figures::Figures;
 use self::ledger::Ledger;
 use crate::report::Outcome;
-use crate::times;
+use crate::times::{self, Cost};
 use crate::tools::{self, Tool, succeed};
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_features: true };
@@ -22,21 +22,48 @@ const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_f
 /// The feature of the targets that links the fuzzer.
 const LIBFUZZER: [&str; 2] = ["--features", "libfuzzer"];
 
+/// The program with all targets, and the variable that names the one to run.
+const PROGRAM: &str = "targets";
+const TARGET: &str = "DREAMFRAME_FUZZ_TARGET";
+
 /// The committed seed inputs; those named `found-` are of corpora, and cover most of what the others do not.
 const SEEDS: &str = "fuzz/seeds";
 /// The inputs that the fuzzer finds, which are not committed.
 const CORPUS: &str = "fuzz/corpus";
+/// The inputs of findings.
+const ARTIFACTS: &str = "fuzz/artifacts";
 
 const NIGHTLY: &str = "nightly";
 const STABLE: &str = "stable";
+
+/// What checks each access to memory while a target runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sanitizer {
+    Address,
+    /// Nothing, which is faster. Only errors of unsafe code are missed.
+    None,
+}
+
+impl Sanitizer {
+    const ALL: [Self; 2] = [Self::Address, Self::None];
+
+    /// Returns the name, which is that of cargo-fuzz.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::None => "none",
+        }
+    }
+}
 
 /// What is run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// The targets; all if there are none.
-    targets: Vec<String>,
+    targets: Vec<&'static str>,
     /// How long each is run.
     seconds: u32,
+    sanitizer: Sanitizer,
     /// Whether the coverage by the inputs that there are is measured instead.
     coverage: bool,
     /// The Markdown file whose table a row for each run is added to.
@@ -45,16 +72,16 @@ pub(crate) struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { targets: Vec::new(), seconds: 60, coverage: false, ledger: None }
+        Self { targets: Vec::new(), seconds: 60, sanitizer: Sanitizer::Address, coverage: false, ledger: None }
     }
 }
 
 impl Wanted {
-    /// Reads the names of targets, `--seconds N`, `--coverage` and `--ledger FILE`.
+    /// Reads the names of targets, `--seconds N`, `--sanitizer NAME`, `--coverage` and `--ledger FILE`.
     ///
     /// # Errors
     ///
-    /// If a number is missing or invalid, a file missing, or an option unknown.
+    /// If a value is missing or invalid, or a target or an option unknown.
     pub(crate) fn parse(arguments: &[&str]) -> Result<Self, String> {
         let mut wanted = Self::default();
         let mut arguments = arguments.iter();
@@ -65,40 +92,43 @@ impl Wanted {
                     let wrong = |_| format!("--seconds: got {seconds:?}, expected a whole number");
                     wanted.seconds = seconds.parse().map_err(wrong)?;
                 }
+                "--sanitizer" => {
+                    let name = arguments.next().copied().unwrap_or_default();
+                    let sanitizer = Sanitizer::ALL.into_iter().find(|sanitizer| sanitizer.name() == name);
+                    wanted.sanitizer =
+                        sanitizer.ok_or_else(|| format!("--sanitizer: got {name:?}, expected address or none"))?;
+                }
                 "--coverage" => wanted.coverage = true,
                 "--ledger" => {
                     let file = arguments.next().ok_or("--ledger: got nothing, expected a file")?;
                     wanted.ledger = Some(file.into());
                 }
                 _ if argument.starts_with('-') => return Err(format!("fuzz: no such option: {argument}")),
-                _ => wanted.targets.push(argument.to_owned()),
+                _ => {
+                    let mut known = modules::targets();
+                    let target = known.find(|target| *target == argument);
+                    let names = || modules::targets().collect::<Vec<_>>().join(", ");
+                    let unknown = || format!("fuzz target: got {argument:?}, expected one of {}", names());
+                    wanted.targets.push(target.ok_or_else(unknown)?);
+                }
             }
         }
         Ok(wanted)
     }
 
     /// Returns all targets, each for an equal part of `seconds`.
-    ///
-    /// # Errors
-    ///
-    /// If the targets cannot be listed.
-    pub(crate) fn all_within(seconds: u32) -> Result<Self, String> {
-        let count = u32::try_from(targets()?.len()).unwrap_or(u32::MAX);
-        Ok(Self { seconds: (seconds / count.max(1)).max(1), ..Self::default() })
+    pub(crate) fn all_within(seconds: u32) -> Self {
+        let count = u32::try_from(modules::targets().count()).unwrap_or(u32::MAX);
+        Self { seconds: (seconds / count.max(1)).max(1), ..Self::default() }
     }
 
     /// Returns the names of the targets to run.
-    fn targets(&self) -> Result<Vec<String>, String> {
-        let known = targets()?;
-        match self.targets.iter().find(|name| !known.contains(name)) {
-            Some(name) => Err(format!("fuzz target: got {name}, expected one of {}", known.join(", "))),
-            None if self.targets.is_empty() => Ok(known),
-            None => Ok(self.targets.clone()),
-        }
+    fn targets(&self) -> Vec<&'static str> {
+        if self.targets.is_empty() { modules::targets().collect() } else { self.targets.clone() }
     }
 }
 
-/// Builds and runs each target, also after a failure of another; or measures what its inputs cover.
+/// Runs each target, also after a failure of another; or measures what its inputs cover.
 pub(crate) fn run(wanted: &Wanted) -> Outcome {
     if wanted.coverage {
         return cover(wanted).into();
@@ -107,24 +137,23 @@ pub(crate) fn run(wanted: &Wanted) -> Outcome {
         Ok(fuzzer) => fuzzer,
         Err(why) => return Outcome::NotRun(why),
     };
-    let runs = wanted.targets().and_then(|targets| {
-        // One program of all that does not compile is reported before any runs; a run compiles its own.
-        if wanted.targets.is_empty() {
-            succeed(fuzzer.command().args(["fuzz", "build"]).args(LIBFUZZER))?;
-        }
-        let ledger = Ledger::new(wanted.ledger.as_deref())?;
-        let failures = targets.iter().filter_map(|target| fuzzer.run(target, wanted.seconds, &ledger).err());
-        let failures: Vec<String> = failures.collect();
-        if failures.is_empty() { Ok(()) } else { Err(failures.join("\n   ")) }
-    });
-    runs.into()
+    fuzz(&fuzzer, wanted).into()
+}
+
+/// Builds the program, and runs each target.
+fn fuzz(fuzzer: &Fuzzer, wanted: &Wanted) -> Result<(), String> {
+    let ledger = Ledger::new(wanted.ledger.as_deref())?;
+    succeed(&mut fuzzer.command("build", wanted.sanitizer))?;
+    let run = |target: &'static str| fuzzer.run(target, wanted, &ledger).err();
+    let failures: Vec<String> = wanted.targets().into_iter().filter_map(run).collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n   ")) }
 }
 
 /// Runs the seeds and the corpus of each target, and adds what they cover to the ledger.
 fn cover(wanted: &Wanted) -> Result<(), String> {
-    let (targets, ledger) = (wanted.targets()?, Ledger::new(wanted.ledger.as_deref())?);
+    let ledger = Ledger::new(wanted.ledger.as_deref())?;
     let runner = Runner::build()?;
-    for target in &targets {
+    for target in wanted.targets() {
         let folders = [SEEDS, CORPUS].map(|folder| Path::new(folder).join(target));
         let folders: Vec<PathBuf> = folders.into_iter().filter(|folder| folder.is_dir()).collect();
         let (inputs, coverage) = runner.measure(target, &folders).map_err(|why| format!("{target}: {why}"))?;
@@ -153,28 +182,33 @@ impl Fuzzer {
         Ok(Self { path: CARGO_FUZZ.path()?.to_string_lossy().into_owned(), toolchain })
     }
 
-    /// Builds and runs `target`, and adds the run to `ledger`.
-    fn run(&self, target: &str, seconds: u32, ledger: &Ledger<'_>) -> Result<(), String> {
+    /// Runs `target`, and adds the run to `ledger`.
+    fn run(&self, target: &str, wanted: &Wanted, ledger: &Ledger<'_>) -> Result<(), String> {
         eprintln!("   {target}");
-        let corpus = Path::new(CORPUS).join(target);
-        std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
-        let mut fuzz = self.command();
-        fuzz.args(["fuzz", "run"]).args(LIBFUZZER).arg(target).arg(&corpus);
+        let [corpus, artifacts] = [CORPUS, ARTIFACTS].map(|folder| Path::new(folder).join(target));
+        for folder in [&corpus, &artifacts] {
+            std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        let mut fuzz = self.command("run", wanted.sanitizer);
+        fuzz.env(TARGET, target).arg(&corpus);
         let seeds = Path::new(SEEDS).join(target);
         if seeds.is_dir() {
             fuzz.arg(seeds);
         }
-        fuzz.arg("--").arg(format!("-max_total_time={seconds}"));
+        fuzz.arg("--").arg(format!("-max_total_time={}", wanted.seconds));
+        fuzz.arg(format!("-artifact_prefix={}/", artifacts.display()));
         fuzz.args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1"]);
-        let (figures, seconds, result) = execute(&mut fuzz);
+        let (figures, result) = execute(&mut fuzz);
         if figures.has_started {
-            ledger.add(figures::HEADER, &figures.row(&times::today()?, &ledger.commit, target, seconds))?;
+            let row = figures.row(&times::today()?, &ledger.commit, target, wanted.sanitizer.name());
+            ledger.add(figures::HEADER, &row)?;
         }
         result.map_err(|why| format!("{target}: {why}"))
     }
 
-    /// Returns a command of cargo-fuzz with a profile for fuzzing: fast to build, with checks and line numbers.
-    fn command(&self) -> Command {
+    /// Returns `subcommand` of cargo-fuzz for the program, with a profile for fuzzing: fast to build, with checks and
+    /// line numbers.
+    fn command(&self, subcommand: &str, sanitizer: Sanitizer) -> Command {
         let mut command = tools::of_toolchain(self.toolchain, &self.path);
         command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         command.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
@@ -182,14 +216,19 @@ impl Fuzzer {
         if self.toolchain == STABLE {
             command.env("RUSTC_BOOTSTRAP", "1");
         }
+        // Both kinds of builds are kept.
+        let folder = tools::target().join("fuzz").join(sanitizer.name());
+        command.args(["fuzz", subcommand, "--sanitizer", sanitizer.name(), "--target-dir"]).arg(folder);
+        command.args(LIBFUZZER).arg(PROGRAM);
         command
     }
 }
 
-/// Runs a command of cargo-fuzz, whose output is printed as well as read. Returns its figures, and the seconds from the
-/// start of the fuzzer, without the build.
-fn execute(fuzz: &mut Command) -> (Figures, u64, Result<(), String>) {
-    let (mut figures, mut started) = (Figures::default(), Instant::now());
+/// Runs a command of cargo-fuzz, whose output is printed as well as read. Returns its figures. The program is already
+/// built, so that nearly all processor time is that of the fuzzer.
+fn execute(fuzz: &mut Command) -> (Figures, Result<(), String>) {
+    let (mut figures, started) = (Figures::default(), Instant::now());
+    let before = Cost::now(started);
     let result = fuzz.stderr(Stdio::piped()).spawn().and_then(|mut child| {
         let mut lines = child.stderr.take().map(BufReader::new);
         let mut line = Vec::new();
@@ -197,32 +236,18 @@ fn execute(fuzz: &mut Command) -> (Figures, u64, Result<(), String>) {
         while lines.as_mut().is_some_and(|lines| lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0)) {
             // The figures count even if they cannot be printed.
             let _ = io::stderr().write_all(&line);
-            let had_started = figures.has_started;
             figures.read(&String::from_utf8_lossy(&line));
-            if !had_started && figures.has_started {
-                started = Instant::now();
-            }
             line.clear();
         }
         child.wait()
     });
-    let seconds = started.elapsed().as_secs();
+    figures.cost = Cost::now(started).since(before);
     let result = match result {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{status}, {} findings", figures.findings)),
         Err(error) => Err(error.to_string()),
     };
-    (figures, seconds, result)
-}
-
-/// Returns the names of the targets: the file names in `fuzz/fuzz_targets`.
-fn targets() -> Result<Vec<String>, String> {
-    let folder = Path::new("fuzz/fuzz_targets");
-    let stem = |path: std::path::PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let files = tools::files()?.into_iter().filter(|path| path.starts_with(folder));
-    let mut targets: Vec<_> = files.filter_map(stem).collect();
-    targets.sort();
-    Ok(targets)
+    (figures, result)
 }
 
 #[cfg(test)]
@@ -231,31 +256,45 @@ mod tests {
 
     #[test]
     fn targets_and_seconds_may_be_in_any_order() {
-        let wanted = |seconds, names: &[&str]| {
-            let targets = names.iter().map(|&name| name.to_owned()).collect();
-            Wanted { targets, seconds, ..Wanted::default() }
-        };
+        let wanted = |seconds, names: &[&'static str]| Wanted { targets: names.to_vec(), seconds, ..Wanted::default() };
         assert_eq!(Wanted::parse(&[]).unwrap(), wanted(60, &[]));
         assert_eq!(Wanted::parse(&["sdp", "--seconds", "5", "y4m"]).unwrap(), wanted(5, &["sdp", "y4m"]));
         let with_ledger = Wanted { ledger: Some("runs.md".into()), ..wanted(60, &["sdp"]) };
         assert_eq!(Wanted::parse(&["--ledger", "runs.md", "sdp"]).unwrap(), with_ledger);
         let coverage = Wanted { coverage: true, ..wanted(60, &["sdp"]) };
         assert_eq!(Wanted::parse(&["sdp", "--coverage"]).unwrap(), coverage);
-        for wrong in [&["--seconds"][..], &["--ledger"], &["--seconds", "many"], &["--hours", "1"]] {
-            assert!(Wanted::parse(wrong).is_err(), "{wrong:?}");
+        let unsanitized = Wanted { sanitizer: Sanitizer::None, ..wanted(60, &[]) };
+        assert_eq!(Wanted::parse(&["--sanitizer", "none"]).unwrap(), unsanitized);
+        for (wrong, error) in [
+            (&["--seconds"][..], "--seconds: got \"\", expected a whole number"),
+            (&["--ledger"], "--ledger: got nothing"),
+            (&["--seconds", "many"], "--seconds: got \"many\""),
+            (&["--hours", "1"], "fuzz: no such option: --hours"),
+            (&["--sanitizer", "memory"], "--sanitizer: got \"memory\", expected address or none"),
+            (&["no_such"], "fuzz target: got \"no_such\", expected one of amf, byte_range, "),
+        ] {
+            let message = Wanted::parse(wrong).unwrap_err();
+            assert!(message.starts_with(error), "{message}");
         }
-        assert!(wanted(1, &["no_such"]).targets().unwrap_err().contains("no_such"));
+    }
+
+    #[test]
+    fn all_targets_share_the_time() {
+        let wanted = Wanted::all_within(3600);
+        assert_eq!((wanted.seconds, wanted.targets().len()), (100, 36));
+        assert_eq!(Wanted::all_within(5).seconds, 1);
     }
 
     #[cfg(unix)]
     #[test]
     fn a_run_with_a_finding_fails_and_has_figures_like_others() {
         let output = "compiling\nINFO: Seed: 1\n#8 DONE cov: 2 ft: 3 corp: 1/1b\nTest unit written to x/crash-1\n";
-        let (figures, _, result) = execute(Command::new("sh").args(["-c", "printf %s \"$0\" >&2; exit 77", output]));
-        let expected = Figures { has_started: true, inputs: 8, findings: 1, edges: 2, features: 3, corpus: 1 };
+        let (figures, result) = execute(Command::new("sh").args(["-c", "printf %s \"$0\" >&2; exit 77", output]));
+        let expected =
+            Figures { has_started: true, cost: figures.cost, inputs: 8, findings: 1, edges: 2, features: 3, corpus: 1 };
         assert_eq!(figures, expected);
         assert!(result.unwrap_err().contains("1 findings"));
-        let (figures, _, result) = execute(Command::new("sh").args(["-c", "exit 101"]));
+        let (figures, result) = execute(Command::new("sh").args(["-c", "exit 101"]));
         assert!(!figures.has_started && result.is_err());
     }
 }

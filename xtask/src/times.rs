@@ -20,7 +20,7 @@ const RECORD: &str = "docs/ci.md";
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The elapsed time, and the CPU time of all processes that have ended.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cost {
     pub(crate) clock: Duration,
     /// `None` if the system does not report it.

@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
+use crate::times::Cost;
+
 /// The columns of the table of runs.
-pub(super) const HEADER: &str = "| Date | Commit | Target | Seconds | Inputs | Findings | Edges | Features | Corpus |";
+pub(super) const HEADER: &str = "| Date | Commit | Target | Sanitizer | Seconds | Processor seconds | Inputs | Findings | Edges | Features | Corpus |";
 
 /// The figures of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     /// Whether the fuzzer started: before, the target is built.
     pub(super) has_started: bool,
+    pub(super) cost: Cost,
     /// How many inputs were executed.
     pub(super) inputs: u64,
     /// How many inputs were written that crash, hang, leak, or need too much memory. libFuzzer ends at the first.
@@ -60,16 +63,21 @@ impl Figures {
     }
 
     /// Returns the row of the table.
-    pub(super) fn row(&self, date: &str, commit: &str, target: &str, seconds: u64) -> String {
-        let Self { has_started: _, inputs, findings, edges, features, corpus } = self;
+    pub(super) fn row(&self, date: &str, commit: &str, target: &str, sanitizer: &str) -> String {
+        let Self { has_started: _, cost, inputs, findings, edges, features, corpus } = self;
+        let seconds = cost.clock.as_secs();
+        let processor = cost.processor.map_or_else(|| "unknown".to_owned(), |time| time.as_secs().to_string());
         format!(
-            "| {date} | {commit} | {target} | {seconds} | {inputs} | {findings} | {edges} | {features} | {corpus} |"
+            "| {date} | {commit} | {target} | {sanitizer} | {seconds} | {processor} | {inputs} | {findings} | {edges} \
+             | {features} | {corpus} |"
         )
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn figures(output: &str) -> Figures {
@@ -95,7 +103,7 @@ stat::average_exec_per_sec:     2982
 stat::new_units_added:          77
 ";
         let expected =
-            Figures { has_started: true, inputs: 181_921, findings: 0, edges: 346, features: 514, corpus: 41 };
+            Figures { has_started: true, inputs: 181_921, edges: 346, features: 514, corpus: 41, ..Figures::default() };
         assert_eq!(figures(output), expected);
     }
 
@@ -124,9 +132,12 @@ stat::number_of_executed_units: 5000
 
     #[test]
     fn a_row_has_a_cell_for_each_column() {
-        let figures = Figures { inputs: 7, edges: 5, features: 6, corpus: 4, ..Figures::default() };
-        let row = figures.row("2026-01-31", "0123abc", "sdp", 60);
-        assert_eq!(row, "| 2026-01-31 | 0123abc | sdp | 60 | 7 | 0 | 5 | 6 | 4 |");
+        let cost = Cost { clock: Duration::from_secs(60), processor: None };
+        let figures = Figures { cost, inputs: 7, edges: 5, features: 6, corpus: 4, ..Figures::default() };
+        let row = figures.row("2026-01-31", "0123abc", "sdp", "none");
+        assert_eq!(row, "| 2026-01-31 | 0123abc | sdp | none | 60 | unknown | 7 | 0 | 5 | 6 | 4 |");
         assert_eq!(row.matches('|').count(), HEADER.matches('|').count());
+        let measured = Figures { cost: Cost { processor: Some(Duration::from_millis(58_900)), ..cost }, ..figures };
+        assert!(measured.row("2026-01-31", "0123abc", "sdp", "address").contains("| address | 60 | 58 | 7 |"));
     }
 }

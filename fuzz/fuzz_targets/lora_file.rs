@@ -1,5 +1,0 @@
-//! Runs the target `lora_file` with the inputs of libFuzzer.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dreamframe_fuzz::lora_file(bytes));

@@ -1,5 +1,0 @@
-//! Runs the target `sdp_answer` with the inputs of libFuzzer.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dreamframe_fuzz::sdp_answer(bytes));
