@@ -10,6 +10,7 @@ use dreamframe::frame::Timestamp;
 use dreamframe::transport::{AccessUnit, VideoCodec, now};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::RtmpError;
@@ -43,6 +44,7 @@ pub(crate) type Report = Arc<dyn Fn(Result<PushedSound, String>) + Send + Sync>;
 /// A push of a stream to a service. Dropping it ends it gracefully, in the background.
 pub(crate) struct Push {
     _stop: watch::Sender<()>,
+    task: AbortHandle,
 }
 
 impl fmt::Debug for Push {
@@ -58,8 +60,13 @@ impl Push {
     /// message, so that clients cannot probe the host's network.
     pub(crate) fn start(target: Target, source: Source, allowed: Arc<PushTo>, report: Report) -> Self {
         let (stop, stopped) = watch::channel(());
-        tokio::spawn(run(target, source, allowed, report, stopped));
-        Self { _stop: stop }
+        let task = tokio::spawn(run(target, source, allowed, report, stopped)).abort_handle();
+        Self { _stop: stop, task }
+    }
+
+    /// Returns whether it still pushes, or tries to; otherwise the source has ended, or there was a panic.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.task.is_finished()
     }
 }
 
