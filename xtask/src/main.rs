@@ -78,9 +78,10 @@ usage: cargo xtask TASK
                          covered; FILE, such as docs/reliability.md, is a Markdown file whose table gets these rows
   fuzz --coverage [TARGETS] [--ledger FILE]
                          measures how much of the source files of these targets their seeds and corpora cover
-  sanitize address|thread
-                         unit tests with this sanitizer (Linux, x86-64): those of unsafe code in the executor and of
-                         frames, or those of everything with threads, which needs `rustup component add rust-src`
+  sanitize address|memory|thread
+                         tests with this sanitizer (Linux, x86-64): those of unsafe code in the executor and of frames,
+                         of the kernels, or of everything with threads; the last two need
+                         `rustup component add rust-src`
   wheel                  builds the Python package's wheel into target/wheels, and checks it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
   prepare NAMES          installs packages from npm and PyPI for tests in target/tools
@@ -171,8 +172,8 @@ fn main() -> ExitCode {
             Err(why) => return wrong_usage(&why),
         },
         ["sanitize", name] => match sanitize::Sanitizer::named(name) {
-            Some(sanitizer) => report.step("unit tests with a sanitizer", || sanitize::run(sanitizer)),
-            None => return wrong_usage(&format!("sanitizer: got {name}, expected address or thread")),
+            Some(sanitizer) => report.step("tests with a sanitizer", || sanitize::run(sanitizer)),
+            None => return wrong_usage(&format!("sanitizer: got {name}, expected address, memory or thread")),
         },
         ["golden"] => golden::run(&mut report),
         ["peers", args @ ..] => peers::run(&mut report, args),

@@ -1,5 +1,5 @@
-//! Runs unit tests with a sanitizer of the compiler: addresses, which detects out-of-bounds accesses of unsafe code, or
-//! threads, which detects data races.
+//! Runs tests with a sanitizer of the compiler, which detects out-of-bounds accesses of unsafe code (addresses), memory
+//! that is read before it is written (memory), or data races (threads).
 
 use std::process::Command;
 
@@ -13,33 +13,40 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sanitizer {
     Address,
+    Memory,
     Thread,
 }
 
 impl Sanitizer {
     /// Returns the one with the compiler's name `name`.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Address, Self::Thread].into_iter().find(|sanitizer| sanitizer.name() == name)
+        [Self::Address, Self::Memory, Self::Thread].into_iter().find(|sanitizer| sanitizer.name() == name)
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
+            Self::Memory => "memory",
             Self::Thread => "thread",
         }
     }
 
-    /// The unit tests to run: with addresses, those of the executor's unsafe code, the memory plan and frames; with
-    /// threads, those of everything that has threads of its own.
-    fn tests(self) -> &'static [&'static str] {
-        match self {
+    /// Returns cargo's arguments that select what is built and run. With addresses, these are the unit tests of the
+    /// executor's unsafe code, the memory plan and frames; with memory, those of the kernels, since everything in a program
+    /// has to be compiled with it, C libraries as well; with threads, those of everything that has threads of its own.
+    fn tests(self) -> Vec<&'static str> {
+        const CORE: [&str; 6] = ["--package", "dreamframe", "--features", "internals,transport", "--lib", "--"];
+        let modules: &[&str] = match self {
+            Self::Memory => return vec!["--package", "dreamframe-kernels", "--features", "testing"],
             Self::Address => &["exec::cpu", "net::", "frame::"],
             Self::Thread => &["sync::", "session::", "exec::cpu::pool", "exec::shared_pass", "transport::"],
-        }
+        };
+        // Model checks have threads of their own kind, and would take hours.
+        [&CORE, modules, &["--skip", "session::model"]].concat()
     }
 }
 
-/// Builds the library's unit tests with the sanitizer, in a separate target folder, and runs its tests.
+/// Builds and runs the tests of a sanitizer, in a separate target folder.
 pub(crate) fn run(sanitizer: Sanitizer) -> Outcome {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")) {
         return Outcome::NotRun(format!("only set up for {TARGET}"));
@@ -57,9 +64,9 @@ fn command(sanitizer: Sanitizer) -> Command {
     command.env("TSAN_OPTIONS", format!("suppressions={}", tools::root().join("xtask/src/tsan.supp").display()));
     // Tests that expect a panic wait for minutes until its backtrace is printed.
     command.env_remove("RUST_BACKTRACE");
-    command.args(["test", "--package", "dreamframe", "--features", "internals,transport", "--lib", "--target", TARGET]);
-    if sanitizer == Sanitizer::Thread {
-        // The locks and channels of the standard library have to be compiled with it: `rustup component add rust-src`.
+    command.args(["test", "--target", TARGET]);
+    if sanitizer != Sanitizer::Address {
+        // The standard library has to be compiled with these, too, which needs `rustup component add rust-src`.
         command.arg("-Zbuild-std");
     }
     // Without optimization the tests take too long; at higher levels, out-of-bounds accesses may be optimized away.
@@ -70,7 +77,32 @@ fn command(sanitizer: Sanitizer) -> Command {
         command.arg("--config").arg(format!("profile.dev.package.dreamframe-kernels.{check}=true"));
     }
     command.arg("--target-dir").arg(tools::target().join("sanitize").join(name));
-    // Model checks have threads of their own kind, and would take hours.
-    command.arg("--").args(sanitizer.tests()).args(["--skip", "session::model"]);
+    command.args(sanitizer.tests());
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sanitizers_have_the_compilers_names() {
+        for name in ["address", "memory", "thread"] {
+            assert_eq!(Sanitizer::named(name).unwrap().name(), name);
+        }
+        assert_eq!(Sanitizer::named("leak"), None);
+    }
+
+    #[test]
+    fn what_selects_tests_is_the_end_of_the_command() {
+        let arguments = |sanitizer| {
+            let command = command(sanitizer);
+            command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        for sanitizer in [Sanitizer::Address, Sanitizer::Memory, Sanitizer::Thread] {
+            let all = arguments(sanitizer);
+            assert!(all.ends_with(&sanitizer.tests().into_iter().map(str::to_owned).collect::<Vec<_>>()), "{all:?}");
+            assert_eq!(all.iter().any(|argument| argument == "-Zbuild-std"), sanitizer != Sanitizer::Address);
+        }
+    }
 }
