@@ -88,7 +88,8 @@ pub(crate) fn commit(file: Option<&Path>) -> Result<String, String> {
     let mut commit = output(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]))?.trim().to_owned();
     let mut diff = Command::new("git");
     diff.args(["diff", "--quiet", "HEAD", "--", "."]);
-    if let Some(file) = file {
+    // Git accepts no path outside of the repository.
+    if let Some(file) = file.filter(|file| std::path::absolute(file).is_ok_and(|path| path.starts_with(root()))) {
         diff.arg(format!(":(exclude){}", file.display()));
     }
     if !works(&mut diff) {
@@ -177,4 +178,15 @@ pub(crate) fn files() -> Result<Vec<PathBuf>, String> {
     let names = output(&mut list)?;
     let paths = names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
     Ok(paths.filter(|path| path.is_file()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_outside_of_the_repository_does_not_change_the_commit() {
+        let outside = std::env::temp_dir().join("runs.md");
+        assert_eq!(commit(Some(&outside)), commit(None));
+    }
 }
