@@ -2,28 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _, stdout};
+use std::io;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dreamframe::transport::{Egress, EgressOptions, publish};
-use dreamframe_tests::file_faults::{Fault, cases, operations};
 use dreamframe_tests::network::{Drawn, Program, Source, client_options};
 use serde_json::json;
 
-use super::{FEW, Place};
+use super::Place;
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn serve(folder: &Path, change: impl FnOnce(&mut Command)) -> io::Result<Program> {
-    Program::start_with(Path::new(env!("CARGO_BIN_EXE_dreamframe")), |command| {
-        command.arg("--clips").arg(folder);
-        change(command);
-    })
-}
 
 /// What a client knows of the clips that it made: those whose creation was answered, with the length of their video, and
 /// those whose deletion was.
@@ -101,34 +92,5 @@ fn check(program: &Program, folder: &Path, known: &Known, what: &str) {
 
 #[test]
 fn clips_are_complete_or_absent_across_faults_and_kills_at_any_operation() {
-    let place = Place::new();
-    let log = place.folder.path().join("log");
-    let mut known = Known::default();
-    {
-        let folder = place.faulty();
-        let program = serve(&folder, |command| place.library.log(command, &folder, &log)).unwrap();
-        change(&program, &mut known).unwrap();
-    }
-    assert_eq!((known.kept.len(), known.deleted.len()), (2, 1));
-    let count = operations(&log).unwrap();
-    assert!(count > 20, "{count}");
-    let mut tried = 0;
-    for (fault, at) in cases(count, FEW) {
-        place.clear();
-        let folder = place.faulty();
-        let what = format!("{fault:?} at {at}");
-        let mut known = Known::default();
-        match serve(&folder, |command| place.library.inject(command, &folder, fault, at)) {
-            Ok(program) => {
-                let done = change(&program, &mut known);
-                assert!(done.is_ok() || !fault.is_harmless(), "{what}: {done:?}");
-                let has_ended = fault != Fault::Kill && program.streams().is_err();
-                assert!(!has_ended, "{what}: the server has ended");
-            }
-            Err(error) => assert!(!fault.is_harmless(), "{what}: {error}"),
-        }
-        check(&serve(&folder, |_| ()).unwrap(), &folder, &known, &what);
-        tried += 1;
-    }
-    let _ = writeln!(stdout(), "{count} operations, {tried} faults");
+    Place::new().each_server("--clips", change, check);
 }

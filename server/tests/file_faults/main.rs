@@ -9,7 +9,7 @@ mod clips;
 mod state;
 
 use std::fs;
-use std::io::{Write as _, stdout};
+use std::io::{self, Write as _, stdout};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -17,6 +17,7 @@ use std::process::{Command, Output, Stdio};
 use dreamframe_tests::adapters::copy_folder;
 use dreamframe_tests::file_faults::{Fault, FaultLibrary, cases, operations};
 use dreamframe_tests::native::root;
+use dreamframe_tests::network::Program;
 use dreamframe_tests::{Single, hub};
 
 /// Faults of one command, unless all are tried.
@@ -90,6 +91,51 @@ impl Place {
         }
         let _ = writeln!(stdout(), "{count} operations, {tried} faults");
     }
+
+    /// Runs a server whose `option` is the folder, and `change` with it, for each of some faults; then `check` with a server
+    /// without a fault, and with what the client knows.
+    fn each_server<K: Default>(
+        &self,
+        option: &str,
+        change: impl Fn(&Program, &mut K) -> io::Result<()>,
+        check: impl Fn(&Program, &Path, &K, &str),
+    ) {
+        let log = self.folder.path().join("log");
+        {
+            let folder = self.faulty();
+            let program = serve(option, &folder, |command| self.library.log(command, &folder, &log)).unwrap();
+            change(&program, &mut K::default()).unwrap();
+        }
+        let count = operations(&log).unwrap();
+        assert!(count > 20, "{count}");
+        let mut tried = 0;
+        for (fault, at) in cases(count, FEW) {
+            self.clear();
+            let folder = self.faulty();
+            let what = format!("{fault:?} at {at}");
+            let mut known = K::default();
+            match serve(option, &folder, |command| self.library.inject(command, &folder, fault, at)) {
+                Ok(program) => {
+                    let done = change(&program, &mut known);
+                    assert!(done.is_ok() || !fault.is_harmless(), "{what}: {done:?}");
+                    let has_ended = fault != Fault::Kill && program.streams().is_err();
+                    assert!(!has_ended, "{what}: the server has ended");
+                }
+                Err(error) => assert!(!fault.is_harmless(), "{what}: {error}"),
+            }
+            check(&serve(option, &folder, |_| ()).unwrap(), &folder, &known, &what);
+            tried += 1;
+        }
+        let _ = writeln!(stdout(), "{count} operations, {tried} faults");
+    }
+}
+
+/// Starts a server whose `option` is `folder`.
+fn serve(option: &str, folder: &Path, change: impl FnOnce(&mut Command)) -> io::Result<Program> {
+    Program::start_with(Path::new(env!("CARGO_BIN_EXE_dreamframe")), |command| {
+        command.arg(option).arg(folder);
+        change(command);
+    })
 }
 
 fn succeed(output: &Output) {

@@ -2,26 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Write as _, stdout};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dreamframe_tests::file_faults::{Fault, cases, operations};
 use dreamframe_tests::network::{LiveStream, Program};
 use serde_json::{Value, json};
 
-use super::{FEW, Place};
+use super::{Place, serve};
 
+/// The option that names the folder.
+const OPTION: &str = "--state";
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn serve(folder: &Path, change: impl FnOnce(&mut Command)) -> std::io::Result<Program> {
-    Program::start_with(Path::new(env!("CARGO_BIN_EXE_dreamframe")), |command| {
-        command.arg("--state").arg(folder);
-        change(command);
-    })
-}
 
 /// What a client knows of the streams that it made.
 #[derive(Debug, Default)]
@@ -53,7 +45,7 @@ fn change(program: &Program, known: &mut Known) -> std::io::Result<()> {
 }
 
 /// Every stream whose creation was answered is there, as it was created or changed, and no other that was not requested.
-fn check(program: &Program, known: &Known, what: &str) {
+fn check(program: &Program, _: &Path, known: &Known, what: &str) {
     let streams = program.streams().unwrap();
     let streams = streams["data"].as_array().unwrap();
     let found = |id: &str| streams.iter().find(|stream| stream["id"] == id);
@@ -73,42 +65,14 @@ fn seed_of(stream: &Value) -> Option<u64> {
 
 #[test]
 fn streams_are_kept_across_faults_and_kills_at_any_operation() {
-    let place = Place::new();
-    let log = place.folder.path().join("log");
-    let mut known = Known::default();
-    {
-        let folder = place.faulty();
-        let program = serve(&folder, |command| place.library.log(command, &folder, &log)).unwrap();
-        change(&program, &mut known).unwrap();
-    }
-    let count = operations(&log).unwrap();
-    assert!(count > 20, "{count}");
-    let mut tried = 0;
-    for (fault, at) in cases(count, FEW) {
-        place.clear();
-        let folder = place.faulty();
-        let what = format!("{fault:?} at {at}");
-        let mut known = Known::default();
-        match serve(&folder, |command| place.library.inject(command, &folder, fault, at)) {
-            Ok(program) => {
-                let done = change(&program, &mut known);
-                assert!(done.is_ok() || !fault.is_harmless(), "{what}: {done:?}");
-                let panicked = fault != Fault::Kill && program.streams().is_err();
-                assert!(!panicked, "{what}: the server has ended");
-            }
-            Err(error) => assert!(!fault.is_harmless(), "{what}: {error}"),
-        }
-        check(&serve(&folder, |_| ()).unwrap(), &known, &what);
-        tried += 1;
-    }
-    let _ = writeln!(stdout(), "{count} operations, {tried} faults");
+    Place::new().each_server(OPTION, change, check);
 }
 
 #[test]
 fn after_a_full_disk_has_room_again_changes_are_written() {
     let place = Place::new();
     let (folder, full) = (place.faulty(), place.folder.path().join("full"));
-    let program = serve(&folder, |command| place.library.fill_while(command, &folder, &full)).unwrap();
+    let program = serve(OPTION, &folder, |command| place.library.fill_while(command, &folder, &full)).unwrap();
     let first = program.create(&json!({"seed": 1})).unwrap();
     fs::write(&full, "").unwrap();
     // A change is not lost, and a stream that is not stored is not promised.
@@ -125,7 +89,7 @@ fn after_a_full_disk_has_room_again_changes_are_written() {
     };
     // Its creation has waited for everything before it.
     drop(program);
-    let program = serve(&folder, |_| ()).unwrap();
+    let program = serve(OPTION, &folder, |_| ()).unwrap();
     let streams = program.streams().unwrap();
     let seed =
         |id: &str| streams["data"].as_array().unwrap().iter().find(|stream| stream["id"] == id).and_then(seed_of);
