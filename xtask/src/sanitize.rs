@@ -37,7 +37,8 @@ impl Sanitizer {
     fn tests(self) -> Vec<&'static str> {
         const CORE: [&str; 6] = ["--package", "dreamframe", "--features", "internals,transport", "--lib", "--"];
         let modules: &[&str] = match self {
-            Self::Memory => return vec!["--package", "dreamframe-kernels", "--features", "testing"],
+            // Without documentation examples, which are compiled without it.
+            Self::Memory => return vec!["--package", "dreamframe-kernels", "--features", "testing", "--tests"],
             Self::Address => &["exec::cpu", "net::", "frame::"],
             Self::Thread => &["sync::", "session::", "exec::cpu::pool", "exec::shared_pass", "transport::"],
         };
