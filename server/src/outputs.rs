@@ -93,8 +93,7 @@ impl Outputs {
     }
 
     fn follow_push(&self, state: &mut State, url: &str, report: impl FnOnce() -> Report) {
-        let (current, push) = state.push.as_ref().map_or(("", None), |(url, push)| (url.as_str(), push.as_ref()));
-        if current == url && push.is_none_or(Push::is_running) {
+        if state.push.as_ref().map_or("", |(url, _)| url) == url {
             return;
         }
         // The previous push closes its connection in the background.
@@ -132,46 +131,17 @@ impl Outputs {
 #[cfg(test)]
 mod tests {
     use dreamframe::transport::{AudioHub, EgressOptions};
-    use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
-
-    fn outputs() -> Outputs {
-        let source =
-            Source { egress: Egress::new(EgressOptions::default()), sound: SoundHub::new(AudioHub::default()) };
-        Outputs::new(source, Arc::default())
-    }
-
-    #[tokio::test]
-    async fn a_push_that_panicked_is_started_again() {
-        const URL: &str = "rtmp://127.0.0.1:1/live/key";
-        let outputs = outputs();
-        let (report, mut reports) = unbounded_channel();
-        let panicked = report.clone();
-        outputs.follow(true, URL, || {
-            Arc::new(move |_| {
-                panicked.send(true).unwrap();
-                panic!("a defect of the push");
-            })
-        });
-        assert_eq!(reports.recv().await, Some(true));
-        let report: Report = Arc::new(move |_| report.send(false).unwrap());
-        let started = async {
-            loop {
-                outputs.follow(true, URL, || report.clone());
-                tokio::task::yield_now().await;
-            }
-        };
-        let again = tokio::select! { () = started => unreachable!(), again = reports.recv() => again };
-        assert_eq!(again, Some(false));
-    }
 
     #[tokio::test]
     async fn pushes_go_to_public_addresses_only() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("rtmp://{}/live/key", listener.local_addr().unwrap());
-        let outputs = outputs();
-        let (report, mut reports) = unbounded_channel();
+        let source =
+            Source { egress: Egress::new(EgressOptions::default()), sound: SoundHub::new(AudioHub::default()) };
+        let outputs = Outputs::new(source, Arc::default());
+        let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
         outputs.follow(true, &url, || Arc::new(move |state| report.send(state.err()).unwrap()));
         let refused = tokio::select! {
             reports = reports.recv() => reports.flatten().unwrap(),

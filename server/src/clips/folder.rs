@@ -37,10 +37,10 @@ pub(super) fn load(folder: &Path) -> Result<Vec<Arc<Clip>>> {
             Some("mp4")
                 if names.binary_search(&path.with_extension("json").file_name().unwrap_or_default().into()).is_ok() => {
             }
-            _ if name.to_str().is_some_and(is_left_over) => {
-                remove(&path)?;
-                tracing::info!(file = %path.display(), "removed: the file is a part of a clip");
-            }
+            _ if name.to_str().is_some_and(is_left_over) => match remove(&path) {
+                Ok(()) => tracing::info!(file = %path.display(), "removed: the file is a part of a clip"),
+                Err(error) => tracing::warn!(%error, "ignored: a part of a clip cannot be removed"),
+            },
             _ => tracing::warn!(file = %path.display(), "ignored: the file is no clip with a description"),
         }
     }
@@ -177,8 +177,10 @@ mod tests {
         for name in &left {
             fs::write(folder.path().join(name), [1, 2]).unwrap();
         }
+        // What cannot be removed does not keep the others from being loaded.
+        fs::create_dir(folder.path().join(format!("{}.mp4", new_id()))).unwrap();
         assert_eq!(ids_in(folder.path()), [id]);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

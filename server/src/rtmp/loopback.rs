@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -211,6 +212,19 @@ async fn push_without_a_service_reports_the_reason_and_reconnects() {
     tasks.spawn(listen(authenticator.clone(), TcpListener::bind(at).await.unwrap(), None, Limits::default()));
     until(|| authenticator.units.lock().unwrap().len() > 5).await;
     assert_eq!(said.lock().unwrap().last(), Some(&None));
+}
+
+#[tokio::test]
+async fn a_push_that_panics_connects_again() {
+    let (server, pictures, (report, said)) = (Server::start(Limits::default()).await, pictures(), reports());
+    let has_panicked = AtomicBool::new(false);
+    let panicking: Report = Arc::new(move |state| {
+        assert!(state.is_err() || has_panicked.swap(true, Ordering::Relaxed), "a defect of the push");
+        report(state);
+    });
+    let _push = Push::start(target(&server.url(KEY)), pictures.source.clone(), here(), panicking);
+    server.wait_for_units(5).await;
+    assert_eq!(*said.lock().unwrap(), [Some("pushing by RTMP fails: it panicked".to_owned()), None]);
 }
 
 #[tokio::test]

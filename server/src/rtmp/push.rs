@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dreamframe::frame::Timestamp;
 use dreamframe::transport::{AccessUnit, VideoCodec, now};
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::RtmpError;
@@ -44,7 +45,6 @@ pub(crate) type Report = Arc<dyn Fn(Result<PushedSound, String>) + Send + Sync>;
 /// A push of a stream to a service. Dropping it ends it gracefully, in the background.
 pub(crate) struct Push {
     _stop: watch::Sender<()>,
-    task: AbortHandle,
 }
 
 impl fmt::Debug for Push {
@@ -60,13 +60,8 @@ impl Push {
     /// message, so that clients cannot probe the host's network.
     pub(crate) fn start(target: Target, source: Source, allowed: Arc<PushTo>, report: Report) -> Self {
         let (stop, stopped) = watch::channel(());
-        let task = tokio::spawn(run(target, source, allowed, report, stopped)).abort_handle();
-        Self { _stop: stop, task }
-    }
-
-    /// Returns whether it still pushes, or tries to; otherwise the source has ended, or there was a panic.
-    pub(crate) fn is_running(&self) -> bool {
-        !self.task.is_finished()
+        tokio::spawn(run(target, source, allowed, report, stopped));
+        Self { _stop: stop }
     }
 }
 
@@ -85,6 +80,8 @@ enum Ended {
     Closed,
     #[error("pushing by RTMP fails: {0}")]
     Video(#[from] dreamframe::Error),
+    #[error("pushing by RTMP fails: it panicked")]
+    Panicked,
 }
 
 async fn run(target: Target, source: Source, allowed: Arc<PushTo>, report: Report, mut stopped: watch::Receiver<()>) {
@@ -92,7 +89,9 @@ async fn run(target: Target, source: Source, allowed: Arc<PushTo>, report: Repor
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
-            ended = connection(&target, &source, &allowed, &report, stopped.clone()) => ended,
+            ended = AssertUnwindSafe(connection(&target, &source, &allowed, &report, stopped.clone())).catch_unwind() => {
+                ended.unwrap_or(Err(Ended::Panicked))
+            }
             // A stuck connection is aborted soon after the stream has ended.
             () = until_stopped_and(&mut stopped, LINGER * 3) => return,
         };

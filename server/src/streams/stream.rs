@@ -449,7 +449,8 @@ impl Stream {
                     Ok(SessionEvent::Connected { id }) if id == session => break,
                     Ok(SessionEvent::Ended { id, .. }) if id == session => return,
                     Err(RecvError::Closed) => return,
-                    // Events of other sessions; after a loss of events, the connection comes up again or ends.
+                    // Events of other sessions. Only if 64 come at once, that of this one can be among those that are lost:
+                    // the publisher by another protocol then stays.
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                 }
             }

@@ -228,8 +228,8 @@ impl Program {
         let head = String::from_utf8_lossy(&answer);
         let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        if length.is_some_and(|length: usize| length != body.len()) {
-            let text = format!("{method} {path}: got {} bytes, expected {length:?}", body.len());
+        if let Some(length) = length.filter(|length: &usize| *length != body.len()) {
+            let text = format!("{method} {path}: got {} bytes, expected {length}", body.len());
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
         Ok((status.ok_or_else(unsound)?, body))

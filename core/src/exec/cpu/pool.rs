@@ -167,7 +167,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// If a piece does: the others are done, and the threads continue to work for later jobs.
+    /// If a piece does; other pieces may then not be done. The threads continue to work for later jobs.
     pub(super) fn run(&self, pieces: usize, piece: &Piece<'_>) {
         let alone = self.handles.is_empty() || pieces < 2 || BACKGROUND.get();
         if alone || self.busy.swap(true, Ordering::Acquire) {

@@ -181,9 +181,9 @@ impl Worker {
         coded.unwrap_or_else(|panic| {
             let error = Error::of_panic("encoding", &*panic);
             tracing::error!(%error, "a picture was not encoded");
+            self.run.want_key();
             self.converter = Converter::default();
             self.encoder = codec::encoder(self.run.codec, self.rates)?;
-            self.run.want_key();
             Err(error)
         })
     }
