@@ -22,8 +22,8 @@ const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_f
 /// The feature of the targets that links the fuzzer.
 const LIBFUZZER: [&str; 2] = ["--features", "libfuzzer"];
 
-/// The program with all targets, and the variable that names the one to run.
-const PROGRAM: &str = "targets";
+/// The program, and the variable that names the target for which it is compiled.
+const PROGRAM: &str = "target";
 const TARGET: &str = "DREAMFRAME_FUZZ_TARGET";
 
 /// The committed seed inputs; those named `found-` are of corpora, and cover most of what the others do not.
@@ -63,6 +63,8 @@ pub(crate) struct Wanted {
     targets: Vec<&'static str>,
     /// How long each is run.
     seconds: u32,
+    /// The number of inputs after which a run ends earlier.
+    inputs: Option<u32>,
     sanitizer: Sanitizer,
     /// Whether the coverage by the inputs that there are is measured instead.
     coverage: bool,
@@ -72,12 +74,20 @@ pub(crate) struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { targets: Vec::new(), seconds: 60, sanitizer: Sanitizer::Address, coverage: false, ledger: None }
+        Self {
+            targets: Vec::new(),
+            seconds: 60,
+            inputs: None,
+            sanitizer: Sanitizer::Address,
+            coverage: false,
+            ledger: None,
+        }
     }
 }
 
 impl Wanted {
-    /// Reads the names of targets, `--seconds N`, `--sanitizer NAME`, `--coverage` and `--ledger FILE`.
+    /// Reads the names of targets, `--seconds N`, `--inputs N`, `--sanitizer NAME`, `--coverage` and `--ledger
+    /// FILE`.
     ///
     /// # Errors
     ///
@@ -87,11 +97,8 @@ impl Wanted {
         let mut arguments = arguments.iter();
         while let Some(&argument) = arguments.next() {
             match argument {
-                "--seconds" => {
-                    let seconds = arguments.next().copied().unwrap_or_default();
-                    let wrong = |_| format!("--seconds: got {seconds:?}, expected a whole number");
-                    wanted.seconds = seconds.parse().map_err(wrong)?;
-                }
+                "--seconds" => wanted.seconds = whole_number("--seconds", arguments.next())?,
+                "--inputs" => wanted.inputs = Some(whole_number("--inputs", arguments.next())?),
                 "--sanitizer" => {
                     let name = arguments.next().copied().unwrap_or_default();
                     let sanitizer = Sanitizer::ALL.into_iter().find(|sanitizer| sanitizer.name() == name);
@@ -128,6 +135,11 @@ impl Wanted {
     }
 }
 
+fn whole_number(option: &str, value: Option<&&str>) -> Result<u32, String> {
+    let value = value.copied().unwrap_or_default();
+    value.parse().map_err(|_| format!("{option}: got {value:?}, expected a whole number"))
+}
+
 /// Runs each target, also after a failure of another; or measures what its inputs cover.
 pub(crate) fn run(wanted: &Wanted) -> Outcome {
     if wanted.coverage {
@@ -140,10 +152,9 @@ pub(crate) fn run(wanted: &Wanted) -> Outcome {
     fuzz(&fuzzer, wanted).into()
 }
 
-/// Builds the program, and runs each target.
+/// Builds and runs each target.
 fn fuzz(fuzzer: &Fuzzer, wanted: &Wanted) -> Result<(), String> {
     let ledger = Ledger::new(wanted.ledger.as_deref())?;
-    succeed(&mut fuzzer.command("build", wanted.sanitizer))?;
     let run = |target: &'static str| fuzzer.run(target, wanted, &ledger).err();
     let failures: Vec<String> = wanted.targets().into_iter().filter_map(run).collect();
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n   ")) }
@@ -182,20 +193,25 @@ impl Fuzzer {
         Ok(Self { path: CARGO_FUZZ.path()?.to_string_lossy().into_owned(), toolchain })
     }
 
-    /// Runs `target`, and adds the run to `ledger`.
+    /// Builds and runs `target`, and adds the run to `ledger`.
     fn run(&self, target: &str, wanted: &Wanted, ledger: &Ledger<'_>) -> Result<(), String> {
         eprintln!("   {target}");
+        // Separately, so that the time of the run is not that of the compiler.
+        succeed(&mut self.command("build", target, wanted.sanitizer)).map_err(|why| format!("{target}: {why}"))?;
         let [corpus, artifacts] = [CORPUS, ARTIFACTS].map(|folder| Path::new(folder).join(target));
         for folder in [&corpus, &artifacts] {
             std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
-        let mut fuzz = self.command("run", wanted.sanitizer);
-        fuzz.env(TARGET, target).arg(&corpus);
+        let mut fuzz = self.command("run", target, wanted.sanitizer);
+        fuzz.arg(&corpus);
         let seeds = Path::new(SEEDS).join(target);
         if seeds.is_dir() {
             fuzz.arg(seeds);
         }
         fuzz.arg("--").arg(format!("-max_total_time={}", wanted.seconds));
+        if let Some(inputs) = wanted.inputs {
+            fuzz.arg(format!("-runs={inputs}"));
+        }
         fuzz.arg(format!("-artifact_prefix={}/", artifacts.display()));
         fuzz.args(["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1"]);
         let (figures, result) = execute(&mut fuzz);
@@ -206,10 +222,11 @@ impl Fuzzer {
         result.map_err(|why| format!("{target}: {why}"))
     }
 
-    /// Returns `subcommand` of cargo-fuzz for the program, with a profile for fuzzing: fast to build, with checks and
-    /// line numbers.
-    fn command(&self, subcommand: &str, sanitizer: Sanitizer) -> Command {
+    /// Returns `subcommand` of cargo-fuzz for the program of `target`, with a profile for fuzzing: fast to build, with
+    /// checks and line numbers.
+    fn command(&self, subcommand: &str, target: &str, sanitizer: Sanitizer) -> Command {
         let mut command = tools::of_toolchain(self.toolchain, &self.path);
+        command.env(TARGET, target);
         command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         command.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
         command.env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
@@ -265,9 +282,12 @@ mod tests {
         assert_eq!(Wanted::parse(&["sdp", "--coverage"]).unwrap(), coverage);
         let unsanitized = Wanted { sanitizer: Sanitizer::None, ..wanted(60, &[]) };
         assert_eq!(Wanted::parse(&["--sanitizer", "none"]).unwrap(), unsanitized);
+        let short = Wanted { inputs: Some(100), ..wanted(9, &["y4m"]) };
+        assert_eq!(Wanted::parse(&["--seconds", "9", "--inputs", "100", "y4m"]).unwrap(), short);
         for (wrong, error) in [
             (&["--seconds"][..], "--seconds: got \"\", expected a whole number"),
             (&["--ledger"], "--ledger: got nothing"),
+            (&["--inputs", "-1"], "--inputs: got \"-1\""),
             (&["--seconds", "many"], "--seconds: got \"many\""),
             (&["--hours", "1"], "fuzz: no such option: --hours"),
             (&["--sanitizer", "memory"], "--sanitizer: got \"memory\", expected address or none"),

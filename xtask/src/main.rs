@@ -73,9 +73,9 @@ usage: cargo xtask TASK
   dist                   everything that is released from one machine, with checksums: target/release-files
   dist --tag TAG         checks that TAG is that of this version, and that the changelog describes it
   stubs                  writes the Python module's stub and the classes of the parameters
-  fuzz [TARGETS] [--seconds N] [--sanitizer address|none] [--ledger FILE]
-                         runs these fuzz targets, or all, for N seconds (60) each, and prints what each executed and
-                         covered; FILE, such as docs/reliability.md, is a Markdown file whose table gets these rows
+  fuzz [TARGETS] [--seconds N] [--inputs N] [--sanitizer address|none] [--ledger FILE]
+                         runs these fuzz targets, or all, for N seconds (60) or N inputs each, and prints what each
+                         executed and covered; FILE, such as docs/reliability.md, is a Markdown file whose table gets these rows
   fuzz --coverage [TARGETS] [--ledger FILE]
                          measures how much of the source files of these targets their seeds and corpora cover
   sanitize address|memory|thread
