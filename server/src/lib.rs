@@ -26,6 +26,7 @@ mod listener;
 pub mod media;
 mod osc;
 mod outputs;
+mod panics;
 mod paths;
 mod recording;
 mod redact;

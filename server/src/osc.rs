@@ -43,7 +43,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<UdpSocket> {
 }
 
 /// Applies what arrives at `socket`, indefinitely.
-pub(crate) async fn listen(app: Arc<App>, socket: UdpSocket) {
+pub(crate) async fn listen(app: Arc<App>, socket: &UdpSocket) {
     let mut receiver = Receiver::new(app);
     let mut bytes = vec![0; LONGEST];
     loop {

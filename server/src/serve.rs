@@ -14,7 +14,8 @@ use crate::app::{App, router};
 use crate::cluster::{Presence, Registry};
 use crate::config::{Config, Rtmp};
 use crate::listener::HttpListener;
-use crate::streams::Preloaded;
+use crate::panics::restart_after_panics;
+use crate::streams::{Preloaded, Store};
 
 /// The interval of supervising streams, and of placeholder pictures.
 const TICK: Duration = Duration::from_millis(100);
@@ -134,7 +135,11 @@ async fn listen_rtmp(app: &Arc<App>, tls: Option<Arc<ServerConfig>>) -> Result<J
                 continue;
             }
         };
-        listeners.spawn(crate::rtmp::listen(app.clone(), listener, tls, crate::rtmp::Limits::default()));
+        let app = app.clone();
+        listeners.spawn(async move {
+            let listen = || crate::rtmp::listen(app.clone(), &listener, tls.clone(), crate::rtmp::Limits::default());
+            restart_after_panics("the listener for RTMP", listen).await;
+        });
     }
     Ok(listeners)
 }
@@ -142,26 +147,30 @@ async fn listen_rtmp(app: &Arc<App>, tls: Option<Arc<ServerConfig>>) -> Result<J
 /// Receives OSC, indefinitely.
 async fn listen_osc(app: Arc<App>, socket: Option<UdpSocket>) {
     match socket {
-        Some(socket) => crate::osc::listen(app, socket).await,
+        Some(socket) => restart_after_panics("the receiver of OSC", || crate::osc::listen(app.clone(), &socket)).await,
         None => std::future::pending().await,
     }
 }
 
 /// Supervises streams, and publishes them to gateways, indefinitely.
 async fn tend(app: Arc<App>) -> Result<()> {
-    let telling = async {
+    let publishing = async {
         match &app.presence {
-            Some(presence) => presence.keep(&app.streams).await,
+            Some(presence) => {
+                restart_after_panics("publishing the worker", || presence.keep(&app.streams)).await;
+            }
             None => std::future::pending().await,
         }
     };
-    let tending = async {
-        let mut every = tokio::time::interval(TICK);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            every.tick().await;
-            app.streams.tick().await;
-        }
-    };
-    tokio::join!(telling, tending).1
+    let supervising = restart_after_panics("supervision", || supervise(&app.streams));
+    tokio::join!(publishing, supervising).1
+}
+
+async fn supervise(streams: &Store) -> Result<()> {
+    let mut every = tokio::time::interval(TICK);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        streams.tick().await;
+    }
 }

@@ -77,7 +77,7 @@ const READ: usize = 32 << 10;
 /// Accepts publishers, by TLS if there is a certificate, until it is dropped, which ends their connections.
 pub(crate) async fn listen(
     authenticator: Arc<dyn Authenticator>,
-    listener: TcpListener,
+    listener: &TcpListener,
     tls: Option<Arc<ServerConfig>>,
     limits: Limits,
 ) {

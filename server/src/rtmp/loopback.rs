@@ -99,7 +99,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(listen(authenticator.clone(), listener, tls, limits));
+        let shared = authenticator.clone();
+        tasks.spawn(async move { listen(shared, &listener, tls, limits).await });
         Self { authenticator, at, _tasks: tasks }
     }
 
@@ -209,7 +210,9 @@ async fn push_without_a_service_reports_the_reason_and_reconnects() {
     until(|| said.lock().unwrap().iter().flatten().any(|said| said.starts_with("pushing by RTMP fails"))).await;
     let authenticator = OneStream::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(listen(authenticator.clone(), TcpListener::bind(at).await.unwrap(), None, Limits::default()));
+    let listener = TcpListener::bind(at).await.unwrap();
+    let shared = authenticator.clone();
+    tasks.spawn(async move { listen(shared, &listener, None, Limits::default()).await });
     until(|| authenticator.units.lock().unwrap().len() > 5).await;
     assert_eq!(said.lock().unwrap().last(), Some(&None));
 }

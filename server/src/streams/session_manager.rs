@@ -17,6 +17,7 @@ use crate::adapt::measure;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
+use crate::panics::contain;
 
 /// Seconds after which a client may retry.
 const RETRY_SECONDS: u32 = 10;
@@ -225,31 +226,34 @@ impl SessionManager {
         let params = stream.params_to_load();
         tracing::info!(stream = stream.id, "loading");
         stream.record("loading the model");
-        // The stream may have ended before this thread began.
-        let built = if self.cancelled.load(Ordering::Relaxed) {
-            Err(Error::new(ErrorKind::Cancelled, "the session is no longer needed"))
-        } else {
-            self.build(stream, params.clone(), life)
-        };
-        self.progress.end();
-        match built {
-            Ok((session, life)) => self.install(stream, session, life, slot),
-            Err(error) => {
-                let mut state = self.lock();
-                if matches!(&*state, State::Closed) {
-                    return;
-                }
-                if error.kind() == ErrorKind::Cancelled {
-                    *state = State::Idle;
-                    return;
-                }
-                let text = format!("{error:#}");
-                tracing::error!(stream = stream.id, error = text, "cannot load");
-                *state = State::Failed { params: Box::new(params), error: text.clone() };
-                drop(state);
-                stream.load_failed(&text);
+        let load = || {
+            // The stream may have ended before this thread began.
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(Error::new(ErrorKind::Cancelled, "the session is no longer needed"));
             }
+            let (session, life) = self.build(stream, params.clone(), life)?;
+            // Before clients see the session.
+            self.progress.end();
+            self.install(stream, session, life, slot);
+            Ok(())
+        };
+        let panicked = || Err(Error::new(ErrorKind::Internal, "loading the model panicked"));
+        let loaded = contain("loading a model", load).unwrap_or_else(panicked);
+        self.progress.end();
+        let Err(error) = loaded else { return };
+        let mut state = self.lock();
+        if matches!(&*state, State::Closed) {
+            return;
         }
+        if error.kind() == ErrorKind::Cancelled {
+            *state = State::Idle;
+            return;
+        }
+        let text = format!("{error:#}");
+        tracing::error!(stream = stream.id, error = text, "cannot load");
+        *state = State::Failed { params: Box::new(params), error: text.clone() };
+        drop(state);
+        stream.load_failed(&text);
     }
 
     /// Builds an engine, and records the progress.

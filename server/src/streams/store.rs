@@ -18,6 +18,7 @@ use crate::auth::{Caller, ControlToken};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
+use crate::panics::contain;
 use crate::saved::{Identity, StateFile};
 use crate::wire::request::Request;
 
@@ -236,15 +237,10 @@ impl Store {
     /// Supervises all streams: to be called several times per second.
     pub(crate) async fn tick(&self) {
         let now = ids::now_ms();
-        let mut old = Vec::new();
-        for stream in self.all() {
-            stream.tick(now);
-            if is_old(&stream, now) {
-                old.push(stream.id.clone());
-            }
-        }
-        for id in old {
-            self.remove(&id).await;
+        let streams = self.all();
+        supervise(&streams, |stream| stream.tick(now));
+        for stream in streams.iter().filter(|stream| is_old(stream, now)) {
+            self.remove(&stream.id).await;
         }
     }
 
@@ -309,6 +305,13 @@ impl Store {
     }
 }
 
+/// Calls `tick` for each stream, also after a panic for another one.
+fn supervise(streams: &[Arc<Stream>], tick: impl Fn(&Arc<Stream>)) {
+    for stream in streams {
+        contain(format_args!("the supervision of the stream {}", stream.id), || tick(stream));
+    }
+}
+
 /// Returns true for a stream that was not used for so long that it ends.
 fn is_old(stream: &Stream, now: u64) -> bool {
     if stream.in_use() {
@@ -324,7 +327,21 @@ fn is_old(stream: &Stream, now: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_while_a_stream_is_supervised_leaves_the_others_supervised() {
+        let store = Store::new(Arc::new(Config::for_tests())).unwrap();
+        let streams = [(); 3].map(|()| store.create(&Caller::local(), Request::default()).unwrap().0);
+        let seen = Mutex::new(Vec::new());
+        supervise(&streams, |stream| {
+            seen.lock().unwrap().push(stream.id.clone());
+            assert!(stream.id != streams[0].id, "a defect");
+        });
+        assert_eq!(*seen.lock().unwrap(), streams.map(|stream| stream.id.clone()));
+    }
 
     #[tokio::test]
     async fn streams_end_a_day_after_they_were_made_and_an_hour_after_their_last_publisher() {

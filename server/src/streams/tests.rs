@@ -1,5 +1,6 @@
 //! Streams with sessions of the demo model, without a network.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -158,6 +159,32 @@ async fn a_model_that_cannot_be_loaded_is_reported_in_status_and_by_a_notice() {
     assert_eq!(stopped["error_message"], error);
     assert!(error.contains("not found") && !error.contains(empty.path().to_str().unwrap()), "{error}");
     assert_eq!(status["loading_progress"], json!(null));
+}
+
+/// A processor that panics when it is first created.
+#[derive(Debug, Default)]
+struct Defective(AtomicBool);
+
+impl Factory for Defective {
+    fn start(&self, _: &Map<String, Value>) -> Box<dyn Preprocessor> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "a defect");
+        let gate = Gate::default();
+        gate.open();
+        Box::new(gate)
+    }
+}
+
+#[tokio::test]
+async fn after_a_panic_while_a_model_is_loaded_other_parameters_are_loaded() {
+    let processors = Registry::new().with(ProcessorName::External, Arc::new(Defective::default()));
+    let config = Config { processors, ..Config::for_tests() };
+    let stream = stream(config, &json!({"image_preprocessing": {"processors": [{"type": "external"}]}}));
+    let _publication = stream.take_over();
+    until(&stream, "a failure", || stream.failure().is_some()).await;
+    assert_eq!(stream.failure().as_deref(), Some("loading the model panicked"));
+    assert_eq!(stream.loading_progress(), None);
+    stream.update_values(json!({"seed": 3}).as_object().unwrap().clone()).unwrap();
+    until(&stream, "pictures", || stream.pictures_out()[0] > 0).await;
 }
 
 #[tokio::test]
