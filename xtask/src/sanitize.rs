@@ -60,8 +60,8 @@ fn command(sanitizer: Sanitizer) -> Command {
     let mut command = tools::cargo();
     // The sanitizers are not stable options of the compiler yet; the toolchain is the one of all other builds.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", format!("-Zsanitizer={name}")).env("CARGO_INCREMENTAL", "0");
-    // Thread pools live as long as the process, so their memory is not a leak.
-    command.env("ASAN_OPTIONS", "detect_leaks=0");
+    // Thread pools live as long as the process, so their memory is not a leak. Tests request more memory than there is.
+    command.env("ASAN_OPTIONS", "detect_leaks=0:allocator_may_return_null=1");
     command.env("TSAN_OPTIONS", format!("suppressions={}", tools::root().join("xtask/src/tsan.supp").display()));
     // Tests that expect a panic wait for minutes until its backtrace is printed.
     command.env_remove("RUST_BACKTRACE");

@@ -213,7 +213,9 @@ impl MemoryPlanner {
                 let whole = offset == 0 && self.values[value].shape == self.values[root].shape;
                 let same = self.values[value].shape == self.values[step.output].shape;
                 let in_arena = self.values[value].constant == constant && self.lifetimes[root].fixed.is_none();
-                whole && same && in_arena && group_read[root] <= at
+                // A slice of the value is another one in the same memory.
+                let read_once = step.reads().filter(|&read| self.root(read).0 == root).count() == 1;
+                whole && same && in_arena && read_once && group_read[root] <= at
             };
             if let Some(value) = overwritable(step).find(fits) {
                 // The group of the overwritten value continues with the group of the output.
@@ -318,7 +320,8 @@ impl MemoryPlanner {
     }
 }
 
-/// Returns the inputs that a step may overwrite: it reads each element only to write the same one.
+/// Returns the inputs that a step may overwrite, unless it reads parts of them as well: it reads each element only to write
+/// the same one.
 fn overwritable(step: &Step) -> impl Iterator<Item = Slot> {
     let class = step.kind.class();
     let input = matches!(class, StepClass::Norm | StepClass::Elementwise).then_some(step.inputs[0]);

@@ -336,6 +336,22 @@ proptest::proptest! {
 }
 
 #[test]
+fn a_value_is_not_overwritten_by_a_step_that_reads_a_part_of_it() {
+    let mut b = ProgramBuilder::new("part");
+    let x = b.input("x", Shape::new(1, 4, 4, 24), Rate::Frame);
+    let x = b.silu(x);
+    let part = b.slice(x, 2, 12);
+    let y = b.conv3x3("conv", part, 24);
+    let y = b.add(x, y);
+    let y = b.upsample(y);
+    b.output("y", y);
+    let program = b.finish().unwrap();
+    for f32 in [true, false] {
+        check_memory(&program, &Device { f32, scratch: 3 });
+    }
+}
+
+#[test]
 fn no_two_live_values_of_a_unet_overlap() {
     for f32 in [true, false] {
         check_memory(&plan(unet).0, &Device { f32, scratch: 3 });

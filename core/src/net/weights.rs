@@ -58,13 +58,6 @@ pub trait PackedForm: Any + Send + Sync {
 /// Packed forms of fewer bytes are not stored, since packing them is faster.
 const WORTH_A_FILE: usize = 32 << 20;
 
-/// A file of the store that is not kept in memory: it is read when it is needed, and written at once.
-pub(crate) struct StoredFile<'a> {
-    forms: &'a Forms,
-    store: &'a dyn PackedStore,
-    layout: &'a PackedLayout,
-}
-
 /// Receives the progress of loading weights.
 pub trait LoadObserver: Send + Sync + fmt::Debug {
     /// Called on any thread when `elements` more weights are loaded, or about to be.
@@ -341,39 +334,12 @@ impl Weights {
         std::mem::take(notices)
     }
 
-    /// Returns the file for something that is computed from the weights `names`; `None` without a store, or if any of
-    /// them is changed.
-    pub(crate) fn file<'a>(&'a self, names: &[&str], layout: &'a PackedLayout) -> Option<StoredFile<'a>> {
-        let forms = &**self.forms_of(names);
-        Some(StoredFile { forms, store: &**forms.store.as_ref()?, layout })
-    }
-
     /// Reports the weights `names` as loaded to the observer.
     pub(crate) fn report_loaded(&self, names: &[&str]) {
         if let Some(observer) = &self.observer {
             let shapes = names.iter().filter_map(|name| self.forms.source.shape(name));
             observer.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum());
         }
-    }
-}
-
-impl StoredFile<'_> {
-    /// Returns the section `key`, if the file is valid and has it.
-    pub(crate) fn load(&self, key: &str) -> Option<AlignedBytes> {
-        let (mut sections, notices) = self.store.load(self.layout, &|count, piece| (0..count).for_each(piece));
-        self.forms.store_state().notices.extend(notices);
-        sections.remove(key)?.pop()
-    }
-
-    /// Replaces the file by one with a section.
-    pub(crate) fn save(&self, key: &str, bytes: &[u8]) {
-        let notices = self.store.save(self.layout, &[(key, vec![bytes])], 0);
-        self.forms.store_state().notices.extend(notices);
-    }
-
-    /// Adds a notice to those of [`Weights::save`].
-    pub(crate) fn add_notice(&self, notice: String) {
-        self.forms.store_state().notices.push(notice);
     }
 }
 
@@ -426,5 +392,7 @@ impl fmt::Debug for Forms {
     }
 }
 
+#[cfg(feature = "onnx")]
+mod stored_file;
 #[cfg(test)]
 mod tests;

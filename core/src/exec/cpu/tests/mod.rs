@@ -242,6 +242,17 @@ fn fused_elementwise_operations_match_the_definition() {
 }
 
 #[test]
+fn a_convolution_of_a_part_is_added_to_the_whole() {
+    // Of several tiles, which read pixels that others write if the sum takes the place of its summand.
+    check_one(Shape::new(2, 20, 20, 24), |b, x| {
+        let x = b.silu(x);
+        let part = b.slice(x, 2, 12);
+        let y = b.conv3x3("conv", part, 24);
+        b.add(x, y)
+    });
+}
+
+#[test]
 fn summands_are_broadcast_over_rows_and_pixels() {
     let a = Shape::new(3, 4, 5, 19);
     for b in [a, Shape { n: 1, ..a }, Shape { h: 1, w: 1, ..a }, Shape::vector(1, 19)] {
