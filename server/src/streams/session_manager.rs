@@ -238,9 +238,8 @@ impl SessionManager {
             Ok(())
         };
         let panicked = || Err(Error::new(ErrorKind::Internal, "loading the model panicked"));
-        let loaded = contain("loading a model", load).unwrap_or_else(panicked);
+        let Err(error) = contain("loading a model", load).unwrap_or_else(panicked) else { return };
         self.progress.end();
-        let Err(error) = loaded else { return };
         let mut state = self.lock();
         if matches!(&*state, State::Closed) {
             return;
