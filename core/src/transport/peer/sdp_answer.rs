@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::options::{IceTransportPolicy, PeerOptions};
 use super::plan::{Plan, Use};
 use super::sdp_normalize::write_codec;
-use crate::transport::sdp::{Candidate, Codec, Description, Section};
+use crate::transport::sdp::{Candidate, Codec, DATA_FORMAT, Description, Kind, Section};
 
 /// The longest answer, in bytes: some clients read no more.
 pub(super) const MAX_ANSWER: usize = 8192;
@@ -165,9 +165,10 @@ fn idle_section(section: &Section, blocks: &Blocks<'_>) -> Vec<String> {
 }
 
 fn rejected_section(section: &Section) -> Vec<String> {
-    let formats = match section.codecs.first() {
-        Some(codec) => codec.payload_type.to_string(),
-        None => "0".to_owned(),
+    let formats = match (&section.kind, section.codecs.first()) {
+        (Kind::Data, _) => DATA_FORMAT.to_owned(),
+        (_, Some(codec)) => codec.payload_type.to_string(),
+        (_, None) => "0".to_owned(),
     };
     vec![
         format!("m={} 0 {} {formats}", section.kind, section.protocol),

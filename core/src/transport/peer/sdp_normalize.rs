@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::codecs::Choice;
 use super::plan::{Plan, Use};
-use crate::transport::sdp::{Codec, Description, Direction, Kind, Section};
+use crate::transport::sdp::{Codec, DATA_FORMAT, Description, Direction, Kind, Section};
 
 /// The header extension by which a receiver reports on the way between (transport-wide congestion control).
 pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -71,7 +71,7 @@ fn transport(text: &mut String, section: &Section) {
 }
 
 fn data(text: &mut String, section: &Section) {
-    line(text, format_args!("m=application 9 UDP/DTLS/SCTP webrtc-datachannel"));
+    line(text, format_args!("m=application 9 UDP/DTLS/SCTP {DATA_FORMAT}"));
     transport(text, section);
     line(text, format_args!("a=sctp-port:{}", section.sctp_port.unwrap_or(5000)));
     if let Some(size) = section.max_message_size {

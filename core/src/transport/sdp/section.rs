@@ -8,6 +8,9 @@ use super::{Malformed, lines};
 /// The maximum number of codecs, candidates, streams and header extensions of a section, each.
 const MAX_ITEMS: usize = 128;
 
+/// The format of a section of data channels.
+pub const DATA_FORMAT: &str = "webrtc-datachannel";
+
 /// The media of a section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -216,7 +219,7 @@ impl Section {
         let kind = match kind {
             "audio" => Kind::Audio,
             "video" => Kind::Video,
-            "application" if formats == ["webrtc-datachannel"] => Kind::Data,
+            "application" if formats == [DATA_FORMAT] => Kind::Data,
             other => Kind::Other(lines::word("media", other, 1, 32)?),
         };
         let port = port.split('/').next().unwrap_or(port);

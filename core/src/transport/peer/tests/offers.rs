@@ -204,6 +204,17 @@ fn invalid_offers_are_rejected_with_the_reason() {
 }
 
 #[test]
+fn a_section_of_data_channels_that_the_peer_rejects_keeps_its_format() {
+    run(async {
+        let rejected = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n";
+        let offer = format!("{}{rejected}c=IN IP4 0.0.0.0\r\na=mid:d\r\n", browser("sendonly"));
+        let (answer, parsed) = answered(&offer, receiving()).await;
+        assert!(answer.contains(rejected), "{answer}");
+        assert_eq!((&parsed.sections[2].kind, parsed.sections[2].rejected), (&Kind::Data, true));
+    });
+}
+
+#[test]
 fn public_address_precedes_bound_ones() {
     run(async {
         let options = PeerOptions { public_ip: Some([203, 0, 113, 7].into()), ..PeerOptions::default() };
