@@ -14,7 +14,8 @@ use thiserror::Error;
 
 pub use candidate::Candidate;
 pub use fragment::Fragment;
-pub use section::{Codec, DATA_FORMAT, Direction, Fingerprint, Kind, Section, Setup};
+pub(super) use section::DATA_FORMAT;
+pub use section::{Codec, Direction, Fingerprint, Kind, Section, Setup};
 
 use lines::Line;
 

@@ -9,7 +9,7 @@ use super::{Malformed, lines};
 const MAX_ITEMS: usize = 128;
 
 /// The format of a section of data channels.
-pub const DATA_FORMAT: &str = "webrtc-datachannel";
+pub(in crate::transport) const DATA_FORMAT: &str = "webrtc-datachannel";
 
 /// The media of a section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
