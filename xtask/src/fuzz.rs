@@ -86,8 +86,8 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    /// Reads the names of targets, `--seconds N`, `--inputs N`, `--sanitizer NAME`, `--coverage` and `--ledger
-    /// FILE`.
+    /// Reads the names of targets, `--seconds N`, `--inputs N`, `--sanitizer NAME`, `--coverage` and
+    /// `--ledger FILE`.
     ///
     /// # Errors
     ///

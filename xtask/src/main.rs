@@ -75,7 +75,8 @@ usage: cargo xtask TASK
   stubs                  writes the Python module's stub and the classes of the parameters
   fuzz [TARGETS] [--seconds N] [--inputs N] [--sanitizer address|none] [--ledger FILE]
                          runs these fuzz targets, or all, for N seconds (60) or N inputs each, and prints what each
-                         executed and covered; FILE, such as docs/reliability.md, is a Markdown file whose table gets these rows
+                         executed and covered; FILE, such as docs/reliability.md, is a Markdown file whose table gets
+                         these rows
   fuzz --coverage [TARGETS] [--ledger FILE]
                          measures how much of the source files of these targets their seeds and corpora cover
   sanitize address|memory|thread
