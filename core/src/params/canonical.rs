@@ -32,7 +32,7 @@ pub fn canonical_values(values: &mut Map<String, Value>, defaults: &StreamDiffus
     {
         values.insert("t_index_list".to_owned(), list);
     }
-    for (name, value) in values {
+    for (name, value) in values.iter_mut().filter(|(name, _)| fields::is_name(name)) {
         canonical_parameter(name, value, defaults);
     }
 }
@@ -60,7 +60,7 @@ fn canonical(path: &str, value: &mut Value, defaults: &StreamDiffusionParams) {
     match value {
         Value::Null if row.is_some() || fields::is_object(path) => *value = to_json(defaults, path),
         Value::Object(inside) if row.is_none() && fields::is_object(path) => {
-            for (name, value) in inside {
+            for (name, value) in inside.iter_mut().filter(|(name, _)| fields::is_name(name)) {
                 canonical(&fields::join(path, name), value, defaults);
             }
         }

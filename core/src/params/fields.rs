@@ -313,6 +313,11 @@ pub(super) fn to_json(params: &StreamDiffusionParams, path: &str) -> Value {
     }
 }
 
+/// Returns whether `name` can be that of a field, rather than a path of several names.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.contains(['.', '['])
+}
+
 /// Appends a name to the path of its object.
 pub(super) fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }

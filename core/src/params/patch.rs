@@ -430,6 +430,25 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_not_a_name() {
+        let patch = r#"{"ip_adapter.scale": 0.5, "cached_attention.enabled": null, "controlnets[].enabled": true,
+            "image_preprocessing": {"processors.x": []}, "a.b": 1, "ip_adapter": {"scale": 0.25}}"#;
+        let refused = ParamsPatch::from_json(patch).unwrap_err();
+        let lines: Vec<_> = refused.violations().iter().map(ToString::to_string).collect();
+        let expected = [
+            r#"ip_adapter.scale: unknown parameter; did you mean {"ip_adapter": {"scale": …}}?"#,
+            r#"cached_attention.enabled: unknown parameter; did you mean {"cached_attention": {"enabled": …}}?"#,
+            "controlnets[].enabled: unknown parameter",
+            "image_preprocessing.processors.x: unknown parameter",
+            "a.b: unknown parameter",
+        ];
+        assert_eq!(lines, expected);
+        // The names of LoRAs and of a processor's parameters may be any.
+        let patch = r#"{"lora_dict": {"a.b": 1}, "image_preprocessing": [{"type": "blur", "params": {"a.b": 1}}]}"#;
+        assert_eq!(ParamsPatch::from_json(patch).unwrap().names().count(), 2);
+    }
+
+    #[test]
     fn empty_lora_dict_means_no_loras() {
         let (params, _) = merged(&Params::default(), r#"{"lora_dict": {}}"#);
         assert_eq!(params, Params::default());

@@ -186,6 +186,10 @@ fn check_fields<I: Item>(list: &Field, items: &[I], checker: &mut Checker) {
 pub(super) fn check_object(rule: &str, path: &str, values: &Map<String, Value>, checker: &mut Checker) {
     for (name, value) in values {
         let (rule, path) = (join(rule, name), join(path, name));
+        if !fields::is_name(name) {
+            refuse_path(&rule, &path, checker);
+            continue;
+        }
         match fields::field(&rule) {
             Some(field) => {
                 checker.check(&path, &field.constraint, value);
@@ -229,6 +233,14 @@ fn refuse_name(before: Option<&str>, name: &str, path: &str, checker: &mut Check
     let object = before.unwrap_or_default().trim_end_matches('.');
     let suggestion = nearest(name, fields::names_in(object).into_iter());
     checker.refuse(path, format!("unknown parameter{}", did_you_mean(suggestion)));
+}
+
+/// Refuses a path in place of a name; `rule` is the path in the field table.
+fn refuse_path(rule: &str, path: &str, checker: &mut Checker) {
+    let is_known = !rule.contains('[') && (fields::field(rule).is_some() || fields::is_object(rule));
+    let nested = |path: &str| path.rsplit('.').fold("…".to_owned(), |value, name| format!("{{\"{name}\": {value}}}"));
+    let suggestion = if is_known { format!("; did you mean {}?", nested(rule)) } else { String::new() };
+    checker.refuse(path, format!("unknown parameter{suggestion}"));
 }
 
 /// Finds the most similar name.

@@ -52,8 +52,10 @@ impl Incoming {
         // Removing keys one by one would take time proportional to the square of their number.
         for (name, mut value) in mem::take(object) {
             let (rule, path) = (join(rule, &name), join(path, &name));
-            let row = field(&rule);
-            let inside = row.is_none() && FIELDS.iter().any(|field| is_below(field.path, &rule));
+            // A path of several names is not one.
+            let is_name = !name.contains(['.', '[']);
+            let row = field(&rule).filter(|_| is_name);
+            let inside = is_name && row.is_none() && FIELDS.iter().any(|field| is_below(field.path, &rule));
             if row.is_none() && !inside {
                 self.unknown.insert(path, value);
                 continue;
@@ -160,11 +162,13 @@ mod tests {
             "controlnets": [{"model_id": "a/b", "strength": 2, "preprocessor_params": {"own": 1}}],
             "image_preprocessing": [{"type": "blur", "order": 1}],
             "ip_adapter": {"scale": 0.5, "insightface": null, "mask": "x"},
+            "ip_adapter.enabled": null, "cached_attention.interval": 2, "controlnets[].enabled": true,
         }))
         .unwrap();
         let unknown = json!({
             "foo": {"a": [1]}, "controlnets[0].strength": 2, "image_preprocessing.processors[0].order": 1,
-            "ip_adapter.insightface": null, "ip_adapter.mask": "x",
+            "ip_adapter.insightface": null, "ip_adapter.mask": "x", "ip_adapter.enabled": null,
+            "cached_attention.interval": 2, "controlnets[].enabled": true,
         });
         assert_eq!(json!(incoming.unknown), unknown);
         let names: Vec<_> = incoming.patch.names().collect();
