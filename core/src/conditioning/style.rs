@@ -1,6 +1,7 @@
 //! Style images: reading of the parameter, decoding, and the input of the image encoder.
 
 use std::io::Cursor;
+use std::panic::catch_unwind;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -226,6 +227,13 @@ impl StyleImage {
     ///
     /// `InvalidArgument` for other formats, an invalid file, and too many bytes or pixels, before memory is allocated.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        // In builds with overflow checks, the decoder of JPEG panics on some invalid files.
+        catch_unwind(|| Self::decode_file(bytes)).unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::InvalidArgument, "failed to decode the image: its decoder panicked"))
+        })
+    }
+
+    fn decode_file(bytes: &[u8]) -> Result<Self> {
         let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
         let broken = |error: image::ImageError| refuse("failed to decode the image".into()).with_source(error);
         let mut limits = Limits::default();
@@ -319,6 +327,15 @@ mod tests {
             let refused = read_face(&format!("{FACE_SCHEME}{digits}")).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
             assert!(refused.to_string().contains(part), "{digits}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_decoder_is_an_error() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/style_image/overflow.jpg");
+        // Without overflow checks in the decoder, this is a picture.
+        if let Err(refused) = StyleImage::decode(&std::fs::read(file).unwrap()) {
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
         }
     }
 

@@ -11,6 +11,7 @@ use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageForm
 use super::fit::{Wanted, write_error};
 use super::pending::PendingFile;
 use super::{Output, broken, unsupported};
+use crate::panics::contain;
 
 /// The endings of pictures that are read and written.
 pub(super) const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
@@ -33,6 +34,16 @@ pub(super) fn size(path: &Path) -> Result<(u32, u32)> {
 
 /// Decodes a picture to RGB8, upright; transparency is dropped.
 pub(super) fn read(path: &Path, pool: &FramePool) -> Result<Frame> {
+    contained(path, || decode(path, pool))
+}
+
+/// Returns the result of a decoder: that of JPEG panics on some invalid files in builds with overflow checks.
+fn contained<T>(path: &Path, decode: impl FnOnce() -> Result<T>) -> Result<T> {
+    contain(path.display(), decode)
+        .unwrap_or_else(|| Err(broken(format!("{}: damaged: its decoder panicked", path.display()))))
+}
+
+fn decode(path: &Path, pool: &FramePool) -> Result<Frame> {
     let failed = |error| image_error(path, error);
     let bytes = bytes(path)?;
     let mut decoder = decoder(path, &bytes)?;
@@ -150,5 +161,16 @@ fn encode_error(path: &Path, error: ImageError) -> Error {
             let text = format!("failed to write {} as a picture: {error}", path.display());
             Error::new(ErrorKind::InvalidArgument, text).with_source(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_decoder_is_an_error_that_names_the_file() {
+        let refused = contained(Path::new("picture.jpg"), || -> Result<()> { panic!("an overflow") }).unwrap_err();
+        assert_eq!(refused.to_string(), "picture.jpg: damaged: its decoder panicked");
     }
 }
