@@ -15,6 +15,8 @@ const HELLO: [u8; 3073] = [3; 3073];
 const LONGEST_CHUNK: u32 = 4096;
 /// Bytes that the answers to one message may have.
 const MAX_ANSWER: usize = 1024;
+/// Bytes of an acknowledgement, of which there is at most one for each piece.
+const ACKNOWLEDGEMENT: usize = 16;
 
 /// Passes bytes from the network to both sides of a connection.
 pub fn bytes(bytes: &[u8]) {
@@ -99,7 +101,9 @@ fn run(steps: &[Step<'_>], pieces: &[u8], done: &mut Vec<Done>) {
     let mut pieces = pieces.iter().map(|&piece| usize::from(piece) + 1).cycle();
     for step in steps {
         write(step, &mut writer, &mut sent);
+        let mut acknowledgements = 0;
         while !sent.is_empty() {
+            acknowledgements += ACKNOWLEDGEMENT;
             let rest = sent.split_off(sent.len().min(pieces.next().unwrap_or(usize::MAX)));
             let bytes = std::mem::replace(&mut sent, rest);
             if publisher.push(&bytes).and_then(|_| events(&mut publisher, done)).is_err() {
@@ -107,7 +111,7 @@ fn run(steps: &[Step<'_>], pieces: &[u8], done: &mut Vec<Done>) {
             }
         }
         // The handshake and the announcements after it have more.
-        assert!(publisher.take_output().len() < HELLO.len() + MAX_ANSWER);
+        assert!(publisher.take_output().len() < HELLO.len() + MAX_ANSWER + acknowledgements);
     }
 }
 
