@@ -9,12 +9,16 @@ pub(super) const MODULES: [(&str, &[&str]); 36] = [
     (
         "c_calls",
         &[
+            "ffi/src/device_frame.rs",
             "ffi/src/engine.rs",
             "ffi/src/frame.rs",
+            "ffi/src/images.rs",
             "ffi/src/params.rs",
             "ffi/src/session.rs",
             "ffi/src/session_frames.rs",
             "ffi/src/session_updates.rs",
+            "ffi/src/stats.rs",
+            "ffi/src/text_to_image.rs",
         ],
     ),
     ("calibration", &["core/src/load/calibration.rs"]),
