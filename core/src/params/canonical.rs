@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::StreamDiffusionParams;
 use super::constraint::Constraint;
-use super::fields::{self, Field, to_json};
+use super::fields::{self, Entry, Field, to_json};
 use crate::schedule;
 
 /// Replaces other forms of values in JSON by those of the field table:
@@ -32,7 +32,7 @@ pub fn canonical_values(values: &mut Map<String, Value>, defaults: &StreamDiffus
     {
         values.insert("t_index_list".to_owned(), list);
     }
-    for (name, value) in values.iter_mut().filter(|(name, _)| fields::is_name(name)) {
+    for (name, value) in values {
         canonical_parameter(name, value, defaults);
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn canonical_parameter(name: &str, value: &mut Value, defaults: &Stre
         let entries = [("enabled", true.into()), ("processors", value.take())];
         *value = entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     }
-    canonical(name, value, defaults);
+    canonical("", name, value, defaults);
 }
 
 /// Returns the list of `defaults` for the `num_inference_steps` next to it; `None` without a valid number.
@@ -54,22 +54,23 @@ fn default_indices(values: &Map<String, Value>, defaults: &StreamDiffusionParams
     Some(schedule::rescale(&list, defaults.num_inference_steps as usize, steps).into())
 }
 
-/// Replaces the value at `path`, and those inside it.
-fn canonical(path: &str, value: &mut Value, defaults: &StreamDiffusionParams) {
-    let row = fields::field(path);
-    match value {
-        Value::Null if row.is_some() || fields::is_object(path) => *value = to_json(defaults, path),
-        Value::Object(inside) if row.is_none() && fields::is_object(path) => {
-            for (name, value) in inside.iter_mut().filter(|(name, _)| fields::is_name(name)) {
-                canonical(&fields::join(path, name), value, defaults);
+/// Replaces the value of `name` in the object at the path `object`, and those inside it.
+fn canonical(object: &str, name: &str, value: &mut Value, defaults: &StreamDiffusionParams) {
+    let Some(entry) = fields::entry(object, name) else { return };
+    let path = fields::join(object, name);
+    match (entry, value) {
+        (_, value @ Value::Null) => *value = to_json(defaults, &path),
+        (Entry::Object, Value::Object(inside)) => {
+            for (name, value) in inside {
+                canonical(&path, name, value, defaults);
             }
         }
-        Value::Array(items) if row.is_some_and(is_list_of_items) => {
+        (Entry::Field(field), Value::Array(items)) if is_list_of_items(field) => {
             for item in items.iter_mut().filter_map(Value::as_object_mut) {
                 item.retain(|name, value| !(value.is_null() && has_default(&format!("{path}[].{name}"))));
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {}
+        (Entry::Object | Entry::Field(_), _) => {}
     }
 }
 

@@ -270,6 +270,34 @@ pub fn field(path: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.path == path)
 }
 
+/// What a name in an object of parameters stands for.
+#[derive(Debug, Clone, Copy)]
+pub enum Entry {
+    /// A parameter.
+    Field(&'static Field),
+    /// An object with rows of its own, such as `ip_adapter`.
+    Object,
+}
+
+/// Finds what `name` stands for in the object at the path `object`, which is empty for the parameters as a whole. Unlike
+/// that of [`field`], `name` is not a path.
+///
+/// ```
+/// use dreamframe::params::{Entry, entry};
+///
+/// assert!(matches!(entry("", "ip_adapter"), Some(Entry::Object)));
+/// assert!(matches!(entry("ip_adapter", "scale"), Some(Entry::Field(_))));
+/// assert!(entry("", "ip_adapter.scale").is_none());
+/// ```
+pub fn entry(object: &str, name: &str) -> Option<Entry> {
+    if name.contains(['.', '[']) {
+        return None;
+    }
+    let path = join(object, name);
+    let object = || is_object(&path).then_some(Entry::Object);
+    field(&path).map(Entry::Field).or_else(object)
+}
+
 /// Lists the names of an object: the root for an empty `prefix`, else `ip_adapter` or `controlnets[]`; in order,
 /// each once.
 pub(super) fn names_in(prefix: &str) -> Vec<&'static str> {
@@ -311,11 +339,6 @@ pub(super) fn to_json(params: &StreamDiffusionParams, path: &str) -> Value {
             names.map(|name| (name.to_owned(), to_json(params, &join(path, name)))).collect()
         }
     }
-}
-
-/// Returns whether `name` can be that of a field, rather than a path of several names.
-pub(super) fn is_name(name: &str) -> bool {
-    !name.contains(['.', '['])
 }
 
 /// Appends a name to the path of its object.

@@ -54,7 +54,7 @@ pub use controlnet::ControlNetConfig;
 pub(crate) use diff::diff_with_live_loras;
 pub use diff::{Change, diff, total_cost};
 pub use feature_reuse::FeatureReuseConfig;
-pub use fields::{Cost, CostRule, FIELDS, Field, field};
+pub use fields::{Cost, CostRule, Entry, FIELDS, Field, entry, field};
 pub use img2img_turbo::{Img2ImgTurboConfig, TurboDirection};
 pub use interpolation::InterpolationConfig;
 pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};

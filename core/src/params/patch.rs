@@ -439,7 +439,7 @@ mod tests {
             r#"ip_adapter.scale: unknown parameter; did you mean {"ip_adapter": {"scale": …}}?"#,
             r#"cached_attention.enabled: unknown parameter; did you mean {"cached_attention": {"enabled": …}}?"#,
             "controlnets[].enabled: unknown parameter",
-            "image_preprocessing.processors.x: unknown parameter",
+            r#"image_preprocessing.processors.x: unknown parameter; did you mean "processors"?"#,
             "a.b: unknown parameter",
         ];
         assert_eq!(lines, expected);

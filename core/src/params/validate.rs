@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::constraint::{Checker, Constraint};
-use super::fields::{self, FIELDS, Field, fields_of, join};
+use super::fields::{self, Entry, FIELDS, Field, fields_of, join};
 use super::known_models::{controlnet_family, model_family};
 use super::values::{Access, Item};
 use super::{IPAdapterType, ProcessingConfig, ProcessorName, StreamDiffusionParams, Weighted};
@@ -185,23 +185,18 @@ fn check_fields<I: Item>(list: &Field, items: &[I], checker: &mut Checker) {
 /// Missing names have their defaults, except for those that an item must have.
 pub(super) fn check_object(rule: &str, path: &str, values: &Map<String, Value>, checker: &mut Checker) {
     for (name, value) in values {
-        let (rule, path) = (join(rule, name), join(path, name));
-        if !fields::is_name(name) {
-            refuse_path(&rule, &path, checker);
-            continue;
-        }
-        match fields::field(&rule) {
-            Some(field) => {
+        let entry = fields::entry(rule, name);
+        let (object, rule, path) = (rule, join(rule, name), join(path, name));
+        match (entry, value) {
+            (Some(Entry::Field(field)), _) => {
                 checker.check(&path, &field.constraint, value);
                 if let (Constraint::Items { .. }, Value::Array(items)) = (field.constraint, value) {
                     check_items(&rule, &path, items, checker);
                 }
             }
-            None if fields::is_object(&rule) => match value.as_object() {
-                Some(values) => check_object(&rule, &path, values, checker),
-                None => checker.refuse_value(&path, value, "an object"),
-            },
-            None => refuse_name(rule.strip_suffix(name.as_str()), name, &path, checker),
+            (Some(Entry::Object), Value::Object(values)) => check_object(&rule, &path, values, checker),
+            (Some(Entry::Object), _) => checker.refuse_value(&path, value, "an object"),
+            (None, _) => refuse_name(object, name, &path, checker),
         }
     }
 }
@@ -224,23 +219,23 @@ fn check_items(rule: &str, path: &str, items: &[Value], checker: &mut Checker) {
     }
 }
 
-/// Refuses an unknown name; `before` is the rule path of its object, with a dot at the end.
-fn refuse_name(before: Option<&str>, name: &str, path: &str, checker: &mut Checker) {
+/// Refuses an unknown name in the object at the path `object` of the field table.
+fn refuse_name(object: &str, name: &str, path: &str, checker: &mut Checker) {
     if checker.is_full() {
         // The message would be discarded.
         return checker.refuse(path, "");
     }
-    let object = before.unwrap_or_default().trim_end_matches('.');
-    let suggestion = nearest(name, fields::names_in(object).into_iter());
-    checker.refuse(path, format!("unknown parameter{}", did_you_mean(suggestion)));
+    let suggestion = match nested(object, name) {
+        Some(objects) => format!("; did you mean {objects}?"),
+        None => did_you_mean(nearest(name, fields::names_in(object).into_iter())),
+    };
+    checker.refuse(path, format!("unknown parameter{suggestion}"));
 }
 
-/// Refuses a path in place of a name; `rule` is the path in the field table.
-fn refuse_path(rule: &str, path: &str, checker: &mut Checker) {
-    let is_known = !rule.contains('[') && (fields::field(rule).is_some() || fields::is_object(rule));
-    let nested = |path: &str| path.rsplit('.').fold("…".to_owned(), |value, name| format!("{{\"{name}\": {value}}}"));
-    let suggestion = if is_known { format!("; did you mean {}?", nested(rule)) } else { String::new() };
-    checker.refuse(path, format!("unknown parameter{suggestion}"));
+/// Returns the objects that `name` abbreviates, if it is the path of a parameter.
+fn nested(object: &str, name: &str) -> Option<String> {
+    fields::field(&join(object, name)).filter(|_| !name.contains('['))?;
+    Some(name.rsplit('.').fold("…".to_owned(), |value, name| format!("{{\"{name}\": {value}}}")))
 }
 
 /// Finds the most similar name.

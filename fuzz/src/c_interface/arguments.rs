@@ -40,8 +40,9 @@ const TEXTS: [&CStr; 20] = [
     c"",
 ];
 
-/// Names of parameters, and others. The sides of pictures are none of them: larger pictures would take seconds each.
-const NAMES: [&CStr; 14] = [
+/// Names of parameters, ids of ControlNets, and others. The sides of pictures are none of them: larger pictures would take
+/// seconds each.
+const NAMES: [&CStr; 16] = [
     c"prompt",
     c"negative_prompt",
     c"delta",
@@ -54,12 +55,11 @@ const NAMES: [&CStr; 14] = [
     c"ip_adapter.scale",
     c"ip_adapter.enabled.too.deep",
     c"no_such_parameter",
+    c"demo-canny",
+    c"no/such-network",
     c".",
     c"",
 ];
-
-/// Ids of ControlNets.
-const CONTROLNETS: [&CStr; 3] = [c"demo-canny", c"no/such-network", c""];
 
 /// An argument in place of a handle.
 #[derive(Debug, Clone, Copy, Arbitrary)]
@@ -95,7 +95,7 @@ impl Text {
     }
 }
 
-/// The name of a parameter; `None` if it is missing.
+/// The name of a parameter or the id of a ControlNet; `None` if it is missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name(Option<&'static CStr>);
 
@@ -106,25 +106,9 @@ impl<'a> Arbitrary<'a> for Name {
 }
 
 impl Name {
-    pub(super) fn pointer(self) -> *const c_char {
-        self.0.map_or(null(), CStr::as_ptr)
-    }
-}
-
-/// The id of a ControlNet; `None` for all of them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ControlNet(Option<&'static CStr>);
-
-impl<'a> Arbitrary<'a> for ControlNet {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(Self(CONTROLNETS.get(u.int_in_range(0..=CONTROLNETS.len())?).copied()))
-    }
-}
-
-impl ControlNet {
     /// Returns all there are.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        CONTROLNETS.into_iter().map(Some).chain([None]).map(Self)
+        NAMES.into_iter().map(Some).chain([None]).map(Self)
     }
 
     pub(super) fn pointer(self) -> *const c_char {
@@ -209,8 +193,8 @@ pub(super) enum EngineCall {
     Update(Text),
     Plan(Text),
     Transition(Text),
-    SetExternalImage(ControlNet, Shape),
-    ClearExternalImage(ControlNet),
+    SetExternalImage(Name, Shape),
+    ClearExternalImage(Name),
     SetStyleImage(Shape),
     Params,
     Info,
@@ -227,25 +211,37 @@ pub(super) enum SessionCall {
     Submit(Shape),
     Poll(Shape),
     Wait(Shape, u8),
+    Change(Change),
+    Question(Question),
+    SetExternalImage(Name, Shape),
+    ClearExternalImage(Name),
+    SetStyleImage(Shape),
+    Stop,
+    Free,
+}
+
+/// A change of a session's parameters.
+#[derive(Debug, Arbitrary)]
+pub(super) enum Change {
     Update(Text),
-    Plan(Text),
     Transition(Text),
     SetNumber(Name, f32),
     SetInteger(Name, i64),
     SetFlag(Name, bool),
     SetText(Name, Text),
+}
+
+/// A call with a session that changes nothing.
+#[derive(Debug, Arbitrary)]
+pub(super) enum Question {
+    Plan(Text),
     WaitFor(u8),
-    SetExternalImage(ControlNet, Shape),
-    ClearExternalImage(ControlNet),
-    SetStyleImage(Shape),
     Params,
     NextEvent,
     Size,
     IsRunning,
     Stats,
     StatsJson,
-    Stop,
-    Free,
 }
 
 /// A call without a handle.

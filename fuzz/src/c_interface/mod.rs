@@ -21,7 +21,7 @@ use dreamframe_fuzz_ffi::session::{dreamframe_session_free, dreamframe_session_t
 use dreamframe_fuzz_ffi::status::DREAMFRAME_OK;
 use dreamframe_fuzz_ffi::text::dreamframe_string_free;
 
-use self::arguments::{Call, ControlNet, PIXELS, Which};
+use self::arguments::{Call, Name, PIXELS, Which};
 use self::checks::{Use, checked};
 
 /// Parameters of the smallest pictures.
@@ -94,9 +94,8 @@ impl Host {
         let is_reset = unsafe {
             dreamframe_params_merge(c"{}".as_ptr(), PARAMS.as_ptr(), &raw mut defaults) == DREAMFRAME_OK
                 && dreamframe_engine_update(engine, defaults, null_mut(), null_mut()) == DREAMFRAME_OK
-                && ControlNet::all().all(|controlnet| {
-                    dreamframe_engine_clear_external_image(engine, controlnet.pointer()) == DREAMFRAME_OK
-                })
+                && Name::all()
+                    .all(|name| dreamframe_engine_clear_external_image(engine, name.pointer()) == DREAMFRAME_OK)
         };
         // SAFETY: likewise.
         unsafe { dreamframe_string_free(defaults) };

@@ -8,7 +8,7 @@ use dreamframe_fuzz_ffi::session_frames::*;
 use dreamframe_fuzz_ffi::session_updates::*;
 use dreamframe_fuzz_ffi::stats::*;
 
-use super::arguments::{SessionCall, Which};
+use super::arguments::{Change, Question, SessionCall, Which};
 use super::checks::{Use, json};
 use super::{Host, handle, note};
 
@@ -53,73 +53,70 @@ impl Host {
                     dreamframe_session_free(session);
                     note(&mut self.sessions, session, Use::Refused);
                 }
-                _ if update(session, usable, call) => {}
-                _ => ask(session, usable, call),
+                SessionCall::Change(change) => update(session, usable, change),
+                SessionCall::Question(question) => ask(session, usable, question),
             }
         }
     }
 }
 
-/// Calls a function that changes parameters. Returns whether `call` is one.
-fn update(session: *mut dreamframe_session_t, usable: Use, call: &SessionCall) -> bool {
+/// Calls a function that changes parameters.
+fn update(session: *mut dreamframe_session_t, usable: Use, change: &Change) {
     // SAFETY: handles are checked, and all other arguments are valid during the call, or refused.
     unsafe {
-        match call {
-            SessionCall::Update(patch) => {
+        match change {
+            Change::Update(patch) => {
                 usable.checked_report(|version, out| dreamframe_session_update(session, patch.pointer(), version, out))
             }
-            SessionCall::Transition(to) => {
+            Change::Transition(to) => {
                 usable.checked_numbers(|[version]| dreamframe_session_transition(session, to.pointer(), version))
             }
-            SessionCall::SetNumber(name, value) => {
+            Change::SetNumber(name, value) => {
                 usable.checked_numbers(|[version]| dreamframe_session_set_f32(session, name.pointer(), *value, version))
             }
-            SessionCall::SetInteger(name, value) => {
+            Change::SetInteger(name, value) => {
                 usable.checked_numbers(|[version]| dreamframe_session_set_i64(session, name.pointer(), *value, version))
             }
-            SessionCall::SetFlag(name, value) => usable
+            Change::SetFlag(name, value) => usable
                 .checked_numbers(|[version]| dreamframe_session_set_bool(session, name.pointer(), *value, version)),
-            SessionCall::SetText(name, value) => usable.checked_numbers(|[version]| {
+            Change::SetText(name, value) => usable.checked_numbers(|[version]| {
                 dreamframe_session_set_text(session, name.pointer(), value.pointer(), version)
             }),
-            _ => return false,
         }
     };
-    true
 }
 
 /// Calls a function that changes nothing.
-fn ask(session: *mut dreamframe_session_t, usable: Use, call: &SessionCall) {
+fn ask(session: *mut dreamframe_session_t, usable: Use, question: &Question) {
     let check = |status| usable.checked(status);
     // SAFETY: handles are checked, and all other arguments are valid during the call.
     unsafe {
-        match call {
-            SessionCall::Plan(patch) => {
+        match question {
+            Question::Plan(patch) => {
                 usable.checked_report(|cost, out| dreamframe_session_plan(session, patch.pointer(), cost, out));
             }
-            SessionCall::WaitFor(version) => {
+            Question::WaitFor(version) => {
                 usable
                     .checked_numbers(|[outcome]| dreamframe_session_wait_for(session, u64::from(*version), 0, outcome));
             }
-            SessionCall::Params => drop(json(|out| dreamframe_session_params(session, out), check)),
-            SessionCall::NextEvent => drop(json(|out| dreamframe_session_next_event(session, 0, out), check)),
-            SessionCall::StatsJson => drop(json(|out| dreamframe_session_stats_json(session, out), check)),
-            SessionCall::Stats => {
+            Question::Params => drop(json(|out| dreamframe_session_params(session, out), check)),
+            Question::NextEvent => drop(json(|out| dreamframe_session_next_event(session, 0, out), check)),
+            Question::StatsJson => drop(json(|out| dreamframe_session_stats_json(session, out), check)),
+            Question::Stats => {
                 let mut stats: dreamframe_stats_t = std::mem::zeroed();
                 stats.struct_size = size_of::<dreamframe_stats_t>();
                 stats.reserved = 77;
                 let is_done = check(dreamframe_session_stats(session, &raw mut stats));
                 assert_eq!(stats.reserved, if is_done { 0 } else { 77 });
             }
-            SessionCall::Size => {
+            Question::Size => {
                 usable.checked_numbers(|[width, height]| dreamframe_session_size(session, width, height));
             }
-            SessionCall::IsRunning => {
+            Question::IsRunning => {
                 let mut is_running = false;
                 let is_done = check(dreamframe_session_is_running(session, &raw mut is_running));
                 assert!(is_done || !is_running);
             }
-            _ => unreachable!("{call:?} is called elsewhere"),
         }
     }
 }

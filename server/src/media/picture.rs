@@ -29,7 +29,7 @@ pub(super) fn is_ending(ending: &str) -> bool {
 
 /// Returns the size of a picture without decoding it.
 pub(super) fn size(path: &Path) -> Result<(u32, u32)> {
-    Ok(decoder(path, &bytes(path)?)?.dimensions())
+    contained(path, || Ok(decoder(path, &bytes(path)?)?.dimensions()))
 }
 
 /// Decodes a picture to RGB8, upright; transparency is dropped.

@@ -6,7 +6,7 @@
 use std::mem;
 
 use dreamframe::Violation;
-use dreamframe::params::{Constraint, FIELDS, Field, ParamsPatch, StreamDiffusionParams, canonical_values};
+use dreamframe::params::{self, Constraint, Entry, Field, ParamsPatch, StreamDiffusionParams, canonical_values};
 use dreamframe::transport::parameters::drop_known_digest;
 use serde_json::{Value, json};
 
@@ -51,24 +51,22 @@ impl Incoming {
     fn strip(&mut self, rule: &str, path: &str, object: &mut Object) {
         // Removing keys one by one would take time proportional to the square of their number.
         for (name, mut value) in mem::take(object) {
-            let (rule, path) = (join(rule, &name), join(path, &name));
-            // A path of several names is not one.
-            let is_name = !name.contains(['.', '[']);
-            let row = field(&rule).filter(|_| is_name);
-            let inside = is_name && row.is_none() && FIELDS.iter().any(|field| is_below(field.path, &rule));
-            if row.is_none() && !inside {
+            let path = join(path, &name);
+            let Some(entry) = params::entry(rule, &name) else {
                 self.unknown.insert(path, value);
                 continue;
-            }
-            let is_list = row.is_some_and(|row| matches!(row.constraint, Constraint::Items { .. }));
-            if inside && let Value::Object(nested) = &mut value {
-                self.strip(&rule, &path, nested);
-            } else if is_list && let Value::Array(items) = &mut value {
-                for (index, item) in items.iter_mut().enumerate() {
-                    if let Value::Object(item) = item {
-                        self.strip(&format!("{rule}[]"), &format!("{path}[{index}]"), item);
+            };
+            let rule = join(rule, &name);
+            match (entry, &mut value) {
+                (Entry::Object, Value::Object(nested)) => self.strip(&rule, &path, nested),
+                (Entry::Field(Field { constraint: Constraint::Items { .. }, .. }), Value::Array(items)) => {
+                    for (index, item) in items.iter_mut().enumerate() {
+                        if let Value::Object(item) = item {
+                            self.strip(&format!("{rule}[]"), &format!("{path}[{index}]"), item);
+                        }
                     }
                 }
+                (Entry::Object | Entry::Field(_), _) => {}
             }
             object.insert(name, value);
         }
@@ -127,15 +125,6 @@ fn turn(seed: &mut Value) {
     {
         *seed = json!(SEEDS + 1 - negative.unsigned_abs());
     }
-}
-
-fn field(rule: &str) -> Option<&'static Field> {
-    dreamframe::params::field(rule)
-}
-
-/// Whether `path` is inside the object `rule`.
-fn is_below(path: &str, rule: &str) -> bool {
-    path.strip_prefix(rule).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn join(before: &str, name: &str) -> String {
