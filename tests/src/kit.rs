@@ -8,8 +8,8 @@ use dreamframe::models::ip_adapter::AdapterKind;
 use dreamframe::net::WeightSpec;
 use dreamframe::preprocess::{Image, Registry};
 use dreamframe::{
-    Engine, EngineOptions, ModelSource, PackedCache, Result, SafetyChecker, StreamDiffusionParams, StyleImages,
-    style_data_uri,
+    Engine, EngineBuilder, EngineOptions, ModelSource, PackedCache, Result, SafetyChecker, StreamDiffusionParams,
+    StyleImages, style_data_uri,
 };
 use serde_json::{Value, json};
 
@@ -121,11 +121,16 @@ impl Kit {
         processors: Registry,
         change: impl FnOnce(&mut EngineOptions),
     ) -> Result<Engine> {
+        self.builder(params, change).processors(processors).build()
+    }
+
+    /// What builds such engines.
+    pub fn builder(&self, params: StreamDiffusionParams, change: impl FnOnce(&mut EngineOptions)) -> EngineBuilder {
         let mut options = EngineOptions::default();
         (options.dtype, options.threads, options.packed_cache) = (dreamframe::Dtype::F32, Some(2), PackedCache::Off);
         change(&mut options);
         let builder = Engine::builder().models(ModelSource::folder(self.0.path())).params(params).options(options);
-        builder.processors(processors).style_images(Arc::new(Host)).safety_checker(Arc::new(Harmless)).build()
+        builder.style_images(Arc::new(Host)).safety_checker(Arc::new(Harmless))
     }
 }
 

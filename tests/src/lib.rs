@@ -4,11 +4,13 @@ pub mod adapters;
 pub mod allocations;
 pub mod clips;
 pub mod controlnets;
+pub mod device_faults;
 pub mod device_memory;
 #[cfg(target_os = "linux")]
 pub mod file_faults;
 pub mod frames;
 pub mod hub;
+pub mod injection;
 pub mod kit;
 pub mod native;
 #[cfg(feature = "transport")]

@@ -6,7 +6,6 @@
 #![allow(unsafe_code, reason = "the functions of the C interface are unsafe")]
 
 use std::ffi::CStr;
-use std::io::{Write as _, stdout};
 use std::ptr::null_mut;
 
 use dreamframe::{Error, ErrorKind, Result};
@@ -18,7 +17,8 @@ use dreamframe_fuzz_ffi::frame::{dreamframe_frame_packed, dreamframe_frame_t};
 use dreamframe_fuzz_ffi::guard::dreamframe_last_error;
 use dreamframe_fuzz_ffi::options::dreamframe_options_t;
 use dreamframe_fuzz_ffi::status::{DREAMFRAME_ERROR_OUT_OF_MEMORY, DREAMFRAME_OK, dreamframe_status_t};
-use dreamframe_tests::allocations::{FailingAllocator, Injector, Options, run};
+use dreamframe_tests::allocations::{FailingAllocator, LargeAllocations, run};
+use dreamframe_tests::injection::{Injector, Options};
 use dreamframe_tests::kit::{Kit, SIDE};
 use dreamframe_tests::native::is_full;
 
@@ -34,18 +34,16 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let every = number(arguments.next()).unwrap_or(if is_full() { 1 } else { 7 });
     let first = number(arguments.next()).unwrap_or(1);
-    let mut injector = Injector::new(Options { every, first, only: arguments.next() });
+    let mut injector = Injector::new(&LargeAllocations, Options { every, first, only: arguments.next(), prints: true });
     let kit = Kit::new(env!("CARGO_TARGET_TMPDIR"), "allocation-failures");
     run(&mut injector, &kit)?;
     c_interface(&mut injector)?;
-    let report = injector.report();
-    let _ = writeln!(stdout(), "{} allocations failed, {} of them an error", report.failed, report.reported);
-    assert!(report.reported > 0, "{report:?}");
+    injector.finish();
     Ok(())
 }
 
 /// Across the C interface, it is a status, and an engine that could not be changed still makes pictures.
-fn c_interface(injector: &mut Injector) -> Result<()> {
+fn c_interface(injector: &mut Injector<'_, LargeAllocations>) -> Result<()> {
     let mut engine = null_mut();
     injector.each("C, create", create, |created, _| {
         if let Ok(created) = created {

@@ -46,6 +46,11 @@ impl Residuals {
         if networks > 1 { sum.saturating_mul(2) } else { sum }
     }
 
+    /// Drops the sum, whose elements may be anything.
+    pub fn reset(&mut self) {
+        self.is_zero = false;
+    }
+
     /// Starts the sum of a call.
     pub fn begin(&mut self) {
         self.added = 0;
@@ -158,6 +163,15 @@ mod tests {
         residuals.add(&HostQueue, &[1.0, 1.0], constant(7.0)).unwrap();
         residuals.begin();
         assert_eq!(sum(&mut residuals, 2), [vec![0.0; 4]]);
+    }
+
+    #[test]
+    fn after_a_reset_the_sum_is_cleared_again() {
+        let mut residuals = Residuals::new(&HostQueue, vec![2], 1, 1).unwrap();
+        // What the device was to clear, and did not.
+        residuals.sum[0].view_mut().host().unwrap().fill(5.0);
+        residuals.reset();
+        assert_eq!(sum(&mut residuals, 1), [vec![0.0; 2]]);
     }
 
     #[test]

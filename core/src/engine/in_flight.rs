@@ -23,7 +23,7 @@ pub(super) struct InFlight {
 /// A frame whose picture is on its way to the host.
 #[derive(Debug)]
 pub(super) struct InFlightFrame {
-    /// How the picture was made, without the timings, which are known when it is collected.
+    /// How the picture was made, without the timings, which are known when it is collected; `None` if the device lost it.
     pub(super) info: Option<PictureInfo>,
     /// The index of the picture in the engine's state.
     pub(super) picture: usize,
@@ -64,6 +64,11 @@ impl InFlight {
     /// Puts the [next](Self::next) frame in flight.
     pub(super) fn push(&mut self) {
         self.len = (self.len + 1).min(self.frames.len());
+    }
+
+    /// Drops the pictures of all frames in flight, which stay there.
+    pub(super) fn lose(&mut self) {
+        self.frames.iter_mut().for_each(|frame| frame.info = None);
     }
 
     /// Takes the oldest frame out of flight; its memory stays as it is until the next is pushed.

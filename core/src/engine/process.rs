@@ -22,7 +22,8 @@ impl Engine {
     /// # Errors
     ///
     /// `InvalidFrame`, and errors of the device, also for the step of a current [transition](Self::transition). The
-    /// stream continues with the next frame. `InvalidArgument` if a [submitted](Self::submit) frame was not collected.
+    /// stream continues with the next frame; after an error of the device, it starts again with it, without the frames
+    /// before. `InvalidArgument` if a [submitted](Self::submit) frame was not collected.
     pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
         self.process_as(FrameId(self.next_id), frame)
     }
@@ -158,6 +159,24 @@ impl Engine {
         stamp: Stamp,
         import: impl FnOnce(&dyn Queue, &mut FrameConverter, Fit, (u32, u32), ViewMut<'_>) -> Result<()>,
     ) -> Result<FrameId> {
+        let submitted = self.try_submit(stamp, import);
+        self.restart_after(submitted)
+    }
+
+    /// Restarts the stream if `result` is an error of the device, which may be that of any earlier work.
+    fn restart_after<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Device) {
+            self.state.restart();
+            self.in_flight.lose();
+        }
+        result
+    }
+
+    fn try_submit(
+        &mut self,
+        stamp: Stamp,
+        import: impl FnOnce(&dyn Queue, &mut FrameConverter, Fit, (u32, u32), ViewMut<'_>) -> Result<()>,
+    ) -> Result<FrameId> {
         let own = Source { id: FrameId(self.next_id), stamp };
         let (fit, size) = (self.context.options.fit, (self.params().width, self.params().height));
         let (depth, version) = (self.in_flight.depth(), self.version);
@@ -194,10 +213,13 @@ impl Engine {
     /// # Errors
     ///
     /// `InvalidArgument` if no frame is in flight, `OutOfMemory`, and errors of the device; the frame is then no longer
-    /// in flight.
+    /// in flight. After an error of the device, the frames that were in flight with it are errors, too.
     pub fn collect(&mut self) -> Result<Picture> {
         let (width, height) = self.size();
-        let mut picture = self.pool.frame(self.context.options.output, width, height)?;
+        let picture = self.pool.frame(self.context.options.output, width, height);
+        let mut picture = picture.inspect_err(|_| {
+            self.in_flight.pop();
+        })?;
         let info = self.collect_into(&mut picture.view_mut())?;
         Ok(Picture::new(picture, info))
     }
@@ -224,11 +246,23 @@ impl Engine {
         to_host: bool,
         export: impl FnOnce(&dyn Queue, View<'_>, &mut Transfer, &mut FrameConverter, (u32, u32)) -> Result<()>,
     ) -> Result<PictureInfo> {
+        let collected = self.try_collect(to_host, export);
+        self.restart_after(collected)
+    }
+
+    fn try_collect(
+        &mut self,
+        to_host: bool,
+        export: impl FnOnce(&dyn Queue, View<'_>, &mut Transfer, &mut FrameConverter, (u32, u32)) -> Result<()>,
+    ) -> Result<PictureInfo> {
         let size = self.size();
         let Self { state, in_flight, converter, collected, .. } = self;
-        let Some(InFlightFrame { info: Some(info), picture, transfer, timer }) = in_flight.pop() else {
+        let Some(InFlightFrame { info, picture, transfer, timer }) = in_flight.pop() else {
             let text = "frames in flight: got none, expected a call of `submit` before";
             return Err(Error::new(ErrorKind::InvalidArgument, text));
+        };
+        let Some(info) = info else {
+            return Err(Error::new(ErrorKind::Device, "the device failed after the frame was submitted"));
         };
         let queue = &**state.queue();
         let from = queue.mark();

@@ -41,8 +41,25 @@ pub struct DeviceCounts {
     pub runs: u64,
 }
 
+/// What fails at a simulated device, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceFault {
+    /// The n-th request from now on, from 1, is refused: to allocate memory, to transfer elements or to compute with them,
+    /// to compile a network, to prepare its constants or to run it.
+    Request(u64),
+    /// The n-th time from now on, from 1, that the host waits for the device, all deferred work is lost.
+    Wait(u64),
+}
+
+/// A deferred operation.
+type Operation = Box<dyn FnOnce(&mut Tables) -> Result<()> + Send>;
+
 /// Deferred work.
-type Work = Box<dyn FnOnce(&mut Tables) -> Result<()> + Send>;
+enum Work {
+    Operation(Operation),
+    /// Frees a buffer.
+    Free(u64),
+}
 
 #[derive(Default)]
 struct Device {
@@ -58,6 +75,8 @@ struct State {
     tables: Tables,
     counts: DeviceCounts,
     is_lost: bool,
+    /// The fault that has not occurred yet.
+    fault: Option<DeviceFault>,
 }
 
 /// The memory of the device.
@@ -108,6 +127,11 @@ impl SimulatedExecutor {
         self.device.state().is_lost = is_lost;
     }
 
+    /// Sets the next fault, and returns the one before, unless it has occurred.
+    pub fn set_fault(&self, fault: Option<DeviceFault>) -> Option<DeviceFault> {
+        std::mem::replace(&mut self.device.state().fault, fault)
+    }
+
     /// Returns the number of deferred steps.
     pub fn unfinished(&self) -> usize {
         self.device.state().work.len()
@@ -140,6 +164,7 @@ impl Executor for SimulatedExecutor {
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
+        self.device.request()?;
         let inner = self.inner.compile(program, weights)?;
         Ok(Arc::new(SimulatedNetwork { inner, device: self.device.clone() }))
     }
@@ -151,21 +176,40 @@ impl Device {
     }
 
     fn later(&self, work: impl FnOnce(&mut Tables) -> Result<()> + Send + 'static) {
-        self.state().work.push_back(Box::new(work));
+        self.state().work.push_back(Work::Operation(Box::new(work)));
+    }
+
+    /// Accepts a request, unless it is the one that fails.
+    fn request(&self) -> Result<()> {
+        let mut state = self.state();
+        let Some(DeviceFault::Request(left)) = &mut state.fault else { return Ok(()) };
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return Ok(());
+        }
+        state.fault = None;
+        Err(Error::new(ErrorKind::Device, "the simulated device refused a request"))
     }
 
     /// Executes all deferred work, and returns the first error.
     fn wait(&self) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.counts.waits += 1;
-        if state.is_lost {
-            state.work.clear();
-            return Err(Error::new(ErrorKind::Device, "the simulated device is lost"));
-        }
-        let mut result = Ok(());
+        let mut result = if state.loses_work() {
+            Err(Error::new(ErrorKind::Device, "the simulated device is lost"))
+        } else {
+            Ok(())
+        };
+        let is_lost = result.is_err();
         while let Some(work) = state.work.pop_front() {
-            let done = work(&mut state.tables);
-            result = result.and(done);
+            match work {
+                Work::Operation(_) if is_lost => {}
+                Work::Operation(work) => {
+                    let done = work(&mut state.tables);
+                    result = result.and(done);
+                }
+                Work::Free(id) => drop(state.tables.buffers.remove(&id)),
+            }
         }
         result.map(|()| state)
     }
@@ -209,6 +253,7 @@ impl Device {
         mut to: ViewMut<'_>,
         work: impl FnOnce(&mut Tables, &mut [f32]) -> Result<()> + Send + 'static,
     ) -> Result<()> {
+        self.request()?;
         if let Some(place) = self.target(&mut to)? {
             self.later(move |tables| {
                 let mut elements = tables.read(&Source::Buffer(place.clone()))?;
@@ -223,6 +268,19 @@ impl Device {
     }
 }
 
+impl State {
+    /// Returns whether the deferred work is lost, at a wait.
+    fn loses_work(&mut self) -> bool {
+        let Some(DeviceFault::Wait(left)) = &mut self.fault else { return self.is_lost };
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return self.is_lost;
+        }
+        self.fault = None;
+        true
+    }
+}
+
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Device").field("memory", &self.memory).finish_non_exhaustive()
@@ -232,11 +290,7 @@ impl std::fmt::Debug for Device {
 impl Drop for Handle {
     fn drop(&mut self) {
         // Earlier work may still use it.
-        let id = self.id;
-        self.device.later(move |tables| {
-            tables.buffers.remove(&id);
-            Ok(())
-        });
+        self.device.state().work.push_back(Work::Free(self.id));
     }
 }
 
@@ -276,6 +330,7 @@ type Exported = Arc<Mutex<Vec<f32>>>;
 
 impl Queue for SimulatedQueue {
     fn buffer(&self, len: usize) -> Result<Buffer> {
+        self.0.request()?;
         let bytes = len.saturating_mul(size_of::<f32>());
         if self.0.free().is_some_and(|free| free < bytes as u64) {
             // Dropped buffers are freed with the preceding work.
@@ -342,6 +397,7 @@ impl Queue for SimulatedQueue {
     }
 
     fn begin_export(&self, from: View<'_>, transfer: &mut Transfer) -> Result<()> {
+        self.0.request()?;
         let from = self.0.source(from)?;
         let exported = Exported::default();
         *transfer.get_or_default() = exported.clone();
@@ -363,6 +419,9 @@ impl Queue for SimulatedQueue {
         self.0.wait()?.counts.downloads += 1;
         let exported: &mut Exported = transfer.get_or_default();
         let elements = exported.lock().unwrap_or_else(PoisonError::into_inner);
+        if elements.is_empty() {
+            return Err(Error::new(ErrorKind::Device, "the simulated device has lost the picture"));
+        }
         converter.from_signed(&elements, width, height, to)
     }
 
@@ -462,11 +521,13 @@ impl Network for SimulatedNetwork {
     }
 
     fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
+        self.device.request()?;
         Ok(Constants::new(SharedConstants::new(self.inner.constants(inputs)?)))
     }
 
     fn run(&self, args: RunArgs<'_, '_>) -> Result<()> {
         let RunArgs { constants, inputs, outputs, past, .. } = args;
+        self.device.request()?;
         let constants: SharedConstants = constants.get::<SharedConstants>().ok_or_else(foreign)?.clone();
         let program = self.inner.program();
         let expected = program.outputs().iter().map(|output| program.shape(output.value).len());
@@ -515,6 +576,7 @@ impl Network for SimulatedNetwork {
     }
 
     fn frame_keys(&self) -> Result<FrameKeys> {
+        self.device.request()?;
         Ok(FrameKeys::new(SharedKeys::new(Mutex::new(self.inner.frame_keys()?))))
     }
 }

@@ -105,7 +105,8 @@ pub trait Preprocessor: Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Any that prevents processing; the stream then continues with the next frame.
+    /// Any that prevents processing; the stream then continues with the next frame, or starts again with it if the kind is
+    /// `Device`.
     fn run(&mut self, input: &Image, context: &Context<'_>, output: &mut Image) -> Result<()>;
 
     /// Changes the settings to valid ones, and keeps its state.

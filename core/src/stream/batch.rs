@@ -170,7 +170,7 @@ impl StreamBatch {
 
     /// Changes the configuration, from the next step on.
     ///
-    /// Switching `batched` drops the rows in flight.
+    /// Switching `batched` drops the rows in flight, and so does an error of the device when all else has changed.
     ///
     /// # Errors
     ///
@@ -208,16 +208,21 @@ impl StreamBatch {
         self.config = config;
         self.rows.stages.clear();
         self.rows.stages.extend(self.config.table.steps().iter().map(Stage::from));
-        if self.config.batched && self.primed {
-            if self.keeps_stock() && !had_stock {
-                self.queue.copy(self.config.noise.view(), self.rows.stock.view_mut())?;
-                self.queue.clear(self.residue.view_mut())?;
-            }
-            for stage in had_stages..layout.stages {
-                self.enter_stage(stage, stage, 0)?;
-            }
+        if self.config.batched && self.primed && self.fill_stages(had_stages, had_stock).is_err() {
+            // The configuration has changed; the next frame fills all rows.
+            self.reset();
         }
         Ok(())
+    }
+
+    /// Computes what a change of the configuration has added to the rows in flight: those from stage `had_stages` on, and
+    /// stock noise unless they `had_stock`.
+    fn fill_stages(&mut self, had_stages: usize, had_stock: bool) -> Result<()> {
+        if self.keeps_stock() && !had_stock {
+            self.queue.copy(self.config.noise.view(), self.rows.stock.view_mut())?;
+            self.queue.clear(self.residue.view_mut())?;
+        }
+        (had_stages..self.rows.layout.stages).try_for_each(|stage| self.enter_stage(stage, stage, 0))
     }
 
     /// Drops the rows in flight: the next frame fills all rows, like the first one.
@@ -265,10 +270,7 @@ impl StreamBatch {
             return Ok(self.rows.sources[0]);
         }
         if !self.primed {
-            for _ in 0..self.delay() {
-                self.predict(Call::Batch, predictor)?;
-                self.shift()?;
-            }
+            self.fill(predictor)?;
         }
         self.predict(Call::Batch, predictor)?;
         self.primed = true;
@@ -295,6 +297,22 @@ impl StreamBatch {
     ) -> Result<u64> {
         self.enter(latent, source)?;
         self.advance(predictor, out)
+    }
+
+    /// Fills all rows with the frame that entered.
+    fn fill(&mut self, predictor: &mut (impl Predict + ?Sized)) -> Result<()> {
+        if self.delay() > 0 {
+            // Rows that no frame has reached take part in predictions, of which a predictor may keep something.
+            let Self { queue, rows, .. } = self;
+            let others = rows.layout.row_len..rows.x.len();
+            queue.clear(rows.x.range_mut(others.clone()))?;
+            queue.clear(rows.stock.range_mut(others))?;
+        }
+        for _ in 0..self.delay() {
+            self.predict(Call::Batch, predictor)?;
+            self.shift()?;
+        }
+        Ok(())
     }
 
     /// Runs row 0, the only row without batching, through all stages.

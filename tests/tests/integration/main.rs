@@ -12,6 +12,7 @@ mod control;
 mod controlnets;
 mod determinism;
 mod device;
+mod device_faults;
 mod device_frames;
 mod eight_bits;
 mod every_field;

@@ -88,6 +88,13 @@ impl AttentionCache {
         std::mem::swap(self, old);
     }
 
+    /// Drops all frames.
+    pub(super) fn clear(&mut self) {
+        for Ring { filled, next, clock, .. } in &mut self.calls {
+            (*filled, *next, *clock) = (0, 0, 0);
+        }
+    }
+
     /// Runs the UNet's call number `call` by `run`; every so many runs store their keys and values, as `settings` say.
     ///
     /// # Errors

@@ -72,12 +72,17 @@ impl Chains {
             chain.update(update);
         }
         if update.resets {
-            self.chains.iter_mut().for_each(Chain::reset);
+            self.reset();
         }
         if let Some([image, previous]) = &mut update.images {
             std::mem::swap(&mut self.image, image);
             std::mem::swap(&mut self.previous, previous);
         }
+    }
+
+    /// Resets the state of every processor.
+    pub(super) fn reset(&mut self) {
+        self.chains.iter_mut().for_each(Chain::reset);
     }
 
     /// Whether the chain has no processor.

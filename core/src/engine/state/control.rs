@@ -133,6 +133,13 @@ impl ControlState {
         Ok(())
     }
 
+    /// Drops what belongs to frames: the images of those in flight, the state of preprocessors, and sums of residuals.
+    pub(crate) fn reset(&mut self) {
+        self.images.iter_mut().for_each(Chain::reset);
+        self.nets.iter_mut().for_each(|net| net.history.reset());
+        self.residuals.reset();
+    }
+
     /// Returns how often the network at `index` of the parameters' list ran.
     pub(crate) fn work(&self, controls: &ControlNets, index: usize) -> Option<ControlWork> {
         let place = controls.nets.iter().position(|control| control.index == index)?;

@@ -201,6 +201,18 @@ impl FrameState {
         self.chains = Chains::new();
     }
 
+    /// Processes the next frame like the first one. After an error of the device, nothing of what it computed before can be
+    /// relied on: it may have accepted work that it then did not do.
+    pub(super) fn restart(&mut self) {
+        (self.last_source, self.has_latent) = (None, false);
+        self.stream.reset();
+        self.filter.reset();
+        self.attention.clear();
+        self.features.forget();
+        self.chains.reset();
+        self.control.reset();
+    }
+
     /// Makes a picture of the next frame even if that is similar to the last one.
     pub(super) fn compute_next(&mut self) {
         self.filter.reset();
