@@ -88,7 +88,8 @@ usage: cargo xtask TASK
   prepare NAMES          installs packages from npm and PyPI for tests in target/tools
   golden                 re-runs the scripts of tests/golden/generate in a Python environment of their own
   trust [PART] [--minutes N]
-                         searches for faults for N minutes (10) each: updates, memory, files, network, soak, fuzz
+                         searches for faults for N minutes (10) each: updates, memory, device, files, network,
+                         soak, fuzz
   long                   the release build, random seeds, soak and fuzzing
   peers [ARGUMENTS]      times our networks and other libraries' in turn; --help lists the arguments
 

@@ -16,8 +16,15 @@ const FILE_FAULTS_A_MINUTE: u32 = 15;
 /// A part, and how it is run for some minutes.
 type Part = (&'static str, fn(u32) -> Outcome);
 
-const PARTS: [Part; 6] =
-    [("updates", updates), ("memory", memory), ("files", files), ("network", network), ("soak", soak), ("fuzz", fuzz)];
+const PARTS: [Part; 7] = [
+    ("updates", updates),
+    ("memory", memory),
+    ("device", device),
+    ("files", files),
+    ("network", network),
+    ("soak", soak),
+    ("fuzz", fuzz),
+];
 
 /// What is run.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,9 +73,19 @@ fn updates(minutes: u32) -> Outcome {
 
 /// Every large allocation that fails; the time does not matter, since it takes less than a minute.
 fn memory(_: u32) -> Outcome {
-    let mut test = cargo();
-    test.args(["test", "--package", "dreamframe-tests", "--test", "allocation_failures"]).env("DREAMFRAME_FULL", "1");
-    succeed(&mut test).into()
+    full_test(&["allocation_failures"])
+}
+
+/// Every fault of the simulated device; the time does not matter, since it takes about eight minutes.
+fn device(_: u32) -> Outcome {
+    full_test(&["integration", "device_faults"])
+}
+
+/// Runs all combinations of a program of tests, or of those in it with a name.
+fn full_test(test: &[&str]) -> Outcome {
+    let mut cargo = cargo();
+    cargo.args(["test", "--package", "dreamframe-tests", "--test"]).args(test).env("DREAMFRAME_FULL", "1");
+    succeed(&mut cargo).into()
 }
 
 /// Operations on files that fail.
@@ -113,7 +130,7 @@ mod tests {
 
     #[test]
     fn invalid_arguments_are_named() {
-        let part = "part: got networks, expected one of updates, memory, files, network, soak, fuzz";
+        let part = "part: got networks, expected one of updates, memory, device, files, network, soak, fuzz";
         assert_eq!(Wanted::parse(&["networks"]).unwrap_err(), part);
         for minutes in [&["--minutes"][..], &["--minutes", "0"], &["--minutes", "a"]] {
             assert!(Wanted::parse(minutes).unwrap_err().starts_with("--minutes: got "), "{minutes:?}");
