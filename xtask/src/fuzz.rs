@@ -228,14 +228,16 @@ impl Fuzzer {
         let mut command = tools::of_toolchain(self.toolchain, &self.path);
         command.env(TARGET, target);
         command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-        command.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
+        // By the profile, since the option of cargo-fuzz overrides the profiles of single packages.
+        let checks = ["CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS"];
+        command.envs(checks.map(|name| (name, "true")));
         command.env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
         if self.toolchain == STABLE {
             command.env("RUSTC_BOOTSTRAP", "1");
         }
         // Both kinds of builds are kept.
         let folder = tools::target().join("fuzz").join(sanitizer.name());
-        command.args(["fuzz", subcommand, "--sanitizer", sanitizer.name(), "--target-dir"]).arg(folder);
+        command.args(["fuzz", subcommand, "--release", "--sanitizer", sanitizer.name(), "--target-dir"]).arg(folder);
         command.args(LIBFUZZER).arg(PROGRAM);
         command
     }
