@@ -1,6 +1,7 @@
 //! How steady pictures come while parameters change: times between two pictures of the demo model at a steady pace.
 //!
-//! `cargo bench -p dreamframe-tests --bench gaps [-- --provider cuda]`: on the CPU, or on a provider of ONNX Runtime.
+//! `cargo bench -p dreamframe-tests --bench gaps [-- --provider cuda [--cuda-graphs]]`: on the CPU, or on a provider of ONNX
+//! Runtime.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -25,7 +26,9 @@ const FIVE: &str = r#"{"controlnets": [{"model_id": "net-a", "preprocessor": "ca
 /// Returns the provider that the command line names, which runs networks instead of the CPU.
 fn provider() -> Option<OnnxOptions> {
     let name = std::env::args().skip_while(|argument| argument != "--provider").nth(1)?;
-    Some(OnnxOptions::default().with_provider(name.parse().expect("--provider names a provider")))
+    let graphs = std::env::args().any(|argument| argument == "--cuda-graphs");
+    let provider = name.parse().expect("--provider names a provider");
+    Some(OnnxOptions::default().with_provider(provider).with_cuda_graphs(graphs))
 }
 
 /// The demo model at `side`.

@@ -75,7 +75,7 @@ unsafe impl GlobalAlloc for FailingAllocator {
 pub struct LargeAllocations;
 
 impl Faults for LargeAllocations {
-    const KIND: ErrorKind = ErrorKind::OutOfMemory;
+    const KINDS: &'static [ErrorKind] = &[ErrorKind::OutOfMemory];
     const MAY_DROP_FRAMES: bool = false;
 
     fn start(&self, n: usize) {

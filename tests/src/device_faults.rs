@@ -42,7 +42,7 @@ impl DeviceFaults {
 }
 
 impl Faults for DeviceFaults {
-    const KIND: ErrorKind = ErrorKind::Device;
+    const KINDS: &'static [ErrorKind] = &[ErrorKind::Device, ErrorKind::OutOfMemory];
     const MAY_DROP_FRAMES: bool = true;
 
     fn start(&self, n: usize) {

@@ -31,10 +31,7 @@ impl DeviceBytes {
         let len = bytes.len();
         let address = if let FrameMemory::Cuda { device } = memory {
             let mut address: *mut c_void = ptr::null_mut();
-            call(c"cudaSetDevice", |function: &Symbol<unsafe extern "C" fn(c_int) -> c_int>| {
-                // SAFETY: the function has this type and no requirements.
-                unsafe { function(c_int::try_from(device).expect("devices are few")) }
-            });
+            set_device(device);
             call(c"cudaMalloc", |function: &Symbol<unsafe extern "C" fn(*mut *mut c_void, usize) -> c_int>| {
                 // SAFETY: the function has this type, and writes the address.
                 unsafe { function(&raw mut address, len) }
@@ -46,6 +43,22 @@ impl DeviceBytes {
         let mut whole = Self { memory, address: NonNull::new(address).expect("the memory has an address"), len };
         whole.write(bytes);
         whole
+    }
+
+    /// Allocates bytes of a CUDA device, which are not initialized; `None` if the allocation fails.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime library is missing.
+    pub fn allocate(device: u32, len: usize) -> Option<Self> {
+        let mut address: *mut c_void = ptr::null_mut();
+        set_device(device);
+        with(c"cudaMalloc", |function: &Symbol<unsafe extern "C" fn(*mut *mut c_void, usize) -> c_int>| {
+            // SAFETY: the function has this type, and writes the address.
+            unsafe { function(&raw mut address, len) }
+        });
+        let memory = FrameMemory::Cuda { device };
+        NonNull::new(address.cast()).map(|address| Self { memory, address, len })
     }
 
     /// Returns the address of the first byte.
@@ -108,11 +121,24 @@ impl Drop for DeviceBytes {
     }
 }
 
-/// Calls a function of the runtime library, which returns 0 for success.
+/// Selects the device of this thread.
+fn set_device(device: u32) {
+    call(c"cudaSetDevice", |function: &Symbol<unsafe extern "C" fn(c_int) -> c_int>| {
+        // SAFETY: the function has this type and no requirements.
+        unsafe { function(c_int::try_from(device).expect("devices are few")) }
+    });
+}
+
+/// Calls a function of the runtime library, which must succeed.
 fn call<F>(name: &std::ffi::CStr, function: impl FnOnce(&Symbol<F>) -> c_int) {
+    assert_eq!(with(name, function), 0, "{name:?}: expected success");
+}
+
+/// Calls a function of the runtime library, and returns what it returns: 0 for success.
+fn with<F>(name: &std::ffi::CStr, function: impl FnOnce(&Symbol<F>) -> c_int) -> c_int {
     // SAFETY: the library has no requirements on its loading.
     let library = unsafe { Library::new(RUNTIME) }.expect("NVIDIA's runtime library is loaded");
     // SAFETY: the caller names the type of the function.
     let symbol = unsafe { library.get::<F>(name.to_bytes_with_nul()) }.expect("the runtime library has the function");
-    assert_eq!(function(&symbol), 0, "{name:?}: expected success");
+    function(&symbol)
 }

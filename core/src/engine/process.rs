@@ -163,9 +163,10 @@ impl Engine {
         self.restart_after(submitted)
     }
 
-    /// Restarts the stream if `result` is an error of the device, which may be that of any earlier work.
+    /// Restarts the stream if `result` is an error of the device, which may be that of any earlier work, or if memory was
+    /// missing for a part of the work.
     fn restart_after<T>(&mut self, result: Result<T>) -> Result<T> {
-        if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Device) {
+        if result.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Device | ErrorKind::OutOfMemory)) {
             self.state.restart();
             self.in_flight.lose();
         }

@@ -181,6 +181,15 @@ impl Device {
 
     /// Accepts a request, unless it is the one that fails.
     fn request(&self) -> Result<()> {
+        self.request_or(ErrorKind::Device)
+    }
+
+    /// Accepts a request for memory or one that needs memory, unless it is the one that fails.
+    fn request_memory(&self) -> Result<()> {
+        self.request_or(ErrorKind::OutOfMemory)
+    }
+
+    fn request_or(&self, kind: ErrorKind) -> Result<()> {
         let mut state = self.state();
         let Some(DeviceFault::Request(left)) = &mut state.fault else { return Ok(()) };
         *left = left.saturating_sub(1);
@@ -188,7 +197,7 @@ impl Device {
             return Ok(());
         }
         state.fault = None;
-        Err(Error::new(ErrorKind::Device, "the simulated device refused a request"))
+        Err(Error::new(kind, "the simulated device refused a request"))
     }
 
     /// Executes all deferred work, and returns the first error.
@@ -330,7 +339,7 @@ type Exported = Arc<Mutex<Vec<f32>>>;
 
 impl Queue for SimulatedQueue {
     fn buffer(&self, len: usize) -> Result<Buffer> {
-        self.0.request()?;
+        self.0.request_memory()?;
         let bytes = len.saturating_mul(size_of::<f32>());
         if self.0.free().is_some_and(|free| free < bytes as u64) {
             // Dropped buffers are freed with the preceding work.
@@ -524,7 +533,7 @@ impl Network for SimulatedNetwork {
 
     fn run(&self, args: RunArgs<'_, '_>) -> Result<()> {
         let RunArgs { constants, inputs, outputs, past, .. } = args;
-        self.device.request()?;
+        self.device.request_memory()?;
         let constants: SharedConstants = constants.get::<SharedConstants>().ok_or_else(foreign)?.clone();
         let program = self.inner.program();
         let expected = program.outputs().iter().map(|output| program.shape(output.value).len());
@@ -573,7 +582,7 @@ impl Network for SimulatedNetwork {
     }
 
     fn frame_keys(&self) -> Result<FrameKeys> {
-        self.device.request()?;
+        self.device.request_memory()?;
         Ok(FrameKeys::new(SharedKeys::new(Mutex::new(self.inner.frame_keys()?))))
     }
 }

@@ -6,6 +6,7 @@ mod at_exit;
 mod available;
 mod binding;
 mod compile;
+mod graph_captures;
 mod operand;
 mod session;
 
@@ -27,6 +28,7 @@ use self::operand::Place;
 pub(super) use self::operand::{Operand, OperandMut};
 pub(super) use self::session::Session;
 use super::super::Provider;
+use super::cuda_driver;
 use super::graph::{Model, Port};
 use super::libraries;
 use super::proto::ElementType;
@@ -129,6 +131,9 @@ impl Runtime {
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
+        if row.has_graphs() {
+            cuda_driver::prepare();
+        }
         Ok(Target { row, index, counts: Arc::default() })
     }
 
@@ -151,6 +156,7 @@ impl Runtime {
         captures: bool,
     ) -> Result<Session> {
         let _call = Call::first()?;
+        let _exclusion = graph_captures::exclude();
         let mut builder = self.builder(target, threads, captures, &[]).map_err(failed)?;
         for (weight, value) in model.weights.iter().zip(weights) {
             let with_weight = builder.with_external_initializer(&weight.name, Arc::clone(&value.0));
@@ -304,8 +310,31 @@ fn dispatch(provider: Provider, device_index: u32, options: Vec<(String, String)
     built.error_on_failure()
 }
 
+/// Returns the error of a network that cannot be prepared.
 fn failed(error: ort::Error<()>) -> Error {
-    Error::new(ErrorKind::Unsupported, "ONNX Runtime does not run the network").with_source(error)
+    error_of(ErrorKind::Unsupported, "ONNX Runtime does not run the network", error)
+}
+
+/// Returns an error with a kind and a text, or `OutOfMemory` if that is the cause, of which the library has no code.
+fn error_of(kind: ErrorKind, text: &str, error: ort::Error<()>) -> Error {
+    if is_out_of_memory(&error.to_string()) {
+        Error::new(ErrorKind::OutOfMemory, "too little memory on the device for the network").with_source(error)
+    } else {
+        Error::new(kind, text).with_source(error)
+    }
+}
+
+/// Returns whether the text is that of an allocation that failed: one of the library's own memory, of CUDA, cuDNN or cuBLAS.
+fn is_out_of_memory(text: &str) -> bool {
+    const TEXTS: [&str; 6] = [
+        "Failed to allocate memory",
+        "is smaller than requested bytes of",
+        "out of memory",
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUBLAS failure 3: the resource allocation failed",
+    ];
+    TEXTS.iter().any(|part| text.contains(part))
 }
 
 /// Returns the error without the builder.
@@ -428,6 +457,15 @@ fn internal(what: &str, error: ort::Error<()>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_for_missing_memory_has_its_own_kind() {
+        let kind = |text: &str| failed(ort::Error::new(text)).kind();
+        let arena = "bfc_arena.cc:358 Failed to allocate memory for requested buffer of size 67108864";
+        assert_eq!(kind(arena), ErrorKind::OutOfMemory);
+        assert_eq!(kind("CUDA failure 2: out of memory ; GPU=0"), ErrorKind::OutOfMemory);
+        assert_eq!(kind("Failed to find kernel for com.microsoft.GroupNorm(1)"), ErrorKind::Unsupported);
+    }
 
     #[test]
     fn the_version_is_that_of_the_file_name() {

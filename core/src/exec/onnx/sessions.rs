@@ -26,7 +26,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `Unsupported` if the provider does not run a node of the graph.
+    /// `Unsupported` if the provider does not run a node of the graph, `OutOfMemory` if it does not fit on the device.
     pub(super) fn session(&self, model: &Model, weights: &[Arc<Weight>]) -> Result<Session> {
         self.runtime.session(model, weights, self.threads, &self.target, false)
     }
@@ -47,6 +47,7 @@ impl Sessions {
         if self.captures && is_fixed {
             match make(true) {
                 Ok(session) => return Ok(session),
+                Err(error) if error.kind() == ErrorKind::OutOfMemory => return Err(error),
                 Err(error) => tracing::debug!(%error, "a network is not captured"),
             }
         }

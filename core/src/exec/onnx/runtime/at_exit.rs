@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 #[cfg(unix)]
 use std::time::{Duration, Instant};
 
+use super::super::cuda_driver::OwnCaptures;
+use super::graph_captures;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long `exit` waits for calls that have begun. Compiling for TensorRT can take minutes.
@@ -28,11 +30,12 @@ static CALLS: AtomicUsize = AtomicUsize::new(0);
 /// Whether the process is ending.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// A call into the library.
+/// A call into the library, on the thread that begins it.
 #[derive(Debug)]
 pub(super) struct Call {
     /// Whether it may use objects that were not used before.
     is_first: bool,
+    _captures: OwnCaptures,
 }
 
 impl Call {
@@ -59,7 +62,7 @@ impl Call {
 
     fn begin(is_first: bool) -> Result<Self> {
         CALLS.fetch_add(1, Ordering::SeqCst);
-        let mut call = Self { is_first };
+        let mut call = Self { is_first, _captures: OwnCaptures::new() };
         if ENDING.load(Ordering::SeqCst) {
             call.is_first = false;
             return Err(Error::new(ErrorKind::Cancelled, "ONNX Runtime: the process is ending"));
@@ -78,11 +81,20 @@ impl Drop for Call {
 }
 
 /// An object of the library, which is not released once the process is ending.
-pub(super) struct Owned<T>(ManuallyDrop<T>);
+pub(super) struct Owned<T> {
+    object: ManuallyDrop<T>,
+    /// Whether it has handles of the device, whose release ends captures.
+    has_handles: bool,
+}
 
 impl<T> Owned<T> {
     pub(super) fn new(object: T) -> Self {
-        Self(ManuallyDrop::new(object))
+        Self { object: ManuallyDrop::new(object), has_handles: false }
+    }
+
+    /// Of an object whose release ends captures of CUDA graphs: it waits until there are none.
+    pub(super) fn with_handles(object: T) -> Self {
+        Self { object: ManuallyDrop::new(object), has_handles: true }
     }
 }
 
@@ -90,15 +102,16 @@ impl<T> Deref for Owned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.object
     }
 }
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
         if let Ok(_call) = Call::again() {
+            let _exclusion = self.has_handles.then(graph_captures::exclude);
             // SAFETY: nothing uses the object after this.
-            unsafe { ManuallyDrop::drop(&mut self.0) }
+            unsafe { ManuallyDrop::drop(&mut self.object) }
         }
     }
 }

@@ -6,6 +6,7 @@ use ort::AsPointer as _;
 use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{IoBinding, RunOptions};
 
+use super::graph_captures::Runs;
 use super::operand::Place;
 use super::{Port, element_type};
 
@@ -35,8 +36,16 @@ pub(super) struct Binding {
     pub(super) binding: IoBinding,
     pub(super) inputs: Vec<Place>,
     pub(super) outputs: Vec<Place>,
-    /// The options of its runs, if they are captured.
-    pub(super) options: Option<RunOptions>,
+    /// How it runs, if the runs of the session may be captured.
+    pub(super) options: Option<GraphOptions>,
+}
+
+/// The options of runs that may be captured.
+pub(super) struct GraphOptions {
+    /// Those of a run without a graph.
+    pub(super) without: RunOptions,
+    /// Those with the number of the graph; `None` if there is none.
+    pub(super) graph: Option<(RunOptions, Runs)>,
 }
 
 impl Binding {

@@ -2,7 +2,7 @@
 
 use ort::compiler::ModelCompiler;
 
-use super::{Arc, Call, Model, Result, Runtime, Session, Target, Weight, failed, plain};
+use super::{Arc, Call, Model, Result, Runtime, Session, Target, Weight, failed, graph_captures, plain};
 
 impl Runtime {
     /// Returns `model` compiled by a provider: a model of one node for each part that the provider runs, with its engine.
@@ -20,6 +20,7 @@ impl Runtime {
         settings: &[(&str, &str)],
     ) -> Result<Vec<u8>> {
         let _call = Call::first()?;
+        let _exclusion = graph_captures::exclude();
         let compiled = (|| {
             let mut builder = self.builder(target, 1, false, options)?;
             for (name, value) in settings {
@@ -49,6 +50,7 @@ impl Runtime {
         captures: bool,
     ) -> Result<Session> {
         let _call = Call::first()?;
+        let _exclusion = graph_captures::exclude();
         let builder = self.builder(target, threads, captures, &[]).map_err(failed)?;
         self.commit(builder, compiled, model, target, captures)
     }

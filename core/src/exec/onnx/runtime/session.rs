@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{RunOptions, Session as OrtSession};
 
-use super::binding::{Binding, NamedPort, Ports, takes};
-use super::{Call, Counts, Model, Operand, OperandMut, Owned, Place, Port};
+use super::binding::{Binding, GraphOptions, NamedPort, Ports, takes};
+use super::graph_captures::{self, Permit, Runs};
+use super::{Call, Counts, Model, Operand, OperandMut, Owned, Place, Port, error_of};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A graph that is ready to run.
@@ -27,26 +29,66 @@ struct Inner {
     bindings: Vec<Binding>,
     /// The number of captured graphs; `None` if runs are not captured.
     captured: Option<u32>,
+    /// The threads that it ran on most recently.
+    threads: Vec<ThreadId>,
 }
 
 impl Inner {
-    /// Returns the options of the runs of a new binding, one number for each graph that is captured. A captured graph reads
-    /// the addresses of its binding, so no two bindings may have one number.
+    /// Returns the options of the runs of a new binding, with one number for each graph that is captured. A captured graph
+    /// reads the addresses of its binding, so no two bindings may have one number.
     ///
     /// Operands in host memory are copied to other addresses at each run, and captured graphs are not freed: beyond a limit,
     /// runs are not captured.
-    fn options(&mut self, has_host_operands: bool) -> ort::Result<Option<RunOptions>> {
+    fn options(&mut self, has_host_operands: bool) -> ort::Result<Option<GraphOptions>> {
         let Some(captured) = &mut self.captured else { return Ok(None) };
-        let mut options = RunOptions::new()?;
+        let numbered = |number: i64| -> ort::Result<RunOptions> {
+            let mut options = RunOptions::new()?;
+            options.set(GRAPH, number.to_string())?;
+            Ok(options)
+        };
+        let without = numbered(-1)?;
         if has_host_operands || *captured == MOST_CAPTURED {
-            options.set(GRAPH, "-1")?;
-        } else {
-            *captured += 1;
-            options.set(GRAPH, captured.to_string())?;
+            return Ok(Some(GraphOptions { without, graph: None }));
         }
-        Ok(Some(options))
+        *captured += 1;
+        Ok(Some(GraphOptions { without, graph: Some((numbered(i64::from(*captured))?, Runs::default())) }))
+    }
+
+    /// Runs what is bound. The first run on a thread may create handles of the device.
+    fn run(&mut self, bound: &mut Binding) -> ort::Result<()> {
+        let thread = thread::current().id();
+        let is_first = !self.threads.contains(&thread);
+        let graph = bound.options.as_mut().and_then(|options| options.graph.as_mut());
+        let permit = graph.as_ref().map_or(Permit::Without, |(_, runs)| runs.permit(thread));
+        let _exclusion = (is_first && matches!(permit, Permit::Without)).then(graph_captures::exclude);
+        let mut is_done = false;
+        if let (Some((options, runs)), Permit::Repeat | Permit::Capture(_)) = (graph, &permit) {
+            match self.session.run_binding_with_options(&bound.binding, options) {
+                Ok(_) => is_done = true,
+                Err(error) if matches!(permit, Permit::Repeat) => return Err(error),
+                // What the host does on other threads can end a capture, too. The operands are as before.
+                Err(error) => tracing::trace!(%error, "a run is repeated without a capture"),
+            }
+            runs.add(thread, is_done);
+        }
+        if !is_done {
+            match &bound.options {
+                Some(options) => drop(self.session.run_binding_with_options(&bound.binding, &options.without)?),
+                None => drop(self.session.run_binding(&bound.binding)?),
+            }
+        }
+        if is_first {
+            if self.threads.len() == MOST_THREADS {
+                self.threads.remove(0);
+            }
+            self.threads.push(thread);
+        }
+        Ok(())
     }
 }
+
+/// Maximum number of threads that a session keeps.
+const MOST_THREADS: usize = 16;
 
 /// The option of a run with the number of its captured graph.
 const GRAPH: &str = "gpu_graph_id";
@@ -74,7 +116,12 @@ impl Session {
         captures: bool,
     ) -> Self {
         Self {
-            inner: Owned::new(Mutex::new(Inner { session, bindings: Vec::new(), captured: captures.then_some(0) })),
+            inner: Owned::with_handles(Mutex::new(Inner {
+                session,
+                bindings: Vec::new(),
+                captured: captures.then_some(0),
+                threads: Vec::new(),
+            })),
             has_run: AtomicBool::new(false),
             ports: Ports { inputs: NamedPort::all(&model.inputs), outputs: NamedPort::all(&model.outputs), info },
             counts: Arc::clone(counts),
@@ -95,7 +142,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// `Device` if the library fails, `Internal` for other types or lengths.
+    /// `Device` if the library fails, `OutOfMemory` if it lacks memory, `Internal` for other types or lengths.
     pub(in super::super) fn run(&self, inputs: &[Operand<'_>], outputs: &mut [OperandMut<'_>]) -> Result<()> {
         let inputs: Vec<Place> = inputs.iter().map(Place::of).collect();
         self.run_at(&inputs, &outputs.iter().map(Place::of_mut).collect::<Vec<Place>>())
@@ -130,9 +177,8 @@ impl Session {
             .bindings
             .iter()
             .position(|bound| on_device(&bound.inputs, inputs) && on_device(&bound.outputs, outputs));
-        let failed = |error: ort::Error<()>| {
-            Error::new(ErrorKind::Device, "ONNX Runtime failed to run the network").with_source(error)
-        };
+        let failed =
+            |error: ort::Error<()>| error_of(ErrorKind::Device, "ONNX Runtime failed to run the network", error);
         let mut bound = match known {
             Some(index) => inner.bindings.remove(index),
             None => {
@@ -148,11 +194,7 @@ impl Session {
         };
         bound.bind(&self.ports, inputs, outputs).map_err(failed)?;
         let start = Instant::now();
-        match &bound.options {
-            Some(options) => inner.session.run_binding_with_options(&bound.binding, options).map(drop),
-            None => inner.session.run_binding(&bound.binding).map(drop),
-        }
-        .map_err(failed)?;
+        inner.run(&mut bound).map_err(failed)?;
         self.counts.nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         inner.bindings.push(bound);
         self.has_run.store(true, Ordering::Relaxed);
@@ -202,7 +244,11 @@ mod tests {
         let mut memories: Vec<Memory> = (0..4).map(|_| memory.allocate(2, ElementType::F32).unwrap()).collect();
         let numbers = |session: &Session| {
             let mut inner = session.inner.lock().unwrap();
-            let number = |bound: &mut Binding| bound.options.as_mut().map(|options| options.get(GRAPH).unwrap());
+            let number = |bound: &mut Binding| {
+                let options = bound.options.as_mut()?;
+                let graph = options.graph.as_mut().map(|(graph, _)| graph);
+                Some(graph.unwrap_or(&mut options.without).get(GRAPH).unwrap())
+            };
             inner.bindings.iter_mut().map(number).collect::<Vec<_>>()
         };
         let mut run = |session: &Session, from: usize, to: usize| {
@@ -221,5 +267,30 @@ mod tests {
         let plain = session(false);
         run(&plain, 0, 3);
         assert_eq!(numbers(&plain), [None]);
+    }
+
+    #[test]
+    fn sessions_that_capture_run_while_others_are_created_and_released() {
+        const THREADS: usize = 2;
+        const ROUNDS: usize = 40;
+
+        let Some(library) = library() else { return };
+        let runtime = Runtime::load(&library).unwrap();
+        let target = runtime.target(Row::of(Provider::Cpu), 0, None).unwrap();
+        let session = || runtime.session(&doubled(), &[], 1, &target, true).unwrap();
+        let memory = runtime.memory(&target, &session()).unwrap();
+        let shared = session();
+        let runs = || {
+            for _ in 0..ROUNDS {
+                let own = session();
+                let [from, mut to] = [0; 2].map(|_| memory.allocate(2, ElementType::F32).unwrap());
+                for session in [&own, &shared].repeat(4) {
+                    session.run(&[Operand::Device(&from, 0..2)], &mut [OperandMut::Device(&mut to, 0..2)]).unwrap();
+                }
+            }
+        };
+        thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(runs))));
+        let inner = shared.inner.lock().unwrap();
+        assert!((1..=THREADS).contains(&inner.threads.len()));
     }
 }
