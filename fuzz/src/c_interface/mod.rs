@@ -21,7 +21,7 @@ use dreamframe_fuzz_ffi::session::{dreamframe_session_free, dreamframe_session_t
 use dreamframe_fuzz_ffi::status::DREAMFRAME_OK;
 use dreamframe_fuzz_ffi::text::dreamframe_string_free;
 
-use self::arguments::{Call, Name, PIXELS, Which};
+use self::arguments::{Call, Name, PIXELS, Text, Which};
 use self::checks::{Use, checked};
 
 /// Parameters of the smallest pictures.
@@ -74,6 +74,21 @@ impl Host {
         self.engines.extend(is_done.then_some((engine, Use::Works)));
     }
 
+    /// Creates an engine of [`PARAMS`] with changes, or of the text alone if it is no change: pictures have 512x512 pixels
+    /// without a size, and take many seconds each.
+    fn create_with(&mut self, changes: &Text) {
+        let mut params = null_mut();
+        // SAFETY: all arguments are valid during the call.
+        let status = unsafe { dreamframe_params_merge(PARAMS.as_ptr(), changes.pointer(), &raw mut params) };
+        if !checked(status) {
+            return self.create(changes.0.as_deref().unwrap_or(PARAMS));
+        }
+        // SAFETY: the text ends with a zero.
+        self.create(unsafe { CStr::from_ptr(params) });
+        // SAFETY: it is freed once.
+        unsafe { dreamframe_string_free(params) };
+    }
+
     /// Begins with an engine of [`PARAMS`].
     fn begin(&mut self) {
         match SPARE.swap(0, Ordering::Relaxed) {
@@ -107,7 +122,7 @@ impl Host {
 
     fn call(&mut self, call: &Call) {
         match call {
-            Call::Create(params) => self.create(params.0.as_deref().unwrap_or(PARAMS)),
+            Call::Create(params) => self.create_with(params),
             Call::Engine(which, call) => self.call_engine(*which, call),
             Call::Session(which, call) => self.call_session(*which, call),
             Call::Value(call) => self.call_value(call),
