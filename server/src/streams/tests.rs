@@ -151,8 +151,16 @@ async fn a_model_that_cannot_be_loaded_is_reported_in_status_and_by_a_notice() {
     let stream = stream(Config { source, ..Config::for_tests() }, &json!({}));
     let mut notices = stream.subscribe_notices();
     let _publication = stream.take_over();
-    until(&stream, "a failure", || stream.failure().is_some()).await;
-    let stopped = notice(&mut notices, "stream_stopped");
+    // It is sent after the failure is visible.
+    let mut stopped = None;
+    let is_stopped = |notice: &Value| notice["type"] == "stream_stopped";
+    until(&stream, "the notice of a failure", || {
+        stopped = all(&mut notices).into_iter().find(is_stopped);
+        stopped.is_some()
+    })
+    .await;
+    let stopped = stopped.unwrap();
+    assert!(stream.failure().is_some());
     let status = stream.status(&"http://x".parse().unwrap());
     assert_eq!((&status["state"], &status["status"]), (&json!("ERROR"), &json!("error")));
     let error = status["inference_status"]["last_error"].as_str().unwrap();
