@@ -464,6 +464,7 @@ mod tests {
         let arena = "bfc_arena.cc:358 Failed to allocate memory for requested buffer of size 67108864";
         assert_eq!(kind(arena), ErrorKind::OutOfMemory);
         assert_eq!(kind("CUDA failure 2: out of memory ; GPU=0"), ErrorKind::OutOfMemory);
+        assert_eq!(kind("CUBLAS failure 3: the resource allocation failed ; GPU=0"), ErrorKind::OutOfMemory);
         assert_eq!(kind("Failed to find kernel for com.microsoft.GroupNorm(1)"), ErrorKind::Unsupported);
     }
 

@@ -120,7 +120,7 @@ impl Runs {
         captures.capture().map_or(Permit::Without, Permit::Capture)
     }
 
-    /// Adds a run on `thread`, which failed unless `is_done`. Runs on another thread begin anew.
+    /// Adds a run on `thread`, which failed unless `is_done`. Runs on another thread than before are counted from zero.
     pub(super) fn add(&mut self, thread: ThreadId, is_done: bool) {
         if is_done {
             let before = if self.thread == Some(thread) { self.count } else { 0 };
@@ -161,10 +161,14 @@ mod tests {
         let waiting = thread::spawn(move || {
             begun.send("waits").unwrap();
             let _exclusion = CAPTURES.exclude();
+            assert!(!CAPTURES.state().is_capturing);
             begun.send("excludes").unwrap();
         });
         assert_eq!(has_begun.recv().unwrap(), "waits");
-        assert!(has_begun.try_recv().is_err());
+        for _ in 0..1000 {
+            assert!(has_begun.try_recv().is_err());
+            thread::yield_now();
+        }
         drop(capture);
         assert_eq!(has_begun.recv().unwrap(), "excludes");
         waiting.join().unwrap();

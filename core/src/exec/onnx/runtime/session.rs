@@ -215,6 +215,9 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::super::super::dialect::Dialect;
     use super::super::super::graph::{GraphBuilder, Model};
     use super::super::super::proto::ElementType;
@@ -292,5 +295,43 @@ mod tests {
         thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(runs))));
         let inner = shared.inner.lock().unwrap();
         assert!((1..=THREADS).contains(&inner.threads.len()));
+    }
+
+    #[test]
+    fn what_creates_or_releases_handles_waits_for_the_end_of_a_capture() {
+        /// Longer than each of them takes.
+        const WAIT: Duration = Duration::from_millis(300);
+
+        let Some(library) = library() else { return };
+        let runtime = Runtime::load(&library).unwrap();
+        let target = runtime.target(Row::of(Provider::Cpu), 0, None).unwrap();
+        let session = || runtime.session(&doubled(), &[], 1, &target, false).unwrap();
+        let check = |what: &str, act: &mut (dyn FnMut() + Send)| {
+            let capture = loop {
+                let permit = Runs::default().permit(thread::current().id());
+                if matches!(permit, Permit::Capture(_)) {
+                    break permit;
+                }
+                thread::yield_now();
+            };
+            let (end, ended) = mpsc::channel();
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    act();
+                    end.send(()).unwrap();
+                });
+                let is_early = ended.recv_timeout(WAIT).is_ok();
+                drop(capture);
+                assert!(!is_early, "{what}");
+                ended.recv().unwrap();
+            });
+        };
+        let (mut made, ran, mut released) = (None, session(), Some(session()));
+        check("creation", &mut || made = Some(session()));
+        check("the first run on a thread", &mut || {
+            let mut result = [0.0];
+            ran.run(&[Operand::Floats(&[1.0])], &mut [OperandMut::Floats(&mut result)]).unwrap();
+        });
+        check("release", &mut || released = None);
     }
 }
